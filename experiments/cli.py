@@ -1,0 +1,271 @@
+"""Flags of every experiment: declared from the config's fields, filled from presets, checked.
+
+Importing this module imports no TensorFlow, so help and flag errors are instant.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import Field, dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from absl import flags
+
+from tfprune.config import SECTIONS, RunConfig, Section, from_settings, join, settings_of
+from tfprune.errors import InputError, TfpruneError, unknown_name
+
+PRESETS = Path(__file__).parent / "presets"
+DEFAULT_PRESET = "quick"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the command line has to know of an experiment.
+
+    Attributes:
+      name: as in `run.py NAME`.
+      summary: what it reproduces, for the top of its help.
+      options: a section of settings that only this experiment has.
+    """
+
+    name: str
+    summary: str
+    options: type[Section] = Section
+
+    @property
+    def sections(self) -> dict[str, type[Section]]:
+        """Every section of settings, in the order of the help."""
+        return {"run": RunConfig, **SECTIONS, self.name: self.options}
+
+    @property
+    def presets(self) -> list[str]:
+        """Names of the presets, quickest first."""
+        names = [path.stem for path in (PRESETS / self.name).glob("*.flags")]
+        return sorted(names, key=lambda name: (name != "smoke", name != "quick", name))
+
+
+@dataclass(frozen=True)
+class Command:
+    """A parsed command line.
+
+    Attributes:
+      config: the run.
+      options: the experiment's own settings.
+      argv: what was typed.
+    """
+
+    config: RunConfig
+    options: Any
+    argv: tuple[str, ...]
+
+
+def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
+    """Reads an experiment's flags; None if it was the help that was asked for, and printed.
+
+    Args:
+      experiment: whose flags.
+      argv: the arguments, without the program's name. Explicit flags win over the preset's.
+
+    Raises:
+      InputError: an unknown flag or preset, or a value that is not allowed.
+    """
+    preset = _preset_name(argv)
+    if preset not in experiment.presets:
+        raise unknown_name("preset", preset, experiment.presets)
+    values = _flag_values(experiment)
+    preset_flags = read_preset(experiment.name, preset)
+    if _asks_for_help(argv):
+        _parse_flags(values, preset_flags)
+        print(_help(experiment, values, preset))
+        return None
+    rest = _parse_flags(values, [*preset_flags, *argv])
+    if rest:
+        raise InputError(f"unexpected argument {rest[0]!r}: flags are written --name=value")
+    silence_tensorflow(values["verbosity"].value)
+    own = settings_of(experiment.options)
+    given = {name: values[name].value for name in values if name not in (*own, *_OWN_FLAGS)}
+    given["output_dir"] = given["output_dir"] or f"runs/{experiment.name}"
+    config = from_settings(given, experiment=experiment.name, preset=preset)
+    options = experiment.options(**{name: values[name].value for name in own})
+    return Command(config, options, tuple(argv))
+
+
+def read_preset(experiment: str, preset: str) -> list[str]:
+    """The flags of a preset, comments left out."""
+    lines = (PRESETS / experiment / f"{preset}.flags").read_text().splitlines()
+    return [line.strip() for line in lines if line.strip().startswith("-")]
+
+
+def exit_code(main: Callable[[], int]) -> int:
+    """Runs a command; an error of the user's becomes one line on stderr and exit code 2."""
+    try:
+        return main()
+    except InputError as error:
+        print(f"tfprune: error: {error}", file=sys.stderr)
+        return 2
+    except TfpruneError as error:
+        print(f"tfprune: {error}", file=sys.stderr)
+        return 1
+    except ImportError as error:
+        if "Keras 3 was loaded" not in str(error):
+            raise
+        print(f"tfprune: error: {error}", file=sys.stderr)
+        return 2
+
+
+def silence_tensorflow(verbosity: int) -> None:
+    """Hides TensorFlow's start-up messages below verbosity 1; must come before its import."""
+    if verbosity < 1:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+_OWN_FLAGS = ("preset", "verbosity")
+
+
+def _preset_name(argv: Sequence[str]) -> str:
+    """The last --preset in any spelling absl takes."""
+    name = DEFAULT_PRESET
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        match = re.fullmatch(r"--?preset(?:=(.*))?", argument)
+        if match:
+            name = following if match[1] is None else match[1]
+    return name
+
+
+def _asks_for_help(argv: Sequence[str]) -> bool:
+    return any(argument in ("--help", "-h", "-help", "--helpfull") for argument in argv)
+
+
+def _flag_values(experiment: Experiment) -> flags.FlagValues:
+    values = flags.FlagValues()
+    flags.DEFINE_string(
+        "preset", DEFAULT_PRESET, f"settings to start from: {', '.join(experiment.presets)}",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "verbosity", 0, "0 quiet, 1 with TensorFlow's own messages", flag_values=values
+    )
+    for section in experiment.sections.values():
+        hints = get_type_hints(section)
+        for name, field in settings_of(section).items():
+            parser, serializer = _parser(name, hints[name])
+            flags.DEFINE(
+                parser,
+                name,
+                field.default,
+                _help_text(field),
+                flag_values=values,
+                serializer=serializer,
+            )
+    return values
+
+
+def _parse_flags(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+    try:
+        return values(["tfprune", *arguments])[1:]
+    except flags.Error as error:
+        raise InputError(str(error).replace("flag --", "--", 1)) from None
+
+
+class _Parser(flags.ArgumentParser):
+    """Reads one kind of value, and says what is allowed when it cannot."""
+
+    def __init__(self, name: str, read: Callable[[str], Any], allowed: str):
+        self.name = name
+        self.read = read
+        self.allowed = allowed
+
+    def parse(self, argument: Any) -> Any:
+        if not isinstance(argument, str):
+            return argument
+        try:
+            return self.read(argument.strip())
+        except ValueError:
+            raise ValueError(self.allowed) from None
+
+    def flag_type(self) -> str:
+        return self.allowed
+
+
+class _Serializer(flags.ArgumentSerializer):
+    def serialize(self, value: Any) -> str:
+        return join(value) if isinstance(value, tuple) else str(value)
+
+
+def _parser(name: str, hint: Any) -> tuple[_Parser, _Serializer]:
+    kinds: dict[Any, tuple[Callable[[str], Any], str]] = {
+        bool: (_boolean, "true or false"),
+        int: (int, "an integer"),
+        float: (float, "a number"),
+        str: (str, "text"),
+        tuple[int, ...]: (_integers, "integers as 0,1,2 or 0-4"),
+        tuple[float, ...]: (_numbers, "numbers as 0.5,0.9"),
+    }
+    return _Parser(name, *kinds[hint]), _Serializer()
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(text)
+    return text.lower() in ("true", "1")
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    numbers: list[int] = []
+    for part in filter(None, text.split(",")):
+        span = re.fullmatch(r"(\d+)-(\d+)", part.strip())
+        numbers += range(int(span[1]), int(span[2]) + 1) if span else [int(part)]
+    return tuple(numbers)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in filter(None, text.split(",")))
+
+
+def _help(experiment: Experiment, values: flags.FlagValues, preset: str) -> str:
+    lines = [
+        experiment.summary.strip(),
+        "",
+        f"usage: python run.py {experiment.name} [--flag=value ...]",
+        "",
+        f"Values shown are those of --preset={preset}; flags you give win over the preset's.",
+        "",
+        "presets",
+        *(f"  {name:<16}{_preset_summary(experiment.name, name)}" for name in experiment.presets),
+        "",
+        "general",
+        *_flag_lines(values, _OWN_FLAGS),
+    ]
+    for title, section in experiment.sections.items():
+        names = list(settings_of(section))
+        if names:
+            lines += ["", title.replace("_", " "), *_flag_lines(values, names)]
+    return "\n".join(lines)
+
+
+def _help_text(field: Field) -> str:
+    """A setting's help, with the allowed names where the help does not say them."""
+    text, choices = field.metadata["help"], field.metadata["choices"] or ()
+    return text if all(name in text for name in choices) else f"{text}: {', '.join(choices)}"
+
+
+def _flag_lines(values: flags.FlagValues, names: Sequence[str]) -> list[str]:
+    lines = []
+    for name in names:
+        flag = values[name]
+        shown = join(flag.value) if isinstance(flag.value, tuple) else flag.value
+        lines.append(f"  --{name}={shown}")
+        lines += textwrap.wrap(flag.help, 94, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return lines
+
+
+def _preset_summary(experiment: str, preset: str) -> str:
+    """The first comment line of a preset's file."""
+    first = (PRESETS / experiment / f"{preset}.flags").read_text().splitlines()[0]
+    return first.lstrip("# ")

@@ -1,0 +1,128 @@
+"""The command line: presets, precedence, help and one-line errors, all without TensorFlow."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import run
+from experiments import cli
+from experiments.registry import EXPERIMENTS
+from experiments.sparse_double_descent import EXPERIMENT
+from tfprune.errors import InputError
+
+ROOT = Path(run.__file__).parent
+
+
+def error_of(*argv):
+    with pytest.raises(InputError) as error:
+        run.dispatch(argv)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_explicit_flags_win_over_the_preset_wherever_they_stand():
+    for argv in (["--levels=5", "--preset=smoke"], ["--preset", "smoke", "--levels", "5"]):
+        command = cli.parse(EXPERIMENT, argv)
+        assert command.config.pruning.levels == 5
+        assert command.config.training.train_epochs == 3
+        assert command.config.preset == "smoke"
+
+
+def test_the_last_value_of_a_flag_wins():
+    assert cli.parse(EXPERIMENT, ["--levels=5", "--levels=6"]).config.pruning.levels == 6
+
+
+def test_seeds_are_a_list_or_a_range():
+    assert cli.parse(EXPERIMENT, ["--seeds=0-2,7"]).config.seeds == (0, 1, 2, 7)
+
+
+def test_every_preset_of_every_experiment_is_a_valid_command():
+    for name in EXPERIMENTS:
+        for preset in EXPERIMENT.presets:
+            assert cli.parse(EXPERIMENT, [f"--preset={preset}"]).config.experiment == name
+
+
+def test_paper_presets_hold_the_table_of_hyperparameters():
+    """SDD A.1, both rows."""
+    lenet = cli.parse(EXPERIMENT, ["--preset=paper_mnist"]).config
+    assert lenet.training.train_epochs == 200
+    assert (lenet.training.learning_rate, lenet.training.momentum) == (0.1, 0.0)
+    assert (lenet.training.batch_size, lenet.pruning.rewind_to) == (128, "0ep")
+    assert len(lenet.seeds) == 5
+    for name in ("paper_cifar10", "paper_cifar100"):
+        resnet = cli.parse(EXPERIMENT, [f"--preset={name}"]).config
+        assert resnet.training.lr_drop_epochs == (80, 120)
+        assert resnet.training.train_epochs == 160
+        assert (resnet.training.momentum, resnet.training.weight_decay) == (0.9, 1e-4)
+        assert (resnet.pruning.rewind_to, len(resnet.seeds)) == ("1000it", 3)
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        (["sparse_double_desent"], ["did you mean sparse_double_descent"]),
+        (["--preset=quik"], ["--preset=quik", "did you mean quick"]),
+        (["--criterion=magnitud"], ["--criterion=magnitud", "did you mean magnitude"]),
+        (["--noise_fraction=1.2"], ["--noise_fraction=1.2", "[0, 1]"]),
+        (["--prune_fraction=-1"], ["--prune_fraction=-1", "[0, 1]"]),
+        (["--rewind_to=200ep"], ["--rewind_to=200ep", "before the end"]),
+        (["--seeds=1,1"], ["--seeds=1,1", "distinct"]),
+        (["--seeds=-1"], ["--seeds=-1", "[0, 4294967295]"]),
+        (["--levels=two"], ["--levels=two", "an integer"]),
+        (["--lr_drop_epochs=a"], ["--lr_drop_epochs=a", "integers"]),
+        (["--deterministic=perhaps"], ["--deterministic=perhaps", "true or false"]),
+        (["--levles=2"], ["levles", "Did you mean: levels"]),
+        (["extra"], ["there is no experiment 'extra'"]),
+        (["--levels=2", "extra"], ["unexpected argument 'extra'"]),
+        (["report"], ["--output_dir"]),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_is_allowed(argv, parts):
+    message = error_of(*argv)
+    assert all(part in message for part in parts), message
+
+
+def test_an_input_error_is_exit_code_2_and_any_other_failure_1(capsys):
+    def fail(error):
+        def main():
+            raise error
+
+        return main
+
+    assert cli.exit_code(fail(InputError("no"))) == 2
+    assert capsys.readouterr().err == "tfprune: error: no\n"
+    assert cli.exit_code(lambda: 0) == 0
+
+
+def test_list_names_every_experiment_with_its_summary(capsys):
+    assert run.dispatch(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(EXPERIMENTS)
+
+
+def test_help_shows_every_flag_with_the_presets_value(capsys):
+    assert run.dispatch(["sparse_double_descent", "--help", "--preset=smoke"]) == 0
+    text = capsys.readouterr().out
+    assert "--train_epochs=3" in text
+    required = (
+        "preset output_dir seeds dataset data_dir train_subset label_noise noise_fraction model "
+        "width prunable criterion scope prune_fraction levels retrain rewind_to train_epochs "
+        "batch_size optimizer learning_rate lr_drop_epochs lr_drop_factor momentum weight_decay "
+        "augment checkpoint_seconds jit dtype strategy verbosity"
+    )
+    for name in required.split():
+        assert f"  --{name}=" in text, name
+
+
+@pytest.mark.parametrize(
+    "argv", [["--list"], ["sparse_double_descent", "--help"], ["--criterion=magnitud"]]
+)
+def test_lists_help_and_flag_errors_import_no_tensorflow(argv):
+    code = (
+        "import sys, run\nsys.argv[1:] = " + repr(argv) + "\nrun.main()\n"
+        "heavy = {'tensorflow', 'tf_keras', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)

@@ -1,0 +1,192 @@
+"""Criteria: scores of a hand-made network in closed form, ties, and no trace left behind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tfprune.backend import keras, tf
+from tfprune.errors import InputError
+from tfprune.pruning import criteria
+from tfprune.pruning.criteria import ScoringInputs
+from tfprune.pruning.masks import Masks
+from tfprune.pruning.model import get_masks, prune_model, set_masks
+from tfprune.pruning.registry import CRITERIA
+from tfprune.pruning.selection import prune
+
+
+def _inputs(model, **kwargs):
+    return ScoringInputs(model, get_masks(model), **kwargs)
+
+
+def _linear(weights):
+    """Two logits that are linear in two inputs."""
+    images = keras.Input((2,))
+    model = keras.Model(images, keras.layers.Dense(2, use_bias=False, name="output")(images))
+    model.set_weights([np.array(weights)])
+    return prune_model(model)
+
+
+def _softmax_gradient(w, images, labels):
+    """Mean over examples of x (softmax(x w) - onehot)', in float64."""
+    logits = images @ w
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return images.T @ (p - np.eye(2)[labels]) / len(labels)
+
+
+def test_magnitude_is_the_absolute_value(hand_made):
+    scores = criteria.magnitude(_inputs(prune_model(hand_made)))
+    assert scores["hidden"].tolist() == [[1.0, 2.0], [0.5, 1.0]]
+    assert scores["output"].tolist() == [[3.0], [1.0]]
+    assert {score.dtype for score in scores.values()} == {np.dtype(np.float64)}
+
+
+def test_magnitude_pruning_of_six_weights_breaks_ties_by_flat_index(hand_made):
+    inputs = _inputs(prune_model(hand_made))
+    # |w| = 1, 2, 0.5, 1 | 3, 1: the half goes first, then the ones in order.
+    left = prune(criteria.magnitude(inputs), inputs.masks, 0.5, "global")
+    assert left == Masks({"hidden": [[0, 1], [0, 0]], "output": [[1], [1]]})
+
+
+def test_gradient_uses_the_first_batch_only():
+    w = np.array([[1.0, -0.5], [0.25, 2.0]])
+    images, labels = np.array([[1.0, 2.0], [-1.0, 0.5], [0.0, 1.0]]), np.array([0, 1, 1])
+    batches = [(images[:2], labels[:2]), (images[2:], labels[2:])]
+    scores = criteria.gradient(_inputs(_linear(w), batches=batches))
+    expected = np.abs(w * _softmax_gradient(w, images[:2], labels[:2]))
+    np.testing.assert_allclose(scores["output"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("num_batches", "used"), [(None, 5), (2, 3), (1, 2), (99, 5)])
+def test_snip_weighs_every_example_the_same(num_batches, used):
+    rng = np.random.default_rng(0)
+    w, images, labels = rng.normal(size=(2, 2)), rng.normal(size=(5, 2)), np.array([0, 1, 1, 0, 1])
+    ends = [(0, 2), (2, 3), (3, 5)]
+    batches = [(images[a:b], labels[a:b]) for a, b in ends]
+    inputs = _inputs(_linear(w), batches=lambda: iter(batches), num_batches=num_batches)
+    expected = np.abs(w * _softmax_gradient(w, images[:used], labels[:used]))
+    np.testing.assert_allclose(criteria.snip(inputs)["output"], expected, rtol=1e-5)
+
+
+def test_snip_averages_before_taking_the_absolute_value():
+    """Two examples whose gradients cancel score zero."""
+    images, labels = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1])
+    batches = [(images[:1], labels[:1]), (images[1:], labels[1:])]
+    w = [[0.5, 0.5], [0.5, 0.5]]
+    assert criteria.snip(_inputs(_linear(w), batches=batches))["output"].max() < 1e-8
+    assert criteria.gradient(_inputs(_linear(w), batches=batches))["output"][0, 0] > 0.2
+
+
+def test_synflow_of_a_hand_made_network_is_the_flow_through_each_weight(hand_made):
+    # |hidden| = [[1, 2], [0.5, 1]], |output| = [3, 1]: R = 3 (1 + 0.5) + 1 (2 + 1) = 7.5.
+    scores = criteria.synflow(_inputs(prune_model(hand_made)))
+    np.testing.assert_array_equal(scores["hidden"], [[3.0, 2.0], [1.5, 1.0]])
+    np.testing.assert_array_equal(scores["output"], [[4.5], [3.0]])
+
+
+def test_synflow_does_not_flow_through_pruned_weights(hand_made):
+    model = prune_model(hand_made)
+    set_masks(model, Masks({"hidden": [[1, 1], [1, 1]], "output": [[0], [1]]}))
+    scores = criteria.synflow(_inputs(model))
+    np.testing.assert_array_equal(scores["hidden"], [[0.0, 2.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv_net"])
+def test_synflow_conserves_its_sum_in_every_layer(kind, request):
+    """True at initialization: biases zero, batch norm a fixed scale."""
+    scores = criteria.synflow(_inputs(prune_model(request.getfixturevalue(kind)())))
+    if kind == "conv_net":
+        del scores["conv2"]  # The shortcut leads around it.
+    sums = [score.sum() for score in scores.values()]
+    np.testing.assert_allclose(sums, sums[0], rtol=1e-12)
+    assert sums[0] > 1
+
+
+def test_synflow_takes_batch_norm_as_the_absolute_affine_map_of_inference():
+    """One path: R = 2 (4 (3·1 + 5) / √(0.25 + 0) + 1) = 130 for w = -3 and γ, β, μ, σ² below."""
+    images = keras.Input((1,))
+    x = keras.layers.Dense(1, use_bias=False, name="first")(images)
+    x = keras.layers.BatchNormalization(epsilon=0.0, name="bn")(x)
+    x = keras.layers.ReLU()(x)
+    model = keras.Model(images, keras.layers.Dense(1, use_bias=False, name="last")(x))
+    model.get_layer("first").set_weights([np.array([[-3.0]])])
+    model.get_layer("bn").set_weights([np.array([v]) for v in (-4.0, -1.0, 5.0, 0.25)])
+    model.get_layer("last").set_weights([np.array([[2.0]])])
+    scores = criteria.synflow(_inputs(prune_model(model)))
+    assert scores["last"].item() == 130.0
+    assert scores["first"].item() == 3 * 2 * 4 / 0.5
+
+
+def test_synflow_stays_finite_where_float32_would_not():
+    model = keras.Sequential([keras.Input((4,))])
+    for index in range(30):
+        model.add(keras.layers.Dense(4, use_bias=False, name=f"fc{index}"))
+    model.set_weights([np.full((4, 4), 250.0) for _ in range(30)])
+    scores = criteria.synflow(_inputs(prune_model(model)))
+    np.testing.assert_allclose(
+        [score.sum() for score in scores.values()], 16 * 250.0 * 1000.0**29, rtol=1e-12
+    )
+
+
+def test_random_scores_depend_on_the_generator_alone(hand_made):
+    model = prune_model(hand_made)
+    scores = criteria.random(_inputs(model, rng=np.random.default_rng(7)))
+    expected = np.random.default_rng(7).random(6)
+    np.testing.assert_array_equal(np.concatenate([s.ravel() for s in scores.values()]), expected)
+
+
+@pytest.mark.parametrize("name", list(CRITERIA))
+def test_scoring_leaves_the_model_as_it_was_bit_for_bit(name, conv_net, examples):
+    model = prune_model(conv_net())
+    model.compile("sgd", "mse")
+    shapes = get_masks(model).shapes
+    rng = np.random.default_rng(0)
+    set_masks(model, Masks({n: rng.random(shape) < 0.5 for n, shape in shapes.items()}))
+    before = [variable.numpy().tobytes() for variable in model.variables]
+    batches = [examples((6, 6, 2), 5, seed) for seed in range(2)]
+    inputs = _inputs(model, batches=batches, num_batches=2, rng=rng)
+    scores = CRITERIA[name](inputs)
+    assert [variable.numpy().tobytes() for variable in model.variables] == before
+    assert {n: s.shape for n, s in scores.items()} == shapes
+    assert list(scores) == list(shapes)
+    if name != "random":
+        assert all((scores[n][~inputs.masks[n]] == 0).all() for n in scores)
+        np.testing.assert_array_equal(CRITERIA[name](inputs)["conv2"], scores["conv2"])
+
+
+def test_wrapped_and_plain_models_have_the_same_scores(conv_net, examples):
+    plain, batches = conv_net(), [examples((6, 6, 2))]
+    wrapped = prune_model(plain)
+    for name in ("magnitude", "snip", "synflow"):
+        ours = CRITERIA[name](_inputs(wrapped, batches=batches))
+        theirs = CRITERIA[name](ScoringInputs(plain, get_masks(wrapped), batches))
+        for layer in ours:
+            np.testing.assert_array_equal(ours[layer], theirs[layer])
+
+
+def test_frozen_layers_and_mixed_precision_are_scored(examples):
+    policy = keras.mixed_precision.Policy("mixed_bfloat16")
+    images = keras.Input((6,))
+    x = keras.layers.Dense(5, "relu", dtype=policy, name="fc")(images)
+    plain = keras.Model(images, keras.layers.Dense(3, dtype="float32", name="output")(x))
+    plain.get_layer("fc").trainable = False
+    inputs = _inputs(prune_model(plain), batches=[examples((6,))])
+    assert criteria.snip(inputs)["fc"].max() > 0
+    sums = [score.sum() for score in criteria.synflow(inputs).values()]
+    np.testing.assert_allclose(sums[0], sums[1], rtol=1e-12)
+
+
+def test_missing_batches_are_an_input_error(hand_made):
+    with pytest.raises(InputError, match="training batches"):
+        criteria.snip(_inputs(prune_model(hand_made)))
+
+
+def test_nested_and_tf_op_models_flow(hand_made):
+    inner = keras.Sequential(
+        [keras.layers.Dense(2, use_bias=False, name="inner", input_shape=(2,))]
+    )
+    images = keras.Input((2,))
+    model = keras.Model(images, tf.nn.relu(inner(images)) * 2.0)
+    model.set_weights([np.array([[1.0, -2.0], [3.0, 4.0]])])
+    scores = criteria.synflow(_inputs(prune_model(model)))
+    np.testing.assert_array_equal(scores["inner"], [[2.0, 4.0], [6.0, 8.0]])

@@ -1,0 +1,138 @@
+"""Selection: exact counts, ties, scopes and the number of levels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tfprune.errors import InputError, SettingError
+from tfprune.pruning.masks import Masks
+from tfprune.pruning.selection import (
+    check_levels,
+    exact_ceil,
+    prune,
+    prune_to_sparsity,
+    remaining_counts,
+)
+
+DENSE = Masks.dense({"hidden": (2, 2), "output": (2, 1)})
+SCORES = {"hidden": np.array([[0.1, 0.4], [0.2, 0.6]]), "output": np.array([[0.5], [0.3]])}
+
+
+@pytest.mark.parametrize(
+    ("fraction", "count", "expected"),
+    [
+        (0.2, 5, 1),
+        (0.2, 6, 2),
+        (0.07, 100, 7),
+        (0.0, 9, 0),
+        (1.0, 9, 9),
+        (0.1 + 0.2, 10, 3),
+        (2 / 3, 6, 4),
+    ],
+)
+def test_ceil_is_of_the_decimal_fraction(fraction, count, expected):
+    assert exact_ceil(fraction, count) == expected
+
+
+def test_global_scope_removes_the_lowest_scores_of_all_layers():
+    left = prune(SCORES, DENSE, 0.5, "global")
+    assert left == Masks({"hidden": [[0, 1], [0, 1]], "output": [[1], [0]]})
+
+
+def test_layer_scope_removes_the_same_fraction_of_every_layer():
+    left = prune(SCORES, DENSE, 0.3, "layer")  # ceil(1.2) = 2 of four, ceil(0.6) = 1 of two.
+    assert left == Masks({"hidden": [[0, 1], [0, 1]], "output": [[1], [0]]})
+    left = prune(SCORES, DENSE, 0.25, "layer")
+    assert left == Masks({"hidden": [[0, 1], [1, 1]], "output": [[1], [0]]})
+
+
+def test_ties_go_to_the_lower_flat_index_across_layers():
+    equal = {"hidden": np.full((2, 2), 7.0), "output": np.array([[7.0], [1.0]])}
+    left = prune(equal, DENSE, 4 / 6, "global")
+    assert left == Masks({"hidden": [[0, 0], [0, 1]], "output": [[1], [0]]})
+
+
+def test_pruned_weights_neither_count_nor_come_back_whatever_their_score():
+    masks = Masks({"hidden": [[0, 1], [1, 1]], "output": [[1], [0]]})
+    scores = {"hidden": np.array([[9.0, 1.0], [2.0, 3.0]]), "output": np.array([[4.0], [np.nan]])}
+    left = prune(scores, masks, 0.5, "global")  # Two of the four that remain.
+    assert left == Masks({"hidden": [[0, 0], [0, 1]], "output": [[1], [0]]})
+
+
+def test_ten_levels_nest_and_count_as_predicted():
+    rng = np.random.default_rng(0)
+    shapes = {"a": (37, 11), "b": (11, 5)}
+    for scope in ("global", "layer"):
+        masks = Masks.dense(shapes)
+        predicted = remaining_counts({"a": 407, "b": 55}, 0.2, 10, scope)
+        for level in range(1, 11):
+            scores = {
+                name: rng.integers(0, 9, shape).astype(float) for name, shape in shapes.items()
+            }
+            smaller = prune(scores, masks, 0.2, scope)
+            assert smaller.is_nested_in(masks)
+            assert smaller.remaining == predicted[level]
+            masks = smaller
+
+
+def test_selection_agrees_with_a_stable_sort():
+    rng = np.random.default_rng(1)
+    scores = rng.integers(0, 40, 1000).astype(float)
+    alive = rng.random(1000) < 0.7
+    left = prune({"a": scores}, Masks({"a": alive}), 0.35, "global")["a"]
+    order = [i for i in np.argsort(scores, kind="stable") if alive[i]]
+    removed = order[: exact_ceil(0.35, int(alive.sum()))]
+    assert np.flatnonzero(alive & ~left).tolist() == sorted(removed)
+
+
+def test_one_shot_prunes_to_the_sparsity_exactly():
+    assert prune_to_sparsity(SCORES, DENSE, 0.4, "global").remaining == 3  # 6 - ceil(2.4).
+    started = Masks({"hidden": [[1, 1], [1, 0]], "output": [[1], [1]]})
+    left = prune_to_sparsity(SCORES, started, 0.5, "global")
+    assert left == Masks({"hidden": [[0, 1], [0, 0]], "output": [[1], [1]]})
+    left = prune_to_sparsity(SCORES, DENSE, 0.5, "layer")
+    assert left == Masks({"hidden": [[0, 1], [0, 1]], "output": [[1], [0]]})
+
+
+def test_one_shot_refuses_to_give_weights_back():
+    with pytest.raises(SettingError, match=r"--sparsities=0\.1"):
+        prune_to_sparsity(SCORES, prune(SCORES, DENSE, 0.5, "global"), 0.1, "global")
+
+
+def test_nan_scores_are_refused_with_the_layer_named():
+    scores = {**SCORES, "output": np.array([[np.nan], [1.0]])}
+    with pytest.raises(InputError, match="'output'"):
+        prune(scores, DENSE, 0.2, "global")
+
+
+def test_infinite_scores_are_the_highest():
+    scores = {**SCORES, "hidden": np.array([[np.inf, 0.4], [0.2, np.inf]])}
+    assert prune(scores, DENSE, 4 / 6, "global")["hidden"].tolist() == [
+        [True, False],
+        [False, True],
+    ]
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+def test_fractions_outside_zero_and_one_are_refused(fraction):
+    with pytest.raises(SettingError, match="--prune_fraction="):
+        prune(SCORES, DENSE, fraction, "global")
+
+
+def test_unknown_scope_and_wrong_shapes_are_refused():
+    with pytest.raises(SettingError, match="did you mean global"):
+        prune(SCORES, DENSE, 0.2, "globl")
+    with pytest.raises(ValueError, match="do not fit"):
+        prune({"hidden": SCORES["hidden"]}, DENSE, 0.2, "global")
+
+
+def test_the_largest_possible_number_of_levels_is_named():
+    # 5 -> 4 -> 3 -> 2 -> 1 -> 0: four levels leave a weight.
+    check_levels({"a": 3, "b": 2}, 0.2, 4, "global")
+    with pytest.raises(SettingError, match="--levels=7: at most 4"):
+        check_levels({"a": 3, "b": 2}, 0.2, 7, "global")
+    check_levels({"a": 3, "b": 2}, 0.2, 1, "layer")
+    with pytest.raises(SettingError, match=r"at most 1: .* layer 'b'"):
+        check_levels({"a": 3, "b": 2}, 0.2, 2, "layer")
+    check_levels({"a": 3}, 0.0, 1000, "global")

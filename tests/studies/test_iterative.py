@@ -1,0 +1,251 @@
+"""The prune-retrain loop: what each of the five ways to retrain starts from, and trunks reused."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from synthetic import prepared_data
+
+from tfprune.config import from_settings
+from tfprune.errors import SettingError
+from tfprune.pruning.masks import Masks
+from tfprune.results import layout
+from tfprune.results.store import read_json, read_results
+from tfprune.studies import study
+from tfprune.studies.iterative import PruneRetrain
+from tfprune.studies.trial import Trial
+from tfprune.training import state
+from tfprune.training.trainer import Trainer
+
+DATA = prepared_data(examples=40, test_examples=20)
+TINY = {
+    "train_epochs": 3,
+    "batch_size": 16,
+    "width": 0.05,
+    "levels": 2,
+    "learning_rate": 0.1,
+    "lr_drop_epochs": (2,),
+    "momentum": 0.9,
+}
+
+
+def loop_of(tmp_path, trainers, seed=0, **values):
+    config = from_settings(
+        {**TINY, "output_dir": str(tmp_path), **values}, experiment="test"
+    )
+    if config.training not in trainers:
+        trainers[config.training] = Trainer(config, DATA.input_shape, DATA.num_classes)
+    return PruneRetrain(Trial(config, seed), trainers[config.training], DATA, {})
+
+
+@pytest.fixture(scope="module")
+def trainers():
+    return {}
+
+
+def run_all(loop):
+    trained = []
+    for stage in loop.trial.stages():
+        if not stage.is_done:
+            loop.run(stage, lambda logs: None)
+            trained.append(stage.name)
+    return trained
+
+
+def start(loop, level):
+    return state.load_arrays(loop.trial.stage(level).folder / layout.START)
+
+
+def end(loop, level):
+    return state.load_arrays(loop.trial.stage(level).folder / layout.END)
+
+
+def masks(loop, level):
+    return Masks.load(loop.trial.stage(level).folder / layout.MASKS)
+
+
+def under(weights, kept):
+    return {
+        name: value * kept[name.removesuffix("/kernel")]
+        if name.removesuffix("/kernel") in kept
+        else value
+        for name, value in weights.items()
+    }
+
+
+def assert_same(got, want):
+    assert got.keys() == want.keys()
+    for name, value in want.items():
+        np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+def rows(loop, level):
+    return read_json(loop.trial.stage(level).folder / layout.RESULT)
+
+
+def rates(loop, level):
+    lines = (loop.trial.stage(level).folder / layout.METRICS).read_text().splitlines()
+    at = lines[0].split(",").index("learning_rate")
+    return [round(float(line.split(",")[at]), 6) for line in lines[1:]]
+
+
+def test_weight_rewinding_starts_from_the_masked_initialization(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers)
+    run_all(loop)
+    for level in (1, 2):
+        assert_same(start(loop, level), under(start(loop, 0), masks(loop, level)))
+        assert rates(loop, level) == [0.1, 0.1, 0.01]
+
+
+def test_weight_rewinding_to_an_epoch_starts_from_the_dense_weights_of_that_epoch(
+    tmp_path, trainers
+):
+    one = loop_of(tmp_path / "one", trainers, train_epochs=1, lr_drop_epochs=(2,), levels=0)
+    run_all(one)
+    loop = loop_of(tmp_path, trainers, rewind_to="1ep")
+    run_all(loop)
+    assert_same(start(loop, 2), under(end(one, 0), masks(loop, 2)))
+    assert rates(loop, 2) == [0.1, 0.01]
+
+
+def test_learning_rate_rewinding_keeps_the_weights_and_replays_the_schedule(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, retrain="lr_rewind", rewind_to="1ep")
+    run_all(loop)
+    for level in (1, 2):
+        assert_same(start(loop, level), under(end(loop, level - 1), masks(loop, level)))
+        assert rates(loop, level) == [0.1, 0.01]
+
+
+def test_finetuning_keeps_the_weights_at_the_schedules_last_rate(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, retrain="finetune")
+    run_all(loop)
+    assert_same(start(loop, 1), under(end(loop, 0), masks(loop, 1)))
+    assert rates(loop, 1) == [0.01, 0.01, 0.01]
+    own = loop_of(tmp_path, trainers, retrain="finetune", finetune_lr=0.002)
+    run_all(own)
+    assert rates(own, 1) == [0.002] * 3
+
+
+def test_scratch_draws_new_weights_for_every_level(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, retrain="scratch")
+    run_all(loop)
+    kernels = [start(loop, level)["dense1/kernel"] for level in range(3)]
+    both = masks(loop, 2)["dense1"]
+    assert not any(np.array_equal(kernels[0][both], kernels[i][both]) for i in (1, 2))
+    assert not np.array_equal(kernels[1][both], kernels[2][both])
+    assert rates(loop, 1) == [0.1, 0.1, 0.01]
+
+
+def test_extended_dense_training_removes_nothing(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, retrain="extended_dense")
+    run_all(loop)
+    assert_same(start(loop, 2), end(loop, 1))
+    assert rows(loop, 2)["sparsity"] == 0
+    assert rates(loop, 2) == [0.1, 0.1, 0.01]
+
+
+def test_a_level_removes_the_ceiling_and_masks_nest_across_levels(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, levels=4)
+    run_all(loop)
+    remaining = masks(loop, 0).total
+    for level in range(1, 5):
+        remaining -= -(-remaining // 5)
+        assert masks(loop, level).remaining == remaining
+        assert masks(loop, level).is_nested_in(masks(loop, level - 1))
+        for name, mask in masks(loop, level).items():
+            assert not np.any(end(loop, level)[f"{name}/kernel"][~mask])
+
+
+def test_magnitude_pruning_removes_the_smallest_trained_weights(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, levels=1)
+    run_all(loop)
+    kept = masks(loop, 1)
+    trained = end(loop, 0)
+    magnitudes = np.concatenate([np.abs(trained[f"{n}/kernel"]).ravel() for n in kept])
+    assert magnitudes[~kept.flat()].max() <= magnitudes[kept.flat()].min()
+
+
+def test_one_shot_levels_all_come_from_the_dense_network(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, sparsities=(0.5, 0.9))
+    run_all(loop)
+    total = masks(loop, 0).total
+    assert [masks(loop, i).remaining for i in (1, 2)] == [total - -(-total // 2), total - -(-total * 9 // 10)]
+    trained = end(loop, 0)
+    kept = masks(loop, 2)
+    magnitudes = np.concatenate([np.abs(trained[f"{n}/kernel"]).ravel() for n in kept])
+    assert magnitudes[~kept.flat()].max() <= magnitudes[kept.flat()].min()
+
+
+def test_instability_is_the_accuracy_lost_by_pruning_the_trained_network(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, levels=1)
+    run_all(loop)
+    before = loop.trainer.evaluate(DATA, end(loop, 0), masks(loop, 0))["test_accuracy"]
+    after = loop.trainer.evaluate(DATA, end(loop, 0), masks(loop, 1))["test_accuracy"]
+    np.testing.assert_allclose(rows(loop, 1)["instability"], before - after, atol=1e-7)
+    assert rows(loop, 0)["instability"] is None
+
+
+def test_the_dense_training_is_shared_and_nothing_is_trained_twice(tmp_path, trainers):
+    assert run_all(loop_of(tmp_path, trainers)) == ["level_00", "level_01", "level_02"]
+    assert run_all(loop_of(tmp_path, trainers)) == []
+    assert run_all(loop_of(tmp_path, trainers, levels=3)) == ["level_03"]
+    assert run_all(loop_of(tmp_path, trainers, criterion="random")) == ["level_01", "level_02"]
+
+
+def test_a_stage_continued_alone_equals_the_one_of_a_whole_run(tmp_path, trainers):
+    """Each stage is a function of the files before it: the process that trains it leaves no trace."""
+    whole = loop_of(tmp_path / "whole", trainers)
+    run_all(whole)
+    first = loop_of(tmp_path / "parts", trainers, levels=1)
+    run_all(first)
+    trainers.clear()
+    rest = loop_of(tmp_path / "parts", trainers)
+    assert run_all(rest) == ["level_02"]
+    assert_same(end(rest, 2), end(whole, 2))
+
+
+def test_more_levels_than_weights_are_refused_before_anything_is_written(tmp_path, trainers):
+    with pytest.raises(SettingError, match="--levels=100"):
+        loop_of(tmp_path, trainers, levels=100).check()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_rewind_step_past_the_end_is_refused(tmp_path, trainers):
+    with pytest.raises(SettingError, match=r"--rewind_to=9it: .*9 steps"):
+        loop_of(tmp_path, trainers, rewind_to="9it").check()
+    loop_of(tmp_path, trainers, rewind_to="8it").check()
+
+
+class Silent:
+    @contextlib.contextmanager
+    def stage(self, stage, epochs):
+        yield lambda logs: None
+
+    def message(self, text):
+        pass
+
+
+def test_a_study_writes_a_tidy_row_per_stage(tmp_path):
+    config = from_settings(
+        {**TINY, "output_dir": str(tmp_path), "seeds": (0, 1), "levels": 1}, experiment="test"
+    )
+    outcome = study.run([config], ["--levels=1"], Silent(), {"accuracy_tolerance": 0.01})
+    assert (outcome.trained, outcome.reused, outcome.failures) == (4, 0, ())
+    results = read_results(tmp_path)
+    assert list(results.columns[: len(layout.RESULT_COLUMNS)]) == list(layout.RESULT_COLUMNS)
+    assert list(zip(results.seed, results.level, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert set(results.trial) == {Trial(config, 0).name}
+    again = study.run([config], [], Silent(), {"accuracy_tolerance": 0.01})
+    assert (again.trained, again.reused) == (0, 4)
+
+
+def test_a_trial_that_diverges_is_named_and_the_others_go_on(tmp_path):
+    bad = from_settings(
+        {**TINY, "output_dir": str(tmp_path), "seeds": (0,), "learning_rate": 1e30},
+        experiment="test",
+    )
+    good = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0,)}, experiment="test")
+    outcome = study.run([bad, good], [], Silent(), {})
+    assert len(outcome.failures) == 1
+    assert "level 0" in outcome.failures[0]
+    assert outcome.trained == 3

@@ -1,0 +1,118 @@
+"""The settings: validation, JSON both ways, and what the hash depends on."""
+
+import dataclasses
+import json
+
+import pytest
+
+from tfprune import config as c
+from tfprune.errors import InputError, SettingError
+
+
+def run_config(**values):
+    return c.from_settings(values, experiment="e", preset="p")
+
+
+def test_json_round_trip_is_exact():
+    config = run_config(
+        dataset="mnist", seeds=(3, 1), lr_drop_epochs=(80, 120), learning_rate=0.1 + 0.2
+    )
+    assert c.from_json(c.to_json(config)) == config
+
+
+def test_canonical_json_has_every_value_defaults_included():
+    values = json.loads(c.to_json(run_config()))
+    for name, section in c.SECTIONS.items():
+        assert set(values[name]) == {f.name for f in dataclasses.fields(section)}
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"noise_fraction": 1.5, "label_noise": "symmetric"}, "noise_fraction"),
+        ({"noise_fraction": 0.2}, "noise_fraction"),
+        ({"prune_fraction": -0.1}, "prune_fraction"),
+        ({"sparsities": (0.5, 1.5)}, "sparsities"),
+        ({"sparsities": (0.9, 0.5)}, "sparsities"),
+        ({"criterion": "magnitud"}, "criterion"),
+        ({"model": "lenet"}, "model"),
+        ({"dataset": "npz:"}, "dataset"),
+        ({"train_epochs": 0}, "train_epochs"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"rewind_to": "10"}, "rewind_to"),
+        ({"rewind_to": "100ep", "train_epochs": 100}, "rewind_to"),
+        ({"seeds": (0, 0)}, "seeds"),
+        ({"seeds": (-1,)}, "seeds"),
+        ({"seeds": ()}, "seeds"),
+        ({"levels": -1}, "levels"),
+    ],
+)
+def test_a_value_that_is_not_allowed_names_its_flag(change, name):
+    with pytest.raises(SettingError) as error:
+        run_config(**change)
+    assert error.value.name == name
+    assert str(error.value).startswith(f"--{name}=")
+
+
+def test_a_misspelt_criterion_suggests_the_nearest():
+    with pytest.raises(SettingError, match="did you mean magnitude"):
+        run_config(criterion="magnitud")
+
+
+def test_an_unknown_setting_is_refused():
+    with pytest.raises(InputError, match="did you mean learning_rate"):
+        run_config(lerning_rate=1.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": 0.2},
+        {"width": 2.0},
+        {"label_noise": "symmetric", "noise_fraction": 0.1},
+        {"criterion": "random"},
+        {"weight_decay": 1e-4},
+        {"dtype": "float64"},
+        {"train_subset": "100"},
+    ],
+)
+def test_every_value_that_can_change_a_number_changes_the_hash(change):
+    assert c.hash8(c.identity(run_config(**change))) != c.hash8(c.identity(run_config()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"output_dir": "/elsewhere"},
+        {"data_dir": "/elsewhere"},
+        {"seeds": (7,)},
+        {"levels": 3},
+        {"checkpoint_seconds": 0.0},
+        {"strategy": "cpu"},
+    ],
+)
+def test_what_cannot_change_a_number_leaves_the_hash(change):
+    assert c.hash8(c.identity(run_config(**change))) == c.hash8(c.identity(run_config()))
+
+
+def test_an_index_file_is_known_by_its_content(tmp_path):
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    first.write_text("1\n2\n")
+    second.write_text("1\n2\n")
+    one, two = (run_config(train_subset=str(p)) for p in (first, second))
+    assert c.identity(one) == c.identity(two)
+    second.write_text("1\n3\n")
+    assert c.identity(one) != c.identity(two)
+
+
+def test_replace_reaches_every_section():
+    config = c.replace(run_config(), criterion="random", width=0.5, seeds=(4,))
+    assert (config.pruning.criterion, config.model.width, config.seeds) == ("random", 0.5, (4,))
+    assert config.experiment == "e"
+
+
+def test_rewind_points_count_epochs_or_steps():
+    assert c.RewindPoint.parse("10ep").step(391) == 3910
+    assert c.RewindPoint.parse("1000it").step(391) == 1000
+    assert str(c.RewindPoint.parse("1000it")) == "1000it"

@@ -1,0 +1,39 @@
+"""Registries: lazy, ordered, and helpful about names they do not have."""
+
+import pytest
+
+from tfprune.data.registry import DATASETS, LABEL_NOISE, PATH_DATASETS
+from tfprune.errors import SettingError
+from tfprune.models.registry import MODELS
+from tfprune.pruning.registry import CRITERIA
+from tfprune.registry import Registry
+from tfprune.results.registry import REPORTS
+
+
+def test_a_name_is_imported_only_when_it_is_used():
+    registry = Registry("thing")
+    registry.add("broken", "tfprune.no_such_module:function", "never imported")
+    assert list(registry) == ["broken"]
+    with pytest.raises(ModuleNotFoundError):
+        registry["broken"]
+
+
+def test_a_name_is_taken_once():
+    registry = Registry("thing")
+    registry.add("one", len, "")
+    with pytest.raises(ValueError, match="registered already"):
+        registry.add("one", max, "")
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    registry = Registry("thing")
+    registry.add("shortest", len, "")
+    with pytest.raises(SettingError, match="did you mean shortest"):
+        registry["shortes"]
+
+
+@pytest.mark.parametrize(
+    "registry", [DATASETS, PATH_DATASETS, LABEL_NOISE, MODELS, CRITERIA, REPORTS]
+)
+def test_every_registered_name_leads_to_a_function(registry):
+    assert all(callable(registry[name]) for name in registry)

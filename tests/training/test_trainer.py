@@ -1,0 +1,165 @@
+"""The trainer: the same bits again, after an interruption, and in another process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import prepared_data
+
+import run as door
+from tfprune.config import from_settings
+from tfprune.errors import TrainingDiverged
+from tfprune.pruning import model as pruned
+from tfprune.pruning.masks import Masks
+from tfprune.results import layout
+from tfprune.training import schedules, state
+from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
+
+DATA = prepared_data(examples=50, test_examples=20, val_examples=10)
+EPOCHS = 4
+CONFIG = from_settings(
+    {"train_epochs": EPOCHS, "batch_size": 16, "momentum": 0.9, "learning_rate": 0.05}
+)
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    return Trainer(CONFIG, DATA.input_shape, DATA.num_classes)
+
+
+def half_masks(trainer):
+    rng = np.random.default_rng(1)
+    dense = trainer.dense_masks
+    return Masks({name: rng.random(mask.shape) < 0.5 for name, mask in dense.items()})
+
+
+def plan_of(trainer, **changes):
+    initial = trainer.initial_weights(seed=3)
+    values = {
+        "seed": 3,
+        "level": 1,
+        "weights": initial,
+        "masks": half_masks(trainer),
+        "initial": initial,
+        "schedule": schedules.epoch_drops(CONFIG.training),
+        "epochs": EPOCHS,
+        "augment": "flip_shift",
+    }
+    return TrainingPlan(**{**values, **changes})
+
+
+def outputs_of(folder, **changes):
+    return TrainingOutputs(folder, folder / "tensorboard", **changes)
+
+
+def without_clock(rows):
+    return [{k: v for k, v in row.items() if k != "wall_seconds"} for row in rows]
+
+
+def test_the_same_plan_gives_the_same_bits(trainer, tmp_path):
+    ends, rows = [], []
+    for name in "ab":
+        rows.append(without_clock(trainer.train(DATA, plan_of(trainer), outputs_of(tmp_path / name))))
+        ends.append(state.read_weights(trainer.model))
+    assert rows[0] == rows[1]
+    for name, value in ends[0].items():
+        np.testing.assert_array_equal(value, ends[1][name])
+
+
+def test_an_interrupted_training_ends_bit_for_bit_where_an_uninterrupted_one_does(
+    trainer, tmp_path
+):
+    rows = trainer.train(DATA, plan_of(trainer), outputs_of(tmp_path / "whole"))
+    whole = state.read_weights(trainer.model)
+
+    class PowerCutError(Exception):
+        pass
+
+    def cut(logs):
+        if (tmp_path / "cut" / layout.CHECKPOINT).exists():
+            raise PowerCutError
+
+    interrupted = outputs_of(tmp_path / "cut", checkpoint_seconds=0, advance=cut)
+    with pytest.raises(PowerCutError):
+        trainer.train(DATA, plan_of(trainer), interrupted)
+    again = trainer.train(DATA, plan_of(trainer), outputs_of(tmp_path / "cut"))
+    assert len(again) == EPOCHS
+    assert without_clock(again) == without_clock(rows)
+    for name, value in state.read_weights(trainer.model).items():
+        np.testing.assert_array_equal(value, whole[name])
+    table = (tmp_path / "cut" / layout.METRICS).read_text().splitlines()
+    assert len(table) == EPOCHS + 1
+
+
+def test_pruned_weights_are_zero_at_the_end_and_in_every_checkpoint(trainer, tmp_path):
+    plan = plan_of(trainer)
+    trainer.train(DATA, plan, outputs_of(tmp_path, checkpoint_seconds=0))
+    checkpoint = state.load_arrays(tmp_path / layout.CHECKPOINT)
+    for name, mask in plan.masks.items():
+        assert not np.any(pruned.prunable_weights(trainer.model)[name][~mask])
+        assert not np.any(checkpoint[f"model/{name}/kernel"][~mask])
+
+
+def test_training_to_a_step_and_on_is_training_through(trainer, tmp_path):
+    """Rewinding to the middle of epoch 2 starts from exactly the weights that passed there."""
+    plan = plan_of(trainer, level=0)
+    trainer.train(DATA, plan, outputs_of(tmp_path / "whole"))
+    whole = state.read_weights(trainer.model)
+    plain = Trainer(
+        from_settings({"train_epochs": EPOCHS, "batch_size": 16, "learning_rate": 0.05}),
+        DATA.input_shape,
+        DATA.num_classes,
+    )
+    middle = plain.train_to(DATA, plan, step=6)
+    rest = plan_of(trainer, level=0, weights=middle, start_step=6)
+    rows = plain.train(DATA, rest, outputs_of(tmp_path / "rest"))
+    assert [row["epoch"] for row in rows] == [2, 3, 4]
+    through = plain.train(DATA, plan, outputs_of(tmp_path / "through"))
+    end = state.read_weights(plain.model)
+    plain.train(DATA, rest, outputs_of(tmp_path / "again"))
+    for name, value in state.read_weights(plain.model).items():
+        np.testing.assert_array_equal(value, end[name])
+    assert without_clock(through)[1:] == without_clock(rows)
+    assert any(np.any(whole[name] != end[name]) for name in end)  # Momentum was on there.
+
+
+def test_two_processes_give_the_same_bits(trainer, tmp_path):
+    code = """
+import sys
+sys.path[:0] = [{root!r}, {tests!r}]
+from pathlib import Path
+from training.test_trainer import *
+t = Trainer(CONFIG, DATA.input_shape, DATA.num_classes)
+t.train(DATA, plan_of(t), outputs_of(Path(sys.argv[1])))
+state.save_arrays(Path(sys.argv[1]) / "end.npz", state.read_weights(t.model))
+"""
+    root = Path(door.__file__).parent
+    code = code.format(root=str(root), tests=str(root / "tests"))
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True)
+    first, second = (state.load_arrays(folder / "end.npz") for folder in folders)
+    trainer.train(DATA, plan_of(trainer), outputs_of(tmp_path / "here"))
+    here = state.read_weights(trainer.model)
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name])
+        np.testing.assert_array_equal(value, here[name])
+
+
+def test_a_loss_that_is_not_a_number_stops_the_trial_and_says_where(trainer, tmp_path):
+    plan = plan_of(trainer, schedule=schedules.fixed(1e20), where="seed 3, level 1")
+    with pytest.raises(TrainingDiverged, match=r"seed 3, level 1: .*after epoch 1 .*1e\+20"):
+        trainer.train(DATA, plan, outputs_of(tmp_path))
+
+
+def test_gradient_scores_are_the_same_every_time(trainer):
+    config = from_settings({"criterion": "snip", "criterion_batches": 2})
+    weights, masks = trainer.initial_weights(3), half_masks(trainer)
+    once, twice = (
+        trainer.prune(DATA, 3, 1, weights, masks, config.pruning) for _ in range(2)
+    )
+    assert once == twice
+    assert once.is_nested_in(masks)
+    assert once.remaining == masks.remaining - -(-masks.remaining // 5)

@@ -1,0 +1,56 @@
+"""What does pruning do to generalization? Four studies, reproduced with TensorFlow and Keras.
+
+Importing this package imports nothing else: what you ask it for is loaded when you ask.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "CRITERIA": "tfprune.pruning.registry",
+    "DATASETS": "tfprune.data.registry",
+    "LABEL_NOISE": "tfprune.data.registry",
+    "MODELS": "tfprune.models.registry",
+    "Adam": "tfprune.training.optimizers",
+    "DistanceFromInit": "tfprune.training.callbacks.distance",
+    "EpochCheckpoint": "tfprune.training.callbacks.safety",
+    "EpochProgress": "tfprune.training.callbacks.progress",
+    "EpochRecord": "tfprune.training.callbacks.record",
+    "IterativePruning": "tfprune.training.callbacks.rewinding",
+    "MaskedLayer": "tfprune.pruning.wrapper",
+    "Masks": "tfprune.pruning.masks",
+    "RewindWeights": "tfprune.training.callbacks.rewinding",
+    "RunConfig": "tfprune.config",
+    "SGD": "tfprune.training.optimizers",
+    "ScoringInputs": "tfprune.pruning.criteria",
+    "StopOnNonFinite": "tfprune.training.callbacks.safety",
+    "SubsetAccuracy": "tfprune.training.callbacks.subsets",
+    "TensorBoardScalars": "tfprune.training.callbacks.tensorboard",
+    "get_masks": "tfprune.pruning.model",
+    "load_model": "tfprune.pruning.export",
+    "masked_layers": "tfprune.pruning.model",
+    "prune": "tfprune.pruning.selection",
+    "prune_model": "tfprune.pruning.model",
+    "prune_to_sparsity": "tfprune.pruning.selection",
+    "save_model": "tfprune.pruning.export",
+    "set_masks": "tfprune.pruning.model",
+    "sparsity": "tfprune.pruning.model",
+    "strip": "tfprune.pruning.model",
+    "to_tflite": "tfprune.pruning.export",
+}
+
+__all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'tfprune' has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,47 @@
+"""The one module that imports TensorFlow's Keras: `from tfprune.backend import keras, tf`.
+
+tensorflow-model-optimization wraps layers of `tf_keras` (Keras 2) only, so this module asks
+TensorFlow for it before `tf.keras` is touched, and refuses to start beside Keras 3.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_KERAS_3_MESSAGE = (
+    "Keras 3 was loaded before tfprune, and tensorflow-model-optimization cannot wrap its layers: "
+    "import tfprune before keras, or set TF_USE_LEGACY_KERAS=1 and build your model with tf_keras."
+)
+
+
+def _keras_3_came_first() -> bool:
+    """Whether the program imported Keras 3 itself.
+
+    TensorFlow imports Keras 3 on its own when TF_USE_LEGACY_KERAS is unset, which does no harm:
+    `sys.modules` keeps the order of imports, so only a `keras` ahead of `tensorflow` counts.
+    """
+    loaded = list(sys.modules)
+    if "keras" not in loaded or "tensorflow" not in loaded:
+        return "keras" in loaded and _is_keras_3(sys.modules["keras"])
+    return loaded.index("keras") < loaded.index("tensorflow") and _is_keras_3(sys.modules["keras"])
+
+
+def _is_keras_3(module: object) -> bool:
+    version = getattr(module, "__version__", None) or getattr(module, "version", str)()
+    return str(version).startswith("3")
+
+
+if _keras_3_came_first():
+    raise ImportError(_KERAS_3_MESSAGE)
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+import tensorflow as tf  # noqa: E402
+
+if _is_keras_3(tf.keras):
+    raise ImportError(_KERAS_3_MESSAGE)
+
+import tf_keras as keras  # noqa: E402
+
+__all__ = ["keras", "tf"]

@@ -1,0 +1,1 @@
+"""Image classification data: sources, label noise, splits, augmentation, feeding."""

@@ -1,0 +1,353 @@
+"""Datasets that do not fit in memory: stateless tf.data pipelines over encoded images (ImageNet).
+
+Labels, splits and noise are arrays over an example's position in its split, so they work as for
+data in memory; only pixels are streamed. The preprocessing is that of OpenLTH, which PEG uses:
+random resized crops (area 10% to 100%, aspect 0.8 to 1.25) and flips for training, the central
+224x224 of the image resized to 256 on its shorter side for evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfprune.backend import tf
+from tfprune.data import augmentation
+from tfprune.seeds import Stream, generator
+
+CROP_AREA_RANGE = (0.1, 1.0)
+CROP_ASPECT_RANGE = (0.8, 1.25)
+
+# Encoded images held while shuffling the examples of a TFDS set: about 1 GB for ImageNet.
+SHUFFLE_BUFFER_EXAMPLES = 8192
+
+# `read(split, wanted, rng)`: a dataset of (int64 position, string encoded image), the positions
+# where bool [N] `wanted` holds, each once; in increasing order without rng, shuffled with it.
+Reader = Callable[[str, np.ndarray, "np.random.Generator | None"], tf.data.Dataset]
+
+
+@dataclass(frozen=True)
+class StreamedSource:
+    """A dataset whose images stay on disk.
+
+    Attributes:
+      name: as `--dataset` spells it.
+      num_classes: C, labels lie in [0, C).
+      class_names: C names.
+      mean: float32 [3], of pixels scaled to [0, 1]; ImageNet's for every streamed set.
+      std: float32 [3], likewise.
+      train_labels: int32 [N].
+      test_labels: int32 [M].
+      read: reads encoded images of the splits `train` and `test`.
+      resize: pixels of an image's shorter side before the central crop.
+      crop: height and width of what a model sees, in pixels.
+    """
+
+    name: str
+    num_classes: int
+    class_names: tuple[str, ...]
+    mean: np.ndarray
+    std: np.ndarray
+    train_labels: np.ndarray
+    test_labels: np.ndarray
+    read: Reader
+    resize: int = 256
+    crop: int = 224
+
+
+@dataclass(frozen=True)
+class StreamedData:
+    """One trial's data, with the images on disk.
+
+    Attributes:
+      source: where the images are.
+      augment: a name in `tfprune.data.registry.AUGMENTATIONS`.
+      labels: int32 [N], observed labels of the training examples.
+      original_labels: int32 [N].
+      selected: bool [N], the examples that the label noise chose.
+      indices: int64 [N], increasing positions in the source's training split.
+      val_indices: int64 [V], increasing positions in the source's training split.
+    """
+
+    source: StreamedSource
+    augment: str
+    labels: np.ndarray
+    original_labels: np.ndarray
+    selected: np.ndarray
+    indices: np.ndarray
+    val_indices: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def num_classes(self) -> int:
+        return self.source.num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.source.class_names
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.source.mean
+
+    @property
+    def std(self) -> np.ndarray:
+        return self.source.std
+
+    @property
+    def val_labels(self) -> np.ndarray:
+        return self.source.train_labels[self.val_indices]
+
+    @property
+    def test_labels(self) -> np.ndarray:
+        return self.source.test_labels
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return (self.source.crop, self.source.crop, 3)
+
+    def train_epoch(self, seed: int, level: int, epoch: int, batch_size: int) -> tf.data.Dataset:
+        """One epoch of training batches, each example once, the short last batch included.
+
+        Order and augmentation are functions of (seed, level, epoch). A folder is shuffled
+        completely; a TFDS set by its files and, in a buffer of 8,192 examples, across 16 of them.
+        (That buffer's shuffle also depends on `tf.random.set_seed`, which tfprune never calls.)
+
+        Returns:
+          Batches of normalized float32 images [B, crop, crop, 3], observed int32 labels [B] and
+          int64 rows [B]: positions in `labels`, `selected` and `indices`.
+        """
+        rng = generator(seed, Stream.DATA_ORDER, level, epoch)
+        encoded = self.source.read("train", self._mask(self.indices), rng)
+        rows = self._rows(encoded, self.indices)
+        draws = augmentation.draw(self.augment, len(self.labels), seed, level, epoch)
+        if self.augment == "crop_flip":
+            keys = generator(seed, Stream.AUGMENTATION, level, epoch).spawn(1)[0]
+            crop_key = int(keys.integers(2**31))
+            images = self._decoded(rows, lambda i, row: self._random_crop(i, row, crop_key))
+        else:
+            images = self._decoded(rows, lambda i, row: self._central_crop(i))
+        return self._batches(images, self.labels, draws, batch_size)
+
+    def evaluation(self, split: str, batch_size: int) -> tf.data.Dataset:
+        """A split in increasing order: central crops, nothing random, the short batch included.
+
+        The validation examples lie among the training files, so a TFDS set is read whole for them.
+
+        Args:
+          split: `train`, `val` or `test`.
+          batch_size: examples in a batch.
+
+        Returns:
+          Batches of normalized float32 images [B, crop, crop, 3], int32 labels [B] (the observed
+          ones for `train`) and int64 rows [B]: positions in that split's labels.
+
+        Raises:
+          ValueError: there is no such split.
+        """
+        if split == "test":
+            positions = np.arange(len(self.test_labels))
+            encoded = self.source.read("test", np.ones(len(positions), bool), None)
+            labels = self.test_labels
+        elif split in ("train", "val"):
+            positions = self.indices if split == "train" else self.val_indices
+            encoded = self.source.read("train", self._mask(positions), None)
+            labels = self.labels if split == "train" else self.val_labels
+        else:
+            raise ValueError(f"split {split!r}: train, val or test")
+        rows = self._rows(encoded, positions)
+        images = self._decoded(rows, lambda i, row: self._central_crop(i))
+        return self._batches(images, labels, None, batch_size)
+
+    def _mask(self, positions: np.ndarray) -> np.ndarray:
+        mask = np.zeros(len(self.source.train_labels), bool)
+        mask[positions] = True
+        return mask
+
+    def _rows(self, encoded: tf.data.Dataset, positions: np.ndarray) -> tf.data.Dataset:
+        """(position, image) to (row, image), where positions[row] == position."""
+        rows = np.full(int(positions.max(initial=-1)) + 1, -1, np.int64)
+        rows[positions] = np.arange(len(positions))
+        table = tf.constant(rows)
+        return encoded.map(lambda position, image: (table[position], image))
+
+    def _decoded(
+        self, rows: tf.data.Dataset, crop: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    ) -> tf.data.Dataset:
+        return rows.map(
+            lambda row, image: (row, crop(image, row)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    def _batches(
+        self,
+        images: tf.data.Dataset,
+        labels: np.ndarray,
+        draws: augmentation.Draws | None,
+        batch_size: int,
+    ) -> tf.data.Dataset:
+        all_labels = tf.constant(labels, tf.int32)
+
+        def finish(rows: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            if draws is not None:
+                flips, dy, dx = (
+                    tf.gather(values, rows) for values in (draws.flips, draws.dy, draws.dx)
+                )
+                batch = augmentation.apply(batch, flips, dy, dx)
+            normalized = augmentation.normalize(batch, self.mean, self.std)
+            return normalized, tf.gather(all_labels, rows), rows
+
+        batches = images.batch(batch_size).map(
+            finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+    def _central_crop(self, encoded: tf.Tensor) -> tf.Tensor:
+        image = central_crop(_decode(encoded), self.source.resize, self.source.crop)
+        return tf.ensure_shape(image, self.input_shape)
+
+    def _random_crop(self, encoded: tf.Tensor, row: tf.Tensor, key: int) -> tf.Tensor:
+        seed = tf.stack([tf.constant(key, tf.int64), row])
+        image = random_resized_crop(_decode(encoded), seed, self.source.crop)
+        return tf.ensure_shape(image, self.input_shape)
+
+
+def central_crop(image: tf.Tensor, resize: int, crop: int) -> tf.Tensor:
+    """Resizes the shorter side to `resize` pixels (antialiased), then takes the middle.
+
+    Args:
+      image: uint8 [H, W, C].
+      resize: pixels of the shorter side.
+      crop: height and width of the result, at most `resize`.
+
+    Returns:
+      float32 [crop, crop, C], pixels in [0, 255].
+    """
+    size = tf.shape(image)[:2]
+    resized_size = size * resize // tf.reduce_min(size)
+    resized = tf.image.resize(image, resized_size, antialias=True)
+    top, left = tf.unstack((resized_size - crop) // 2)
+    return resized[top : top + crop, left : left + crop]
+
+
+def random_resized_crop(image: tf.Tensor, seed: tf.Tensor, crop: int) -> tf.Tensor:
+    """A random part of the image, of 10% to 100% of its area, resized to a square.
+
+    Args:
+      image: uint8 [H, W, C].
+      seed: two integers; the crop is a function of them and of H and W.
+      crop: height and width of the result.
+
+    Returns:
+      float32 [crop, crop, C], pixels in [0, 255].
+    """
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(image),
+        bounding_boxes=tf.zeros([1, 0, 4]),
+        seed=seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=CROP_ASPECT_RANGE,
+        area_range=CROP_AREA_RANGE,
+        max_attempts=10,
+        use_image_if_no_bounding_boxes=True,
+    )
+    return tf.image.resize(tf.slice(image, begin, size), [crop, crop], antialias=True)
+
+
+def folder_reader(paths: Mapping[str, Sequence[str]]) -> Reader:
+    """Reads image files by split; shuffling is a permutation of the whole split."""
+
+    def read(split: str, wanted: np.ndarray, rng: np.random.Generator | None) -> tf.data.Dataset:
+        order = np.flatnonzero(wanted) if rng is None else rng.permutation(np.flatnonzero(wanted))
+        files = [paths[split][int(position)] for position in order]
+        dataset = tf.data.Dataset.from_tensor_slices(
+            (tf.constant(order, tf.int64), tf.constant(files, tf.string, [len(files)]))
+        )
+        return dataset.map(
+            lambda position, path: (position, tf.io.read_file(path)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    return read
+
+
+def tfds_labels(builder: Any, split: str, label_key: str) -> np.ndarray:
+    """A split's labels in the order of its files, int32 [N]; no image is decoded."""
+    import tensorflow_datasets as tfds
+
+    dataset = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding({label_key: True}),
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )
+    parts = [batch[label_key] for batch in tfds.as_numpy(dataset.batch(4096))]
+    return np.concatenate(parts).astype(np.int32)
+
+
+def tfds_reader(builder: Any, splits: Mapping[str, str], image_key: str) -> Reader:
+    """Reads a prepared TFDS set; shuffling permutes its files and uses a buffer across them.
+
+    Args:
+      builder: a prepared `tfds.core.DatasetBuilder`.
+      splits: the TFDS split behind `train` and `test`.
+      image_key: the image feature.
+    """
+    import tensorflow_datasets as tfds
+
+    def read(split: str, wanted: np.ndarray, rng: np.random.Generator | None) -> tf.data.Dataset:
+        info = builder.info.splits[splits[split]]
+        config = tfds.ReadConfig(
+            add_tfds_id=True,
+            try_autocache=False,
+            enable_ordering_guard=False,
+            interleave_cycle_length=1 if rng is None else 16,
+        )
+        if rng is not None:
+            order = rng.permutation(len(info.file_instructions))
+            config.experimental_interleave_sort_fn = lambda files: [files[i] for i in order]
+        dataset = builder.as_dataset(
+            split=splits[split],
+            shuffle_files=False,
+            decoders=tfds.decode.PartialDecoding(
+                {image_key: True}, decoders={image_key: tfds.decode.SkipDecoding()}
+            ),
+            read_config=config,
+        )
+        position = _position_of(info)
+        positions = dataset.map(lambda example: (position(example["tfds_id"]), example[image_key]))
+        kept = tf.constant(wanted)
+        chosen = positions.filter(lambda position, image: kept[position])
+        if rng is None:
+            return chosen
+        return chosen.shuffle(
+            SHUFFLE_BUFFER_EXAMPLES, seed=int(rng.integers(2**31)), reshuffle_each_iteration=False
+        )
+
+    return read
+
+
+def _position_of(info: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Maps a TFDS id, `FILE__POSITION_IN_FILE`, to the position in the split."""
+    files = tf.constant([instruction.basename() for instruction in info.file_instructions])
+    counts = [instruction.examples_in_shard for instruction in info.file_instructions]
+    starts = tf.constant(np.cumsum([0, *counts[:-1]]), tf.int64)
+
+    def position(tfds_id: tf.Tensor) -> tf.Tensor:
+        parts = tf.strings.split(tfds_id, "__")
+        file = tf.argmax(tf.equal(files, parts[0]))
+        return starts[file] + tf.strings.to_number(parts[1], tf.int64)
+
+    return position
+
+
+def _decode(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)

@@ -1,0 +1,1 @@
+"""The networks of the studies, each a function that returns a functional Keras model."""

@@ -1,0 +1,59 @@
+"""The models by name. Add one: a function and a line here.
+
+`prunable` names the kernels that `--prunable=default` prunes: `conv_dense` every convolution and
+dense kernel, `conv` every convolution, `hidden` all but the output layer's.
+"""
+
+from tfprune.registry import Registry
+
+PRUNABLE_KERNELS = ("default", "conv", "conv_dense")
+
+# A model is a function (input_shape, num_classes, width, **options) -> a functional keras.Model
+# that maps normalized images to logits.
+MODELS = Registry("model")
+MODELS.add(
+    "lenet_300_100",
+    "tfprune.models.lenet:lenet_300_100",
+    "two hidden layers, 300 and 100 units (SDD, PEG)",
+    prunable="hidden",
+)
+MODELS.add(
+    "vanilla_cnn",
+    "tfprune.models.vanilla_cnn:vanilla_cnn",
+    "seven 3x3 convolutions, no batch norm (PM A.2.1)",
+    prunable="conv",
+)
+MODELS.add(
+    "vanilla_cnn_bn",
+    "tfprune.models.vanilla_cnn:vanilla_cnn_bn",
+    "vanilla_cnn with batch norm",
+    prunable="conv",
+)
+for _depth in (20, 32, 56):
+    MODELS.add(
+        f"resnet{_depth}",
+        f"tfprune.models.resnet:resnet{_depth}",
+        f"He et al.'s CIFAR ResNet of {_depth} layers",
+        prunable="hidden",
+    )
+MODELS.add(
+    "resnet18",
+    "tfprune.models.resnet:resnet18",
+    "ResNet-18, 3x3 first convolution, no max-pool (SDD A.1)",
+    prunable="conv_dense",
+)
+MODELS.add(
+    "resnet50", "tfprune.models.resnet:resnet50", "ResNet-50 for ImageNet (PEG)", prunable="hidden"
+)
+MODELS.add(
+    "vgg11",
+    "tfprune.models.vgg:vgg11",
+    "VGG-11 with batch norm and one dense layer (GST)",
+    prunable="hidden",
+)
+MODELS.add(
+    "vgg16",
+    "tfprune.models.vgg:vgg16",
+    "VGG-16 with batch norm and one dense layer (PEG)",
+    prunable="hidden",
+)

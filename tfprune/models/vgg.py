@@ -1,0 +1,56 @@
+"""VGG-11 and VGG-16 for small images, with batch norm and one dense layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfprune.backend import keras
+from tfprune.models.blocks import conv_bn_relu, image_input, max_pool, pooled_logits, scaled
+
+# Filters of each 3x3 convolution, a max-pool between the groups (Simonyan & Zisserman 2015).
+_VGG11 = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+_VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+def vgg11(input_shape: tuple[int, ...], num_classes: int, width: float = 1.0) -> Any:
+    """VGG-11 with batch norm, its dense layers replaced by a single one (GST 3).
+
+    As OpenLTH's CIFAR VGG: four 2x2 max-pools (left out where a side is already 1), then an
+    average over what remains (2x2 for CIFAR) instead of the fifth. Unlike there, convolutions have
+    no bias: the batch norm after each takes it away again.
+
+    Args:
+      input_shape: (height, width, channels) of one image.
+      num_classes: number of logits.
+      width: multiplies the number of filters.
+
+    Returns:
+      A functional model: float [batch, *input_shape] -> logits, float32 [batch, num_classes].
+
+    Raises:
+      InputError: `input_shape` is not that of an image.
+      SettingError: `width` is not above 0.
+    """
+    return _vgg("vgg11", _VGG11, input_shape, num_classes, width)
+
+
+def vgg16(input_shape: tuple[int, ...], num_classes: int, width: float = 1.0) -> Any:
+    """VGG-16 with batch norm and one dense layer (PEG B.1); otherwise as `vgg11`."""
+    return _vgg("vgg16", _VGG16, input_shape, num_classes, width)
+
+
+def _vgg(
+    name: str,
+    groups: tuple[tuple[int, ...], ...],
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    width: float,
+) -> Any:
+    images = image_input(input_shape)
+    x = images
+    for group, filters_of_group in enumerate(groups, start=1):
+        if group > 1:
+            x = max_pool(x, f"pool{group - 1}")
+        for index, filters in enumerate(filters_of_group, start=1):
+            x = conv_bn_relu(x, scaled(filters, width), 3, f"group{group}_conv{index}")
+    return keras.Model(images, pooled_logits(x, num_classes), name=name)

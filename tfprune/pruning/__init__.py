@@ -1,0 +1,1 @@
+"""Masks, criteria, selection and the Keras wrapper that keeps pruned weights at zero."""

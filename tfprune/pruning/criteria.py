@@ -1,0 +1,170 @@
+"""Unstructured pruning criteria: a score for every prunable weight, the lowest pruned first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfprune.backend import keras, tf
+from tfprune.errors import InputError
+from tfprune.pruning.masks import Masks
+from tfprune.pruning.model import copy_model, kernels
+from tfprune.pruning.wrapper import MaskedLayer
+
+Batch = tuple[Any, Any]
+Scores = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class ScoringInputs:
+    """What a criterion may look at. Criteria leave all of it as they found it.
+
+    Attributes:
+      model: the network that is scored, wrapped or plain, mapping images to logits.
+      masks: its masks: which layers are scored, and in which order.
+      batches: training batches in an order that is the same every time: a sequence of
+        (normalized images, integer labels of shape `(batch,)`), or a function that returns an
+        iterable of them. Only `gradient` and `snip` need them.
+      num_batches: how many of them `snip` averages over; None for all.
+      rng: source of the draws of `random`.
+    """
+
+    model: keras.Model
+    masks: Masks
+    batches: Sequence[Batch] | Callable[[], Iterable[Batch]] = ()
+    num_batches: int | None = None
+    rng: np.random.Generator | None = None
+
+    def first_batches(self, count: int | None) -> Iterator[Batch]:
+        """The first `count` batches, or all; fewer if there are fewer."""
+        batches = self.batches() if callable(self.batches) else self.batches
+        return islice(iter(batches), count)
+
+
+def magnitude(inputs: ScoringInputs) -> Scores:
+    """|w|."""
+    return {name: np.abs(w) for name, w in _weights(inputs).items()}
+
+
+def gradient(inputs: ScoringInputs) -> Scores:
+    """|w ∂L/∂w|, L the mean cross-entropy of the first batch (PEG, section 2).
+
+    Dropout is off and batch norm uses its moving statistics, so that scoring changes nothing.
+
+    Raises:
+      InputError: if there is no batch.
+    """
+    return _saliency(inputs, num_batches=1)
+
+
+def snip(inputs: ScoringInputs) -> Scores:
+    """|w ḡ|, ḡ the gradient of the mean cross-entropy over `num_batches` batches (SNIP, PEG B.1).
+
+    Every example weighs the same, whatever the sizes of the batches. Dropout and batch norm are
+    as in `gradient`.
+
+    Raises:
+      InputError: if there is no batch.
+    """
+    return _saliency(inputs, inputs.num_batches)
+
+
+def synflow(inputs: ScoringInputs) -> Scores:
+    """|w ∂R/∂w|, R the sum of the logits of the absolute network for an all-ones input (PEG B.1).
+
+    The absolute network is a float64 copy of the model with every weight replaced by its absolute
+    value. Batch norm is the fixed affine map of inference, so that no batch statistics mix in;
+    its moving variance stays (it is part of the function, and its epsilon bounds the factor
+    γ / √(σ² + ε)), and its moving mean enters as -|μ|, so that like every other weight it
+    adds to the signal and can never shut off a channel. Signals grow by a factor of order
+    √fan_in a layer, which float64 holds for hundreds of layers.
+
+    A layer's scores sum to R, in every layer that all paths go through, when the activations are
+    ReLUs and there are no biases. The model must end in logits: a softmax makes R a constant.
+
+    Raises:
+      InputError: if an input dimension is unknown, or R overflows all the same.
+    """
+    network = _absolute_network(inputs.model)
+    ones = [_all_ones(tensor) for tensor in network.inputs]
+    variables = kernels(network, inputs.masks)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(list(variables.values()))
+        total = tf.reduce_sum(network(ones if len(ones) > 1 else ones[0], training=False))
+    if not np.isfinite(total.numpy()):
+        raise InputError(f"synflow's sum of logits is {total.numpy()}: use another --criterion")
+    gradients = tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return {name: np.abs(variables[name].numpy() * g.numpy()) for name, g in gradients.items()}
+
+
+def random(inputs: ScoringInputs) -> Scores:
+    """U(0, 1) for every weight, layers in order, each in C order.
+
+    Raises:
+      ValueError: if there is no generator.
+    """
+    if inputs.rng is None:
+        raise ValueError("the random criterion needs ScoringInputs.rng")
+    return {name: inputs.rng.random(mask.shape) for name, mask in inputs.masks.items()}
+
+
+def _weights(inputs: ScoringInputs) -> Scores:
+    variables = kernels(inputs.model, inputs.masks)
+    return {name: variable.numpy().astype(np.float64) for name, variable in variables.items()}
+
+
+def _saliency(inputs: ScoringInputs, num_batches: int | None) -> Scores:
+    gradients = _mean_gradients(inputs, num_batches)
+    return {name: np.abs(w * gradients[name]) for name, w in _weights(inputs).items()}
+
+
+def _mean_gradients(inputs: ScoringInputs, num_batches: int | None) -> Scores:
+    """The mean over examples of ∂(cross-entropy)/∂w for the prunable kernels."""
+    variables = kernels(inputs.model, inputs.masks)
+    sums: Scores = {name: np.zeros(mask.shape) for name, mask in inputs.masks.items()}
+    examples = 0
+    for images, labels in inputs.first_batches(num_batches):
+        for name, gradient_ in _batch_gradients(inputs.model, variables, images, labels).items():
+            sums[name] += len(labels) * gradient_.numpy().astype(np.float64)
+        examples += len(labels)
+    if examples == 0:
+        raise InputError("this criterion needs training batches, and there are none")
+    return {name: total / examples for name, total in sums.items()}
+
+
+def _batch_gradients(
+    model: keras.Model, variables: dict[str, tf.Variable], images: Any, labels: Any
+) -> dict[str, tf.Tensor]:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(list(variables.values()))
+        logits = model(images, training=False)
+        loss = tf.reduce_mean(
+            keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        )
+    return tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def _absolute_network(model: keras.Model) -> keras.Model:
+    network = copy_model(model, _in_float64)
+    network.set_weights([np.abs(weight) for weight in network.get_weights()])
+    for module in network.submodules:
+        if isinstance(module, keras.layers.BatchNormalization):
+            module.moving_mean.assign(-module.moving_mean)
+    return network
+
+
+def _in_float64(layer: keras.layers.Layer) -> keras.layers.Layer:
+    inner = layer.layer if isinstance(layer, MaskedLayer) else layer
+    return type(inner).from_config({**inner.get_config(), "dtype": "float64"})
+
+
+def _all_ones(tensor: Any) -> tf.Tensor:
+    shape = tensor.shape[1:]
+    if not shape.is_fully_defined():
+        raise InputError(f"synflow needs a model whose input shape is known, not {tensor.shape}")
+    return tf.ones([1, *shape], tensor.dtype)

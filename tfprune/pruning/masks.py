@@ -1,0 +1,152 @@
+"""Masks: which prunable weights of a network are left, as an immutable value."""
+
+from __future__ import annotations
+
+import io
+import uuid
+import zipfile
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from etils import epath
+from numpy.typing import ArrayLike, NDArray
+
+BoolArray = NDArray[np.bool_]
+
+
+class Masks(Mapping[str, BoolArray]):
+    """For each prunable layer, a boolean array of its kernel's shape: True where a weight is left.
+
+    The order of the layers is part of the value: it orders the flat index that breaks ties.
+
+    Args:
+      masks: layer name -> array of zeros and ones of any dtype, copied.
+
+    Raises:
+      ValueError: if an array holds anything but zeros and ones; the message names the layer.
+
+    Example:
+      >>> masks = Masks({"hidden": [[1, 0], [1, 1]], "output": [[0], [1]]})
+      >>> masks.total, masks.remaining, masks.weights_remaining
+      (6, 4, 0.6666666666666666)
+      >>> masks.flat()
+      array([ True, False,  True,  True, False,  True])
+    """
+
+    def __init__(self, masks: Mapping[str, ArrayLike]):
+        self._masks = {str(name): _read_only_mask(name, mask) for name, mask in masks.items()}
+
+    @classmethod
+    def dense(cls, shapes: Mapping[str, tuple[int, ...]]) -> Masks:
+        """The masks of level 0: every weight is left.
+
+        Args:
+          shapes: layer name -> shape of its kernel.
+        """
+        return cls({name: np.ones(shape, dtype=bool) for name, shape in shapes.items()})
+
+    def __getitem__(self, name: str) -> BoolArray:
+        return self._masks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same layers in the same order with the same weights left."""
+        if not isinstance(other, Masks):
+            return NotImplemented
+        return list(self) == list(other) and all(
+            np.array_equal(self[name], other[name]) for name in self
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Masks({len(self)} layers, {self.remaining} of {self.total} weights remaining)"
+
+    @property
+    def total(self) -> int:
+        """Number of prunable weights."""
+        return sum(mask.size for mask in self.values())
+
+    @property
+    def remaining(self) -> int:
+        """Number of prunable weights that are left."""
+        return sum(int(np.count_nonzero(mask)) for mask in self.values())
+
+    @property
+    def weights_remaining(self) -> float:
+        """Fraction of the prunable weights that is left, in [0, 1]; 1 for no layers at all."""
+        return self.remaining / self.total if self.total else 1.0
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of the prunable weights that is pruned, in [0, 1]; 0 for no layers at all."""
+        return (self.total - self.remaining) / self.total if self.total else 0.0
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Layer name -> shape of its kernel."""
+        return {name: mask.shape for name, mask in self.items()}
+
+    def per_layer_sparsity(self) -> dict[str, float]:
+        """Layer name -> fraction of its weights that is pruned, in [0, 1]."""
+        return {name: Masks({name: mask}).sparsity for name, mask in self.items()}
+
+    def flat(self) -> BoolArray:
+        """All masks end to end, shape `(total,)`: layers in order, each in C order."""
+        return np.concatenate([np.zeros(0, dtype=bool), *(mask.ravel() for mask in self.values())])
+
+    def is_nested_in(self, other: Masks) -> bool:
+        """Whether every weight left here is left in `other` too.
+
+        Raises:
+          ValueError: if the two have different layers or shapes.
+        """
+        if self.shapes != other.shapes:
+            raise ValueError(f"masks of different layers: {self.shapes} and {other.shapes}")
+        return not any(np.any(mask & ~other[name]) for name, mask in self.items())
+
+    def save(self, path: epath.PathLike) -> None:
+        """Writes a compressed npz, one boolean array per layer; `path` is never half written.
+
+        Equal masks give equal bytes, and `numpy.load` reads the file.
+        """
+        path = epath.Path(path)
+        part = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+        part.write_bytes(_npz_bytes(self))
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: epath.PathLike) -> Masks:
+        """Reads what `save` wrote, layers in the same order.
+
+        Raises:
+          ValueError: if the file holds anything but zeros and ones.
+        """
+        with np.load(io.BytesIO(epath.Path(path).read_bytes()), allow_pickle=False) as arrays:
+            return cls({name: arrays[name] for name in arrays.files})
+
+
+def _read_only_mask(name: str, mask: ArrayLike) -> BoolArray:
+    array = np.asarray(mask)
+    kept = array.astype(bool)  # A copy, so that later writes to the caller's array do not show.
+    if array.dtype != np.bool_ and not np.array_equal(array, kept):
+        raise ValueError(f"the mask of layer {name!r} holds values other than 0 and 1")
+    kept.setflags(write=False)
+    return kept
+
+
+def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """An npz file; unlike `numpy.savez`, any name may be used and no clock time gets in."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,86 @@
+"""Named tables of functions that do not import what they name until it is used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tfprune.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered function: where it lives and what it does in one line.
+
+    Attributes:
+      target: the function itself, or `"package.module:function"`, imported at first use,
+        so that listing names never imports TensorFlow.
+      summary: one line for `--help`.
+      properties: facts about the entry that must be known before it is imported.
+    """
+
+    target: str | Callable[..., Any]
+    summary: str
+    properties: tuple[tuple[str, Any], ...] = ()
+
+    def load(self) -> Callable[..., Any]:
+        if callable(self.target):
+            return self.target
+        module, function = self.target.split(":")
+        return getattr(importlib.import_module(module), function)
+
+    def __getitem__(self, name: str) -> Any:
+        return dict(self.properties)[name]
+
+
+class Registry:
+    """Functions by name, in the order they were added.
+
+    Args:
+      setting: the flag that chooses among them ("criterion"), named by errors.
+
+    Example:
+      >>> CRITERIA = Registry("criterion")
+      >>> CRITERIA.add("shortest", len, "the shortest first")
+      >>> CRITERIA["shortest"]("abc")
+      3
+      >>> CRITERIA["shortes"]
+      Traceback (most recent call last):
+      ...
+      tfprune.errors.SettingError: --criterion=shortes: did you mean shortest? allowed: shortest
+    """
+
+    def __init__(self, setting: str):
+        self.setting = setting
+        self._entries: dict[str, Entry] = {}
+
+    def add(
+        self, name: str, target: str | Callable[..., Any], summary: str, **properties: Any
+    ) -> None:
+        """Registers a function; a name that is taken raises ValueError."""
+        if name in self._entries:
+            raise ValueError(f"{self.setting} {name!r} is registered already")
+        self._entries[name] = Entry(target, summary, tuple(properties.items()))
+
+    def entry(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise unknown_name(self.setting, name, self._entries)
+        return self._entries[name]
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        return self.entry(name).load()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def help_lines(self) -> str:
+        """`name: summary` for every entry, joined by semicolons."""
+        return "; ".join(f"{name}: {entry.summary}" for name, entry in self._entries.items())

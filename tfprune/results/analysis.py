@@ -1,0 +1,147 @@
+"""Numbers read off a curve over sparsity: pruning efficacy and the five telling sparsities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+# Train accuracy that may be lost before a level counts as hurt (SDD 4 names no number).
+DEFAULT_TOLERANCE = 0.01
+# How far below its peak an accuracy lies when it clearly suffers (SDD 3.2 names no number).
+UNDERFITTING_MARGIN = 0.05
+
+ROLES = ("dense", "overfitting", "sweet_spot_last", "sweet_spot_best", "underfitting")
+
+
+def pruning_efficacy(
+    sparsity: npt.ArrayLike, train_accuracy: npt.ArrayLike, tolerance: float = DEFAULT_TOLERANCE
+) -> float:
+    """The largest sparsity reached without hurting training performance (SDD section 4).
+
+    Scans the levels upward from dense and stops at the first whose train accuracy is below
+    that of the dense network minus `tolerance`: a later level that recovers does not count.
+
+    Args:
+      sparsity: `[levels]`, in [0, 1], the dense network first.
+      train_accuracy: `[levels]`, in [0, 1].
+      tolerance: accuracy that may be lost, in [0, 1].
+
+    Returns:
+      A sparsity in [0, 1]; NaN if the first level is not dense or has no train accuracy.
+
+    Raises:
+      ValueError: the shapes differ or there is no level.
+    """
+    last = efficacy_index(sparsity, train_accuracy, tolerance)
+    return float(np.asarray(sparsity, float)[last]) if last >= 0 else float("nan")
+
+
+def efficacy_index(sparsity: npt.ArrayLike, train_accuracy: npt.ArrayLike, tolerance: float) -> int:
+    """The position of `pruning_efficacy` in its arguments; -1 for NaN."""
+    zeros, accuracy = np.asarray(sparsity, float), np.asarray(train_accuracy, float)
+    if zeros.shape != accuracy.shape or zeros.ndim != 1 or not zeros.size:
+        raise ValueError(f"need two vectors of one length, got {zeros.shape}, {accuracy.shape}")
+    if zeros[0] != 0 or np.isnan(accuracy[0]):
+        return -1
+    # Rounding in `dense - tolerance` must not cost a level that lies exactly on the bound.
+    kept = accuracy >= accuracy[0] - tolerance - 1e-12
+    return int(kept.size if kept.all() else np.argmin(kept)) - 1
+
+
+def efficacy_by_seed(results: pd.DataFrame, tolerance: float = DEFAULT_TOLERANCE) -> pd.DataFrame:
+    """Pruning efficacy of every seed of every trial, over the levels that are there.
+
+    Returns:
+      Columns experiment, trial, seed, efficacy (a sparsity), and at_end: no level was hurt, so
+      the efficacy is at least this.
+    """
+    rows = []
+    trunk = results[results["branch"] == ""].sort_values("level")
+    for (experiment, trial, seed), levels in trunk.groupby(["experiment", "trial", "seed"]):
+        last = efficacy_index(levels["sparsity"], levels["train_accuracy"], tolerance)
+        value = levels["sparsity"].iloc[last] if last >= 0 else np.nan
+        at_end = last == len(levels) - 1
+        rows.append((experiment, trial, seed, value, at_end))
+    return pd.DataFrame(rows, columns=["experiment", "trial", "seed", "efficacy", "at_end"])
+
+
+def five_sparsities(
+    level: Sequence[int] | npt.ArrayLike,
+    test_accuracy_last: npt.ArrayLike,
+    test_accuracy_best: npt.ArrayLike,
+    margin: float = UNDERFITTING_MARGIN,
+) -> dict[str, int]:
+    """The levels that SDD section 3.2 samples to show the phenomenon in detail.
+
+    - dense: level 0.
+    - overfitting: where last test accuracy degrades the most, by the smaller of its drop from
+      dense and its later rise. Only a level whose best test accuracy is at least the dense
+      network's last counts: a network that is poor at every epoch does not overfit.
+    - sweet_spot_last: past overfitting, where last test accuracy peaks.
+    - sweet_spot_best: past overfitting, where best test accuracy peaks; if that is
+      sweet_spot_last, the next highest best test accuracy, unless it clearly suffers.
+    - underfitting: the first level past both sweet spots where last and best test accuracy are
+      both more than `margin` below their peaks; if none is, the last level past them.
+
+    Without a dip there is no overfitting, and "past overfitting" means past dense; a sweet spot
+    must then beat the dense network. A role that no level plays is left out, and so is every
+    role where level 0 is missing.
+
+    Args:
+      level: `[levels]`, whole numbers, increasing.
+      test_accuracy_last: `[levels]`, in [0, 1], mean over seeds.
+      test_accuracy_best: `[levels]`, likewise.
+      margin: accuracy, in [0, 1].
+
+    Returns:
+      {role: level}, in the order of `ROLES`.
+    """
+    levels = np.asarray(level, int)
+    last, best = np.asarray(test_accuracy_last, float), np.asarray(test_accuracy_best, float)
+    there = ~(np.isnan(last) | np.isnan(best))
+    levels, last, best = levels[there], last[there], best[there]
+    if not levels.size or levels[0] != 0:
+        return {}
+    found = {"dense": 0}
+    dip = _dip(last, best)
+    if dip > 0:
+        found["overfitting"] = dip
+    found |= _sweet_spots(last, best, dip, margin)
+    sweet = [found[role] for role in found if role.startswith("sweet_spot")]
+    after = np.arange(max(sweet) + 1, last.size) if sweet else np.arange(0)
+    if after.size:
+        suffers = after[_suffers(last, dip, margin)[after] & _suffers(best, dip, margin)[after]]
+        found["underfitting"] = int(suffers[0] if suffers.size else after[-1])
+    return {role: int(levels[found[role]]) for role in ROLES if role in found}
+
+
+def _dip(last: np.ndarray, best: np.ndarray) -> int:
+    """The position of the deepest drop below dense that is made good later; 0 if there is none."""
+    later_peak = np.append(np.maximum.accumulate(last[::-1])[::-1][1:], -np.inf)
+    depth = np.minimum(last[0] - last, later_peak - last)
+    depth[best < last[0]] = -np.inf
+    depth[0] = 0
+    return int(np.argmax(depth))
+
+
+def _suffers(accuracy: np.ndarray, dip: int, margin: float) -> np.ndarray:
+    return accuracy < accuracy[dip + 1 :].max(initial=-np.inf) - margin
+
+
+def _sweet_spots(last: np.ndarray, best: np.ndarray, dip: int, margin: float) -> dict[str, int]:
+    past = np.arange(dip + 1, last.size)
+    if not past.size:
+        return {}
+    found = {}
+    by_last, by_best = past[np.argmax(last[past])], past[np.argmax(best[past])]
+    if dip or last[by_last] > last[0]:
+        found["sweet_spot_last"] = int(by_last)
+    if by_best == by_last:
+        others = past[(past != by_last) & ~_suffers(best, dip, margin)[past]]
+        by_best = others[np.argmax(best[others])] if others.size else -1
+    if by_best > 0 and (dip or best[by_best] > best[0]):
+        found["sweet_spot_best"] = int(by_best)
+    return found

@@ -1,0 +1,78 @@
+"""Every file name of an output folder, in one place (design: flags to figures)."""
+
+from __future__ import annotations
+
+RESULTS = "results.csv"
+REPORT = "report.html"
+FIGURES = "figures"
+TABLES = "tables"
+TRIALS = "trials"
+TENSORBOARD = "tensorboard"
+
+CONFIG = "config.json"
+METRICS = "metrics.csv"
+MASKS = "masks.npz"
+START = "start.npz"
+END = "end.npz"
+RESULT = "result.json"
+CHECKPOINT = "checkpoint.npz"
+
+
+def seed_folder(seed: int) -> str:
+    return f"seed_{seed}"
+
+
+def level_folder(level: int) -> str:
+    return f"level_{level:02d}"
+
+
+def branch_folder(branch: str, level: int) -> str:
+    return f"{branch}_{level_folder(level)}"
+
+
+# The columns of results.csv that are always there, in order; an experiment's own come after them.
+RESULT_COLUMNS = (
+    "experiment",
+    "trial",
+    "seed",
+    "branch",
+    "level",
+    "sparsity",
+    "weights_remaining",
+    "train_epochs",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "test_loss",
+    "test_accuracy_last",
+    "test_accuracy_best",
+    "best_epoch",
+    "unpermuted_accuracy",
+    "permuted_accuracy",
+    "restored_accuracy",
+    "noisy_loss",
+    "original_loss",
+    "distance_from_init",
+    "instability",
+    "wall_seconds",
+)
+
+# The columns of a stage's metrics.csv: a row per finished epoch, counted from 1.
+METRIC_COLUMNS = (
+    "epoch",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "unpermuted_accuracy",
+    "permuted_accuracy",
+    "restored_accuracy",
+    "noisy_loss",
+    "original_loss",
+    "distance_from_init",
+    "wall_seconds",
+)

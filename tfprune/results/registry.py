@@ -1,0 +1,23 @@
+"""What each experiment's report is made of, by experiment. Add one: a function and a line here.
+
+An experiment that is not here gets a figure of accuracy against sparsity and the accuracy table.
+"""
+
+from tfprune.registry import Registry
+
+# A builder is a function (output_dir) -> list[tfprune.results.figures.FigureInfo] that works from
+# the files alone; the first figure is the headline.
+REPORTS = Registry("experiment")
+REPORTS.add(
+    "sparse_double_descent",
+    "tfprune.results.sparse_double_descent:build",
+    "SDD figures 1, 2, 3, 8, 9, 10, 12",
+)
+
+# A function (results) -> list[tfprune.results.tables.Table] of the experiment's rows.
+TABLES = Registry("experiment")
+TABLES.add(
+    "sparse_double_descent",
+    "tfprune.results.sparse_double_descent:build_tables",
+    "accuracy at every level, pruning efficacy",
+)

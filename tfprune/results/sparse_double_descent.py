@@ -1,0 +1,225 @@
+"""The report of sparse_double_descent: SDD figures 1, 2, 3, 8, 9, 10, 12 and pruning efficacy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from etils import epath
+from matplotlib.figure import Figure
+
+from tfprune.results import analysis, figures, store, style, tables, trials
+
+EXPERIMENT = "sparse_double_descent"
+_LOSERS = {
+    "dense": "in the dense network",
+    "overfitting": "in the overfitting one",
+    "sweet_spot_last": "at the sweet spot",
+}
+
+
+def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
+    """Draws the experiment's figures from results.csv and the stages' metrics.csv.
+
+    Returns:
+      The figures there are data for, accuracy against sparsity first.
+
+    Raises:
+      InputError: there is no results.csv, a file is damaged, or a folder cannot be written.
+    """
+    results = _trunk(store.read_results(output_dir))
+    if results.empty:
+        return []
+    drawn: list[tuple[str, str, str, str, Figure | None]] = [
+        (
+            "accuracy",
+            "Accuracy against sparsity",
+            descent_reading(results),
+            "SDD figures 1 and 8",
+            figures.accuracy_against_sparsity(results),
+        ),
+        (
+            "dynamics",
+            "Training dynamics at the sampled sparsities",
+            dynamics_reading(results),
+            "SDD figures 2 and 9",
+            figures.training_dynamics(output_dir, results),
+        ),
+        (
+            "memorization",
+            "Memorization during training",
+            memorization_reading(results),
+            "SDD figures 3, 10 and 12",
+            figures.memorization_dynamics(output_dir, results),
+        ),
+        (
+            "memorization_by_sparsity",
+            "Memorization at the end of training, against sparsity",
+            forgetting_reading(results),
+            "SDD section 4, observation 1",
+            figures.memorization_against_sparsity(results),
+        ),
+    ]
+    return [
+        figures.FigureInfo(
+            style.save_figure(output_dir, f"{EXPERIMENT}_{name}", figure), title, reading, paper
+        )
+        for name, title, reading, paper, figure in drawn
+        if figure is not None
+    ]
+
+
+def build_tables(results: pd.DataFrame) -> list[tables.Table]:
+    """Accuracy at every level, and pruning efficacy (SDD section 4).
+
+    The tolerance is the column efficacy_tolerance of results.csv where it is there.
+    """
+    results = _trunk(results)
+    tolerance = analysis.DEFAULT_TOLERANCE
+    if trials.EFFICACY_TOLERANCE in results:
+        given = results[trials.EFFICACY_TOLERANCE].dropna()
+        tolerance = float(given.iloc[-1]) if len(given) else tolerance
+    return [
+        tables.accuracy_table(results, f"{EXPERIMENT}_accuracy"),
+        tables.efficacy_table(results, tolerance, f"{EXPERIMENT}_pruning_efficacy"),
+    ]
+
+
+def _trunk(results: pd.DataFrame) -> pd.DataFrame:
+    return results[(results["experiment"] == EXPERIMENT) & (results["branch"] == "")]
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """One trial's means over seeds, indexed by level, and the levels that play a role."""
+
+    name: str
+    rows: pd.DataFrame
+    roles: dict[str, int]
+
+    def accuracy(self, column: str, level: int) -> float:
+        return float(self.rows[f"{column}_mean"][level])
+
+    def percent(self, column: str, level: int) -> str:
+        return f"{100 * self.accuracy(column, level):.1f}%"
+
+    def sparsity(self, level: int) -> str:
+        return f"{tables.sparsity_percent(float(self.rows['sparsity'][level]))}%"
+
+    def fall(self) -> float:
+        """Last test accuracy lost between dense and overfitting; 0 without a dip and a rise."""
+        if not {"overfitting", "sweet_spot_last"} <= set(self.roles):
+            return 0.0
+        dip = self.accuracy("test_accuracy_last", self.roles["overfitting"])
+        return self.accuracy("test_accuracy_last", 0) - dip
+
+
+def _curves(results: pd.DataFrame) -> list[_Curve]:
+    """The trials that have a value anywhere, the deepest fall first."""
+    table = tables.aggregate(results, (*tables.ACCURACY_COLUMNS, *figures.MEMORIZATION_COLUMNS))
+    curves = []
+    for trial, name in trials.names(results).items():
+        rows = table[table["trial"] == trial]
+        curves.append(_Curve(name, rows.set_index("level"), figures.roles_of(rows)))
+    return sorted(curves, key=lambda curve: -curve.fall())
+
+
+def descent_reading(results: pd.DataFrame) -> str:
+    """Whether last test accuracy falls and rises again with sparsity, in one sentence."""
+    curves = _curves(results)
+    sentence = _descent(curves[0])
+    if len(curves) == 1:
+        return f"Last test accuracy {sentence}."
+    double = sum(curve.fall() > 0 for curve in curves)
+    return (
+        f"Last test accuracy falls and rises again in {double} of {len(curves)} settings; "
+        f"with {curves[0].name}, it {sentence}."
+    )
+
+
+def _descent(curve: _Curve) -> str:
+    last, roles = "test_accuracy_last", curve.roles
+    reached = curve.sparsity(int(curve.rows.index.max()))
+    if 0 not in curve.rows.index:
+        return f"is known up to {reached} sparsity, but not yet for the dense network"
+    dense = curve.percent(last, 0)
+    if "sweet_spot_last" not in roles:
+        return f"does not rise above the dense network's {dense} up to {reached} sparsity"
+    peak = roles["sweet_spot_last"]
+    top = f"{curve.percent(last, peak)} at {curve.sparsity(peak)} sparsity"
+    if "overfitting" not in roles:
+        return f"rises from {dense} (dense) to {top}, with no fall before it"
+    dip = roles["overfitting"]
+    spread = curve.rows.loc[[0, dip], f"{last}_std"].max()
+    doubt = f", a fall within the spread over seeds (std {100 * spread:.1f} points)"
+    return (
+        f"falls from {dense} (dense) to {curve.percent(last, dip)} at {curve.sparsity(dip)}"
+        f"{doubt if curve.fall() <= spread else ''}, then rises to {top}"
+    )
+
+
+def dynamics_reading(results: pd.DataFrame) -> str:
+    """How much test accuracy the last epochs cost at the sampled sparsities, in one sentence."""
+    curve = _curves(results)[0]
+    losses = []
+    for role, name in _LOSERS.items():
+        if role in curve.roles:
+            level = curve.roles[role]
+            best = curve.accuracy("test_accuracy_best", level)
+            lost = 100 * (best - curve.accuracy("test_accuracy_last", level))
+            where = "" if role == "dense" else f" ({curve.sparsity(level)})"
+            losses.append(f"{lost:.1f} points {name}{where}")
+    if not losses:
+        return "The dense network is not there yet."
+    start = _sentence_start(curve, results, "From the best epoch to the last")
+    return f"{start}, test accuracy falls by {', '.join(losses)}."
+
+
+def _sentence_start(curve: _Curve, results: pd.DataFrame, words: str) -> str:
+    if results["trial"].nunique() == 1:
+        return words
+    return f"With {curve.name}: {words[0].lower()}{words[1:]}"
+
+
+def memorization_reading(results: pd.DataFrame) -> str:
+    """What the sweet spot does to permuted and to other examples, in one sentence."""
+    curve = _noisiest(results)
+    if curve is None or 0 not in curve.rows.index:
+        return ""
+    level = curve.roles.get("sweet_spot_last", int(curve.rows.index.max()))
+    changes = [
+        f"{column.removesuffix('_accuracy')} examples from {curve.percent(column, 0)} to "
+        f"{curve.percent(column, level)}"
+        for column in figures.MEMORIZATION_COLUMNS
+    ]
+    where = f"From the dense network to {curve.sparsity(level)} sparsity"
+    start = _sentence_start(curve, results, where)
+    return f"{start}, final accuracy goes on {'; on '.join(changes)}."
+
+
+def forgetting_reading(results: pd.DataFrame) -> str:
+    """Which examples sparsity makes a network lose first, in one sentence."""
+    curve = _noisiest(results)
+    if curve is None:
+        return ""
+    first = {
+        name: _first_below_half(curve, f"{name}_accuracy") for name in ("permuted", "unpermuted")
+    }
+    halves = [
+        f"{name} examples "
+        + ("at no sparsity reached" if level is None else f"from {curve.sparsity(level)} on")
+        for name, level in first.items()
+    ]
+    start = _sentence_start(curve, results, "Fewer than half are fitted")
+    return f"{start} of the {', of the '.join(halves)} (sparsity)."
+
+
+def _first_below_half(curve: _Curve, column: str) -> int | None:
+    below = curve.rows.index[curve.rows[f"{column}_mean"] < 0.5]
+    return int(below.min()) if len(below) else None
+
+
+def _noisiest(results: pd.DataFrame) -> _Curve | None:
+    """Among the trials that have permuted examples, the one with the deepest fall."""
+    noisy = (c for c in _curves(results) if c.rows["permuted_accuracy_mean"].notna().any())
+    return next(noisy, None)

@@ -1,0 +1,275 @@
+"""The files of an output folder: atomic writes, results.csv and the stages' metrics.csv.
+
+Everything goes through etils.epath, so an output folder may also be `gs://BUCKET/FOLDER`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from tfprune.errors import InputError, SettingError, unknown_name
+from tfprune.results import layout
+
+KEY_COLUMNS = ("experiment", "trial", "seed", "branch", "level")
+STAGE = "stage"  # The stage's folder, relative to the output folder.
+_TEXT_COLUMNS = ("experiment", "trial", "branch", STAGE)
+_WHOLE_COLUMNS = ("train_epochs", "best_epoch")  # Whole numbers that may be missing.
+
+
+def write_bytes_atomic(path: epath.PathLike, data: bytes) -> None:
+    """Writes a file so that a reader finds the old bytes or the new ones, never a part of them.
+
+    Args:
+      path: the file; its folder is made if need be.
+      data: everything that the file shall hold.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    path = epath.Path(path)
+    # In the same folder, because a rename is atomic only within one file system.
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        _remove(temporary)
+        raise InputError(
+            f"cannot write {path.name} in {path.parent} ({_reason(error)}): "
+            "free space there, allow writing, or choose another --output_dir"
+        ) from error
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def _remove(path: epath.Path) -> None:
+    with contextlib.suppress(OSError):  # The error that brought us here says more.
+        path.unlink(missing_ok=True)
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def write_text_atomic(path: epath.PathLike, text: str) -> None:
+    """As `write_bytes_atomic`, UTF-8."""
+    write_bytes_atomic(path, text.encode())
+
+
+def write_json(path: epath.PathLike, value: Any) -> None:
+    """Writes JSON atomically; floats and NumPy scalars keep every bit.
+
+    Raises:
+      InputError: the folder cannot be written.
+      ValueError: a number is NaN or infinite, which JSON does not know; use None.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
+    write_text_atomic(path, text + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def read_json(path: epath.PathLike) -> Any:
+    """Reads JSON; a missing or damaged file raises InputError that names it."""
+    path = epath.Path(path)
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path} ({_reason(error)}): delete it and run again") from (
+            error
+        )
+
+
+def check_writable(folder: epath.PathLike, setting: str = "output_dir") -> None:
+    """Makes the folder and tries a write, so that a bad folder is met before any work is done.
+
+    Raises:
+      SettingError: the folder cannot be made or written; names `setting`.
+    """
+    probe = epath.Path(folder) / f".writable-{uuid.uuid4().hex[:12]}"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except Exception as error:  # Cloud storage raises classes of its own.
+        raise SettingError(
+            setting, folder, f"a folder that can be written ({_reason(error)})"
+        ) from error
+
+
+def merge_rows(
+    output_dir: epath.PathLike,
+    rows: Iterable[Mapping[str, Any]],
+    extra_columns: Iterable[str] = (),
+) -> None:
+    """Puts rows into results.csv, over rows of the same experiment, trial, seed, branch, level.
+
+    The file stays tidy: the columns of `layout.RESULT_COLUMNS`, then every other in the order in
+    which it first came; rows sorted by their key. Cells of an old row that the new one does not
+    name keep their value. Floats are written with `repr`, so they read back bit for bit; None
+    and NaN are left empty. One process at a time may write an output folder's results.csv.
+
+    Args:
+      output_dir: the output folder.
+      rows: a mapping from column to value for each stage; `branch` defaults to "".
+      extra_columns: columns that this experiment has besides the fixed ones and `stage`.
+
+    Raises:
+      InputError: a row has a column that is not declared, or lacks a part of its key; the folder
+        cannot be written. Nothing was written.
+    """
+    path = epath.Path(output_dir) / layout.RESULTS
+    declared = list(dict.fromkeys((*layout.RESULT_COLUMNS, STAGE, *extra_columns)))
+    columns, table = _read_cells(path) if path.exists() else (declared, {})
+    columns = list(dict.fromkeys((*layout.RESULT_COLUMNS, *columns, *declared)))
+    for row in rows:
+        cells = {name: _cell(value) for name, value in row.items()}
+        _check_columns(cells, declared)
+        key = _key(cells, path)
+        table[key] = {**table.get(key, {}), **cells}
+    write_text_atomic(path, _csv_text(columns, [table[key] for key in sorted(table)]))
+
+
+def _check_columns(row: Mapping[str, str], declared: list[str]) -> None:
+    for name in row:
+        if name not in declared:
+            raise unknown_name("results column", name, declared)
+
+
+def _key(cells: Mapping[str, str], path: epath.Path) -> tuple[str, str, int, str, int]:
+    """Sorts as results.csv does: text as text, seeds and levels as numbers."""
+    missing = [name for name in KEY_COLUMNS if name != "branch" and not cells.get(name)]
+    if missing:
+        raise InputError(f"a row of {path} has no {', '.join(missing)}")
+    return (
+        cells["experiment"],
+        cells["trial"],
+        int(cells["seed"]),
+        cells.get("branch", ""),
+        int(cells["level"]),
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, (list, tuple)):
+        return ",".join(_cell(part) for part in value)
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _read_cells(path: epath.Path) -> tuple[list[str], dict[Any, dict[str, str]]]:
+    """The file as text, so that rewriting it changes no byte of a row that is left alone."""
+    reader = csv.DictReader(io.StringIO(path.read_text(), newline=""))
+    _require(list(reader.fieldnames or ()), layout.RESULT_COLUMNS, path)
+    rows = [{name: cell or "" for name, cell in row.items()} for row in reader]
+    return list(reader.fieldnames or ()), {_key(row, path): row for row in rows}
+
+
+def _csv_text(columns: list[str], rows: list[dict[str, str]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _require(columns: Iterable[str], needed: Iterable[str], path: epath.Path) -> None:
+    missing = [name for name in needed if name not in list(columns)]
+    if missing:
+        raise InputError(
+            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: it is not a "
+            "file of this version of tfprune; move it away and run the experiment again"
+        )
+
+
+def read_results(output_dir: epath.PathLike) -> pd.DataFrame:
+    """Reads results.csv: one row per (experiment, trial, seed, branch, level).
+
+    Returns:
+      The table, in the file's order. `seed` and `level` are int64, `train_epochs` and
+      `best_epoch` nullable Int64, text has "" for empty, other fixed columns are float64 with
+      NaN for empty; an experiment's own columns have the type pandas infers.
+
+    Raises:
+      InputError: there is no results.csv, it is empty, or it lacks a column.
+    """
+    path = epath.Path(output_dir) / layout.RESULTS
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist: run an experiment first, for example "
+            f"python run.py sparse_double_descent --output_dir={output_dir}"
+        )
+    numbers = [name for name in layout.RESULT_COLUMNS if name not in _TEXT_COLUMNS]
+    types: dict[str, Any] = dict.fromkeys(numbers, "float64")
+    types |= dict.fromkeys(_WHOLE_COLUMNS, "Int64")
+    types |= dict.fromkeys(("seed", "level"), "int64")
+    types |= dict.fromkeys(_TEXT_COLUMNS, str)
+    table = _read_csv(path, layout.RESULT_COLUMNS, types)
+    if table.empty:
+        raise InputError(f"{path} has no rows yet: run the experiment again, it resumes")
+    text = table.select_dtypes(include=["object", "string"]).columns
+    return table.fillna(dict.fromkeys(text, ""))
+
+
+def metrics_path(output_dir: epath.PathLike, stage: str) -> epath.Path:
+    """Where the metrics of a stage are; `stage` is relative to the output folder."""
+    return epath.Path(output_dir) / stage / layout.METRICS
+
+
+def read_metrics(output_dir: epath.PathLike, stage: str) -> pd.DataFrame:
+    """Reads a stage's metrics.csv: one row per finished epoch, counted from 1.
+
+    Args:
+      output_dir: the output folder.
+      stage: the stage's folder relative to it, as in the column `stage` of results.csv.
+
+    Returns:
+      `epoch` int64, the other columns of `layout.METRIC_COLUMNS` float64, NaN for empty.
+
+    Raises:
+      InputError: there is no such file, or it lacks a column.
+    """
+    path = metrics_path(output_dir, stage)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: run the experiment again, it resumes")
+    types: dict[str, Any] = dict.fromkeys(layout.METRIC_COLUMNS, "float64")
+    return _read_csv(path, layout.METRIC_COLUMNS, types | {"epoch": "int64"})
+
+
+def _read_csv(path: epath.Path, needed: Iterable[str], types: dict[str, Any]) -> pd.DataFrame:
+    text = path.read_text()
+    header = next(csv.reader(io.StringIO(text, newline="")), [])
+    _require(header, needed, path)
+    try:
+        # Only an empty cell is missing: "none" and "NA" are names a setting may have.
+        return pd.read_csv(
+            io.StringIO(text),
+            dtype={name: kind for name, kind in types.items() if name in header},
+            keep_default_na=False,
+            na_values=[""],
+            float_precision="round_trip",
+        )
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): move it away and run again") from error

@@ -1,0 +1,166 @@
+"""How figures look: colours, fonts, the sparsity axis, and bytes that depend on the data alone."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from etils import epath
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tfprune.results import layout, store
+from tfprune.results.tables import sparsity_percent
+
+DPI = 150
+# Okabe and Ito's palette: told apart with every common kind of colour blindness.
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
+PURPLE, ORANGE, SKY, BLACK = "#CC79A7", "#E69F00", "#56B4E9", "#222222"
+CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+CRITERION_COLORS = {
+    "magnitude": BLUE,
+    "gradient": VERMILLION,
+    "random": GREEN,
+    "snip": PURPLE,
+    "synflow": ORANGE,
+}
+ROLE_COLORS = {
+    "dense": BLACK,
+    "overfitting": VERMILLION,
+    "sweet_spot_last": GREEN,
+    "sweet_spot_best": PURPLE,
+    "underfitting": ORANGE,
+}
+ROLE_LABELS = {
+    "dense": "dense",
+    "overfitting": "overfitting",
+    "sweet_spot_last": "sweet spot (last)",
+    "sweet_spot_best": "sweet spot (best)",
+    "underfitting": "underfitting",
+}
+MARKERS = "osD^vPX"
+# Every fourth level where a level removes 20%, as in the papers' figures.
+_PAPER_GAP = -4 * np.log(0.8)
+_SETTINGS: Any = {
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",  # It comes with matplotlib: the same glyphs everywhere.
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.7,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.7,
+    "lines.markersize": 4,
+}
+
+
+@contextlib.contextmanager
+def house_style() -> Iterator[None]:
+    """The suite's look, whatever the user's matplotlibrc says; undone on leaving."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # Leaves the backend alone.
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, on the Agg canvas, apart from pyplot."""
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(output_dir: epath.PathLike, name: str, figure: Figure) -> str:
+    """Writes figures/NAME.png at 150 dpi; the same figure gives the same bytes.
+
+    Returns:
+      The file, relative to the output folder.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=DPI, metadata={"Software": None})
+    file = f"{layout.FIGURES}/{name}.png"
+    store.write_bytes_atomic(epath.Path(output_dir) / file, data.getvalue())
+    return file
+
+
+def wrapped(text: str, width: int) -> str:
+    """A title broken into lines of `width` characters, so that no panel cuts it off."""
+    return "\n".join(textwrap.wrap(text, width)) or text
+
+
+def sparsity_position(weights_remaining: npt.ArrayLike) -> np.ndarray:
+    """Where a level stands on the papers' axis: -ln(weights_remaining), dense at 0.
+
+    Levels that remove a fixed fraction stand at equal distances. NaN where nothing remains.
+    """
+    remaining = np.asarray(weights_remaining, float)
+    return -np.log(np.where(remaining > 0, remaining, np.nan)) + 0.0
+
+
+def sparsity_ticks(
+    weights_remaining: npt.ArrayLike, max_ticks: int = 9
+) -> tuple[list[float], list[str]]:
+    """Ticks for the sparsity axis: at levels, about as far apart as in the papers.
+
+    With 20% a level that is every fourth level: 0, 59.0, 83.2, 93.1, 97.2, 98.8, 99.5, 99.8,
+    99.92. Short curves get closer ticks, so that there are at least about five.
+
+    Args:
+      weights_remaining: of every level drawn, any order, repeats allowed.
+      max_ticks: at most this many.
+
+    Returns:
+      Positions as `sparsity_position`, and labels in %.
+    """
+    positions = sparsity_position(weights_remaining)
+    remaining = np.asarray(weights_remaining, float)
+    order = np.argsort(positions, kind="stable")
+    order = order[~np.isnan(positions[order])]
+    if not order.size:
+        return [], []
+    span = positions[order[-1]] - positions[order[0]]
+    # 2% of slack: a level removes a whole number of weights, so the steps are not quite even.
+    gap = 0.98 * max(min(_PAPER_GAP, span / 4), span / max(max_ticks - 0.9, 1))
+    chosen = [order[0]]
+    for index in order[1:]:
+        if positions[index] - positions[chosen[-1]] >= max(gap, 1e-9):
+            chosen.append(index)
+    labels = [sparsity_percent(1 - remaining[index]) for index in chosen]
+    return [float(positions[index]) for index in chosen], labels
+
+
+def sparsity_axis(axes: Axes, weights_remaining: npt.ArrayLike) -> None:
+    """Makes the x axis the papers' sparsity axis; unlabelled ticks stand at the other levels."""
+    positions, labels = sparsity_ticks(weights_remaining)
+    axes.set_xticks(positions, labels)
+    every = np.unique(sparsity_position(weights_remaining))
+    axes.set_xticks(every[~np.isnan(every)], minor=True)
+    axes.set_xlabel("Sparsity (%)")
+
+
+def color_of(name: str, among: Iterable[str]) -> str:
+    """A colour for a line: a criterion always has its own, others go by their place."""
+    if name in CRITERION_COLORS:
+        return CRITERION_COLORS[name]
+    others = [other for other in among if other not in CRITERION_COLORS]
+    return CYCLE[others.index(name) % len(CYCLE)] if name in others else BLACK

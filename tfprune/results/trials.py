@@ -1,0 +1,88 @@
+"""What a trial is called in figures and tables: the settings in which the trials differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from tfprune.results import layout
+from tfprune.results.store import STAGE
+
+# Columns of results.csv beyond the fixed ones that say how it is read, not what was run.
+EFFICACY_TOLERANCE = "efficacy_tolerance"
+_NOT_SETTINGS = (*layout.RESULT_COLUMNS, STAGE, EFFICACY_TOLERANCE)
+_FIRST = ("dataset", "model", "label_noise", "noise_fraction")
+
+
+def settings(results: pd.DataFrame) -> pd.DataFrame:
+    """The settings that results.csv carries, one row per trial.
+
+    A column is a setting if it is not one of `layout.RESULT_COLUMNS` and has one value in every
+    trial; what varies inside a trial was measured, not set.
+
+    Returns:
+      A table indexed by trial, in the order of `results`.
+    """
+    candidates = [name for name in results.columns if name not in _NOT_SETTINGS]
+    groups = results.groupby("trial", sort=False)
+    counts = groups[candidates].nunique(dropna=False) if candidates else pd.DataFrame()
+    chosen = [name for name in candidates if (counts[name] == 1).all()]
+    return results.drop_duplicates("trial").set_index("trial")[chosen]
+
+
+def varying(results: pd.DataFrame) -> list[str]:
+    """The settings that differ between the trials of `results`."""
+    table = settings(results)
+    return [name for name in table.columns if table[name].nunique(dropna=False) > 1]
+
+
+def names(results: pd.DataFrame, without: Iterable[str] = ()) -> dict[str, str]:
+    """A name for every trial, made of the settings that vary.
+
+    Where no setting varies, the name says the data, the model and the noise; where results.csv
+    carries none of them, or two trials would get one name, it is the trial's own.
+
+    Args:
+      results: rows of one experiment.
+      without: settings that the reader sees elsewhere, in a legend for example; trials that
+        differ only in these share a name.
+    """
+    table = settings(results)
+    used = [name for name in varying(results) if name not in without]
+    used = used or [name for name in _FIRST if name in table.columns]
+    found = {trial: describe(row) for trial, row in table[used].to_dict("index").items()}
+    distinct = table[[name for name in without if name in table.columns]].astype(str)
+    twins = distinct.assign(name=pd.Series(found)).duplicated(keep=False)
+    return {
+        str(trial): str(trial) if twins[trial] or not name else name
+        for trial, name in found.items()
+    }
+
+
+def describe(values: Mapping[Any, Any]) -> str:
+    """Settings as a person would say them.
+
+    Example:
+      >>> describe({"dataset": "mnist", "noise_fraction": 0.4, "retrain": "finetune"})
+      'mnist, 40% label noise, retrain=finetune'
+    """
+    rest = {str(name): value for name, value in values.items() if not _empty(value)}
+    parts = [str(rest.pop(name)) for name in ("dataset", "model") if name in rest]
+    kind, fraction = rest.pop("label_noise", None), rest.pop("noise_fraction", None)
+    if kind == "none" or (kind is None and fraction == 0):
+        parts.append("no label noise")
+    elif kind is not None or fraction is not None:
+        amount = "" if fraction is None else f"{100 * float(fraction):g}% "
+        parts.append(f"{amount}{kind or 'label'} noise")
+    parts += [f"{name}={_short(value)}" for name, value in rest.items()]
+    return ", ".join(parts)
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value == "" or value != value
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,185 @@
+"""The prune-retrain loop of one trial: five ways to retrain, iteratively or in one shot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tfprune.config import RewindPoint, RunConfig
+from tfprune.data.prepare import PreparedData
+from tfprune.errors import SettingError
+from tfprune.pruning.masks import Masks
+from tfprune.pruning.selection import check_levels
+from tfprune.results import layout
+from tfprune.studies.trial import Row, Stage, Trial, result_of, write_config
+from tfprune.training import runtime, schedules, state
+from tfprune.training.resident import steps_per_epoch
+from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
+
+Advance = Callable[[Row], None]
+
+
+class PruneRetrain:
+    """Trains the missing stages of one trial, each a function of the files of those before it.
+
+    Args:
+      trial: what is trained.
+      trainer: built for the trial's settings.
+      data: the trial's data.
+      about: argv, versions and device, for config.json.
+    """
+
+    def __init__(self, trial: Trial, trainer: Trainer, data: PreparedData, about: dict[str, Any]):
+        self.trial = trial
+        self.trainer = trainer
+        self.data = data
+        self.about = about
+
+    @property
+    def config(self) -> RunConfig:
+        return self.trial.config
+
+    def check(self) -> None:
+        """Refuses, before anything is written, what only the data and the model can tell.
+
+        Raises:
+          SettingError: a rewind point past the end, or more levels than there are weights.
+        """
+        steps = self.config.training.train_epochs * self._steps_per_epoch
+        if self._rewind_step >= steps:
+            raise SettingError(
+                "rewind_to",
+                self.config.pruning.rewind_to,
+                f"a point before the end of training ({steps} steps)",
+            )
+        pruning = self.config.pruning
+        if not pruning.sparsities and pruning.retrain != "extended_dense":
+            totals = {name: mask.size for name, mask in self.trainer.dense_masks.items()}
+            check_levels(totals, pruning.prune_fraction, pruning.levels, pruning.scope)
+
+    def run(self, stage: Stage, advance: Advance) -> None:
+        """Trains one stage of the trunk; the stages before it must be done."""
+        write_config(stage, self.config, self.about)
+        stage.folder.mkdir(parents=True, exist_ok=True)
+        if stage.level == 0:
+            self._dense(stage, advance)
+        else:
+            self._pruned(stage, advance)
+
+    def _dense(self, stage: Stage, advance: Advance) -> None:
+        initial = self.trainer.initial_weights(self.trial.seed)
+        masks = self.trainer.dense_masks
+        self._train(stage, self._plan(stage, initial, masks, initial), advance)
+
+    def _pruned(self, stage: Stage, advance: Advance) -> None:
+        before = self._pruned_from(stage)
+        trained = state.load_arrays(before.folder / layout.END)
+        trained_masks = Masks.load(before.folder / layout.MASKS)
+        masks = self._masks(stage, trained, trained_masks)
+        initial = state.load_arrays(self.trial.stage(0).folder / layout.START)
+        if self.config.pruning.retrain == "scratch":
+            initial = self.trainer.initial_weights(self.trial.seed, stage.level)
+        plan = self._plan(stage, self._start(trained, initial), masks, initial)
+        before_pruning = before.result()["test_accuracy_last"]
+        after_pruning = self.trainer.evaluate(self.data, trained, masks)["test_accuracy"]
+        self._train(stage, plan, advance, instability=before_pruning - after_pruning)
+
+    def _pruned_from(self, stage: Stage) -> Stage:
+        """The stage whose weights are scored: the level before, or dense for one shot."""
+        return self.trial.stage(0 if self.config.pruning.sparsities else stage.level - 1)
+
+    def _masks(self, stage: Stage, trained: state.Arrays, masks: Masks) -> Masks:
+        """The stage's masks, from its file if they were drawn before."""
+        path = stage.folder / layout.MASKS
+        if path.exists():
+            return Masks.load(path)
+        pruning = self.config.pruning
+        if pruning.retrain == "extended_dense":
+            return masks
+        sparsity = pruning.sparsities[stage.level - 1] if pruning.sparsities else None
+        new = self.trainer.prune(
+            self.data, self.trial.seed, stage.level, trained, masks, pruning, sparsity
+        )
+        new.save(path)
+        return new
+
+    def _start(self, trained: state.Arrays, initial: state.Arrays) -> state.Arrays:
+        """The weights that a level starts from, before its mask is applied."""
+        retrain = self.config.pruning.retrain
+        if retrain == "weight_rewind":
+            return self._rewind_weights()
+        return initial if retrain == "scratch" else trained
+
+    def _rewind_weights(self) -> state.Arrays:
+        """The dense training's weights at the rewind point, trained again once and kept.
+
+        Training to the point anew, rather than on the way, leaves level 0 the same whatever the
+        rewind point is, so trials with different ones share it.
+        """
+        start = self.trial.stage(0).folder / layout.START
+        if self._rewind_step == 0:
+            return state.load_arrays(start)
+        path = self.trial.rewind_file()
+        if not path.exists():
+            initial = state.load_arrays(start)
+            plan = self._plan(self.trial.stage(0), initial, self.trainer.dense_masks, initial)
+            weights = self.trainer.train_to(self.data, plan, self._rewind_step)
+            state.save_arrays(path, weights)
+        return state.load_arrays(path)
+
+    def _plan(
+        self, stage: Stage, weights: state.Arrays, masks: Masks, initial: state.Arrays
+    ) -> TrainingPlan:
+        training = self.config.training
+        plan = TrainingPlan(
+            seed=self.trial.seed,
+            level=stage.level,
+            weights=weights,
+            masks=masks,
+            initial=initial,
+            schedule=schedules.epoch_drops(training),
+            epochs=training.train_epochs,
+            augment=self.config.data.augment,
+            where=f"{self.trial.name}, seed {self.trial.seed}, level {stage.level}",
+        )
+        if stage.level == 0:
+            return plan
+        retrain = self.config.pruning.retrain
+        if retrain == "finetune":
+            rate = self.config.pruning.finetune_lr or schedules.last_rate(training)
+            return replace(plan, schedule=schedules.fixed(rate))
+        return plan if retrain == "scratch" else replace(plan, start_step=self._rewind_step)
+
+    def _train(self, stage: Stage, plan: TrainingPlan, advance: Advance, **values: Any) -> None:
+        self.trainer.load(plan.weights, plan.masks)
+        state.save_arrays(stage.folder / layout.START, state.read_weights(self.trainer.model))
+        plan.masks.save(stage.folder / layout.MASKS)
+        outputs = TrainingOutputs(
+            stage.folder, stage.tensorboard, self.config.checkpoint_seconds, advance
+        )
+        rows = self.trainer.train(self.data, plan, outputs)
+        state.save_arrays(stage.folder / layout.END, state.read_weights(self.trainer.model))
+        sparsity = plan.masks.sparsity
+        stage.finish(
+            result_of(
+                rows, sparsity=sparsity, weights_remaining=plan.masks.weights_remaining, **values
+            )
+        )
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return steps_per_epoch(len(self.data.labels), self.config.training.batch_size)
+
+    @property
+    def _rewind_step(self) -> int:
+        return RewindPoint.parse(self.config.pruning.rewind_to).step(self._steps_per_epoch)
+
+
+def about_run(config: RunConfig, argv: list[str]) -> dict[str, Any]:
+    """What config.json says beside the settings."""
+    return {
+        "argv": argv,
+        "versions": runtime.versions(),
+        "device": runtime.device_description(config),
+    }

@@ -1,0 +1,162 @@
+"""A trial's stages: their names and folders, and what is kept of a finished one."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from etils import epath
+
+from tfprune.config import RunConfig, hash8, identity
+from tfprune.results import layout
+from tfprune.results.store import read_json, write_json
+
+Row = dict[str, Any]
+
+DENSE = ("data", "model", "training")
+PRUNED = (*DENSE, "pruning")
+
+
+def trial_name(config: RunConfig, sections: tuple[str, ...] = PRUNED) -> str:
+    """SLUG-HASH8: readable first, then what tells apart any two trials with other numbers."""
+    data, model, pruning = config.data, config.model, config.pruning
+    parts = [data.dataset.split("/")[-1], model.model]
+    if data.noise_fraction:
+        parts.insert(1, f"{data.label_noise}{data.noise_fraction:g}")
+    if model.width != 1:
+        parts.append(f"w{model.width:g}")
+    parts += [pruning.criterion, pruning.retrain] if "pruning" in sections else ["dense"]
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts))
+    return f"{slug}-{hash8(identity(config, sections))}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training and its folder: the unit of work, named by what determines it.
+
+    Attributes:
+      output_dir: the run's folder.
+      trial: the folder name of the trial whose values determine this stage.
+      seed: the trial's seed.
+      name: the stage's own folder name.
+      level: the level trained.
+      branch: which further training this is; empty on the trunk.
+    """
+
+    output_dir: epath.Path
+    trial: str
+    seed: int
+    name: str
+    level: int
+    branch: str = ""
+
+    @property
+    def relative(self) -> str:
+        """The stage's folder relative to the output folder."""
+        return f"{layout.TRIALS}/{self.trial}/{layout.seed_folder(self.seed)}/{self.name}"
+
+    @property
+    def folder(self) -> epath.Path:
+        return self.output_dir / self.relative
+
+    @property
+    def tensorboard(self) -> epath.Path:
+        seed = layout.seed_folder(self.seed)
+        return self.output_dir / layout.TENSORBOARD / self.trial / seed / self.name
+
+    @property
+    def is_done(self) -> bool:
+        return (self.folder / layout.RESULT).exists()
+
+    def result(self) -> Row:
+        """What a finished stage measured."""
+        return read_json(self.folder / layout.RESULT)
+
+    def finish(self, result: Row) -> None:
+        """Marks the stage as done; its other files must be whole by now."""
+        write_json(self.folder / layout.RESULT, result)
+        (self.folder / layout.CHECKPOINT).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration with one seed.
+
+    Level 0 depends on no pruning setting, so its folder is that of the dense trial, which every
+    pruning of the same network shares. A one-shot level is named by its sparsity, not by its
+    place in a list.
+    """
+
+    config: RunConfig
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return trial_name(self.config)
+
+    @property
+    def output_dir(self) -> epath.Path:
+        return epath.Path(self.config.output_dir)
+
+    def stage(self, level: int) -> Stage:
+        """The trunk's stage of a level."""
+        if level == 0:
+            dense = trial_name(self.config, DENSE)
+            return Stage(self.output_dir, dense, self.seed, layout.level_folder(0), 0)
+        return Stage(self.output_dir, self.name, self.seed, self._level_folder(level), level)
+
+    def _level_folder(self, level: int) -> str:
+        sparsities = self.config.pruning.sparsities
+        if sparsities:
+            return f"one_shot_{sparsities[level - 1]:g}"
+        return layout.level_folder(level)
+
+    @property
+    def last_level(self) -> int:
+        pruning = self.config.pruning
+        return len(pruning.sparsities) or pruning.levels
+
+    def stages(self) -> list[Stage]:
+        """The trunk, from dense to the last level."""
+        return [self.stage(level) for level in range(self.last_level + 1)]
+
+    def rewind_file(self) -> epath.Path:
+        """The weights at the rewind point, beside the dense training they belong to."""
+        return self.stage(0).folder.parent / f"rewind_{self.config.pruning.rewind_to}.npz"
+
+
+def write_config(stage: Stage, config: RunConfig, about: dict[str, Any]) -> None:
+    """Writes the trial's config.json before its first step; one that is there is kept.
+
+    Args:
+      stage: any stage of the trial.
+      config: the run.
+      about: argv, versions, device.
+    """
+    path = stage.folder.parent / layout.CONFIG
+    if not path.exists():
+        write_json(path, {"config": dataclasses.asdict(config), **about})
+
+
+def result_of(rows: list[Row], **values: Any) -> Row:
+    """What is kept of a training: the last epoch, the best, and what the caller adds.
+
+    Args:
+      rows: a row of metrics per epoch.
+      **values: further results.
+    """
+    last = rows[-1]
+    best = max(rows, key=lambda row: row["test_accuracy"])  # The first of equals.
+    kept = {name: last.get(name) for name in layout.RESULT_COLUMNS if name in last}
+    return {
+        **kept,
+        "train_epochs": len(rows),
+        "test_accuracy_last": last["test_accuracy"],
+        "test_accuracy_best": best["test_accuracy"],
+        "best_epoch": best["epoch"],
+        "instability": None,
+        "wall_seconds": round(sum(row["wall_seconds"] for row in rows), 3),
+        **values,
+    }

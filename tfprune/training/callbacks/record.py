@@ -1,0 +1,83 @@
+"""Recording every epoch's metrics as rows of a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from tfprune.backend import keras
+from tfprune.results.layout import METRIC_COLUMNS
+from tfprune.results.store import write_text_atomic
+
+Row = dict[str, Any]
+
+
+class EpochRecord(keras.callbacks.Callback):
+    """Keeps a row of metrics per epoch, and writes them as CSV when training ends.
+
+    Args:
+      path: the CSV file; None keeps the rows in memory only.
+      columns: which of the logged metrics are kept, `epoch` counted from 1; None keeps all.
+      rows: rows of epochs that were trained before an interruption.
+      seconds: least time between two writes while training goes on.
+    """
+
+    def __init__(
+        self,
+        path: epath.PathLike | None = None,
+        columns: Sequence[str] | None = METRIC_COLUMNS,
+        rows: Iterable[Row] = (),
+        seconds: float = 10.0,
+    ):
+        super().__init__()
+        self.path = None if path is None else epath.Path(path)
+        self.columns = columns
+        self.rows: list[Row] = list(rows)
+        self.seconds = seconds
+        self._started_at = self._written_at = time.monotonic()
+
+    def on_train_begin(self, logs: Row | None = None) -> None:
+        self._started_at = self._written_at = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
+        self._started_at = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
+        now = time.monotonic()
+        rate = keras.backend.get_value(self.model.optimizer.learning_rate)
+        values = {
+            **{name: float(value) for name, value in (logs or {}).items() if np.isscalar(value)},
+            "epoch": epoch + 1,
+            "learning_rate": float(rate),
+            "wall_seconds": round(now - self._started_at, 6),
+        }
+        columns = self.columns or values
+        self.rows.append({name: _number(values.get(name)) for name in columns})
+        if self.path is not None and now - self._written_at >= self.seconds:
+            self.write()
+
+    def on_train_end(self, logs: Row | None = None) -> None:
+        if self.path is not None:
+            self.write()
+
+    def write(self) -> None:
+        """Writes the file as a whole; values that do not apply are empty."""
+        if self.path is None:
+            raise ValueError("this record has no path")
+        self._written_at = time.monotonic()
+        text = io.StringIO()
+        columns = self.columns or (list(self.rows[0]) if self.rows else [])
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text_atomic(self.path, text.getvalue())
+
+
+def _number(value: Any) -> Any:
+    return None if value is None or np.isnan(value) else value

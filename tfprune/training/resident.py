@@ -1,0 +1,258 @@
+"""One epoch over data that live on the device, with its evaluation, as one compiled program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from tfprune.backend import keras, tf
+from tfprune.data import augmentation
+from tfprune.data.order import epoch_order
+from tfprune.data.prepare import PreparedData
+from tfprune.training import metrics
+from tfprune.training.schedules import Schedule
+
+EVALUATION_BATCH = 1024
+
+
+class ResidentData(NamedTuple):
+    """A trial's data as tensors on the device; images are uint8 until they are gathered."""
+
+    images: tf.Tensor
+    labels: tf.Tensor
+    original_labels: tf.Tensor
+    selected: tf.Tensor
+    val_images: tf.Tensor
+    val_labels: tf.Tensor
+    test_images: tf.Tensor
+    test_labels: tf.Tensor
+    mean: tf.Tensor
+    std: tf.Tensor
+
+    @classmethod
+    def of(cls, data: PreparedData) -> ResidentData:
+        return cls(*(tf.constant(getattr(data, field)) for field in cls._fields))
+
+
+class _Draws(NamedTuple):
+    """An epoch's `augmentation.Draws` as tensors."""
+
+    flips: tf.Tensor
+    dy: tf.Tensor
+    dx: tf.Tensor
+
+    @classmethod
+    def of(cls, draws: augmentation.Draws) -> _Draws:
+        return cls(*(tf.constant(getattr(draws, field)) for field in cls._fields))
+
+
+class EpochFeed(NamedTuple):
+    """What differs from epoch to epoch: all randomness, drawn on the host.
+
+    Attributes:
+      order: int32 [examples], the order in which examples are shown.
+      learning_rates: float32 [steps].
+      steps: int32 [2], the first step to take and the one to stop before.
+      augmentation: per-example draws, or None.
+    """
+
+    order: tf.Tensor
+    learning_rates: tf.Tensor
+    steps: tf.Tensor
+    augmentation: _Draws | None
+
+
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """Steps that show every example once, the short last batch included."""
+    return -(-num_examples // batch_size)
+
+
+class ResidentProgram:
+    """Trains and evaluates one epoch per call, compiled once for all trials of one shape.
+
+    Args:
+      model: a compiled model (its optimizer is used) that maps normalized images to logits.
+      batch_size: examples per step.
+      jit: whether to compile with XLA.
+    """
+
+    def __init__(self, model: keras.Model, batch_size: int, jit: bool):
+        self._model = model
+        self._batch_size = batch_size
+        model.optimizer.build(model.trainable_variables)
+        self._epoch = tf.function(self._train_and_evaluate, jit_compile=jit, autograph=False)
+        self._partial_epoch = tf.function(self._train, jit_compile=jit, autograph=False)
+        self._evaluation = tf.function(self._evaluate, jit_compile=jit, autograph=False)
+        self._data: ResidentData | None = None
+        self._feed: Callable[[int], EpochFeed] | None = None
+
+    def attach(self, data: ResidentData, feed: Callable[[int], EpochFeed]) -> None:
+        """Says what the next epochs train on."""
+        self._data, self._feed = data, feed
+
+    def run(self, epoch: int) -> dict[str, tf.Tensor]:
+        """Trains the epoch with this index and evaluates every split; see `EpochProgram`."""
+        data, feed = self._attached(epoch)
+        return self._epoch(data, feed)
+
+    def run_steps(self, epoch: int) -> None:
+        """Trains the epoch's steps without evaluating, for a stop in the middle of an epoch."""
+        self._partial_epoch(*self._attached(epoch))
+
+    def evaluate(self) -> dict[str, tf.Tensor]:
+        """Every split's metrics for the weights as they are."""
+        if self._data is None:
+            raise ValueError("attach data first")
+        return self._evaluation(self._data)
+
+    def _attached(self, epoch: int) -> tuple[ResidentData, EpochFeed]:
+        if self._data is None or self._feed is None:
+            raise ValueError("attach data first")
+        return self._data, self._feed(epoch)
+
+    def _train_and_evaluate(self, data: ResidentData, feed: EpochFeed) -> dict[str, tf.Tensor]:
+        loss = self._train(data, feed)
+        with tf.control_dependencies([loss]):
+            return {"loss": loss, **self._evaluate(data)}
+
+    def _train(self, data: ResidentData, feed: EpochFeed) -> tf.Tensor:
+        """The steps of `feed.steps`; returns their example-weighted mean loss."""
+        num_examples = feed.order.shape[0]
+        full_steps, remainder = divmod(num_examples, self._batch_size)
+        first, last = feed.steps[0], feed.steps[1]
+        zero = tf.zeros([], tf.float32)
+
+        def train(step: tf.Tensor, size: int) -> tf.Tensor:
+            positions = tf.slice(feed.order, [step * self._batch_size], [size])
+            loss = self._step(data, feed.augmentation, positions, feed.learning_rates[step])
+            return loss * tf.cast(size, tf.float32)
+
+        total, count = zero, zero
+        if full_steps:
+            _, total = tf.while_loop(
+                lambda step, total: step < tf.minimum(last, full_steps),
+                lambda step, total: (step + 1, total + train(step, self._batch_size)),
+                (first, total),
+                parallel_iterations=1,
+            )
+            taken = tf.maximum(tf.minimum(last, full_steps) - first, 0)
+            count += tf.cast(taken * self._batch_size, tf.float32)
+        if remainder:
+            # A short batch is its own shape: padding it would change batch-norm statistics.
+            with tf.control_dependencies([total]):
+                short = tf.logical_and(first <= full_steps, last > full_steps)
+                total += tf.cond(
+                    short, lambda: train(tf.constant(full_steps), remainder), lambda: zero
+                )
+                count += tf.where(short, float(remainder), 0.0)
+        return total / tf.maximum(count, 1.0)
+
+    def _step(
+        self,
+        data: ResidentData,
+        draws: _Draws | None,
+        positions: tf.Tensor,
+        learning_rate: tf.Tensor,
+    ) -> tf.Tensor:
+        model = self._model
+        images = tf.gather(data.images, positions)
+        if draws is not None:
+            images = augmentation.apply(images, *(tf.gather(draw, positions) for draw in draws))
+        inputs = augmentation.normalize(images, data.mean, data.std, model.compute_dtype)
+        labels = tf.gather(data.labels, positions)
+        with tf.GradientTape() as tape:
+            logits = model(inputs, training=True)
+            losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+            loss = tf.add_n([tf.reduce_mean(losses), *model.losses])
+        optimizer = model.optimizer
+        optimizer.learning_rate.assign(tf.cast(learning_rate, optimizer.learning_rate.dtype))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return tf.cast(loss, tf.float32)
+
+    def _evaluate(self, data: ResidentData) -> dict[str, tf.Tensor]:
+        train = self._per_example(data.images, data.labels, data)
+        test = self._per_example(data.test_images, data.test_labels, data)
+        values = {
+            **metrics.split_metrics("train", train, data.labels),
+            **metrics.split_metrics("test", test, data.test_labels),
+            **metrics.subset_metrics(train, data.labels, data.original_labels, data.selected),
+        }
+        if data.val_images.shape[0]:
+            val = self._per_example(data.val_images, data.val_labels, data)
+            values |= metrics.split_metrics("val", val, data.val_labels)
+        return values
+
+    def _per_example(
+        self, images: tf.Tensor, labels: tf.Tensor, data: ResidentData
+    ) -> metrics.PerExample:
+        """Inference over a split in batches of one static size, and one of the rest."""
+
+        def batch(start: tf.Tensor, size: int) -> metrics.PerExample:
+            pixels = tf.slice(images, [start, 0, 0, 0], [size, *images.shape[1:]])
+            inputs = augmentation.normalize(
+                pixels, data.mean, data.std, self._model.compute_dtype
+            )
+            logits = self._model(inputs, training=False)
+            return metrics.per_example(logits, tf.slice(labels, [start], [size]))
+
+        full, remainder = divmod(images.shape[0], EVALUATION_BATCH)
+        parts = []
+        if full:
+            whole = tf.map_fn(
+                lambda start: batch(start, EVALUATION_BATCH),
+                tf.range(full) * EVALUATION_BATCH,
+                fn_output_signature=metrics.PerExample(
+                    tf.TensorSpec([EVALUATION_BATCH], tf.float32),
+                    tf.TensorSpec([EVALUATION_BATCH], tf.int32),
+                ),
+                parallel_iterations=1,
+            )
+            parts.append(metrics.PerExample(*(tf.reshape(value, [-1]) for value in whole)))
+        if remainder:
+            parts.append(batch(tf.constant(full * EVALUATION_BATCH), remainder))
+        return metrics.PerExample(*(tf.concat(values, 0) for values in zip(*parts, strict=True)))
+
+
+def epoch_feeds(
+    data: PreparedData,
+    *,
+    seed: int,
+    level: int,
+    batch_size: int,
+    schedule: Schedule,
+    augment: str,
+    start_step: int = 0,
+    stop_step: int | None = None,
+) -> Callable[[int], EpochFeed]:
+    """The feed of every epoch of one training, a pure function of the epoch's index.
+
+    Args:
+      data: what is trained on.
+      seed: the trial's seed.
+      level: the level trained, part of every draw's key.
+      batch_size: examples per step.
+      schedule: the learning rates.
+      augment: kind of augmentation.
+      start_step: steps before this one (counted over the whole training) are not taken, as after
+        a rewinding to the middle of an epoch.
+      stop_step: steps from this one on are not taken; None for the whole training.
+    """
+    num_examples = len(data.labels)
+    steps = steps_per_epoch(num_examples, batch_size)
+
+    def feed(epoch: int) -> EpochFeed:
+        before = epoch * steps
+        first = min(max(start_step - before, 0), steps)
+        last = steps if stop_step is None else min(max(stop_step - before, 0), steps)
+        draws = augmentation.draw(augment, num_examples, seed, level, epoch)
+        return EpochFeed(
+            order=tf.constant(epoch_order(num_examples, seed, level, epoch), tf.int32),
+            learning_rates=tf.constant(schedule(epoch, steps)),
+            steps=tf.constant(np.array([first, last], np.int32)),
+            augmentation=None if draws is None else _Draws.of(draws),
+        )
+
+    return feed

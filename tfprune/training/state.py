@@ -1,0 +1,90 @@
+"""A model's variables as named NumPy arrays, and such arrays as files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from etils import epath
+
+from tfprune.backend import keras, tf
+from tfprune.pruning import model as pruned
+from tfprune.pruning.wrapper import MaskedLayer
+from tfprune.results.store import write_bytes_atomic
+
+Arrays = dict[str, np.ndarray]
+
+
+def named_variables(model: keras.Model) -> dict[str, tf.Variable]:
+    """Every variable of the network by `layer/variable`; masks and their steps are left out.
+
+    A wrapped and a plain network have the same names, as have two networks built alike.
+    """
+    named: dict[str, tf.Variable] = {}
+    for path, layer in _leaves(model):
+        for variable in layer.weights:
+            name = f"{path}/{variable.name.split('/')[-1].split(':')[0]}"
+            while name in named:
+                name += "_"
+            named[name] = variable
+    return named
+
+
+def _leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    for layer in model.layers:
+        if isinstance(layer, MaskedLayer):
+            layer = layer.layer
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer, f"{prefix}{layer.name}/")
+        else:
+            yield prefix + layer.name, layer
+
+
+def read_weights(model: keras.Model) -> Arrays:
+    """A copy of every variable of the network."""
+    return {name: variable.numpy().copy() for name, variable in named_variables(model).items()}
+
+
+def write_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+    """Assigns every variable of the network.
+
+    Raises:
+      ValueError: the names are not those of the network.
+    """
+    variables = named_variables(model)
+    if set(variables) != set(weights):
+        odd = sorted(set(variables) ^ set(weights))
+        raise ValueError(f"these weights belong to another network: {', '.join(odd)} differ")
+    for name, variable in variables.items():
+        variable.assign(weights[name])
+
+
+def mask_variables(model: keras.Model) -> dict[str, tf.Variable]:
+    """The mask of every prunable kernel, by the kernel's name."""
+    names = {id(variable): name for name, variable in named_variables(model).items()}
+    return {
+        names[id(layer.kernel)]: layer.mask for layer in pruned.masked_layers(model).values()
+    }
+
+
+def kernel_names(model: keras.Model) -> tuple[str, ...]:
+    """The names of all convolution and dense kernels: what distances are measured over."""
+    return tuple(
+        name
+        for name in named_variables(model)
+        if name.rsplit("/", 1)[-1].rstrip("_").endswith("kernel")
+    )
+
+
+def save_arrays(path: epath.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an uncompressed .npz, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes_atomic(path, buffer.getvalue())
+
+
+def load_arrays(path: epath.Path) -> Arrays:
+    """Reads an .npz that `save_arrays` wrote."""
+    with np.load(io.BytesIO(epath.Path(path).read_bytes()), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}

@@ -1,0 +1,265 @@
+"""One network with its optimizer and compiled epoch, shared by every stage of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from tfprune.backend import keras, tf
+from tfprune.config import PruningConfig, RunConfig
+from tfprune.data import augmentation
+from tfprune.data.order import epoch_order
+from tfprune.data.prepare import PreparedData
+from tfprune.models.build import build_model
+from tfprune.models.initialize import initialize
+from tfprune.models.prunable import prunable_kernels
+from tfprune.pruning import model as pruned
+from tfprune.pruning.criteria import ScoringInputs
+from tfprune.pruning.masks import Masks
+from tfprune.pruning.registry import CRITERIA
+from tfprune.pruning.selection import prune, prune_to_sparsity
+from tfprune.results import layout
+from tfprune.seeds import Stream, generator
+from tfprune.training import checkpoints, optimizers, runtime, state
+from tfprune.training.callbacks.distance import DistanceFromInit
+from tfprune.training.callbacks.progress import EpochProgress
+from tfprune.training.callbacks.record import EpochRecord, Row
+from tfprune.training.callbacks.safety import EpochCheckpoint, StopOnNonFinite
+from tfprune.training.callbacks.tensorboard import TensorBoardScalars
+from tfprune.training.epoch_model import EpochModel
+from tfprune.training.resident import (
+    ResidentData,
+    ResidentProgram,
+    epoch_feeds,
+    steps_per_epoch,
+)
+from tfprune.training.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One training, from its first weights to its last.
+
+    Attributes:
+      seed: the trial's seed.
+      level: the level trained; with the epoch it keys every draw.
+      weights: the weights at the start, by name.
+      masks: the masks they are trained under.
+      initial: the weights that distances are measured from.
+      schedule: the learning rates.
+      start_step: the step to start at, counted over the whole schedule.
+      epochs: the epoch to end after, counted over the whole schedule.
+      augment: how training images are changed.
+      where: what is trained, in words.
+    """
+
+    seed: int
+    level: int
+    weights: state.Arrays
+    masks: Masks
+    initial: state.Arrays
+    schedule: Schedule
+    epochs: int
+    start_step: int = 0
+    augment: str = "none"
+    where: str = "training"
+
+
+@dataclass(frozen=True)
+class TrainingOutputs:
+    """Where one training leaves its files, and who is told of its progress.
+
+    Attributes:
+      folder: for metrics.csv and the checkpoint.
+      tensorboard: the run's event folder.
+      checkpoint_seconds: time between checkpoints.
+      advance: called after every epoch with its metrics.
+    """
+
+    folder: epath.Path
+    tensorboard: epath.Path
+    checkpoint_seconds: float = 60.0
+    advance: Callable[[dict[str, Any]], None] = field(default=lambda logs: None)
+
+
+class Trainer:
+    """Builds and compiles once; every training only changes the values of variables.
+
+    Args:
+      config: the run; only its model, its training and where it runs matter here.
+      input_shape: (height, width, channels) of the images.
+      num_classes: number of classes.
+    """
+
+    def __init__(self, config: RunConfig, input_shape: tuple[int, ...], num_classes: int):
+        self._device = runtime.device(config)
+        self._model_config = config.model
+        self._batch_size = config.training.batch_size
+        self._resident: tuple[PreparedData, ResidentData] | None = None
+        with tf.device(self._device), runtime.dtype_policy(config.training.dtype):
+            network = build_model(config.model, input_shape, num_classes)
+            names = prunable_kernels(network, config.model.prunable, config.model.model)
+            self.model = EpochModel.of(pruned.prune_model(network, names))
+            self.model.compile(optimizers.build_optimizer(config.training))
+            self.program = ResidentProgram(
+                self.model, self._batch_size, runtime.use_jit(config, self.model)
+            )
+        self.model.program = self.program
+
+    @property
+    def dense_masks(self) -> Masks:
+        """The masks of a network of which nothing is pruned."""
+        shapes = {name: w.shape for name, w in pruned.prunable_weights(self.model).items()}
+        return Masks.dense(shapes)
+
+    def initial_weights(self, seed: int, level: int = 0) -> state.Arrays:
+        """A random initialization: level 0's for the trial, a level's own for `scratch`."""
+        initialize(self.model, seed, level, self._model_config.batch_norm_gamma)
+        return state.read_weights(self.model)
+
+    def train(self, data: PreparedData, plan: TrainingPlan, outputs: TrainingOutputs) -> list[Row]:
+        """Runs a plan, from its last checkpoint if there is one.
+
+        Returns:
+          A row of metrics per epoch. The model holds the final weights.
+
+        Raises:
+          TrainingDiverged: a loss is NaN or infinite.
+        """
+        self._start(plan)
+        checkpoint = outputs.folder / layout.CHECKPOINT
+        steps = steps_per_epoch(len(data.labels), self._batch_size)
+        first_epoch, rows = plan.start_step // steps, []
+        if checkpoint.exists():
+            resumed = checkpoints.restore(checkpoint, self.model)
+            first_epoch, rows = resumed.epoch, resumed.rows
+        self._attach(data, plan)
+        record = EpochRecord(outputs.folder / layout.METRICS, rows=rows)
+        self.model.fit_epochs(
+            first_epoch, plan.epochs, self._callbacks(plan, outputs, record, checkpoint)
+        )
+        return record.rows
+
+    def train_to(self, data: PreparedData, plan: TrainingPlan, step: int) -> state.Arrays:
+        """The weights of a plan after this many steps of its schedule, nothing written."""
+        self._start(plan)
+        self._attach(data, plan, stop_step=step)
+        steps = steps_per_epoch(len(data.labels), self._batch_size)
+        for epoch in range(plan.start_step // steps, -(-step // steps)):
+            self.program.run_steps(epoch)
+        return state.read_weights(self.model)
+
+    def prune(
+        self,
+        data: PreparedData,
+        seed: int,
+        level: int,
+        weights: state.Arrays,
+        masks: Masks,
+        pruning: PruningConfig,
+        sparsity: float | None = None,
+    ) -> Masks:
+        """The masks of a level, from the trained weights of the network it prunes.
+
+        Args:
+          data: what gradients are taken on.
+          seed: the trial's seed.
+          level: the level to be trained under the masks.
+          weights: the trained weights.
+          masks: the masks they were trained under.
+          pruning: the criterion, its scope and the fraction to remove.
+          sparsity: prune to it in one shot; None removes the fraction.
+        """
+        self.load(weights, masks)
+        inputs = ScoringInputs(
+            model=self.model,
+            masks=masks,
+            batches=self._scoring_batches(data, seed, level, pruning.criterion_batches),
+            num_batches=pruning.criterion_batches,
+            rng=generator(seed, Stream.MASK, level),
+        )
+        scores = CRITERIA[pruning.criterion](inputs)
+        if sparsity is not None:
+            return prune_to_sparsity(scores, masks, sparsity, pruning.scope)
+        return prune(scores, masks, pruning.prune_fraction, pruning.scope)
+
+    def evaluate(
+        self, data: PreparedData, weights: state.Arrays, masks: Masks
+    ) -> dict[str, float]:
+        """Every split's metrics for these weights under these masks."""
+        self.load(weights, masks)
+        self.program.attach(self._on_device(data), _no_feed)
+        return {name: float(value) for name, value in self.program.evaluate().items()}
+
+    def load(self, weights: state.Arrays, masks: Masks) -> None:
+        """Puts weights and masks into the model."""
+        state.write_weights(self.model, weights)
+        pruned.set_masks(self.model, masks)
+
+    def _start(self, plan: TrainingPlan) -> None:
+        self.load(plan.weights, plan.masks)
+        optimizers.reset_slots(self.model.optimizer)
+
+    def _attach(self, data: PreparedData, plan: TrainingPlan, stop_step: int | None = None) -> None:
+        feeds = epoch_feeds(
+            data,
+            seed=plan.seed,
+            level=plan.level,
+            batch_size=self._batch_size,
+            schedule=plan.schedule,
+            augment=plan.augment,
+            start_step=plan.start_step,
+            stop_step=stop_step,
+        )
+        self.program.attach(self._on_device(data), feeds)
+
+    def _on_device(self, data: PreparedData) -> ResidentData:
+        """The data as tensors; those used last stay on the device."""
+        if self._resident is None or self._resident[0] is not data:
+            with tf.device(self._device):
+                self._resident = (data, ResidentData.of(data))
+        return self._resident[1]
+
+    def _callbacks(
+        self,
+        plan: TrainingPlan,
+        outputs: TrainingOutputs,
+        record: EpochRecord,
+        checkpoint: epath.Path,
+    ) -> Iterable[keras.callbacks.Callback]:
+        """In this order: what adds to an epoch's metrics, what may stop it, what keeps them."""
+        return [
+            DistanceFromInit(plan.initial),
+            StopOnNonFinite(plan.where),
+            record,
+            TensorBoardScalars(outputs.tensorboard, {"sparsity": plan.masks.sparsity}),
+            EpochCheckpoint(checkpoint, record, outputs.checkpoint_seconds),
+            EpochProgress(outputs.advance),
+        ]
+
+    def _scoring_batches(
+        self, data: PreparedData, seed: int, level: int, count: int
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Random training batches, normalized, not augmented; the same in every process."""
+        size = self._batch_size
+        order = epoch_order(len(data.labels), seed, level, _SCORING_EPOCH)
+        batches = []
+        for start in range(0, min(count * size, len(order)), size):
+            positions = order[start : start + size]
+            images = augmentation.normalize(
+                tf.constant(data.images[positions]), data.mean, data.std, self.model.compute_dtype
+            )
+            batches.append((images, data.labels[positions]))
+        return batches
+
+
+# Keys the order of scoring batches apart from those of all epochs.
+_SCORING_EPOCH = 2**32 - 1
+
+
+def _no_feed(epoch: int) -> Any:
+    raise ValueError("evaluation takes no feed")
