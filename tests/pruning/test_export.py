@@ -73,6 +73,27 @@ def test_a_saved_model_keeps_function_and_masks_and_trains_on(
     np.testing.assert_array_equal(strip_pruning(loaded)(images), loaded(images))
 
 
+@keras.utils.register_keras_serializable("tfprune_tests")
+class OwnDense(keras.layers.Dense):
+    """A user's own layer, prunable in the sense of tfmot."""
+
+    def get_prunable_weights(self):
+        return [self.kernel]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "saved_model"])
+def test_a_users_own_layer_is_saved_and_holds_its_mask(name, examples, tmp_path):
+    images, labels = examples((6,))
+    model = prune_model(keras.Sequential([keras.Input((6,)), OwnDense(3, name="own")]))
+    set_masks(model, Masks({"own": np.arange(18).reshape(6, 3) % 2}))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss)
+    save_model(model, tmp_path / name)
+    loaded = load_model(tmp_path / name)
+    assert type(strip(loaded).get_layer("own")) is OwnDense
+    assert_trains_on_sparse(loaded, get_masks(model), images, labels)
+
+
 def test_a_checkpoint_restores_weights_masks_and_momentum(
     sparse_model, conv_net, examples, tmp_path
 ):

@@ -114,6 +114,11 @@ def test_infinite_scores_are_the_highest():
     ]
 
 
+def test_a_fraction_of_one_leaves_nothing_and_of_zero_everything():
+    assert prune(SCORES, DENSE, 1.0, "global").remaining == 0
+    assert prune(SCORES, DENSE, 0.0, "layer") == DENSE
+
+
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
 def test_fractions_outside_zero_and_one_are_refused(fraction):
     with pytest.raises(SettingError, match="--prune_fraction="):

@@ -132,7 +132,11 @@ def _make_seed(
     seeds: Sequence[int],
 ) -> None:
     data = {name: settings[name] for name in ("dataset", "label_noise", "noise_fraction")}
-    config = {"data": data, "pruning": {"criterion": settings["criterion"]}, "seeds": list(seeds)}
+    config = {
+        "data": data,
+        "pruning": {"criterion": settings["criterion"], "levels": 22},
+        "seeds": list(seeds),
+    }
     store.write_json(
         folder / layout.TRIALS / trial / layout.seed_folder(seed) / layout.CONFIG,
         {

@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 from synthetic import prepared_data, softmax_regression
 
-from tfprune.backend import keras, tf
+from tfprune.backend import keras
 from tfprune.data.order import epoch_order
 from tfprune.training import schedules, state
 from tfprune.training.optimizers import SGD, reset_slots
-from tfprune.training.resident import (
-    ResidentData,
-    ResidentProgram,
-    epoch_feeds,
-    steps_per_epoch,
-)
+from tfprune.training.epoch_model import Feeding, steps_per_epoch
+from tfprune.training.resident import ResidentProgram
 
 DATA = prepared_data(examples=10)
 BATCH = 4
@@ -23,9 +19,8 @@ RATE = 0.3
 def program_of(model, data=DATA, jit=False, optimizer=None, **feed):
     model.compile(optimizer or SGD(RATE))
     program = ResidentProgram(model, BATCH, jit)
-    settings = {"seed": 0, "level": 0, "batch_size": BATCH, "augment": "none"}
-    settings |= {"schedule": schedules.fixed(RATE), **feed}
-    program.attach(ResidentData.of(data), epoch_feeds(data, **settings))
+    settings = {"seed": 0, "level": 0, "schedule": schedules.fixed(RATE), **feed}
+    program.attach(data, Feeding(**settings))
     return program
 
 
@@ -153,11 +148,7 @@ def test_every_trial_of_a_shape_shares_one_trace():
     program = program_of(model)
     for seed in range(3):
         other = prepared_data(examples=10, seed=seed)
-        feeds = epoch_feeds(
-            other, seed=seed, level=seed, batch_size=BATCH, schedule=schedules.fixed(0.1 * seed),
-            augment="none",
-        )
-        program.attach(ResidentData.of(other), feeds)
+        program.attach(other, Feeding(seed, seed, schedules.fixed(0.1 * seed)))
         reset_slots(model.optimizer)
         program.run(seed)
     assert program._epoch.experimental_get_tracing_count() == 1
@@ -179,10 +170,8 @@ def test_steps_count_the_short_batch():
     assert [steps_per_epoch(n, 128) for n in (128, 129, 60000, 1437)] == [1, 2, 469, 12]
 
 
-def test_a_feed_counts_steps_over_the_whole_training():
-    feed = epoch_feeds(
-        DATA, seed=0, level=0, batch_size=BATCH, schedule=schedules.fixed(0.1), augment="none",
-        start_step=4,
-    )
-    assert [feed(epoch).steps.numpy().tolist() for epoch in range(3)] == [[3, 3], [1, 3], [0, 3]]
-    assert tf.reduce_all(tf.sort(feed(1).order) == tf.range(10))
+def test_steps_are_counted_over_the_whole_training():
+    late = Feeding(0, 0, schedules.fixed(0.1), start_step=4)
+    assert [late.steps_of(epoch, 3) for epoch in range(3)] == [(3, 3), (1, 3), (0, 3)]
+    early = Feeding(0, 0, schedules.fixed(0.1), stop_step=4)
+    assert [early.steps_of(epoch, 3) for epoch in range(3)] == [(0, 3), (0, 1), (0, 0)]

@@ -417,7 +417,11 @@ def _prepared_builder(name: str, folder: str) -> Any:
         if builder.is_prepared():
             return builder
         _image_and_label_keys(name, builder)
-        if not builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not _any_reachable(builder.url_infos or ()):
+        if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+            manual = epath.Path(folder) / "downloads" / "manual"
+            if not manual.is_dir() or not any(manual.iterdir()):
+                raise _not_available(name, folder, f"its archives must be put by hand in {manual}")
+        elif not _any_reachable(builder.url_infos or ()):
             raise _not_available(name, folder, "its server cannot be reached")
     try:
         builder.download_and_prepare(

@@ -47,12 +47,12 @@ class ScoringInputs:
 
 
 def magnitude(inputs: ScoringInputs) -> Scores:
-    """|w|."""
+    """|w| (SDD 3.2)."""
     return {name: np.abs(w) for name, w in _weights(inputs).items()}
 
 
 def gradient(inputs: ScoringInputs) -> Scores:
-    """|w ∂L/∂w|, L the mean cross-entropy of the first batch (PEG, section 2).
+    """|w ∂L/∂w|, L the mean cross-entropy of the first batch (SDD 3.2).
 
     Dropout is off and batch norm uses its moving statistics, so that scoring changes nothing.
 
@@ -63,7 +63,7 @@ def gradient(inputs: ScoringInputs) -> Scores:
 
 
 def snip(inputs: ScoringInputs) -> Scores:
-    """|w ḡ|, ḡ the gradient of the mean cross-entropy over `num_batches` batches (SNIP, PEG B.1).
+    """|w ḡ|, ḡ the gradient of the mean cross-entropy over `num_batches` batches (PEG C).
 
     Every example weighs the same, whatever the sizes of the batches. Dropout and batch norm are
     as in `gradient`.
@@ -75,7 +75,7 @@ def snip(inputs: ScoringInputs) -> Scores:
 
 
 def synflow(inputs: ScoringInputs) -> Scores:
-    """|w ∂R/∂w|, R the sum of the logits of the absolute network for an all-ones input (PEG B.1).
+    """|w ∂R/∂w|, R the sum of logits of the absolute network on an all-ones input (PEG C, J.2).
 
     The absolute network is a float64 copy of the model with every weight replaced by its absolute
     value. Batch norm is the fixed affine map of inference, so that no batch statistics mix in;
@@ -103,7 +103,7 @@ def synflow(inputs: ScoringInputs) -> Scores:
 
 
 def random(inputs: ScoringInputs) -> Scores:
-    """U(0, 1) for every weight, layers in order, each in C order.
+    """U(0, 1) for every weight, layers in order, each in C order (PEG C, J.2).
 
     Raises:
       ValueError: if there is no generator.

@@ -12,6 +12,8 @@ import pandas as pd
 DEFAULT_TOLERANCE = 0.01
 # How far below its peak an accuracy lies when it clearly suffers (SDD 3.2 names no number).
 UNDERFITTING_MARGIN = 0.05
+# Half a point of test accuracy is noise: a smaller drop is no dip, a smaller gain no sweet spot.
+SMALLEST_CHANGE = 0.005
 
 ROLES = ("dense", "overfitting", "sweet_spot_last", "sweet_spot_best", "underfitting")
 
@@ -78,17 +80,20 @@ def five_sparsities(
 
     - dense: level 0.
     - overfitting: where last test accuracy degrades the most, by the smaller of its drop from
-      dense and its later rise. Only a level whose best test accuracy is at least the dense
-      network's last counts: a network that is poor at every epoch does not overfit.
+      dense and its later rise, if that is more than `SMALLEST_CHANGE`. Only a level whose best
+      test accuracy is at least the dense network's last counts: a network that is poor at every
+      epoch does not overfit.
     - sweet_spot_last: past overfitting, where last test accuracy peaks.
     - sweet_spot_best: past overfitting, where best test accuracy peaks; if that is
       sweet_spot_last, the next highest best test accuracy, unless it clearly suffers.
     - underfitting: the first level past both sweet spots where last and best test accuracy are
-      both more than `margin` below their peaks; if none is, the last level past them.
+      both more than `margin` below their peaks; if none is, the last level past them, if it is
+      more than a fifth of `margin` below both.
 
     Without a dip there is no overfitting, and "past overfitting" means past dense; a sweet spot
-    must then beat the dense network. A role that no level plays is left out, and so is every
-    role where level 0 is missing.
+    must then beat the dense network by more than `SMALLEST_CHANGE`. Without a sweet_spot_last
+    there is neither sweet_spot_best nor underfitting. A role that no level plays is left out, and
+    so is every role where level 0 is missing.
 
     Args:
       level: `[levels]`, whole numbers, increasing.
@@ -111,10 +116,12 @@ def five_sparsities(
         found["overfitting"] = dip
     found |= _sweet_spots(last, best, dip, margin)
     sweet = [found[role] for role in found if role.startswith("sweet_spot")]
-    after = np.arange(max(sweet) + 1, last.size) if sweet else np.arange(0)
-    if after.size:
-        suffers = after[_suffers(last, dip, margin)[after] & _suffers(best, dip, margin)[after]]
-        found["underfitting"] = int(suffers[0] if suffers.size else after[-1])
+    suffers = _suffers(last, dip, margin) & _suffers(best, dip, margin)
+    a_little = _suffers(last, dip, margin / 5) & _suffers(best, dip, margin / 5)
+    if sweet and suffers[max(sweet) + 1 :].any():
+        found["underfitting"] = max(sweet) + 1 + int(np.argmax(suffers[max(sweet) + 1 :]))
+    elif sweet and max(sweet) + 1 < last.size and a_little[-1]:
+        found["underfitting"] = last.size - 1
     return {role: int(levels[found[role]]) for role in ROLES if role in found}
 
 
@@ -123,7 +130,7 @@ def _dip(last: np.ndarray, best: np.ndarray) -> int:
     later_peak = np.append(np.maximum.accumulate(last[::-1])[::-1][1:], -np.inf)
     depth = np.minimum(last[0] - last, later_peak - last)
     depth[best < last[0]] = -np.inf
-    depth[0] = 0
+    depth[0] = SMALLEST_CHANGE
     return int(np.argmax(depth))
 
 
@@ -135,13 +142,13 @@ def _sweet_spots(last: np.ndarray, best: np.ndarray, dip: int, margin: float) ->
     past = np.arange(dip + 1, last.size)
     if not past.size:
         return {}
-    found = {}
-    by_last, by_best = past[np.argmax(last[past])], past[np.argmax(best[past])]
-    if dip or last[by_last] > last[0]:
-        found["sweet_spot_last"] = int(by_last)
+    by_last, by_best = int(past[np.argmax(last[past])]), int(past[np.argmax(best[past])])
+    if not dip and last[by_last] <= last[0] + SMALLEST_CHANGE:
+        return {}
+    found = {"sweet_spot_last": by_last}
     if by_best == by_last:
         others = past[(past != by_last) & ~_suffers(best, dip, margin)[past]]
-        by_best = others[np.argmax(best[others])] if others.size else -1
-    if by_best > 0 and (dip or best[by_best] > best[0]):
-        found["sweet_spot_best"] = int(by_best)
+        by_best = int(others[np.argmax(best[others])]) if others.size else -1
+    if by_best > 0 and (dip or best[by_best] > best[0] + SMALLEST_CHANGE):
+        found["sweet_spot_best"] = by_best
     return found

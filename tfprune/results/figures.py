@@ -52,9 +52,13 @@ class Sample:
     role: str
     color: str
 
-    def label(self, separator: str = ", ") -> str:
-        percent = f"{tables.sparsity_percent(self.sparsity)}%"
-        return f"{style.ROLE_LABELS[self.role]}{separator}{percent}" if self.role else percent
+    @property
+    def percent(self) -> str:
+        return f"{tables.sparsity_percent(self.sparsity)}%"
+
+    @property
+    def role_name(self) -> str:
+        return style.ROLE_LABELS.get(self.role, "")
 
 
 def accuracy_against_sparsity(results: pd.DataFrame) -> Figure:
@@ -82,7 +86,8 @@ def accuracy_against_sparsity(results: pd.DataFrame) -> Figure:
             upper.set_title(style.wrapped(title, 60 if len(titles) == 1 else 44))
             if len(rows.groupby(["trial", "branch"])) == 1:
                 roles |= _mark_roles(lower, rows)
-        _accuracy_legend(figure, names, [role for role in analysis.ROLES if role in roles])
+        marked = [role for role in analysis.ROLES if role in roles]
+        _accuracy_legend(figure, names, marked, several_seeds=table["n"].max() > 1)
     return figure
 
 
@@ -120,8 +125,6 @@ def _paired_axes(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
 def _draw_accuracy(upper: Axes, lower: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     style.sparsity_axis(lower, rows["weights_remaining"])
     upper.set_xticks(lower.get_xticks())
-    upper.set_ylabel("Train accuracy (%)")
-    lower.set_ylabel("Test accuracy (%)")
     for _, series in rows.groupby(["trial", "branch"], sort=False):
         series, line = series.sort_values("level"), str(series["line"].iloc[0])
         x, color = style.sparsity_position(series["weights_remaining"]), style.color_of(line, names)
@@ -129,6 +132,8 @@ def _draw_accuracy(upper: Axes, lower: Axes, rows: pd.DataFrame, names: list[str
         _band(upper, x, series, "train_accuracy", color, "-", marker)
         _band(lower, x, series, "test_accuracy_last", color, "-", marker)
         _band(lower, x, series, "test_accuracy_best", color, ":", "")
+    style.percent_axis(upper, "Train accuracy (%)")
+    style.percent_axis(lower, "Test accuracy (%)")
 
 
 def _band(
@@ -175,7 +180,9 @@ def roles_of(aggregated: pd.DataFrame) -> dict[str, int]:
     )
 
 
-def _accuracy_legend(figure: Figure, names: list[str], roles: list[str]) -> None:
+def _accuracy_legend(
+    figure: Figure, names: list[str], roles: list[str], several_seeds: bool
+) -> None:
     plain = style.color_of(names[0], names) if len(names) == 1 else style.BLACK
     handles: list[Line2D | Patch] = []
     if len(names) > 1:
@@ -186,8 +193,8 @@ def _accuracy_legend(figure: Figure, names: list[str], roles: list[str]) -> None
     handles += [
         Line2D([], [], color=plain, label="last epoch"),
         Line2D([], [], color=plain, linestyle=":", label="best epoch (test)"),
-        Patch(color=plain, alpha=0.18, linewidth=0, label="± std over seeds"),
     ]
+    handles += [_std_handle(plain)] if several_seeds else []
     handles += [
         Line2D(
             [],
@@ -201,6 +208,10 @@ def _accuracy_legend(figure: Figure, names: list[str], roles: list[str]) -> None
         for role in roles
     ]
     _legend_below(figure, handles)
+
+
+def _std_handle(color: str) -> Patch:
+    return Patch(color=color, alpha=0.18, linewidth=0, label="± std over seeds")
 
 
 def _legend_below(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:
@@ -278,9 +289,9 @@ def training_dynamics(output_dir: epath.PathLike, results: pd.DataFrame) -> Figu
                     x = table.index.to_numpy(float)
                     _band(axes, x, table, column, sample.color, "-")
                     axes.plot([], [], color=sample.color, label=label)
-                axes.set_xlabel("Epoch")
-            train.set_ylabel("Train accuracy (%)")
-            test.set_ylabel("Test accuracy (%)")
+                style.epoch_axis(axes)
+            style.percent_axis(train, "Train accuracy (%)")
+            style.percent_axis(test, "Test accuracy (%)")
             train.set_title(style.wrapped(name, 55))
             test.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="Sparsity")
     return figure
@@ -298,7 +309,8 @@ def _detailed(output_dir: epath.PathLike, results: pd.DataFrame) -> dict[str, _C
             table, seeds, expected = epoch_curves(output_dir, results, trial, sample.level)
             if seeds:
                 few = f" ({seeds} of {expected} seeds)" if seeds < expected else ""
-                curves.append((sample.label() + few, sample, table))
+                label = ", ".join(filter(None, (sample.role_name, sample.percent)))
+                curves.append((label + few, sample, table))
         if curves:
             found[name] = curves
     return found
@@ -329,15 +341,16 @@ def memorization_dynamics(output_dir: epath.PathLike, results: pd.DataFrame) -> 
             for axes, (_, sample, table) in zip(line, curves, strict=False):
                 for column, _, color, linestyle in _MEMORIZATION:
                     _band(axes, table.index.to_numpy(float), table, column, color, linestyle)
-                axes.set_title(sample.label("\n"), loc="center")
+                title = f"{sample.role_name}\nsparsity {sample.percent}".strip()
+                axes.set_title(title, loc="center")
                 axes.set_ylim(-3, 103)
-                axes.set_xlabel("Epoch")
+                style.epoch_axis(axes)
             line[0].set_ylabel("Accuracy (%)")
             if len(rows) > 1:
                 line[0].set_ylabel(f"{style.wrapped(name, 26)}\n\nAccuracy (%)")
         if len(rows) == 1:
             figure.suptitle(next(iter(rows)), fontsize=10.5)
-        _memorization_legend(figure)
+        _memorization_legend(figure, results["seed"].nunique() > 1)
     return figure
 
 
@@ -368,17 +381,17 @@ def memorization_against_sparsity(results: pd.DataFrame) -> Figure | None:
             axes.set_title(style.wrapped(name, 60 if columns == 1 else 44))
         for axes in grid[len(names) :]:
             axes.set_axis_off()
-        _memorization_legend(figure)
+        _memorization_legend(figure, table["n"].max() > 1)
     return figure
 
 
-def _memorization_legend(figure: Figure) -> None:
+def _memorization_legend(figure: Figure, several_seeds: bool) -> None:
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=color, linestyle=linestyle, label=label)
         for _, label, color, linestyle in _MEMORIZATION
     ]
-    shade = Patch(color=style.BLACK, alpha=0.18, linewidth=0, label="± std over seeds")
-    _legend_below(figure, [*handles, shade])
+    handles += [_std_handle(style.BLACK)] if several_seeds else []
+    _legend_below(figure, handles)
 
 
 def generic(output_dir: epath.PathLike, experiment: str) -> list[FigureInfo]:

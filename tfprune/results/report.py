@@ -183,9 +183,18 @@ def _flat(config: dict[str, Any]) -> list[tuple[str, str]]:
 def _missing(rows: pd.DataFrame, found: list[int], config: dict[str, Any]) -> list[str]:
     absent = [seed for seed in config.get("seeds", ()) if seed not in found]
     notes = [f"{_seeds(absent)}: no level is there yet"] if absent else []
+    deepest, asked = int(rows["level"].max()), _asked_levels(config)
+    if deepest < asked:
+        notes.append(f"levels {deepest + 1} to {asked} are not there yet")
     for (branch, level), names in _levels_by_missing_seeds(rows).items():
         notes.append(f"{_seeds(names)}: no result at {branch}level{level}")
     return notes
+
+
+def _asked_levels(config: dict[str, Any]) -> int:
+    """The deepest level that the run asked for; 0 if its config does not say."""
+    pruning = config.get("pruning") or {}
+    return len(pruning.get("sparsities") or ()) or int(pruning.get("levels") or 0)
 
 
 def _seeds(seeds: Iterable[Any]) -> str:
@@ -195,7 +204,7 @@ def _seeds(seeds: Iterable[Any]) -> str:
 
 def _levels_by_missing_seeds(rows: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
     """{(branch, levels as text): seeds}, levels that lack the same seeds joined."""
-    table = tables.aggregate(rows[rows["experiment"] == rows["experiment"].iloc[0]])
+    table = tables.aggregate(_stages(rows).assign(experiment=""))
     gaps = table[table["missing_seeds"].ne("") & table["n"].gt(0)]
     found: dict[tuple[str, str], list[str]] = {}
     for (branch, seeds), levels in gaps.groupby(["branch", "missing_seeds"])["level"]:

@@ -11,6 +11,11 @@ from matplotlib.figure import Figure
 from tfprune.results import analysis, figures, store, style, tables, trials
 
 EXPERIMENT = "sparse_double_descent"
+_EXAMPLES = {
+    "permuted": "permuted_accuracy",
+    "unpermuted": "unpermuted_accuracy",
+    "restored": "restored_accuracy",
+}
 _LOSERS = {
     "dense": "in the dense network",
     "overfitting": "in the overfitting one",
@@ -106,22 +111,34 @@ class _Curve:
     def sparsity(self, level: int) -> str:
         return f"{tables.sparsity_percent(float(self.rows['sparsity'][level]))}%"
 
-    def fall(self) -> float:
-        """Last test accuracy lost between dense and overfitting; 0 without a dip and a rise."""
+    def fall_and_rise(self) -> tuple[float, float]:
+        """Last test accuracy lost between dense and overfitting, and won back; else zeros."""
         if not {"overfitting", "sweet_spot_last"} <= set(self.roles):
-            return 0.0
-        dip = self.accuracy("test_accuracy_last", self.roles["overfitting"])
-        return self.accuracy("test_accuracy_last", 0) - dip
+            return 0.0, 0.0
+        dense, dip, peak = (
+            self.accuracy("test_accuracy_last", self.roles[role])
+            for role in ("dense", "overfitting", "sweet_spot_last")
+        )
+        return dense - dip, peak - dip
+
+    def spread(self) -> float:
+        """The largest std over seeds of last test accuracy at the levels that play a role."""
+        stds = self.rows.loc[list(self.roles.values()), "test_accuracy_last_std"]
+        return float(stds.fillna(0).max()) if len(stds) else 0.0
+
+    def is_double_descent(self) -> bool:
+        """Whether the fall and the rise are both larger than the spread over seeds."""
+        return min(self.fall_and_rise()) > self.spread()
 
 
 def _curves(results: pd.DataFrame) -> list[_Curve]:
-    """The trials that have a value anywhere, the deepest fall first."""
+    """A curve per trial, the deepest fall first."""
     table = tables.aggregate(results, (*tables.ACCURACY_COLUMNS, *figures.MEMORIZATION_COLUMNS))
     curves = []
     for trial, name in trials.names(results).items():
         rows = table[table["trial"] == trial]
         curves.append(_Curve(name, rows.set_index("level"), figures.roles_of(rows)))
-    return sorted(curves, key=lambda curve: -curve.fall())
+    return sorted(curves, key=lambda curve: -curve.fall_and_rise()[0])
 
 
 def descent_reading(results: pd.DataFrame) -> str:
@@ -130,31 +147,39 @@ def descent_reading(results: pd.DataFrame) -> str:
     sentence = _descent(curves[0])
     if len(curves) == 1:
         return f"Last test accuracy {sentence}."
-    double = sum(curve.fall() > 0 for curve in curves)
+    double = sum(curve.is_double_descent() for curve in curves)
     return (
-        f"Last test accuracy falls and rises again in {double} of {len(curves)} settings; "
-        f"with {curves[0].name}, it {sentence}."
+        "Last test accuracy falls and rises again, by more than the spread over seeds, in "
+        f"{double} of {len(curves)} settings; with {curves[0].name}, it {sentence}."
     )
 
 
 def _descent(curve: _Curve) -> str:
     last, roles = "test_accuracy_last", curve.roles
     reached = curve.sparsity(int(curve.rows.index.max()))
-    if 0 not in curve.rows.index:
-        return f"is known up to {reached} sparsity, but not yet for the dense network"
+    if "dense" not in roles:
+        return f"is there up to {reached} sparsity, but not yet for the dense network"
     dense = curve.percent(last, 0)
+    if len(curve.rows) == 1:
+        return f"is {dense} for the dense network, the only level that is there"
     if "sweet_spot_last" not in roles:
-        return f"does not rise above the dense network's {dense} up to {reached} sparsity"
+        return (
+            f"does not exceed the dense network's {dense} by more than "
+            f"{100 * analysis.SMALLEST_CHANGE:g} points up to {reached} sparsity"
+        )
     peak = roles["sweet_spot_last"]
     top = f"{curve.percent(last, peak)} at {curve.sparsity(peak)} sparsity"
+    spread = curve.spread()
+    within = f"within the spread over seeds (std up to {100 * spread:.1f} points)"
     if "overfitting" not in roles:
-        return f"rises from {dense} (dense) to {top}, with no fall before it"
+        rise = curve.accuracy(last, peak) - curve.accuracy(last, 0)
+        doubt = f", {within}" if rise <= spread else ""
+        return f"rises from {dense} (dense) to {top}{doubt}, with no fall before it"
     dip = roles["overfitting"]
-    spread = curve.rows.loc[[0, dip], f"{last}_std"].max()
-    doubt = f", a fall within the spread over seeds (std {100 * spread:.1f} points)"
+    doubt = "" if curve.is_double_descent() else f", {within}"
     return (
-        f"falls from {dense} (dense) to {curve.percent(last, dip)} at {curve.sparsity(dip)}"
-        f"{doubt if curve.fall() <= spread else ''}, then rises to {top}"
+        f"falls from {dense} (dense) to {curve.percent(last, dip)} at {curve.sparsity(dip)}, "
+        f"then rises to {top}{doubt}"
     )
 
 
@@ -188,13 +213,13 @@ def memorization_reading(results: pd.DataFrame) -> str:
         return ""
     level = curve.roles.get("sweet_spot_last", int(curve.rows.index.max()))
     changes = [
-        f"{column.removesuffix('_accuracy')} examples from {curve.percent(column, 0)} to "
-        f"{curve.percent(column, level)}"
-        for column in figures.MEMORIZATION_COLUMNS
+        f"on {name} examples {curve.percent(column, 0)}"
+        + (f" and {curve.percent(column, level)}" if level else "")
+        for name, column in _EXAMPLES.items()
     ]
-    where = f"From the dense network to {curve.sparsity(level)} sparsity"
-    start = _sentence_start(curve, results, where)
-    return f"{start}, final accuracy goes on {'; on '.join(changes)}."
+    where = f" and at {curve.sparsity(level)} sparsity" if level else ""
+    start = _sentence_start(curve, results, f"Final accuracy in the dense network{where}")
+    return f"{start}: {', '.join(changes)}."
 
 
 def forgetting_reading(results: pd.DataFrame) -> str:
@@ -202,16 +227,18 @@ def forgetting_reading(results: pd.DataFrame) -> str:
     curve = _noisiest(results)
     if curve is None:
         return ""
-    first = {
-        name: _first_below_half(curve, f"{name}_accuracy") for name in ("permuted", "unpermuted")
-    }
-    halves = [
-        f"{name} examples "
-        + ("at no sparsity reached" if level is None else f"from {curve.sparsity(level)} on")
-        for name, level in first.items()
-    ]
-    start = _sentence_start(curve, results, "Fewer than half are fitted")
-    return f"{start} of the {', of the '.join(halves)} (sparsity)."
+    permuted, unpermuted = (
+        _lost_from(curve, f"{name}_accuracy") for name in ("permuted", "unpermuted")
+    )
+    start = _sentence_start(curve, results, f"Of the permuted examples, {permuted}")
+    return f"{start}; of the unpermuted, {unpermuted}."
+
+
+def _lost_from(curve: _Curve, column: str) -> str:
+    level = _first_below_half(curve, column)
+    if level is None:
+        return "at least half are fitted at every sparsity"
+    return f"fewer than half are fitted from {curve.sparsity(level)} sparsity on"
 
 
 def _first_below_half(curve: _Curve, column: str) -> int | None:

@@ -15,6 +15,7 @@ from etils import epath
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tfprune.results import layout, store
 from tfprune.results.tables import sparsity_percent
@@ -97,7 +98,8 @@ def save_figure(output_dir: epath.PathLike, name: str, figure: Figure) -> str:
       InputError: the folder cannot be written.
     """
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=DPI, metadata={"Software": None})
+    with house_style():  # A user's savefig.bbox must not change the bytes.
+        figure.savefig(data, format="png", dpi=DPI, metadata={"Software": None})
     file = f"{layout.FIGURES}/{name}.png"
     store.write_bytes_atomic(epath.Path(output_dir) / file, data.getvalue())
     return file
@@ -156,6 +158,24 @@ def sparsity_axis(axes: Axes, weights_remaining: npt.ArrayLike) -> None:
     every = np.unique(sparsity_position(weights_remaining))
     axes.set_xticks(every[~np.isnan(every)], minor=True)
     axes.set_xlabel("Sparsity (%)")
+
+
+def percent_axis(axes: Axes, label: str) -> None:
+    """Labels an accuracy axis and keeps it at least 4 points high; call it after plotting.
+
+    Otherwise 99.99% and 100% would lie as far apart as chance and perfection.
+    """
+    low, high = axes.get_ylim()
+    height = max(4.0, high - low)
+    top = min((low + high + height) / 2, 100 + 0.05 * height)
+    axes.set_ylim(top - height, top)
+    axes.set_ylabel(label)
+
+
+def epoch_axis(axes: Axes) -> None:
+    """Makes the x axis one of epochs: whole numbers only."""
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    axes.set_xlabel("Epoch")
 
 
 def color_of(name: str, among: Iterable[str]) -> str:

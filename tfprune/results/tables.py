@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import rich.box
 import rich.table
 from etils import epath
 from rich.console import Console
@@ -113,7 +114,7 @@ def efficacy_table(
     shown["seeds"] = numbers["n"].astype(str)
     title = (
         "Pruning efficacy: the largest sparsity that keeps train accuracy within "
-        f"{100 * tolerance:g} points of dense"
+        f"{100 * tolerance:g} point{'s' * (tolerance != 0.01)} of dense"
     )
     return Table(name, title, numbers, shown)
 
@@ -171,10 +172,12 @@ def print_table(table: Table, console: Console | None = None) -> None:
       table: what to print.
       console: where to; default standard output.
     """
-    printed = rich.table.Table(title=table.title, title_justify="left")
+    printed = rich.table.Table(title=table.title, title_justify="left", box=rich.box.SIMPLE_HEAD)
     for heading in table.shown.columns:
         left = heading in ("trial", "branch")
-        printed.add_column(heading, justify="left" if left else "right", no_wrap=not left)
+        # Units and second words go below: eight columns must fit a terminal 80 wide.
+        below = heading.replace(" (%)", "\n(%)").replace("missing ", "missing\n")
+        printed.add_column(below, justify="left" if left else "right", no_wrap=not left)
     # A rule between trials, where the table has several.
     series = table.shown.get("trial", pd.Series("", index=table.shown.index))
     ends = series.ne(series.shift(-1)) & (series.nunique() < len(series))

@@ -76,6 +76,8 @@ def describe(values: Mapping[Any, Any]) -> str:
     elif kind is not None or fraction is not None:
         amount = "" if fraction is None else f"{100 * float(fraction):g}% "
         parts.append(f"{amount}{kind or 'label'} noise")
+    criterion = rest.pop("criterion", None)
+    parts += [f"{criterion} pruning"] if criterion is not None else []
     parts += [f"{name}={_short(value)}" for name, value in rest.items()]
     return ", ".join(parts)
 

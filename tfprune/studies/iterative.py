@@ -7,15 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from tfprune.config import RewindPoint, RunConfig
-from tfprune.data.prepare import PreparedData
 from tfprune.errors import SettingError
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.selection import check_levels
 from tfprune.results import layout
 from tfprune.studies.trial import Row, Stage, Trial, result_of, write_config
 from tfprune.training import runtime, schedules, state
-from tfprune.training.resident import steps_per_epoch
-from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
+from tfprune.training.epoch_model import steps_per_epoch
+from tfprune.training.trainer import Data, Trainer, TrainingOutputs, TrainingPlan
 
 Advance = Callable[[Row], None]
 
@@ -30,7 +29,7 @@ class PruneRetrain:
       about: argv, versions and device, for config.json.
     """
 
-    def __init__(self, trial: Trial, trainer: Trainer, data: PreparedData, about: dict[str, Any]):
+    def __init__(self, trial: Trial, trainer: Trainer, data: Data, about: dict[str, Any]):
         self.trial = trial
         self.trainer = trainer
         self.data = data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +10,13 @@ from tfprune.backend import keras, tf
 from tfprune.data import augmentation
 from tfprune.data.order import epoch_order
 from tfprune.data.prepare import PreparedData
-from tfprune.training import metrics
-from tfprune.training.schedules import Schedule
+from tfprune.training import metrics, step
+from tfprune.training.epoch_model import Feeding, steps_per_epoch
 
 EVALUATION_BATCH = 1024
+
+# Keys the order of scoring batches apart from those of all epochs.
+SCORING_EPOCH = 2**32 - 1
 
 
 class ResidentData(NamedTuple):
@@ -64,11 +66,6 @@ class EpochFeed(NamedTuple):
     augmentation: _Draws | None
 
 
-def steps_per_epoch(num_examples: int, batch_size: int) -> int:
-    """Steps that show every example once, the short last batch included."""
-    return -(-num_examples // batch_size)
-
-
 class ResidentProgram:
     """Trains and evaluates one epoch per call, compiled once for all trials of one shape.
 
@@ -85,32 +82,60 @@ class ResidentProgram:
         self._epoch = tf.function(self._train_and_evaluate, jit_compile=jit, autograph=False)
         self._partial_epoch = tf.function(self._train, jit_compile=jit, autograph=False)
         self._evaluation = tf.function(self._evaluate, jit_compile=jit, autograph=False)
+        self._host: PreparedData | None = None
         self._data: ResidentData | None = None
-        self._feed: Callable[[int], EpochFeed] | None = None
+        self._feeding: Feeding | None = None
 
-    def attach(self, data: ResidentData, feed: Callable[[int], EpochFeed]) -> None:
-        """Says what the next epochs train on."""
-        self._data, self._feed = data, feed
+    def attach(self, data: PreparedData, feeding: Feeding | None) -> None:
+        """See `EpochProgram`. The data attached last stay on the device."""
+        if data is not self._host:
+            self._host, self._data = data, ResidentData.of(data)
+        self._feeding = feeding
 
     def run(self, epoch: int) -> dict[str, tf.Tensor]:
-        """Trains the epoch with this index and evaluates every split; see `EpochProgram`."""
-        data, feed = self._attached(epoch)
-        return self._epoch(data, feed)
+        """See `EpochProgram`."""
+        return self._epoch(self._data, self._feed(epoch))
 
     def run_steps(self, epoch: int) -> None:
-        """Trains the epoch's steps without evaluating, for a stop in the middle of an epoch."""
-        self._partial_epoch(*self._attached(epoch))
+        """See `EpochProgram`."""
+        self._partial_epoch(self._data, self._feed(epoch))
 
     def evaluate(self) -> dict[str, tf.Tensor]:
-        """Every split's metrics for the weights as they are."""
-        if self._data is None:
-            raise ValueError("attach data first")
+        """See `EpochProgram`."""
         return self._evaluation(self._data)
 
-    def _attached(self, epoch: int) -> tuple[ResidentData, EpochFeed]:
-        if self._data is None or self._feed is None:
-            raise ValueError("attach data first")
-        return self._data, self._feed(epoch)
+    def scoring_batches(self, count: int) -> list[tuple[tf.Tensor, np.ndarray]]:
+        """See `EpochProgram`."""
+        data, feeding = self._attached()
+        order = epoch_order(len(data.labels), feeding.seed, feeding.level, SCORING_EPOCH)
+        starts = range(0, min(count * self._batch_size, len(order)), self._batch_size)
+        chosen = [order[start : start + self._batch_size] for start in starts]
+        return [(self._inputs(data, positions), data.labels[positions]) for positions in chosen]
+
+    def _inputs(self, data: PreparedData, positions: np.ndarray) -> tf.Tensor:
+        images = tf.constant(data.images[positions])
+        return augmentation.normalize(images, data.mean, data.std, self._model.compute_dtype)
+
+    def _attached(self) -> tuple[PreparedData, Feeding]:
+        if self._host is None or self._feeding is None:
+            raise ValueError("attach data and feeding first")
+        return self._host, self._feeding
+
+    def _feed(self, epoch: int) -> EpochFeed:
+        """All that differs from epoch to epoch."""
+        data, feeding = self._attached()
+        num_examples = len(data.labels)
+        steps = steps_per_epoch(num_examples, self._batch_size)
+        draws = augmentation.draw(
+            feeding.augment, num_examples, feeding.seed, feeding.level, epoch
+        )
+        order = epoch_order(num_examples, feeding.seed, feeding.level, epoch)
+        return EpochFeed(
+            order=tf.constant(order, tf.int32),
+            learning_rates=tf.constant(feeding.schedule(epoch, steps)),
+            steps=tf.constant(feeding.steps_of(epoch, steps), tf.int32),
+            augmentation=None if draws is None else _Draws.of(draws),
+        )
 
     def _train_and_evaluate(self, data: ResidentData, feed: EpochFeed) -> dict[str, tf.Tensor]:
         loss = self._train(data, feed)
@@ -124,16 +149,16 @@ class ResidentProgram:
         first, last = feed.steps[0], feed.steps[1]
         zero = tf.zeros([], tf.float32)
 
-        def train(step: tf.Tensor, size: int) -> tf.Tensor:
-            positions = tf.slice(feed.order, [step * self._batch_size], [size])
-            loss = self._step(data, feed.augmentation, positions, feed.learning_rates[step])
+        def train(index: tf.Tensor, size: int) -> tf.Tensor:
+            positions = tf.slice(feed.order, [index * self._batch_size], [size])
+            loss = self._step(data, feed.augmentation, positions, feed.learning_rates[index])
             return loss * tf.cast(size, tf.float32)
 
         total, count = zero, zero
         if full_steps:
             _, total = tf.while_loop(
-                lambda step, total: step < tf.minimum(last, full_steps),
-                lambda step, total: (step + 1, total + train(step, self._batch_size)),
+                lambda index, total: index < tf.minimum(last, full_steps),
+                lambda index, total: (index + 1, total + train(index, self._batch_size)),
                 (first, total),
                 parallel_iterations=1,
             )
@@ -162,15 +187,7 @@ class ResidentProgram:
             images = augmentation.apply(images, *(tf.gather(draw, positions) for draw in draws))
         inputs = augmentation.normalize(images, data.mean, data.std, model.compute_dtype)
         labels = tf.gather(data.labels, positions)
-        with tf.GradientTape() as tape:
-            logits = model(inputs, training=True)
-            losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-            loss = tf.add_n([tf.reduce_mean(losses), *model.losses])
-        optimizer = model.optimizer
-        optimizer.learning_rate.assign(tf.cast(learning_rate, optimizer.learning_rate.dtype))
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        return tf.cast(loss, tf.float32)
+        return step.train_on_batch(model, inputs, labels, learning_rate)
 
     def _evaluate(self, data: ResidentData) -> dict[str, tf.Tensor]:
         train = self._per_example(data.images, data.labels, data)
@@ -214,45 +231,3 @@ class ResidentProgram:
         if remainder:
             parts.append(batch(tf.constant(full * EVALUATION_BATCH), remainder))
         return metrics.PerExample(*(tf.concat(values, 0) for values in zip(*parts, strict=True)))
-
-
-def epoch_feeds(
-    data: PreparedData,
-    *,
-    seed: int,
-    level: int,
-    batch_size: int,
-    schedule: Schedule,
-    augment: str,
-    start_step: int = 0,
-    stop_step: int | None = None,
-) -> Callable[[int], EpochFeed]:
-    """The feed of every epoch of one training, a pure function of the epoch's index.
-
-    Args:
-      data: what is trained on.
-      seed: the trial's seed.
-      level: the level trained, part of every draw's key.
-      batch_size: examples per step.
-      schedule: the learning rates.
-      augment: kind of augmentation.
-      start_step: steps before this one (counted over the whole training) are not taken, as after
-        a rewinding to the middle of an epoch.
-      stop_step: steps from this one on are not taken; None for the whole training.
-    """
-    num_examples = len(data.labels)
-    steps = steps_per_epoch(num_examples, batch_size)
-
-    def feed(epoch: int) -> EpochFeed:
-        before = epoch * steps
-        first = min(max(start_step - before, 0), steps)
-        last = steps if stop_step is None else min(max(stop_step - before, 0), steps)
-        draws = augmentation.draw(augment, num_examples, seed, level, epoch)
-        return EpochFeed(
-            order=tf.constant(epoch_order(num_examples, seed, level, epoch), tf.int32),
-            learning_rates=tf.constant(schedule(epoch, steps)),
-            steps=tf.constant(np.array([first, last], np.int32)),
-            augmentation=None if draws is None else _Draws.of(draws),
-        )
-
-    return feed

@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from etils import epath
 
 from tfprune.backend import keras, tf
 from tfprune.config import PruningConfig, RunConfig
-from tfprune.data import augmentation
-from tfprune.data.order import epoch_order
 from tfprune.data.prepare import PreparedData
+from tfprune.data.streaming import StreamedData
 from tfprune.models.build import build_model
 from tfprune.models.initialize import initialize
 from tfprune.models.prunable import prunable_kernels
@@ -30,14 +28,12 @@ from tfprune.training.callbacks.progress import EpochProgress
 from tfprune.training.callbacks.record import EpochRecord, Row
 from tfprune.training.callbacks.safety import EpochCheckpoint, StopOnNonFinite
 from tfprune.training.callbacks.tensorboard import TensorBoardScalars
-from tfprune.training.epoch_model import EpochModel
-from tfprune.training.resident import (
-    ResidentData,
-    ResidentProgram,
-    epoch_feeds,
-    steps_per_epoch,
-)
-from tfprune.training.schedules import Schedule
+from tfprune.training.epoch_model import EpochModel, EpochProgram, Feeding, steps_per_epoch
+from tfprune.training.resident import ResidentProgram
+from tfprune.training.schedules import Schedule, fixed
+from tfprune.training.streamed import StreamedProgram
+
+Data = PreparedData | StreamedData
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,12 @@ class TrainingPlan:
     start_step: int = 0
     augment: str = "none"
     where: str = "training"
+
+    def feeding(self, stop_step: int | None = None) -> Feeding:
+        """What the plan shows the network, up to this step."""
+        return Feeding(
+            self.seed, self.level, self.schedule, self.augment, self.start_step, stop_step
+        )
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,13 @@ class Trainer:
         self._device = runtime.device(config)
         self._model_config = config.model
         self._batch_size = config.training.batch_size
-        self._resident: tuple[PreparedData, ResidentData] | None = None
         with tf.device(self._device), runtime.dtype_policy(config.training.dtype):
             network = build_model(config.model, input_shape, num_classes)
             names = prunable_kernels(network, config.model.prunable, config.model.model)
             self.model = EpochModel.of(pruned.prune_model(network, names))
             self.model.compile(optimizers.build_optimizer(config.training))
-            self.program = ResidentProgram(
-                self.model, self._batch_size, runtime.use_jit(config, self.model)
-            )
-        self.model.program = self.program
+            self._jit = runtime.use_jit(config, self.model)
+        self._programs: dict[type, EpochProgram] = {}
 
     @property
     def dense_masks(self) -> Masks:
@@ -121,7 +120,7 @@ class Trainer:
         initialize(self.model, seed, level, self._model_config.batch_norm_gamma)
         return state.read_weights(self.model)
 
-    def train(self, data: PreparedData, plan: TrainingPlan, outputs: TrainingOutputs) -> list[Row]:
+    def train(self, data: Data, plan: TrainingPlan, outputs: TrainingOutputs) -> list[Row]:
         """Runs a plan, from its last checkpoint if there is one.
 
         Returns:
@@ -137,25 +136,25 @@ class Trainer:
         if checkpoint.exists():
             resumed = checkpoints.restore(checkpoint, self.model)
             first_epoch, rows = resumed.epoch, resumed.rows
-        self._attach(data, plan)
+        self._attach(data, plan.feeding())
         record = EpochRecord(outputs.folder / layout.METRICS, rows=rows)
         self.model.fit_epochs(
             first_epoch, plan.epochs, self._callbacks(plan, outputs, record, checkpoint)
         )
         return record.rows
 
-    def train_to(self, data: PreparedData, plan: TrainingPlan, step: int) -> state.Arrays:
+    def train_to(self, data: Data, plan: TrainingPlan, step: int) -> state.Arrays:
         """The weights of a plan after this many steps of its schedule, nothing written."""
         self._start(plan)
-        self._attach(data, plan, stop_step=step)
+        program = self._attach(data, plan.feeding(stop_step=step))
         steps = steps_per_epoch(len(data.labels), self._batch_size)
         for epoch in range(plan.start_step // steps, -(-step // steps)):
-            self.program.run_steps(epoch)
+            program.run_steps(epoch)
         return state.read_weights(self.model)
 
     def prune(
         self,
-        data: PreparedData,
+        data: Data,
         seed: int,
         level: int,
         weights: state.Arrays,
@@ -175,10 +174,11 @@ class Trainer:
           sparsity: prune to it in one shot; None removes the fraction.
         """
         self.load(weights, masks)
+        program = self._attach(data, Feeding(seed, level, fixed(0.0)))
         inputs = ScoringInputs(
             model=self.model,
             masks=masks,
-            batches=self._scoring_batches(data, seed, level, pruning.criterion_batches),
+            batches=program.scoring_batches(pruning.criterion_batches),
             num_batches=pruning.criterion_batches,
             rng=generator(seed, Stream.MASK, level),
         )
@@ -188,12 +188,12 @@ class Trainer:
         return prune(scores, masks, pruning.prune_fraction, pruning.scope)
 
     def evaluate(
-        self, data: PreparedData, weights: state.Arrays, masks: Masks
+        self, data: Data, weights: state.Arrays, masks: Masks
     ) -> dict[str, float]:
         """Every split's metrics for these weights under these masks."""
         self.load(weights, masks)
-        self.program.attach(self._on_device(data), _no_feed)
-        return {name: float(value) for name, value in self.program.evaluate().items()}
+        metrics = self._attach(data, None).evaluate()
+        return {name: float(value) for name, value in metrics.items()}
 
     def load(self, weights: state.Arrays, masks: Masks) -> None:
         """Puts weights and masks into the model."""
@@ -204,25 +204,16 @@ class Trainer:
         self.load(plan.weights, plan.masks)
         optimizers.reset_slots(self.model.optimizer)
 
-    def _attach(self, data: PreparedData, plan: TrainingPlan, stop_step: int | None = None) -> None:
-        feeds = epoch_feeds(
-            data,
-            seed=plan.seed,
-            level=plan.level,
-            batch_size=self._batch_size,
-            schedule=plan.schedule,
-            augment=plan.augment,
-            start_step=plan.start_step,
-            stop_step=stop_step,
-        )
-        self.program.attach(self._on_device(data), feeds)
-
-    def _on_device(self, data: PreparedData) -> ResidentData:
-        """The data as tensors; those used last stay on the device."""
-        if self._resident is None or self._resident[0] is not data:
-            with tf.device(self._device):
-                self._resident = (data, ResidentData.of(data))
-        return self._resident[1]
+    def _attach(self, data: Data, feeding: Feeding | None) -> EpochProgram:
+        """The program for this kind of data, with the data attached."""
+        kind = type(data)
+        if kind not in self._programs:
+            program = StreamedProgram if kind is StreamedData else ResidentProgram
+            self._programs[kind] = program(self.model, self._batch_size, self._jit)
+        self.model.program = self._programs[kind]
+        with tf.device(self._device):
+            self.model.program.attach(data, feeding)
+        return self.model.program
 
     def _callbacks(
         self,
@@ -240,26 +231,3 @@ class Trainer:
             EpochCheckpoint(checkpoint, record, outputs.checkpoint_seconds),
             EpochProgress(outputs.advance),
         ]
-
-    def _scoring_batches(
-        self, data: PreparedData, seed: int, level: int, count: int
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Random training batches, normalized, not augmented; the same in every process."""
-        size = self._batch_size
-        order = epoch_order(len(data.labels), seed, level, _SCORING_EPOCH)
-        batches = []
-        for start in range(0, min(count * size, len(order)), size):
-            positions = order[start : start + size]
-            images = augmentation.normalize(
-                tf.constant(data.images[positions]), data.mean, data.std, self.model.compute_dtype
-            )
-            batches.append((images, data.labels[positions]))
-        return batches
-
-
-# Keys the order of scoring batches apart from those of all epochs.
-_SCORING_EPOCH = 2**32 - 1
-
-
-def _no_feed(epoch: int) -> Any:
-    raise ValueError("evaluation takes no feed")

@@ -52,9 +52,9 @@ class EpochRecord(keras.callbacks.Callback):
         now = time.monotonic()
         rate = keras.backend.get_value(self.model.optimizer.learning_rate)
         values = {
-            **{name: float(value) for name, value in (logs or {}).items() if np.isscalar(value)},
+            **{name: value for name, value in (logs or {}).items() if np.isscalar(value)},
             "epoch": epoch + 1,
-            "learning_rate": float(rate),
+            "learning_rate": rate,
             "wall_seconds": round(now - self._started_at, 6),
         }
         columns = self.columns or values
@@ -80,4 +80,7 @@ class EpochRecord(keras.callbacks.Callback):
 
 
 def _number(value: Any) -> Any:
-    return None if value is None or np.isnan(value) else value
+    """A number whose shortest text reads back as the same bits; None for what does not apply."""
+    if value is None or np.isnan(value):
+        return None
+    return float(str(value)) if isinstance(value, np.floating) else value

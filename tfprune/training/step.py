@@ -1,0 +1,30 @@
+"""One optimizer step on one batch: what resident and streamed epochs are made of."""
+
+from __future__ import annotations
+
+from tfprune.backend import keras, tf
+
+
+def train_on_batch(
+    model: keras.Model, inputs: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor
+) -> tf.Tensor:
+    """Updates the model by the gradient of the mean cross-entropy of a batch.
+
+    Args:
+      model: compiled; maps inputs to logits. Losses that its layers add are added.
+      inputs: float [batch, ...], normalized.
+      labels: int32 [batch].
+      learning_rate: scalar.
+
+    Returns:
+      The loss before the update, float32 scalar.
+    """
+    optimizer = model.optimizer
+    with tf.GradientTape() as tape:
+        logits = model(inputs, training=True)
+        losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        loss = tf.add_n([tf.reduce_mean(losses), *model.losses])
+    gradients = tape.gradient(loss, model.trainable_variables)
+    optimizer.learning_rate.assign(tf.cast(learning_rate, optimizer.learning_rate.dtype))
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+    return tf.cast(loss, tf.float32)
