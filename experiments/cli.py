@@ -5,7 +5,6 @@ Importing this module imports no TensorFlow, so help and flag errors are instant
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import textwrap
@@ -57,11 +56,13 @@ class Command:
       config: the run.
       options: the experiment's own settings.
       argv: what was typed.
+      verbosity: 0 hides TensorFlow's own messages.
     """
 
     config: RunConfig
     options: Any
     argv: tuple[str, ...]
+    verbosity: int
 
 
 def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
@@ -86,13 +87,12 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
     rest = _parse_flags(values, [*preset_flags, *argv])
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}: flags are written --name=value")
-    silence_tensorflow(values["verbosity"].value)
     own = settings_of(experiment.options)
     given = {name: values[name].value for name in values if name not in (*own, *_OWN_FLAGS)}
     given["output_dir"] = given["output_dir"] or f"runs/{experiment.name}"
     config = from_settings(given, experiment=experiment.name, preset=preset)
     options = experiment.options(**{name: values[name].value for name in own})
-    return Command(config, options, tuple(argv))
+    return Command(config, options, tuple(argv), values["verbosity"].value)
 
 
 def read_preset(experiment: str, preset: str) -> list[str]:
@@ -108,6 +108,9 @@ def exit_code(main: Callable[[], int]) -> int:
     except InputError as error:
         print(f"tfprune: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # As in `run.py ... | head`.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
     except TfpruneError as error:
         print(f"tfprune: {error}", file=sys.stderr)
         return 1
@@ -116,13 +119,6 @@ def exit_code(main: Callable[[], int]) -> int:
             raise
         print(f"tfprune: error: {error}", file=sys.stderr)
         return 2
-
-
-def silence_tensorflow(verbosity: int) -> None:
-    """Hides TensorFlow's start-up messages below verbosity 1; must come before its import."""
-    if verbosity < 1:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 _OWN_FLAGS = ("preset", "verbosity")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.cli import Command
 from tfprune.config import RunConfig
 from tfprune.results import layout, report
 from tfprune.results.store import read_results
@@ -15,27 +17,53 @@ from tfprune.studies.progress import StudyProgress
 
 
 def run_and_report(
-    configs: Sequence[RunConfig], argv: Sequence[str], own_columns: Mapping[str, Any]
+    command: Command, configs: Sequence[RunConfig], own_columns: Mapping[str, Any]
 ) -> int:
     """Trains what is missing, then prints the table and writes figures and report.
+
+    Args:
+      command: what was typed.
+      configs: one per trial name; they share the output folder.
+      own_columns: the experiment's own columns of results.csv.
 
     Returns:
       0, or 1 if a trial stopped; the others are reported all the same.
     """
     missing = [
-        trial
+        trial.config.training.train_epochs
         for trial in study.trials(configs)
         for stage in trial.stages()
         if not stage.is_done
     ]
-    epochs = sum(trial.config.training.train_epochs for trial in missing)
-    with StudyProgress(len(missing), epochs) as progress:
-        outcome = study.run(configs, argv, progress, own_columns)
+    if missing:
+        import_tensorflow(command.verbosity)
+    with StudyProgress(len(missing), sum(missing)) as progress:
+        outcome = study.run(configs, command.argv, progress, own_columns)
     show(configs[0].output_dir)
     print(f"{outcome.trained} stages trained, {outcome.reused} reused")
     for failure in outcome.failures:
         print(f"tfprune: trial stopped: {failure}", file=sys.stderr)
     return 1 if outcome.failures else 0
+
+
+def import_tensorflow(verbosity: int) -> None:
+    """Imports TensorFlow; below verbosity 1 without the messages of its start-up.
+
+    Some of them are written by C++ before any log level applies, hence the file descriptor.
+    """
+    if verbosity >= 1:
+        import tfprune.training.trainer  # noqa: F401
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tfprune.training.trainer  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def show(output_dir: str) -> None:

@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     from experiments.runner import run_and_report  # Slow to import: not for help and errors.
 
     own_columns = {"accuracy_tolerance": command.options.accuracy_tolerance}
-    return run_and_report([command.config], command.argv, own_columns)
+    return run_and_report(command, [command.config], own_columns)
 
 
 if __name__ == "__main__":

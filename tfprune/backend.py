@@ -18,13 +18,14 @@ _KERAS_3_MESSAGE = (
 def _keras_3_came_first() -> bool:
     """Whether the program imported Keras 3 itself.
 
-    TensorFlow imports Keras 3 on its own when TF_USE_LEGACY_KERAS is unset, which does no harm:
-    `sys.modules` keeps the order of imports, so only a `keras` ahead of `tensorflow` counts.
+    TensorFlow imports Keras 3 on its own when TF_USE_LEGACY_KERAS is unset, which does no harm.
+    `sys.modules` is in the order in which imports were finished, so only a `keras` that was
+    finished after `tensorflow`, or without it, is the program's own.
     """
     loaded = list(sys.modules)
-    if "keras" not in loaded or "tensorflow" not in loaded:
-        return "keras" in loaded and _is_keras_3(sys.modules["keras"])
-    return loaded.index("keras") < loaded.index("tensorflow") and _is_keras_3(sys.modules["keras"])
+    if "keras" not in loaded or not _is_keras_3(sys.modules["keras"]):
+        return False
+    return "tensorflow" not in loaded or loaded.index("keras") > loaded.index("tensorflow")
 
 
 def _is_keras_3(module: object) -> bool:

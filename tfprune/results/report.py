@@ -138,7 +138,7 @@ def duration(seconds: float) -> str:
       >>> [duration(seconds) for seconds in (3.21, 75, 7260)]
       ['3.2 s', '1 min 15 s', '2 h 1 min']
     """
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes_left = divmod(minutes, 60)

@@ -269,7 +269,7 @@ def _read_csv(path: epath.Path, needed: Iterable[str], types: dict[str, Any]) ->
             dtype={name: kind for name, kind in types.items() if name in header},
             keep_default_na=False,
             na_values=[""],
-            float_precision="round_trip",
+            float_precision="high",
         )
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): move it away and run again") from error

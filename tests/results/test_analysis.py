@@ -1,0 +1,107 @@
+"""Pruning efficacy and the five sparsities, on curves made by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tfprune.results import analysis
+
+SPARSITY = [0.0, 0.2, 0.36, 0.488, 0.5904]
+# Dense 80%, a dip to 70% at level 3, a peak of 95% (last) at 6 and of 96% (best) at 5.
+LAST = [0.80, 0.80, 0.75, 0.70, 0.85, 0.93, 0.95, 0.92, 0.60, 0.10]
+BEST = [0.90, 0.90, 0.90, 0.89, 0.92, 0.96, 0.955, 0.93, 0.62, 0.10]
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "efficacy"), [(0.0, 0.2), (0.01, 0.36), (0.04, 0.36), (0.05, 0.5904), (1, 0.5904)]
+)
+def test_efficacy_is_the_last_sparsity_before_train_accuracy_falls(tolerance, efficacy):
+    train = [1.0, 1.0, 0.99, 0.95, 0.97]
+    assert analysis.pruning_efficacy(SPARSITY, train, tolerance) == efficacy
+
+
+def test_efficacy_does_not_count_a_level_that_recovers():
+    assert analysis.pruning_efficacy(SPARSITY, [0.9, 0.9, 0.5, 0.9, 0.9], 0.01) == 0.2
+
+
+def test_a_level_exactly_on_the_bound_is_kept():
+    assert 0.2 - 0.02 > 0.18  # In binary, by one rounding error.
+    assert analysis.pruning_efficacy([0, 0.2], [0.2, 0.18], 0.02) == 0.2
+
+
+def test_efficacy_needs_the_dense_network():
+    assert math.isnan(analysis.pruning_efficacy([0.2, 0.36], [1, 1], 0.01))
+    assert math.isnan(analysis.pruning_efficacy([0, 0.2], [np.nan, 1], 0.01))
+    with pytest.raises(ValueError, match="one length"):
+        analysis.pruning_efficacy([0, 0.2], [1], 0.01)
+
+
+def test_efficacy_is_measured_per_seed_and_says_where_no_level_was_hurt():
+    rows = [
+        ("e", "t", "", seed, level, SPARSITY[level], accuracy)
+        for seed, curve in enumerate([[1, 1, 0.5], [1, 0.5, 1], [1, 1, 1]])
+        for level, accuracy in enumerate(curve)
+    ]
+    columns = ["experiment", "trial", "branch", "seed", "level", "sparsity", "train_accuracy"]
+    found = analysis.efficacy_by_seed(pd.DataFrame(rows, columns=columns))
+    assert found["efficacy"].tolist() == [0.2, 0.0, 0.36]
+    assert found["at_end"].tolist() == [False, False, True]
+
+
+def test_five_sparsities_of_a_curve_with_a_dip_and_a_rise():
+    assert analysis.five_sparsities(range(10), LAST, BEST) == {
+        "dense": 0,
+        "overfitting": 3,
+        "sweet_spot_last": 6,
+        "sweet_spot_best": 5,
+        "underfitting": 8,
+    }
+
+
+def test_sweet_spots_that_coincide_part_by_the_next_highest_best():
+    best = [*BEST[:5], 0.93, 0.96, 0.94, *BEST[8:]]
+    found = analysis.five_sparsities(range(10), LAST, best)
+    assert (found["sweet_spot_last"], found["sweet_spot_best"]) == (6, 7)
+
+
+def test_levels_are_named_by_their_number_not_their_place():
+    levels = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+    assert analysis.five_sparsities(levels, LAST, BEST)["overfitting"] == 6
+
+
+def test_collapse_at_extreme_sparsity_is_not_overfitting():
+    # It bounces by 5 points, more than the dip, but no epoch there is any good.
+    last = [0.80, 0.78, 0.90, 0.95, 0.10, 0.15, 0.12]
+    best = [0.90, 0.90, 0.92, 0.96, 0.12, 0.15, 0.13]
+    assert analysis.five_sparsities(range(7), last, best)["overfitting"] == 1
+
+
+def test_a_rise_without_a_dip_has_no_overfitting():
+    found = analysis.five_sparsities(range(4), [0.7, 0.8, 0.9, 0.85], [0.8, 0.85, 0.92, 0.90])
+    assert "overfitting" not in found
+    assert found["sweet_spot_last"] == 2
+
+
+def test_a_curve_that_only_falls_has_the_dense_network_alone():
+    assert analysis.five_sparsities(range(3), [0.9, 0.8, 0.7], [0.95, 0.9, 0.8]) == {"dense": 0}
+
+
+def test_changes_of_half_a_point_are_neither_dip_nor_sweet_spot():
+    found = analysis.five_sparsities(range(3), [0.900, 0.896, 0.904], [0.95, 0.95, 0.95])
+    assert found == {"dense": 0}
+
+
+def test_without_a_clear_fall_underfitting_is_the_last_level_if_it_lies_a_little_below():
+    below, level = [*LAST[:7], 0.93], [*LAST[:7], 0.945]
+    assert analysis.five_sparsities(range(8), below, BEST[:8])["underfitting"] == 7
+    assert "underfitting" not in analysis.five_sparsities(range(8), level, BEST[:8])
+
+
+def test_nothing_is_told_without_level_0():
+    assert analysis.five_sparsities(range(1, 10), LAST[1:], BEST[1:]) == {}
+    assert analysis.five_sparsities([0, 1], [np.nan, 0.5], [np.nan, 0.5]) == {}
+    assert analysis.five_sparsities([], [], []) == {}

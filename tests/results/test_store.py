@@ -1,0 +1,171 @@
+"""Atomic writes, results.csv and metrics.csv."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tfprune.errors import InputError, SettingError
+from tfprune.results import layout, store
+
+KEY = {"experiment": "e", "trial": "t-01234567", "seed": 0, "level": 0}
+
+
+def bits(value: float) -> bytes:
+    return struct.pack("<d", value)
+
+
+def test_floats_read_back_bit_for_bit(tmp_path):
+    values = [0.1, 1 / 3, 5e-324, 0.30000000000000004, float(np.float32(0.1)), 1e22, math.pi]
+    values += np.random.default_rng(0).lognormal(0, 20, 500).tolist()
+    store.merge_rows(tmp_path, [{**KEY, "level": n, "train_loss": v} for n, v in enumerate(values)])
+    read = store.read_results(tmp_path)["train_loss"]
+    assert [bits(v) for v in read] == [bits(v) for v in values]
+
+
+def test_rows_are_sorted_by_key_with_numbers_as_numbers(tmp_path):
+    rows = [
+        {**KEY, "seed": seed, "level": level, "branch": branch}
+        for seed in (10, 2)
+        for branch in ("redense", "")
+        for level in (10, 9)
+    ]
+    store.merge_rows(tmp_path, rows)
+    read = store.read_results(tmp_path)
+    assert list(zip(read["seed"], read["branch"], read["level"], strict=True)) == [
+        (2, "", 9), (2, "", 10), (2, "redense", 9), (2, "redense", 10),
+        (10, "", 9), (10, "", 10), (10, "redense", 9), (10, "redense", 10),
+    ]  # fmt: skip
+
+
+def test_a_row_of_the_same_key_is_replaced_and_others_are_left_byte_for_byte(tmp_path):
+    store.merge_rows(tmp_path, [{**KEY, "test_loss": 0.1}, {**KEY, "level": 1, "test_loss": 0.7}])
+    before = (tmp_path / layout.RESULTS).read_text().splitlines()
+    store.merge_rows(tmp_path, [{**KEY, "test_loss": 0.2}])
+    after = (tmp_path / layout.RESULTS).read_text().splitlines()
+    assert store.read_results(tmp_path)["test_loss"].tolist() == [0.2, 0.7]
+    assert (before[0], before[2]) == (after[0], after[2])
+
+
+def test_cells_that_a_new_row_does_not_name_are_kept(tmp_path):
+    store.merge_rows(tmp_path, [{**KEY, "criterion": "snip", "test_loss": 0.1}], ["criterion"])
+    store.merge_rows(tmp_path, [{**KEY, "test_loss": 0.2}])
+    row = store.read_results(tmp_path).iloc[0]
+    assert (row["criterion"], row["test_loss"]) == ("snip", 0.2)
+
+
+def test_columns_are_the_fixed_ones_then_others_in_order_of_coming(tmp_path):
+    store.merge_rows(tmp_path, [KEY], ["zeta"])
+    store.merge_rows(tmp_path, [{**KEY, "experiment": "f"}], ["alpha", "zeta"])
+    header = (tmp_path / layout.RESULTS).read_text().splitlines()[0].split(",")
+    assert header == [*layout.RESULT_COLUMNS, "stage", "zeta", "alpha"]
+
+
+def test_types_are_right_and_empty_is_empty(tmp_path):
+    extra = {"label_noise": "NA", "sparsities": (0.5, 0.9), "val_loss": float("nan")}
+    store.merge_rows(
+        tmp_path,
+        [{**KEY, **extra, "best_epoch": 3}, {**KEY, "level": 1}],
+        ["label_noise", "sparsities"],
+    )
+    text = (tmp_path / layout.RESULTS).read_text()
+    assert "nan" not in text.lower()
+    read = store.read_results(tmp_path)
+    assert read["seed"].dtype == read["level"].dtype == np.int64
+    assert read["val_loss"].dtype == np.float64
+    assert read["val_loss"].isna().all()
+    assert read["best_epoch"].tolist() == [3, pd.NA]
+    assert read["branch"].tolist() == ["", ""]
+    assert read["label_noise"].tolist() == ["NA", ""]
+    assert read["sparsities"].tolist() == ["0.5,0.9", ""]
+
+
+def test_an_undeclared_column_is_refused_with_the_nearest_name_and_nothing_is_written(tmp_path):
+    with pytest.raises(InputError, match="did you mean test_accuracy_last"):
+        store.merge_rows(tmp_path, [{**KEY, "test_acuracy_last": 0.5}])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_without_its_seed_is_refused(tmp_path):
+    with pytest.raises(InputError, match="has no seed"):
+        store.merge_rows(tmp_path, [{k: v for k, v in KEY.items() if k != "seed"}])
+
+
+def test_reading_says_what_to_run_where_there_are_no_results(tmp_path):
+    with pytest.raises(InputError, match=r"run an experiment first.*--output_dir="):
+        store.read_results(tmp_path)
+
+
+def test_reading_names_the_columns_that_are_missing(tmp_path):
+    (tmp_path / layout.RESULTS).write_text("experiment,trial,seed\ne,t,0\n")
+    with pytest.raises(InputError, match="lacks the columns branch, level, sparsity"):
+        store.read_results(tmp_path)
+    (tmp_path / layout.METRICS).write_text("epoch\n1\n")
+    with pytest.raises(InputError, match="lacks the columns learning_rate"):
+        store.read_metrics(tmp_path, ".")
+
+
+def test_a_level_that_is_no_number_is_reported_with_the_file(tmp_path):
+    store.merge_rows(tmp_path, [KEY])
+    path = tmp_path / layout.RESULTS
+    path.write_text(path.read_text().replace("e,t-01234567,0,,0", "e,t-01234567,0,,zero"))
+    with pytest.raises(InputError, match=r"results\.csv is damaged"):
+        store.read_results(tmp_path)
+
+
+def test_metrics_are_read_from_the_stage_with_epochs_as_integers(make_folder):
+    folder = make_folder(levels=1, seeds=(0,))
+    stage = store.read_results(folder)["stage"][0]
+    metrics = store.read_metrics(folder, stage)
+    assert metrics["epoch"].tolist() == list(range(1, 21))
+    assert metrics["epoch"].dtype == np.int64
+    assert metrics["val_loss"].isna().all()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    store.write_text_atomic(path, "old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("etils.epath.gpath.PosixGPath.replace", full)
+    with pytest.raises(InputError, match=r"No space left on device"):
+        store.write_text_atomic(path, "new")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+def test_an_unwritable_folder_is_a_setting_error_that_names_the_flag(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match=r"--output_dir=.*a folder that can be written"):
+        store.check_writable(tmp_path / "file" / "runs")
+    with pytest.raises(InputError, match="cannot write a in"):
+        store.write_text_atomic(tmp_path / "file" / "a", "")
+
+
+def test_checking_a_writable_folder_makes_it_and_leaves_it_empty(tmp_path):
+    store.check_writable(tmp_path / "runs" / "new")
+    assert list((tmp_path / "runs" / "new").iterdir()) == []
+
+
+def test_json_round_trips_numpy_scalars_and_refuses_nan(tmp_path):
+    value = {"loss": np.float32(0.1), "counts": np.arange(2), "path": (1, "ε")}
+    store.write_json(tmp_path / "a.json", value)
+    assert store.read_json(tmp_path / "a.json") == {
+        "loss": 0.10000000149011612,
+        "counts": [0, 1],
+        "path": [1, "ε"],
+    }
+    with pytest.raises(ValueError, match="JSON compliant"):
+        store.write_json(tmp_path / "b.json", {"loss": float("nan")})
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_damaged_json_is_an_input_error_that_names_the_file(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(InputError, match=r"a\.json"):
+        store.read_json(tmp_path / "a.json")

@@ -1,0 +1,81 @@
+"""The sparsity axis and the bytes of a figure."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pytest
+
+from tfprune.results import style
+
+
+def test_ticks_are_every_fourth_level_of_20_percent_as_in_the_papers():
+    positions, labels = style.sparsity_ticks([0.8**n for n in range(33)])
+    assert labels == ["0", "59.0", "83.2", "93.1", "97.2", "98.8", "99.5", "99.8", "99.92"]
+    np.testing.assert_allclose(np.diff(positions), -4 * np.log(0.8))
+
+
+def test_ticks_do_not_care_that_levels_remove_whole_weights():
+    # LeNet-300-100's prunable weights: 784 x 300 + 300 x 100.
+    left = [265_200]
+    for _ in range(22):
+        left.append(left[-1] - int(np.ceil(0.2 * left[-1])))
+    _, labels = style.sparsity_ticks(np.array(left) / left[0])
+    assert labels == ["0", "59.0", "83.2", "93.1", "97.2", "98.8"]
+
+
+def test_other_prune_fractions_get_ticks_at_their_own_levels():
+    _, labels = style.sparsity_ticks([0.5**n for n in range(9)])
+    assert labels == ["0", "75.0", "93.8", "98.4", "99.6"]
+    _, labels = style.sparsity_ticks([0.9**n for n in range(33)])
+    assert labels == ["0", "57.0", "81.5", "92.0", "96.6"]
+
+
+def test_short_curves_get_a_tick_at_every_level():
+    assert style.sparsity_ticks([1, 0.8, 0.64])[1] == ["0", "20.0", "36.0"]
+    assert style.sparsity_ticks([1.0])[1] == ["0"]
+
+
+def test_long_curves_get_no_more_than_the_ticks_that_fit():
+    assert len(style.sparsity_ticks([0.8**n for n in range(80)])[1]) <= 9
+
+
+def test_repeats_and_a_network_with_nothing_left_do_not_disturb_the_ticks():
+    assert style.sparsity_ticks([1, 0.8, 1, 0.8, 0.64, 0.0])[1] == ["0", "20.0", "36.0"]
+
+
+def test_equal_levels_stand_at_equal_distances_dense_at_0():
+    positions = style.sparsity_position([1, 0.8, 0.64, 0.0])
+    np.testing.assert_allclose(positions[:3], [0, 0.2231435513142097, 0.4462871026284195])
+    assert np.isnan(positions[3])
+
+
+def test_a_criterion_keeps_its_colour_whatever_stands_beside_it():
+    assert style.color_of("random", ["random"]) == style.color_of("random", ["snip", "random"])
+    assert style.color_of("b", ["a", "b"]) != style.color_of("a", ["a", "b"])
+
+
+def test_the_look_neither_leaks_into_the_users_settings_nor_takes_from_them():
+    matplotlib.rcParams["font.size"] = 23
+    matplotlib.rcParams["lines.linestyle"] = ":"
+    backend = matplotlib.rcParams._get("backend")
+    try:
+        with style.house_style():
+            assert matplotlib.rcParams["font.size"] == 10
+            assert matplotlib.rcParams["lines.linestyle"] == "-"
+        assert matplotlib.rcParams["font.size"] == 23
+        assert matplotlib.rcParams._get("backend") == backend
+    finally:
+        for name in ("font.size", "lines.linestyle"):
+            matplotlib.rcParams[name] = matplotlib.rcParamsDefault[name]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [((99.9, 100.0), (96.2, 100.2)), ((60, 100), (60, 100)), ((50, 51), (48.5, 52.5))],
+)
+def test_an_accuracy_axis_is_at_least_four_points_high_and_ends_near_100(given, shown):
+    axes = style.new_figure(2, 2).subplots()
+    axes.set_ylim(*given)
+    style.percent_axis(axes, "Accuracy (%)")
+    assert axes.get_ylim() == pytest.approx(shown)
