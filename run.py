@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """One door to every experiment.
 
-  python run.py                       sparse double descent on real digits, about two minutes
-  python run.py --list                every experiment in a line
-  python run.py EXPERIMENT --help     its presets and flags
-  python run.py EXPERIMENT --flags    run it; --preset=NAME fills in what you leave out
-  python run.py report --output_dir=D rebuild tables, figures and report from the files alone
+python run.py                       sparse double descent on real digits, about two minutes
+python run.py --list                every experiment in a line
+python run.py EXPERIMENT --help     its presets and flags
+python run.py EXPERIMENT --flags    run it; --preset=NAME fills in what you leave out
+python run.py report --output_dir=D rebuild tables, figures and report from the files alone
 """
 
 from __future__ import annotations

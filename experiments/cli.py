@@ -109,7 +109,7 @@ def exit_code(main: Callable[[], int]) -> int:
         print(f"tfprune: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # As in `run.py ... | head`.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     except TfpruneError as error:
         print(f"tfprune: {error}", file=sys.stderr)
@@ -141,7 +141,9 @@ def _asks_for_help(argv: Sequence[str]) -> bool:
 def _flag_values(experiment: Experiment) -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_string(
-        "preset", DEFAULT_PRESET, f"settings to start from: {', '.join(experiment.presets)}",
+        "preset",
+        DEFAULT_PRESET,
+        f"settings to start from: {', '.join(experiment.presets)}",
         flag_values=values,
     )
     flags.DEFINE_integer(

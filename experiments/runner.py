@@ -52,7 +52,8 @@ def import_tensorflow(verbosity: int) -> None:
     Some of them are written by C++ before any log level applies, hence the file descriptor.
     """
     if verbosity >= 1:
-        import tfprune.training.trainer  # noqa: F401
+        import tfprune.training.trainer
+
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

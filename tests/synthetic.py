@@ -7,7 +7,15 @@ from tfprune.data.prepare import PreparedData
 
 
 def prepared_data(
-    *, examples=10, test_examples=7, val_examples=0, side=4, channels=1, classes=3, noise=0.4, seed=0
+    *,
+    examples=10,
+    test_examples=7,
+    val_examples=0,
+    side=4,
+    channels=1,
+    classes=3,
+    noise=0.4,
+    seed=0,
 ):
     """Learnable images: the class is a pattern, the rest is noise."""
     rng = np.random.default_rng(seed)

@@ -10,7 +10,10 @@ import pytest
 def run(code, **environment):
     env = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
     return subprocess.run(
-        [sys.executable, "-c", code], env={**env, **environment}, capture_output=True, text=True,
+        [sys.executable, "-c", code],
+        env={**env, **environment},
+        capture_output=True,
+        text=True,
         check=False,
     )
 

@@ -43,7 +43,7 @@ _EXPORTS = {
     "to_tflite": "tfprune.pruning.export",
 }
 
-__all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604
+__all__ = ["__version__", *_EXPORTS]
 
 
 def __getattr__(name: str) -> Any:

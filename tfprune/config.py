@@ -282,21 +282,23 @@ class RunConfig(Section):
     pruning: PruningConfig = PruningConfig()
     experiment: str = dataclasses.field(default="", metadata={"identity": False})
     preset: str = dataclasses.field(default="", metadata={"identity": False})
-    output_dir: str = setting(
-        "", "where everything goes; default runs/EXPERIMENT", identity=False
-    )
+    output_dir: str = setting("", "where everything goes; default runs/EXPERIMENT", identity=False)
     seeds: tuple[int, ...] = setting(
         (0, 1, 2), "one trial each, as 0,1,2 or 0-4", check=between(0, MAX_SEED), identity=False
     )
     checkpoint_seconds: float = setting(
-        60.0, "time between epoch checkpoints; 0 writes one every epoch", check=at_least(0),
+        60.0,
+        "time between epoch checkpoints; 0 writes one every epoch",
+        check=at_least(0),
         identity=False,
     )
     jit: str = setting(
         "auto", "compile with XLA; auto decides by device and model", choices=JIT, identity=False
     )
     strategy: str = setting(
-        "auto", "which device trains: auto takes a GPU where there is one", choices=STRATEGIES,
+        "auto",
+        "which device trains: auto takes a GPU where there is one",
+        choices=STRATEGIES,
         identity=False,
     )
     deterministic: bool = setting(
@@ -362,9 +364,7 @@ def replace(config: RunConfig, **values: Any) -> RunConfig:
         for part in (config.data, config.model, config.training, config.pruning, config)
         for name in settings_of(type(part))
     }
-    return from_settings(
-        {**flat, **values}, experiment=config.experiment, preset=config.preset
-    )
+    return from_settings({**flat, **values}, experiment=config.experiment, preset=config.preset)
 
 
 def to_json(config: RunConfig) -> str:

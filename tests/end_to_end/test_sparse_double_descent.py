@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from end_to_end.commands import run
 
+from end_to_end.commands import run
 from tfprune.results import layout
 
 SMOKE = ("sparse_double_descent", "--preset=smoke")
@@ -67,7 +67,9 @@ def test_every_trial_says_what_it_was(finished):
 def test_a_second_run_trains_nothing_and_imports_no_tensorflow(finished):
     folder, _ = finished
     before = (folder / layout.RESULTS).read_bytes()
-    process = run(*SMOKE, f"--output_dir={folder}", TF_CPP_MIN_LOG_LEVEL="0", PYTHONPROFILEIMPORTTIME="1")
+    process = run(
+        *SMOKE, f"--output_dir={folder}", TF_CPP_MIN_LOG_LEVEL="0", PYTHONPROFILEIMPORTTIME="1"
+    )
     assert process.returncode == 0
     assert "0 stages trained, 3 reused" in process.stdout
     assert "| tensorflow\n" not in process.stderr
@@ -151,7 +153,11 @@ def test_keras_3_imported_first_is_one_clear_sentence(tmp_path):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.pop("TF_USE_LEGACY_KERAS", None)
     process = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
         cwd=Path(__file__).parents[2],
     )
     assert process.returncode == 2
@@ -173,8 +179,13 @@ def test_a_short_study_on_real_mnist(tmp_path):
     if not prepared("mnist"):
         pytest.skip("MNIST is not prepared")
     command = (
-        "sparse_double_descent", "--dataset=mnist", "--label_noise=symmetric",
-        "--noise_fraction=0.2", "--levels=2", "--train_epochs=3", "--seeds=0",
+        "sparse_double_descent",
+        "--dataset=mnist",
+        "--label_noise=symmetric",
+        "--noise_fraction=0.2",
+        "--levels=2",
+        "--train_epochs=3",
+        "--seeds=0",
         f"--output_dir={tmp_path}",
     )
     process = run(*command)
@@ -193,10 +204,20 @@ def test_vanilla_cnn_learns_cifar10_within_a_few_epochs(tmp_path):
     if not prepared("cifar10"):
         pytest.skip("CIFAR-10 is not prepared")
     process = run(
-        "sparse_double_descent", "--dataset=cifar10", "--model=vanilla_cnn",
-        "--train_subset=5000", "--label_noise=none", "--noise_fraction=0", "--levels=0",
-        "--train_epochs=10", "--momentum=0.9", "--learning_rate=0.02", "--lr_drop_epochs=8",
-        "--augment=flip_shift", "--seeds=0", f"--output_dir={tmp_path}",
+        "sparse_double_descent",
+        "--dataset=cifar10",
+        "--model=vanilla_cnn",
+        "--train_subset=5000",
+        "--label_noise=none",
+        "--noise_fraction=0",
+        "--levels=0",
+        "--train_epochs=10",
+        "--momentum=0.9",
+        "--learning_rate=0.02",
+        "--lr_drop_epochs=8",
+        "--augment=flip_shift",
+        "--seeds=0",
+        f"--output_dir={tmp_path}",
     )
     assert process.returncode == 0, process.stderr
     assert float(rows_of(tmp_path)[0]["test_accuracy_best"]) > 0.4

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tfprune import files
 from tfprune.results import layout, store
 
 EPOCHS = 20
@@ -60,7 +61,7 @@ def _metrics(level: int, seed: int, settings: dict[str, Any]) -> list[dict[str, 
 def _write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
     lines = [",".join(layout.METRIC_COLUMNS)]
     lines += [",".join(str(row.get(c, "")) for c in layout.METRIC_COLUMNS) for row in rows]
-    store.write_text_atomic(path, "\n".join(lines) + "\n")
+    files.write_text_atomic(path, "\n".join(lines) + "\n")
 
 
 def _result(level: int, rows: list[dict[str, float]]) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def _make_seed(
         "pruning": {"criterion": settings["criterion"], "levels": 22},
         "seeds": list(seeds),
     }
-    store.write_json(
+    files.write_json(
         folder / layout.TRIALS / trial / layout.seed_folder(seed) / layout.CONFIG,
         {
             "config": {**config, "experiment": experiment},

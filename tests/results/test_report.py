@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from tfprune import files
 from tfprune.errors import InputError
 from tfprune.results import figures, layout, report, sparse_double_descent, store, tables, trials
 
@@ -79,9 +80,9 @@ def test_a_folder_that_is_still_being_filled_says_what_is_not_there(make_folder)
     folder = make_folder(levels=3, seeds=(0, 1))
     shutil.rmtree(folder / "trials/digits-lenet-00000000/seed_1/level_02")
     config = folder / "trials/digits-lenet-00000000/seed_0/config.json"
-    record = store.read_json(config)
+    record = files.read_json(config)
     record["config"]["seeds"] = [0, 1, 2]
-    store.write_json(config, record)
+    files.write_json(config, record)
     report.build_report(folder)
     page = text_of(folder)
     assert "levels 3 to 22 are not there yet" in page

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tfprune import files
 from tfprune.errors import InputError, SettingError
 from tfprune.results import layout, store
 
@@ -128,44 +129,44 @@ def test_metrics_are_read_from_the_stage_with_epochs_as_integers(make_folder):
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
-    store.write_text_atomic(path, "old")
+    files.write_text_atomic(path, "old")
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("etils.epath.gpath.PosixGPath.replace", full)
     with pytest.raises(InputError, match=r"No space left on device"):
-        store.write_text_atomic(path, "new")
+        files.write_text_atomic(path, "new")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "old")]
 
 
 def test_an_unwritable_folder_is_a_setting_error_that_names_the_flag(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match=r"--output_dir=.*a folder that can be written"):
-        store.check_writable(tmp_path / "file" / "runs")
+        files.check_writable(tmp_path / "file" / "runs")
     with pytest.raises(InputError, match="cannot write a in"):
-        store.write_text_atomic(tmp_path / "file" / "a", "")
+        files.write_text_atomic(tmp_path / "file" / "a", "")
 
 
 def test_checking_a_writable_folder_makes_it_and_leaves_it_empty(tmp_path):
-    store.check_writable(tmp_path / "runs" / "new")
+    files.check_writable(tmp_path / "runs" / "new")
     assert list((tmp_path / "runs" / "new").iterdir()) == []
 
 
 def test_json_round_trips_numpy_scalars_and_refuses_nan(tmp_path):
     value = {"loss": np.float32(0.1), "counts": np.arange(2), "path": (1, "ε")}
-    store.write_json(tmp_path / "a.json", value)
-    assert store.read_json(tmp_path / "a.json") == {
+    files.write_json(tmp_path / "a.json", value)
+    assert files.read_json(tmp_path / "a.json") == {
         "loss": 0.10000000149011612,
         "counts": [0, 1],
         "path": [1, "ε"],
     }
     with pytest.raises(ValueError, match="JSON compliant"):
-        store.write_json(tmp_path / "b.json", {"loss": float("nan")})
+        files.write_json(tmp_path / "b.json", {"loss": float("nan")})
     assert not (tmp_path / "b.json").exists()
 
 
 def test_damaged_json_is_an_input_error_that_names_the_file(tmp_path):
     (tmp_path / "a.json").write_text('{"a": ')
     with pytest.raises(InputError, match=r"a\.json"):
-        store.read_json(tmp_path / "a.json")
+        files.read_json(tmp_path / "a.json")

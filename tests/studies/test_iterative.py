@@ -8,13 +8,13 @@ from synthetic import prepared_data
 
 from tfprune.config import from_settings
 from tfprune.errors import SettingError
+from tfprune.files import load_arrays, read_json
 from tfprune.pruning.masks import Masks
 from tfprune.results import layout
-from tfprune.results.store import read_json, read_results
+from tfprune.results.store import read_results
 from tfprune.studies import study
 from tfprune.studies.iterative import PruneRetrain
 from tfprune.studies.trial import Trial
-from tfprune.training import state
 from tfprune.training.trainer import Trainer
 
 DATA = prepared_data(examples=40, test_examples=20)
@@ -30,9 +30,7 @@ TINY = {
 
 
 def loop_of(tmp_path, trainers, seed=0, **values):
-    config = from_settings(
-        {**TINY, "output_dir": str(tmp_path), **values}, experiment="test"
-    )
+    config = from_settings({**TINY, "output_dir": str(tmp_path), **values}, experiment="test")
     if config.training not in trainers:
         trainers[config.training] = Trainer(config, DATA.input_shape, DATA.num_classes)
     return PruneRetrain(Trial(config, seed), trainers[config.training], DATA, {})
@@ -53,11 +51,11 @@ def run_all(loop):
 
 
 def start(loop, level):
-    return state.load_arrays(loop.trial.stage(level).folder / layout.START)
+    return load_arrays(loop.trial.stage(level).folder / layout.START)
 
 
 def end(loop, level):
-    return state.load_arrays(loop.trial.stage(level).folder / layout.END)
+    return load_arrays(loop.trial.stage(level).folder / layout.END)
 
 
 def masks(loop, level):
@@ -169,7 +167,10 @@ def test_one_shot_levels_all_come_from_the_dense_network(tmp_path, trainers):
     loop = loop_of(tmp_path, trainers, sparsities=(0.5, 0.9))
     run_all(loop)
     total = masks(loop, 0).total
-    assert [masks(loop, i).remaining for i in (1, 2)] == [total - -(-total // 2), total - -(-total * 9 // 10)]
+    assert [masks(loop, i).remaining for i in (1, 2)] == [
+        total - -(-total // 2),
+        total - -(-total * 9 // 10),
+    ]
     trained = end(loop, 0)
     kept = masks(loop, 2)
     magnitudes = np.concatenate([np.abs(trained[f"{n}/kernel"]).ravel() for n in kept])
@@ -193,7 +194,7 @@ def test_the_dense_training_is_shared_and_nothing_is_trained_twice(tmp_path, tra
 
 
 def test_a_stage_continued_alone_equals_the_one_of_a_whole_run(tmp_path, trainers):
-    """Each stage is a function of the files before it: the process that trains it leaves no trace."""
+    """Each stage is a function of the files before it, whichever process trains it."""
     whole = loop_of(tmp_path / "whole", trainers)
     run_all(whole)
     first = loop_of(tmp_path / "parts", trainers, levels=1)

@@ -6,9 +6,10 @@ from synthetic import prepared_data, softmax_regression
 
 from tfprune.backend import keras
 from tfprune.data.order import epoch_order
-from tfprune.training import schedules, state
-from tfprune.training.optimizers import SGD, reset_slots
+from tfprune.pruning.weights import read_weights, write_weights
+from tfprune.training import schedules
 from tfprune.training.epoch_model import Feeding, steps_per_epoch
+from tfprune.training.optimizers import SGD, reset_slots
 from tfprune.training.resident import ResidentProgram
 
 DATA = prepared_data(examples=10)
@@ -157,11 +158,11 @@ def test_every_trial_of_a_shape_shares_one_trace():
 def test_augmented_epochs_differ_and_repeat():
     def weights_after(epoch):
         model = softmax_regression(DATA)
-        state.write_weights(model, START)
+        write_weights(model, START)
         program_of(model, augment="flip_shift").run(epoch)
         return model.get_weights()[0]
 
-    START = state.read_weights(softmax_regression(DATA))  # noqa: N806
+    START = read_weights(softmax_regression(DATA))  # noqa: N806
     np.testing.assert_array_equal(weights_after(3), weights_after(3))
     assert np.abs(weights_after(3) - weights_after(4)).max() > 1e-4
 

@@ -11,10 +11,12 @@ from synthetic import prepared_data
 import run as door
 from tfprune.config import from_settings
 from tfprune.errors import TrainingDiverged
+from tfprune.files import load_arrays
 from tfprune.pruning import model as pruned
 from tfprune.pruning.masks import Masks
+from tfprune.pruning.weights import read_weights
 from tfprune.results import layout
-from tfprune.training import schedules, state
+from tfprune.training import schedules
 from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
 
 DATA = prepared_data(examples=50, test_examples=20, val_examples=10)
@@ -61,8 +63,10 @@ def without_clock(rows):
 def test_the_same_plan_gives_the_same_bits(trainer, tmp_path):
     ends, rows = [], []
     for name in "ab":
-        rows.append(without_clock(trainer.train(DATA, plan_of(trainer), outputs_of(tmp_path / name))))
-        ends.append(state.read_weights(trainer.model))
+        rows.append(
+            without_clock(trainer.train(DATA, plan_of(trainer), outputs_of(tmp_path / name)))
+        )
+        ends.append(read_weights(trainer.model))
     assert rows[0] == rows[1]
     for name, value in ends[0].items():
         np.testing.assert_array_equal(value, ends[1][name])
@@ -72,7 +76,7 @@ def test_an_interrupted_training_ends_bit_for_bit_where_an_uninterrupted_one_doe
     trainer, tmp_path
 ):
     rows = trainer.train(DATA, plan_of(trainer), outputs_of(tmp_path / "whole"))
-    whole = state.read_weights(trainer.model)
+    whole = read_weights(trainer.model)
 
     class PowerCutError(Exception):
         pass
@@ -87,7 +91,7 @@ def test_an_interrupted_training_ends_bit_for_bit_where_an_uninterrupted_one_doe
     again = trainer.train(DATA, plan_of(trainer), outputs_of(tmp_path / "cut"))
     assert len(again) == EPOCHS
     assert without_clock(again) == without_clock(rows)
-    for name, value in state.read_weights(trainer.model).items():
+    for name, value in read_weights(trainer.model).items():
         np.testing.assert_array_equal(value, whole[name])
     table = (tmp_path / "cut" / layout.METRICS).read_text().splitlines()
     assert len(table) == EPOCHS + 1
@@ -96,7 +100,7 @@ def test_an_interrupted_training_ends_bit_for_bit_where_an_uninterrupted_one_doe
 def test_pruned_weights_are_zero_at_the_end_and_in_every_checkpoint(trainer, tmp_path):
     plan = plan_of(trainer)
     trainer.train(DATA, plan, outputs_of(tmp_path, checkpoint_seconds=0))
-    checkpoint = state.load_arrays(tmp_path / layout.CHECKPOINT)
+    checkpoint = load_arrays(tmp_path / layout.CHECKPOINT)
     for name, mask in plan.masks.items():
         assert not np.any(pruned.prunable_weights(trainer.model)[name][~mask])
         assert not np.any(checkpoint[f"model/{name}/kernel"][~mask])
@@ -106,7 +110,7 @@ def test_training_to_a_step_and_on_is_training_through(trainer, tmp_path):
     """Rewinding to the middle of epoch 2 starts from exactly the weights that passed there."""
     plan = plan_of(trainer, level=0)
     trainer.train(DATA, plan, outputs_of(tmp_path / "whole"))
-    whole = state.read_weights(trainer.model)
+    whole = read_weights(trainer.model)
     plain = Trainer(
         from_settings({"train_epochs": EPOCHS, "batch_size": 16, "learning_rate": 0.05}),
         DATA.input_shape,
@@ -117,9 +121,9 @@ def test_training_to_a_step_and_on_is_training_through(trainer, tmp_path):
     rows = plain.train(DATA, rest, outputs_of(tmp_path / "rest"))
     assert [row["epoch"] for row in rows] == [2, 3, 4]
     through = plain.train(DATA, plan, outputs_of(tmp_path / "through"))
-    end = state.read_weights(plain.model)
+    end = read_weights(plain.model)
     plain.train(DATA, rest, outputs_of(tmp_path / "again"))
-    for name, value in state.read_weights(plain.model).items():
+    for name, value in read_weights(plain.model).items():
         np.testing.assert_array_equal(value, end[name])
     assert without_clock(through)[1:] == without_clock(rows)
     assert any(np.any(whole[name] != end[name]) for name in end)  # Momentum was on there.
@@ -133,16 +137,16 @@ from pathlib import Path
 from training.test_trainer import *
 t = Trainer(CONFIG, DATA.input_shape, DATA.num_classes)
 t.train(DATA, plan_of(t), outputs_of(Path(sys.argv[1])))
-state.save_arrays(Path(sys.argv[1]) / "end.npz", state.read_weights(t.model))
+save_arrays(Path(sys.argv[1]) / "end.npz", read_weights(t.model))
 """
     root = Path(door.__file__).parent
     code = code.format(root=str(root), tests=str(root / "tests"))
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True)
-    first, second = (state.load_arrays(folder / "end.npz") for folder in folders)
+    first, second = (load_arrays(folder / "end.npz") for folder in folders)
     trainer.train(DATA, plan_of(trainer), outputs_of(tmp_path / "here"))
-    here = state.read_weights(trainer.model)
+    here = read_weights(trainer.model)
     for name, value in first.items():
         np.testing.assert_array_equal(value, second[name])
         np.testing.assert_array_equal(value, here[name])
@@ -157,9 +161,7 @@ def test_a_loss_that_is_not_a_number_stops_the_trial_and_says_where(trainer, tmp
 def test_gradient_scores_are_the_same_every_time(trainer):
     config = from_settings({"criterion": "snip", "criterion_batches": 2})
     weights, masks = trainer.initial_weights(3), half_masks(trainer)
-    once, twice = (
-        trainer.prune(DATA, 3, 1, weights, masks, config.pruning) for _ in range(2)
-    )
+    once, twice = (trainer.prune(DATA, 3, 1, weights, masks, config.pruning) for _ in range(2))
     assert once == twice
     assert once.is_nested_in(masks)
     assert once.remaining == masks.remaining - -(-masks.remaining // 5)

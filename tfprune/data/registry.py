@@ -24,7 +24,9 @@ PATH_DATASETS.add(
     "npz:PATH, arrays train_images, train_labels, test_images, test_labels",
 )
 PATH_DATASETS.add(
-    "folder", "tfprune.data.sources:image_folder", "folder:PATH, SPLIT/CLASS/*.png|jpg (tfds.ImageFolder)"
+    "folder",
+    "tfprune.data.sources:image_folder",
+    "folder:PATH, SPLIT/CLASS/*.png|jpg (tfds.ImageFolder)",
 )
 
 # A noise kind is a function of labels (see tfprune.data.label_noise).
@@ -34,12 +36,14 @@ LABEL_NOISE.add(
     "symmetric", "tfprune.data.label_noise:symmetric", "uniform over all classes (SDD 3.1)"
 )
 LABEL_NOISE.add(
-    "uniform_other", "tfprune.data.label_noise:uniform_other", "uniform over the other classes (PEG 2)"
+    "uniform_other",
+    "tfprune.data.label_noise:uniform_other",
+    "uniform over the other classes (PEG 2)",
 )
+LABEL_NOISE.add("asymmetric", "tfprune.data.label_noise:asymmetric", "each class's usual confusion")
 LABEL_NOISE.add(
-    "asymmetric", "tfprune.data.label_noise:asymmetric", "each class's usual confusion"
+    "pairflip", "tfprune.data.label_noise:pairflip", "class c becomes c+1 modulo classes"
 )
-LABEL_NOISE.add("pairflip", "tfprune.data.label_noise:pairflip", "class c becomes c+1 modulo classes")
 
 # How training images are changed, fresh every epoch.
 AUGMENTATIONS = ("none", "flip", "shift", "flip_shift", "crop_flip")

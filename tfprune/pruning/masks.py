@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 from etils import epath
 from numpy.typing import ArrayLike, NDArray
+
+from tfprune.files import write_bytes_atomic
 
 BoolArray = NDArray[np.bool_]
 
@@ -115,10 +116,7 @@ class Masks(Mapping[str, BoolArray]):
 
         Equal masks give equal bytes, and `numpy.load` reads the file.
         """
-        path = epath.Path(path)
-        part = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-        part.write_bytes(_npz_bytes(self))
-        part.replace(path)
+        write_bytes_atomic(path, _npz_bytes(self))
 
     @classmethod
     def load(cls, path: epath.PathLike) -> Masks:

@@ -14,6 +14,7 @@ import jinja2
 import pandas as pd
 from etils import epath
 
+from tfprune import files
 from tfprune.results import figures, layout, registry, store, tables, trials
 
 
@@ -68,7 +69,7 @@ def build_report(output_dir: epath.PathLike) -> epath.Path:
     results = store.read_results(folder)
     sections = [_section(folder, results, name) for name in results["experiment"].unique()]
     page = _page(folder, results, sections)
-    store.write_text_atomic(folder / layout.REPORT, page)
+    files.write_text_atomic(folder / layout.REPORT, page)
     return folder / layout.REPORT
 
 
@@ -167,7 +168,7 @@ def _trial(folder: epath.Path, results: pd.DataFrame, trial: str) -> _Trial:
 
 def _records(folder: epath.Path, trial: str, seeds: Iterable[int]) -> list[dict[str, Any]]:
     paths = [folder / layout.TRIALS / trial / layout.seed_folder(s) / layout.CONFIG for s in seeds]
-    return [store.read_json(path) for path in paths if path.exists()]
+    return [files.read_json(path) for path in paths if path.exists()]
 
 
 def _flat(config: dict[str, Any]) -> list[tuple[str, str]]:

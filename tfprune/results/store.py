@@ -5,12 +5,9 @@ Everything goes through etils.epath, so an output folder may also be `gs://BUCKE
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import json
 import math
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,102 +15,14 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from tfprune.errors import InputError, SettingError, unknown_name
+from tfprune.errors import InputError, unknown_name
+from tfprune.files import write_text_atomic
 from tfprune.results import layout
 
 KEY_COLUMNS = ("experiment", "trial", "seed", "branch", "level")
 STAGE = "stage"  # The stage's folder, relative to the output folder.
 _TEXT_COLUMNS = ("experiment", "trial", "branch", STAGE)
 _WHOLE_COLUMNS = ("train_epochs", "best_epoch")  # Whole numbers that may be missing.
-
-
-def write_bytes_atomic(path: epath.PathLike, data: bytes) -> None:
-    """Writes a file so that a reader finds the old bytes or the new ones, never a part of them.
-
-    Args:
-      path: the file; its folder is made if need be.
-      data: everything that the file shall hold.
-
-    Raises:
-      InputError: the folder cannot be written.
-    """
-    path = epath.Path(path)
-    # In the same folder, because a rename is atomic only within one file system.
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        _remove(temporary)
-        raise InputError(
-            f"cannot write {path.name} in {path.parent} ({_reason(error)}): "
-            "free space there, allow writing, or choose another --output_dir"
-        ) from error
-    except BaseException:
-        _remove(temporary)
-        raise
-
-
-def _remove(path: epath.Path) -> None:
-    with contextlib.suppress(OSError):  # The error that brought us here says more.
-        path.unlink(missing_ok=True)
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def write_text_atomic(path: epath.PathLike, text: str) -> None:
-    """As `write_bytes_atomic`, UTF-8."""
-    write_bytes_atomic(path, text.encode())
-
-
-def write_json(path: epath.PathLike, value: Any) -> None:
-    """Writes JSON atomically; floats and NumPy scalars keep every bit.
-
-    Raises:
-      InputError: the folder cannot be written.
-      ValueError: a number is NaN or infinite, which JSON does not know; use None.
-    """
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
-    write_text_atomic(path, text + "\n")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
-def read_json(path: epath.PathLike) -> Any:
-    """Reads JSON; a missing or damaged file raises InputError that names it."""
-    path = epath.Path(path)
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path} ({_reason(error)}): delete it and run again") from (
-            error
-        )
-
-
-def check_writable(folder: epath.PathLike, setting: str = "output_dir") -> None:
-    """Makes the folder and tries a write, so that a bad folder is met before any work is done.
-
-    Raises:
-      SettingError: the folder cannot be made or written; names `setting`.
-    """
-    probe = epath.Path(folder) / f".writable-{uuid.uuid4().hex[:12]}"
-    try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except Exception as error:  # Cloud storage raises classes of its own.
-        raise SettingError(
-            setting, folder, f"a folder that can be written ({_reason(error)})"
-        ) from error
 
 
 def merge_rows(
@@ -269,7 +178,7 @@ def _read_csv(path: epath.Path, needed: Iterable[str], types: dict[str, Any]) ->
             dtype={name: kind for name, kind in types.items() if name in header},
             keep_default_na=False,
             na_values=[""],
-            float_precision="high",
+            float_precision="round_trip",
         )
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): move it away and run again") from error

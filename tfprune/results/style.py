@@ -17,7 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tfprune.results import layout, store
+from tfprune import files
+from tfprune.results import layout
 from tfprune.results.tables import sparsity_percent
 
 DPI = 150
@@ -101,7 +102,7 @@ def save_figure(output_dir: epath.PathLike, name: str, figure: Figure) -> str:
     with house_style():  # A user's savefig.bbox must not change the bytes.
         figure.savefig(data, format="png", dpi=DPI, metadata={"Software": None})
     file = f"{layout.FIGURES}/{name}.png"
-    store.write_bytes_atomic(epath.Path(output_dir) / file, data.getvalue())
+    files.write_bytes_atomic(epath.Path(output_dir) / file, data.getvalue())
     return file
 
 

@@ -12,7 +12,8 @@ import rich.table
 from etils import epath
 from rich.console import Console
 
-from tfprune.results import analysis, layout, store, trials
+from tfprune import files
+from tfprune.results import analysis, layout, trials
 
 ACCURACY_COLUMNS = ("train_accuracy", "test_accuracy_last", "test_accuracy_best")
 GROUP_COLUMNS = ("experiment", "trial", "branch", "level")
@@ -159,10 +160,10 @@ def write_table(output_dir: epath.PathLike, table: Table) -> None:
     """
     folder = epath.Path(output_dir) / layout.TABLES
     text = table.numbers.to_csv(index=False, lineterminator="\n")
-    store.write_text_atomic(folder / f"{table.name}.csv", text)
+    files.write_text_atomic(folder / f"{table.name}.csv", text)
     # Without disable_numparse tabulate would shorten "50.0" to "50".
     rows = table.shown.to_markdown(index=False, disable_numparse=True, stralign="right")
-    store.write_text_atomic(folder / f"{table.name}.md", f"{table.title}\n\n{rows}\n")
+    files.write_text_atomic(folder / f"{table.name}.md", f"{table.title}\n\n{rows}\n")
 
 
 def print_table(table: Table, console: Console | None = None) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 from tfprune.config import RewindPoint, RunConfig
 from tfprune.errors import SettingError
+from tfprune.files import load_arrays, save_arrays
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.selection import check_levels
+from tfprune.pruning.weights import Arrays, read_weights
 from tfprune.results import layout
 from tfprune.studies.trial import Row, Stage, Trial, result_of, write_config
-from tfprune.training import runtime, schedules, state
+from tfprune.training import runtime, schedules
 from tfprune.training.epoch_model import steps_per_epoch
 from tfprune.training.trainer import Data, Trainer, TrainingOutputs, TrainingPlan
 
@@ -73,10 +75,10 @@ class PruneRetrain:
 
     def _pruned(self, stage: Stage, advance: Advance) -> None:
         before = self._pruned_from(stage)
-        trained = state.load_arrays(before.folder / layout.END)
+        trained = load_arrays(before.folder / layout.END)
         trained_masks = Masks.load(before.folder / layout.MASKS)
         masks = self._masks(stage, trained, trained_masks)
-        initial = state.load_arrays(self.trial.stage(0).folder / layout.START)
+        initial = load_arrays(self.trial.stage(0).folder / layout.START)
         if self.config.pruning.retrain == "scratch":
             initial = self.trainer.initial_weights(self.trial.seed, stage.level)
         plan = self._plan(stage, self._start(trained, initial), masks, initial)
@@ -88,7 +90,7 @@ class PruneRetrain:
         """The stage whose weights are scored: the level before, or dense for one shot."""
         return self.trial.stage(0 if self.config.pruning.sparsities else stage.level - 1)
 
-    def _masks(self, stage: Stage, trained: state.Arrays, masks: Masks) -> Masks:
+    def _masks(self, stage: Stage, trained: Arrays, masks: Masks) -> Masks:
         """The stage's masks, from its file if they were drawn before."""
         path = stage.folder / layout.MASKS
         if path.exists():
@@ -103,14 +105,14 @@ class PruneRetrain:
         new.save(path)
         return new
 
-    def _start(self, trained: state.Arrays, initial: state.Arrays) -> state.Arrays:
+    def _start(self, trained: Arrays, initial: Arrays) -> Arrays:
         """The weights that a level starts from, before its mask is applied."""
         retrain = self.config.pruning.retrain
         if retrain == "weight_rewind":
             return self._rewind_weights()
         return initial if retrain == "scratch" else trained
 
-    def _rewind_weights(self) -> state.Arrays:
+    def _rewind_weights(self) -> Arrays:
         """The dense training's weights at the rewind point, trained again once and kept.
 
         Training to the point anew, rather than on the way, leaves level 0 the same whatever the
@@ -118,18 +120,16 @@ class PruneRetrain:
         """
         start = self.trial.stage(0).folder / layout.START
         if self._rewind_step == 0:
-            return state.load_arrays(start)
+            return load_arrays(start)
         path = self.trial.rewind_file()
         if not path.exists():
-            initial = state.load_arrays(start)
+            initial = load_arrays(start)
             plan = self._plan(self.trial.stage(0), initial, self.trainer.dense_masks, initial)
             weights = self.trainer.train_to(self.data, plan, self._rewind_step)
-            state.save_arrays(path, weights)
-        return state.load_arrays(path)
+            save_arrays(path, weights)
+        return load_arrays(path)
 
-    def _plan(
-        self, stage: Stage, weights: state.Arrays, masks: Masks, initial: state.Arrays
-    ) -> TrainingPlan:
+    def _plan(self, stage: Stage, weights: Arrays, masks: Masks, initial: Arrays) -> TrainingPlan:
         training = self.config.training
         plan = TrainingPlan(
             seed=self.trial.seed,
@@ -152,13 +152,13 @@ class PruneRetrain:
 
     def _train(self, stage: Stage, plan: TrainingPlan, advance: Advance, **values: Any) -> None:
         self.trainer.load(plan.weights, plan.masks)
-        state.save_arrays(stage.folder / layout.START, state.read_weights(self.trainer.model))
+        save_arrays(stage.folder / layout.START, read_weights(self.trainer.model))
         plan.masks.save(stage.folder / layout.MASKS)
         outputs = TrainingOutputs(
             stage.folder, stage.tensorboard, self.config.checkpoint_seconds, advance
         )
         rows = self.trainer.train(self.data, plan, outputs)
-        state.save_arrays(stage.folder / layout.END, state.read_weights(self.trainer.model))
+        save_arrays(stage.folder / layout.END, read_weights(self.trainer.model))
         sparsity = plan.masks.sparsity
         stage.finish(
             result_of(

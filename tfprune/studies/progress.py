@@ -72,9 +72,7 @@ class StudyProgress:
         # Epochs that a checkpoint saved, or that a rewinding skips, count as done.
         self._trained = before + epochs
         self._done += 1
-        self._bar.update(
-            self._task, completed=self._trained, stages=f"{self._done}/{self._stages}"
-        )
+        self._bar.update(self._task, completed=self._trained, stages=f"{self._done}/{self._stages}")
         if not self._console.is_terminal:
             self.message(f"{name}: done, {self._done}/{self._stages} stages, ETA {self._eta()}")
 

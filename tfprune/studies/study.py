@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tfprune.config import RunConfig, settings_of
 from tfprune.errors import TrainingDiverged
-from tfprune.results.store import check_writable, merge_rows
+from tfprune.files import check_writable
+from tfprune.results.store import merge_rows
 from tfprune.studies.trial import Row, Stage, Trial
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 from etils import epath
 
 from tfprune.config import RunConfig, hash8, identity
+from tfprune.files import read_json, write_json
 from tfprune.results import layout
-from tfprune.results.store import read_json, write_json
 
 Row = dict[str, Any]
 

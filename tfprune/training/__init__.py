@@ -1,1 +1,1 @@
-"""Training: a whole epoch in one program, optimizers, schedules, rewinding, checkpoints, callbacks."""
+"""Training: a whole epoch in one program, optimizers, schedules, checkpoints, callbacks."""

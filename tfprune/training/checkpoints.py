@@ -10,7 +10,8 @@ import numpy as np
 from etils import epath
 
 from tfprune.backend import keras
-from tfprune.training import state
+from tfprune.files import load_arrays, save_arrays
+from tfprune.pruning.weights import read_weights, write_weights
 
 Row = dict[str, Any]
 
@@ -34,23 +35,23 @@ def save(path: epath.Path, model: keras.Model, epoch: int, rows: list[Row]) -> N
     All other state is a function of the epoch's index, so resuming from here ends where an
     uninterrupted training ends.
     """
-    arrays = {f"model/{name}": value for name, value in state.read_weights(model).items()}
+    arrays = {f"model/{name}": value for name, value in read_weights(model).items()}
     for index, variable in enumerate(model.optimizer.variables):
         arrays[f"optimizer/{index}"] = variable.numpy()
     arrays["epoch"] = np.int64(epoch)
     arrays["rows"] = np.frombuffer(json.dumps(rows).encode(), np.uint8)
-    state.save_arrays(path, arrays)
+    save_arrays(path, arrays)
 
 
 def restore(path: epath.Path, model: keras.Model) -> Resumed:
     """Puts a checkpoint into the model and its optimizer."""
-    arrays = state.load_arrays(path)
+    arrays = load_arrays(path)
     weights = {
         name.removeprefix("model/"): value
         for name, value in arrays.items()
         if name.startswith("model/")
     }
-    state.write_weights(model, weights)
+    write_weights(model, weights)
     for index, variable in enumerate(model.optimizer.variables):
         variable.assign(arrays[f"optimizer/{index}"])
     return Resumed(int(arrays["epoch"]), json.loads(arrays["rows"].tobytes()))

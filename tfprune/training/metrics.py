@@ -27,9 +27,7 @@ def per_example(logits: tf.Tensor, labels: tf.Tensor) -> PerExample:
       labels: int32 [batch].
     """
     losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    return PerExample(
-        tf.cast(losses, tf.float32), tf.argmax(logits, axis=-1, output_type=tf.int32)
-    )
+    return PerExample(tf.cast(losses, tf.float32), tf.argmax(logits, axis=-1, output_type=tf.int32))
 
 
 def split_metrics(name: str, values: PerExample, labels: tf.Tensor) -> dict[str, tf.Tensor]:

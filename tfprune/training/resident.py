@@ -126,9 +126,7 @@ class ResidentProgram:
         data, feeding = self._attached()
         num_examples = len(data.labels)
         steps = steps_per_epoch(num_examples, self._batch_size)
-        draws = augmentation.draw(
-            feeding.augment, num_examples, feeding.seed, feeding.level, epoch
-        )
+        draws = augmentation.draw(feeding.augment, num_examples, feeding.seed, feeding.level, epoch)
         order = epoch_order(num_examples, feeding.seed, feeding.level, epoch)
         return EpochFeed(
             order=tf.constant(order, tf.int32),
@@ -209,9 +207,7 @@ class ResidentProgram:
 
         def batch(start: tf.Tensor, size: int) -> metrics.PerExample:
             pixels = tf.slice(images, [start, 0, 0, 0], [size, *images.shape[1:]])
-            inputs = augmentation.normalize(
-                pixels, data.mean, data.std, self._model.compute_dtype
-            )
+            inputs = augmentation.normalize(pixels, data.mean, data.std, self._model.compute_dtype)
             logits = self._model(inputs, training=False)
             return metrics.per_example(logits, tf.slice(labels, [start], [size]))
 

@@ -1,4 +1,4 @@
-"""The device, the compiler and determinism: the only process-wide settings, made when a run starts."""
+"""Device, compiler and determinism: the only process-wide settings, made when a run starts."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +20,10 @@ from tfprune.pruning.criteria import ScoringInputs
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.registry import CRITERIA
 from tfprune.pruning.selection import prune, prune_to_sparsity
+from tfprune.pruning.weights import Arrays, read_weights, write_weights
 from tfprune.results import layout
 from tfprune.seeds import Stream, generator
-from tfprune.training import checkpoints, optimizers, runtime, state
+from tfprune.training import checkpoints, optimizers, runtime
 from tfprune.training.callbacks.distance import DistanceFromInit
 from tfprune.training.callbacks.progress import EpochProgress
 from tfprune.training.callbacks.record import EpochRecord, Row
@@ -55,9 +56,9 @@ class TrainingPlan:
 
     seed: int
     level: int
-    weights: state.Arrays
+    weights: Arrays
     masks: Masks
-    initial: state.Arrays
+    initial: Arrays
     schedule: Schedule
     epochs: int
     start_step: int = 0
@@ -115,10 +116,10 @@ class Trainer:
         shapes = {name: w.shape for name, w in pruned.prunable_weights(self.model).items()}
         return Masks.dense(shapes)
 
-    def initial_weights(self, seed: int, level: int = 0) -> state.Arrays:
+    def initial_weights(self, seed: int, level: int = 0) -> Arrays:
         """A random initialization: level 0's for the trial, a level's own for `scratch`."""
         initialize(self.model, seed, level, self._model_config.batch_norm_gamma)
-        return state.read_weights(self.model)
+        return read_weights(self.model)
 
     def train(self, data: Data, plan: TrainingPlan, outputs: TrainingOutputs) -> list[Row]:
         """Runs a plan, from its last checkpoint if there is one.
@@ -143,21 +144,21 @@ class Trainer:
         )
         return record.rows
 
-    def train_to(self, data: Data, plan: TrainingPlan, step: int) -> state.Arrays:
+    def train_to(self, data: Data, plan: TrainingPlan, step: int) -> Arrays:
         """The weights of a plan after this many steps of its schedule, nothing written."""
         self._start(plan)
         program = self._attach(data, plan.feeding(stop_step=step))
         steps = steps_per_epoch(len(data.labels), self._batch_size)
         for epoch in range(plan.start_step // steps, -(-step // steps)):
             program.run_steps(epoch)
-        return state.read_weights(self.model)
+        return read_weights(self.model)
 
     def prune(
         self,
         data: Data,
         seed: int,
         level: int,
-        weights: state.Arrays,
+        weights: Arrays,
         masks: Masks,
         pruning: PruningConfig,
         sparsity: float | None = None,
@@ -187,17 +188,15 @@ class Trainer:
             return prune_to_sparsity(scores, masks, sparsity, pruning.scope)
         return prune(scores, masks, pruning.prune_fraction, pruning.scope)
 
-    def evaluate(
-        self, data: Data, weights: state.Arrays, masks: Masks
-    ) -> dict[str, float]:
+    def evaluate(self, data: Data, weights: Arrays, masks: Masks) -> dict[str, float]:
         """Every split's metrics for these weights under these masks."""
         self.load(weights, masks)
         metrics = self._attach(data, None).evaluate()
         return {name: float(value) for name, value in metrics.items()}
 
-    def load(self, weights: state.Arrays, masks: Masks) -> None:
+    def load(self, weights: Arrays, masks: Masks) -> None:
         """Puts weights and masks into the model."""
-        state.write_weights(self.model, weights)
+        write_weights(self.model, weights)
         pruned.set_masks(self.model, masks)
 
     def _start(self, plan: TrainingPlan) -> None:
@@ -221,7 +220,7 @@ class Trainer:
         outputs: TrainingOutputs,
         record: EpochRecord,
         checkpoint: epath.Path,
-    ) -> Iterable[keras.callbacks.Callback]:
+    ) -> list[keras.callbacks.Callback]:
         """In this order: what adds to an epoch's metrics, what may stop it, what keeps them."""
         return [
             DistanceFromInit(plan.initial),

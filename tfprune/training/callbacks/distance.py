@@ -9,7 +9,7 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.measures.distance import distance
-from tfprune.training import state
+from tfprune.pruning.weights import kernel_names, mask_variables, named_variables
 
 
 class DistanceFromInit(keras.callbacks.Callback):
@@ -19,7 +19,7 @@ class DistanceFromInit(keras.callbacks.Callback):
     ones, both under the current mask: a pruned weight is nowhere, so it has not moved.
 
     Args:
-      initial: the initial weights by name (`state.read_weights`); None takes the weights at the
+      initial: the initial weights by name (`read_weights`); None takes the weights at the
         start of `fit`.
     """
 
@@ -52,8 +52,8 @@ class _Kernel(NamedTuple):
 
 
 def _kernels(model: keras.Model, initial: Mapping[str, np.ndarray] | None) -> list[_Kernel]:
-    variables = state.named_variables(model)
-    masks = state.mask_variables(model)
+    variables = named_variables(model)
+    masks = mask_variables(model)
     return [
         _Kernel(
             name,
@@ -61,5 +61,5 @@ def _kernels(model: keras.Model, initial: Mapping[str, np.ndarray] | None) -> li
             masks.get(name),
             variables[name].numpy().copy() if initial is None else initial[name],
         )
-        for name in state.kernel_names(model)
+        for name in kernel_names(model)
     ]

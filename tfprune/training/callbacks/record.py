@@ -12,8 +12,8 @@ import numpy as np
 from etils import epath
 
 from tfprune.backend import keras
+from tfprune.files import write_text_atomic
 from tfprune.results.layout import METRIC_COLUMNS
-from tfprune.results.store import write_text_atomic
 
 Row = dict[str, Any]
 

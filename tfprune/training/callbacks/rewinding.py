@@ -13,8 +13,9 @@ from tfprune.pruning import model as pruned
 from tfprune.pruning.criteria import ScoringInputs
 from tfprune.pruning.registry import CRITERIA
 from tfprune.pruning.selection import prune
+from tfprune.pruning.weights import Arrays, read_weights, write_weights
 from tfprune.seeds import Stream, generator
-from tfprune.training import optimizers, state
+from tfprune.training import optimizers
 
 
 class RewindWeights(keras.callbacks.Callback):
@@ -35,7 +36,7 @@ class RewindWeights(keras.callbacks.Callback):
     def __init__(self, rewind_to: str = "0ep"):
         super().__init__()
         self.rewind_to = RewindPoint.parse(rewind_to)
-        self.weights: state.Arrays | None = None
+        self.weights: Arrays | None = None
         self._batches = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -54,7 +55,7 @@ class RewindWeights(keras.callbacks.Callback):
 
     def _remember(self) -> None:
         if self.weights is None:
-            self.weights = state.read_weights(self.model)
+            self.weights = read_weights(self.model)
 
     def rewind(self) -> None:
         """Puts the remembered weights back.
@@ -65,7 +66,7 @@ class RewindWeights(keras.callbacks.Callback):
         if self.weights is None:
             raise RuntimeError(f"training has not reached the rewind point {self.rewind_to}")
         masks = pruned.get_masks(self.model)
-        state.write_weights(self.model, self.weights)
+        write_weights(self.model, self.weights)
         pruned.set_masks(self.model, masks)
         optimizers.reset_slots(self.model.optimizer)
 

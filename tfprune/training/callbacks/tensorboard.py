@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
       scalars: further scalars that are the same in every epoch, such as the sparsity.
     """
 
-    def __init__(self, folder: epath.PathLike, scalars: dict[str, float] | None = None):
+    def __init__(self, folder: epath.PathLike, scalars: Mapping[str, float] | None = None):
         super().__init__()
         self.folder = epath.Path(folder)
         self.scalars = scalars or {}
@@ -46,9 +47,9 @@ class TensorBoardScalars(keras.callbacks.Callback):
         if self._writer is None:
             raise ValueError("on_train_begin was not called")
         rate = keras.backend.get_value(self.model.optimizer.learning_rate)
-        metrics = {**(logs or {}), **self.scalars, "learning_rate": rate}
+        metrics: dict[str, Any] = {**(logs or {}), **self.scalars, "learning_rate": rate}
         values = [
-            Summary.Value(tag=scalar_tag(name), simple_value=float(value))
+            Summary.Value(tag=scalar_tag(name), simple_value=value)
             for name, value in metrics.items()
             if name not in _NOT_METRICS and np.isscalar(value) and not np.isnan(value)
         ]

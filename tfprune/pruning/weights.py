@@ -1,17 +1,14 @@
-"""A model's variables as named NumPy arrays, and such arrays as files."""
+"""A network's variables as named NumPy arrays, whether it is wrapped or plain."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from etils import epath
 
 from tfprune.backend import keras, tf
-from tfprune.pruning import model as pruned
+from tfprune.pruning.model import masked_layers
 from tfprune.pruning.wrapper import MaskedLayer
-from tfprune.results.store import write_bytes_atomic
 
 Arrays = dict[str, np.ndarray]
 
@@ -63,9 +60,7 @@ def write_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None
 def mask_variables(model: keras.Model) -> dict[str, tf.Variable]:
     """The mask of every prunable kernel, by the kernel's name."""
     names = {id(variable): name for name, variable in named_variables(model).items()}
-    return {
-        names[id(layer.kernel)]: layer.mask for layer in pruned.masked_layers(model).values()
-    }
+    return {names[id(layer.kernel)]: layer.mask for layer in masked_layers(model).values()}
 
 
 def kernel_names(model: keras.Model) -> tuple[str, ...]:
@@ -75,16 +70,3 @@ def kernel_names(model: keras.Model) -> tuple[str, ...]:
         for name in named_variables(model)
         if name.rsplit("/", 1)[-1].rstrip("_").endswith("kernel")
     )
-
-
-def save_arrays(path: epath.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an uncompressed .npz, whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes_atomic(path, buffer.getvalue())
-
-
-def load_arrays(path: epath.Path) -> Arrays:
-    """Reads an .npz that `save_arrays` wrote."""
-    with np.load(io.BytesIO(epath.Path(path).read_bytes()), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}

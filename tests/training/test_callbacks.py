@@ -1,0 +1,224 @@
+"""The callbacks in a user's own plain `fit` on their own model."""
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+import tfprune
+from tfprune.backend import keras, tf
+from tfprune.errors import TrainingDiverged
+from tfprune.pruning.weights import read_weights, write_weights
+from tfprune.training import checkpoints
+from tfprune.training.callbacks.tensorboard import scalar_tag
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(64, 8)).astype(np.float32)
+Y = (X[:, 0] > 0).astype(np.int32) + (X[:, 1] > 0)
+
+
+def own_model(momentum=0.9):
+    keras.utils.set_random_seed(1)
+    plain = keras.Sequential(
+        [
+            keras.layers.Dense(16, activation="relu", input_shape=(8,), name="hidden"),
+            keras.layers.BatchNormalization(name="norm"),
+            keras.layers.Dense(3, name="output"),
+        ]
+    )
+    model = tfprune.prune_model(plain)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(tfprune.SGD(0.1, momentum=momentum), loss, metrics=["accuracy"])
+    return model
+
+
+def fit(model, *callbacks, epochs=4):
+    return model.fit(
+        X, Y, batch_size=16, epochs=epochs, verbose=0, shuffle=False, callbacks=callbacks
+    )
+
+
+def assert_same(got, want):
+    for name, value in want.items():
+        np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize(("point", "epochs"), [("0ep", 0), ("2ep", 2), ("8it", 2)])
+def test_rewinding_puts_back_all_weights_of_the_moment(point, epochs):
+    """64 examples in batches of 16: 8 iterations are 2 epochs; batch-norm statistics included."""
+    reference = own_model()
+    if epochs:
+        fit(reference, epochs=epochs)
+    want = read_weights(reference)
+    model = own_model()
+    rewind = tfprune.RewindWeights(point)
+    fit(model, rewind)
+    assert any(np.any(read_weights(model)[name] != want[name]) for name in want)
+    rewind.rewind()
+    assert_same(read_weights(model), want)
+
+
+def test_rewinding_keeps_the_mask_and_forgets_the_momentum():
+    model = own_model()
+    rewind = tfprune.RewindWeights("0ep")
+    fit(model, rewind)
+    kept = RNG.random((8, 16)) < 0.5
+    masks = tfprune.Masks({**tfprune.get_masks(model), "hidden": kept})
+    tfprune.set_masks(model, masks)
+    rewind.rewind()
+    assert tfprune.get_masks(model) == masks
+    weights = read_weights(model)["hidden/kernel"]
+    assert not np.any(weights[~kept])
+    np.testing.assert_array_equal(weights[kept], rewind.weights["hidden/kernel"][kept])
+    slots = [v for v in model.optimizer.variables if v is not model.optimizer.learning_rate]
+    assert not any(np.any(slot.numpy()) for slot in slots)
+
+
+def test_rewinding_before_the_point_is_reached_says_so():
+    rewind = tfprune.RewindWeights("9ep")
+    fit(own_model(), rewind)
+    with pytest.raises(RuntimeError, match="not reached the rewind point 9ep"):
+        rewind.rewind()
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "gradient", "random", "synflow"])
+def test_iterative_pruning_removes_a_fraction_per_level_within_one_fit(criterion):
+    model = own_model()
+    total = tfprune.get_masks(model).total
+    rewind = tfprune.RewindWeights("0ep")
+    pruning = tfprune.IterativePruning(
+        level_epochs=2, levels=2, criterion=criterion, rewind=rewind, batches=[(X[:32], Y[:32])]
+    )
+    history = fit(model, rewind, pruning, epochs=6).history
+    remaining = [total]
+    for _ in range(2):
+        remaining.append(remaining[-1] - -(-remaining[-1] // 5))
+    np.testing.assert_allclose(
+        history["sparsity"], [1 - remaining[i] / total for i in (0, 0, 1, 1, 2, 2)]
+    )
+    masks = tfprune.get_masks(model)
+    assert masks.remaining == remaining[2]
+    for name, mask in masks.items():
+        assert not np.any(read_weights(model)[f"{name}/kernel"][~mask])
+
+
+def test_iterative_pruning_of_an_unwrapped_model_says_what_to_do():
+    plain = tfprune.strip(own_model())
+    plain.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(ValueError, match="prune_model"):
+        fit(plain, tfprune.IterativePruning(1, 1))
+
+
+def test_distance_is_numpys_over_kernels_under_the_mask():
+    model = own_model()
+    kept = RNG.random((8, 16)) < 0.5
+    tfprune.set_masks(model, tfprune.Masks({**tfprune.get_masks(model), "hidden": kept}))
+    before = read_weights(model)
+    history = fit(model, tfprune.DistanceFromInit()).history
+    after = read_weights(model)
+    difference = [(after[n] - before[n]).ravel() for n in ("hidden/kernel", "output/kernel")]
+    expected = np.linalg.norm(np.concatenate(difference).astype(np.float64))
+    np.testing.assert_allclose(history["distance_from_init"][-1], expected, rtol=1e-6)
+    assert len(history["distance_from_init"]) == 4
+
+
+def test_distance_from_given_weights_ignores_what_is_pruned():
+    """A pruned weight has not moved: at the start of a level the distance is 0."""
+    model = own_model()
+    initial = read_weights(model)
+    kept = RNG.random((8, 16)) < 0.5
+    tfprune.set_masks(model, tfprune.Masks({**tfprune.get_masks(model), "hidden": kept}))
+    model.optimizer.learning_rate.assign(0.0)
+    history = fit(model, tfprune.DistanceFromInit(initial), epochs=1).history
+    assert history["distance_from_init"] == [0.0]
+
+
+def test_subset_accuracy_is_numpys():
+    model = own_model()
+    observed = np.where(np.arange(64) % 4 == 0, (Y + 1) % 3, Y)
+    selected = np.arange(64) % 4 == 0
+    history = fit(model, tfprune.SubsetAccuracy(X, observed, Y, selected), epochs=2).history
+    predicted = model.predict(X, verbose=0).argmax(1)
+    for name, expected in {
+        "unpermuted_accuracy": np.mean(predicted[~selected] == observed[~selected]),
+        "permuted_accuracy": np.mean(predicted[selected] == observed[selected]),
+        "restored_accuracy": np.mean(predicted[selected] == Y[selected]),
+        "train_accuracy": np.mean(predicted == observed),
+    }.items():
+        np.testing.assert_allclose(history[name][-1], expected, rtol=1e-6, err_msg=name)
+
+
+def test_tensorboard_gets_every_scalar_of_every_epoch(tmp_path):
+    model = own_model()
+    history = fit(
+        model,
+        tfprune.DistanceFromInit(),
+        tfprune.TensorBoardScalars(tmp_path, {"sparsity": 0.25}),
+        epochs=3,
+    ).history
+    (file,) = tmp_path.iterdir()
+    found = {}
+    for event in EventFileLoader(str(file)).Load():
+        for value in event.summary.value:
+            scalar = value.tensor.float_val or [value.simple_value]
+            found.setdefault(value.tag, {})[event.step] = scalar[0]
+    np.testing.assert_allclose(list(found["accuracy"].values()), history["accuracy"], rtol=1e-6)
+    np.testing.assert_allclose(
+        list(found["distance_from_init"].values()), history["distance_from_init"], rtol=1e-6
+    )
+    assert found["sparsity"] == {1: 0.25, 2: 0.25, 3: 0.25}
+    np.testing.assert_allclose(found["learning_rate"][3], 0.1, rtol=1e-6)
+
+
+def test_tags_group_what_is_compared():
+    tags = [scalar_tag(name) for name in ("test_accuracy", "noisy_loss", "loss", "accuracy")]
+    assert tags == ["accuracy/test", "loss/noisy", "loss", "accuracy"]
+
+
+def test_the_record_is_a_csv_of_every_epoch(tmp_path):
+    record = tfprune.EpochRecord(tmp_path / "metrics.csv", columns=None)
+    history = fit(own_model(), record, epochs=3).history
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    header = lines[0].split(",")
+    rows = [dict(zip(header, line.split(","), strict=True)) for line in lines[1:]]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    np.testing.assert_allclose([float(row["loss"]) for row in rows], history["loss"], rtol=1e-7)
+
+
+def test_a_checkpoint_restores_weights_and_momentum(tmp_path):
+    record = tfprune.EpochRecord(columns=None)
+    checkpoint = tfprune.EpochCheckpoint(tmp_path / "c.npz", record, seconds=0)
+    model = own_model()
+    fit(model, record, checkpoint, epochs=2)
+    weights = read_weights(model)
+    momentum = [v.numpy() for v in model.optimizer.variables]
+    fit(model, epochs=1)
+    resumed = checkpoints.restore(tmp_path / "c.npz", model)
+    assert (resumed.epoch, len(resumed.rows)) == (2, 2)
+    assert_same(read_weights(model), weights)
+    for got, want in zip(model.optimizer.variables, momentum, strict=True):
+        np.testing.assert_array_equal(got.numpy(), want)
+
+
+def test_a_nan_loss_stops_fit():
+    model = own_model()
+    model.optimizer.learning_rate.assign(1e30)
+    with pytest.raises(TrainingDiverged, match="mine: loss is nan after epoch"):
+        fit(model, tfprune.StopOnNonFinite("mine"))
+
+
+def test_progress_is_told_of_every_epoch():
+    seen = []
+    fit(own_model(), tfprune.EpochProgress(seen.append), epochs=3)
+    assert len(seen) == 3
+    assert all(np.isfinite(logs["loss"]) for logs in seen)
+
+
+def test_weights_of_another_network_are_refused():
+    with pytest.raises(ValueError, match="another network"):
+        write_weights(own_model(), {"hidden/kernel": np.zeros((8, 16))})
+
+
+def test_a_wrapped_and_a_plain_network_have_the_same_names():
+    model = own_model()
+    assert list(read_weights(model)) == list(read_weights(tfprune.strip(model)))
+    assert tf.is_tensor(model(X[:1]))
