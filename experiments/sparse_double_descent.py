@@ -19,7 +19,7 @@ from tfprune.config import Section, between, setting
 class Options(Section):
     """What only this experiment has."""
 
-    accuracy_tolerance: float = setting(
+    efficacy_tolerance: float = setting(
         0.01,
         "training accuracy that a sparsity may lose and still count for pruning efficacy",
         check=between(0, 1),
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     from experiments.runner import run_and_report  # Slow to import: not for help and errors.
 
-    own_columns = {"accuracy_tolerance": command.options.accuracy_tolerance}
+    own_columns = {"efficacy_tolerance": command.options.efficacy_tolerance}
     return run_and_report(command, [command.config], own_columns)
 
 

@@ -230,13 +230,13 @@ def test_a_study_writes_a_tidy_row_per_stage(tmp_path):
     config = from_settings(
         {**TINY, "output_dir": str(tmp_path), "seeds": (0, 1), "levels": 1}, experiment="test"
     )
-    outcome = study.run([config], ["--levels=1"], Silent(), {"accuracy_tolerance": 0.01})
+    outcome = study.run([config], ["--levels=1"], Silent(), {"efficacy_tolerance": 0.01})
     assert (outcome.trained, outcome.reused, outcome.failures) == (4, 0, ())
     results = read_results(tmp_path)
     assert list(results.columns[: len(layout.RESULT_COLUMNS)]) == list(layout.RESULT_COLUMNS)
     assert list(zip(results.seed, results.level, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert set(results.trial) == {Trial(config, 0).name}
-    again = study.run([config], [], Silent(), {"accuracy_tolerance": 0.01})
+    again = study.run([config], [], Silent(), {"efficacy_tolerance": 0.01})
     assert (again.trained, again.reused) == (0, 4)
 
 
