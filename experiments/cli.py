@@ -17,6 +17,7 @@ from absl import flags
 
 from tfprune.config import SECTIONS, RunConfig, Section, from_settings, join, settings_of
 from tfprune.errors import InputError, TfpruneError, unknown_name
+from tfprune.studies import sweeps
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "quick"
@@ -29,17 +30,18 @@ class Experiment:
     Attributes:
       name: as in `run.py NAME`.
       summary: what it reproduces, for the top of its help.
-      options: a section of settings that only this experiment has.
+      options: sections of settings that only this experiment has.
     """
 
     name: str
     summary: str
-    options: type[Section] = Section
+    options: tuple[type[Section], ...] = ()
 
     @property
     def sections(self) -> dict[str, type[Section]]:
         """Every section of settings, in the order of the help."""
-        return {"run": RunConfig, **SECTIONS, self.name: self.options}
+        own = {section.__name__.removesuffix("Config").lower(): section for section in self.options}
+        return {"run": RunConfig, **SECTIONS, **own}
 
     @property
     def presets(self) -> list[str]:
@@ -53,14 +55,16 @@ class Command:
     """A parsed command line.
 
     Attributes:
-      config: the run.
-      options: the experiment's own settings.
+      configs: the run, or each run of a sweep.
+      swept: the settings that differ among them.
+      options: the experiment's own settings, one value per section.
       argv: what was typed.
       verbosity: 0 hides TensorFlow's own messages.
     """
 
-    config: RunConfig
-    options: Any
+    configs: tuple[RunConfig, ...]
+    swept: tuple[str, ...]
+    options: tuple[Any, ...]
     argv: tuple[str, ...]
     verbosity: int
 
@@ -87,12 +91,22 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
     rest = _parse_flags(values, [*preset_flags, *argv])
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}: flags are written --name=value")
-    own = settings_of(experiment.options)
+    own = [name for section in experiment.options for name in settings_of(section)]
     given = {name: values[name].value for name in values if name not in (*own, *_OWN_FLAGS)}
     given["output_dir"] = given["output_dir"] or f"runs/{experiment.name}"
-    config = from_settings(given, experiment=experiment.name, preset=preset)
-    options = experiment.options(**{name: values[name].value for name in own})
-    return Command(config, options, tuple(argv), values["verbosity"].value)
+    base = from_settings(given, experiment=experiment.name, preset=preset)
+    sweep = sweeps.parse(_sweep_texts(preset_flags, argv))
+    options = tuple(
+        section(**{name: values[name].value for name in settings_of(section)})
+        for section in experiment.options
+    )
+    return Command(
+        tuple(sweeps.configs(base, sweep)),
+        tuple(sweep),
+        options,
+        tuple(argv),
+        values["verbosity"].value,
+    )
 
 
 def read_preset(experiment: str, preset: str) -> list[str]:
@@ -121,17 +135,30 @@ def exit_code(main: Callable[[], int]) -> int:
         return 2
 
 
-_OWN_FLAGS = ("preset", "verbosity")
+_OWN_FLAGS = ("preset", "sweep", "verbosity")
+
+
+def _sweep_texts(preset_flags: Sequence[str], argv: Sequence[str]) -> list[str]:
+    """The preset's sweeps and the explicit ones; an explicit flag ends a preset's sweep of it."""
+    explicit = {re.split("=", argument.lstrip("-"))[0] for argument in argv}
+    kept = [
+        text for text in _values_of("sweep", preset_flags) if text.split("=")[0] not in explicit
+    ]
+    return [*kept, *_values_of("sweep", argv)]
+
+
+def _values_of(flag: str, arguments: Sequence[str]) -> list[str]:
+    """Every value given to a flag, in any spelling absl takes."""
+    values = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        match = re.fullmatch(rf"--?{flag}(?:=(.*))?", argument)
+        if match:
+            values.append(following if match[1] is None else match[1])
+    return values
 
 
 def _preset_name(argv: Sequence[str]) -> str:
-    """The last --preset in any spelling absl takes."""
-    name = DEFAULT_PRESET
-    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
-        match = re.fullmatch(r"--?preset(?:=(.*))?", argument)
-        if match:
-            name = following if match[1] is None else match[1]
-    return name
+    return [DEFAULT_PRESET, *_values_of("preset", argv)][-1]
 
 
 def _asks_for_help(argv: Sequence[str]) -> bool:
@@ -144,6 +171,12 @@ def _flag_values(experiment: Experiment) -> flags.FlagValues:
         "preset",
         DEFAULT_PRESET,
         f"settings to start from: {', '.join(experiment.presets)}",
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
+        "sweep",
+        [],
+        "FIELD=V1,V2,... runs each value of a field below; repeat it for the product of fields",
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -257,7 +290,7 @@ def _flag_lines(values: flags.FlagValues, names: Sequence[str]) -> list[str]:
     lines = []
     for name in names:
         flag = values[name]
-        shown = join(flag.value) if isinstance(flag.value, tuple) else flag.value
+        shown = join(flag.value) if isinstance(flag.value, (tuple, list)) else flag.value
         lines.append(f"  --{name}={shown}")
         lines += textwrap.wrap(flag.help, 94, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return lines

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.cli import Command
-from tfprune.config import RunConfig
 from tfprune.results import layout, report
 from tfprune.results.store import read_results
 from tfprune.results.tables import print_table
@@ -17,33 +16,36 @@ from tfprune.studies.progress import StudyProgress
 
 
 def run_and_report(
-    command: Command, configs: Sequence[RunConfig], own_columns: Mapping[str, Any]
+    command: Command,
+    own_columns: Mapping[str, Any],
+    further: Callable[[study.Study], None] = lambda study: None,
 ) -> int:
     """Trains what is missing, then prints the table and writes figures and report.
 
     Args:
       command: what was typed.
-      configs: one per trial name; they share the output folder.
       own_columns: the experiment's own columns of results.csv.
+      further: what the experiment does after the trunks are trained.
 
     Returns:
       0, or 1 if a trial stopped; the others are reported all the same.
     """
-    missing = [
-        trial.config.training.train_epochs
-        for trial in study.trials(configs)
-        for stage in trial.stages()
-        if not stage.is_done
-    ]
-    if missing:
-        import_tensorflow(command.verbosity)
-    with StudyProgress(len(missing), sum(missing)) as progress:
-        outcome = study.run(configs, command.argv, progress, own_columns)
-    show(configs[0].output_dir)
-    print(f"{outcome.trained} stages trained, {outcome.reused} reused")
-    for failure in outcome.failures:
+    with StudyProgress() as progress:
+        work = study.Study(
+            command.configs,
+            command.argv,
+            progress,
+            own_columns,
+            command.swept,
+            before_training=lambda: import_tensorflow(command.verbosity),
+        )
+        work.train_trunks()
+        further(work)
+    show(command.configs[0].output_dir)
+    print(f"{work.trained} stages trained, {work.reused} reused")
+    for failure in work.failures:
         print(f"tfprune: trial stopped: {failure}", file=sys.stderr)
-    return 1 if outcome.failures else 0
+    return 1 if work.failures else 0
 
 
 def import_tensorflow(verbosity: int) -> None:

@@ -2,7 +2,8 @@
 
 Reproduces SDD figures 1, 2, 3, 8, 9, 10 and 12: train, last and best test accuracy against
 sparsity; training dynamics and memorization at the dense, overfitting, sweet-spot and
-underfitting sparsities; and pruning efficacy (section 4).
+underfitting sparsities; and pruning efficacy (section 4). The presets criteria, noise_types and
+retraining are the poster's sweeps.
 """
 
 from __future__ import annotations
@@ -16,18 +17,17 @@ from tfprune.config import Section, between, setting
 
 
 @dataclass(frozen=True)
-class Options(Section):
-    """What only this experiment has."""
+class EfficacyConfig(Section):
+    """How pruning efficacy is read off."""
 
     efficacy_tolerance: float = setting(
         0.01,
         "training accuracy that a sparsity may lose and still count for pruning efficacy",
         check=between(0, 1),
-        identity=False,
     )
 
 
-EXPERIMENT = cli.Experiment("sparse_double_descent", str(__doc__), Options)
+EXPERIMENT = cli.Experiment("sparse_double_descent", str(__doc__), (EfficacyConfig,))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,8 +37,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     from experiments.runner import run_and_report  # Slow to import: not for help and errors.
 
-    own_columns = {"efficacy_tolerance": command.options.efficacy_tolerance}
-    return run_and_report(command, [command.config], own_columns)
+    (efficacy,) = command.options
+    return run_and_report(command, {"efficacy_tolerance": efficacy.efficacy_tolerance})
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ _EXPORTS = {
     "IterativePruning": "tfprune.training.callbacks.rewinding",
     "MaskedLayer": "tfprune.pruning.wrapper",
     "Masks": "tfprune.pruning.masks",
+    "ReDense": "tfprune.training.callbacks.redense",
     "RewindWeights": "tfprune.training.callbacks.rewinding",
     "RunConfig": "tfprune.config",
     "SGD": "tfprune.training.optimizers",

@@ -272,6 +272,70 @@ class PruningConfig(Section):
             )
 
 
+def _divides_one(name: str, value: Any) -> None:
+    if not 0 < value <= 1 or abs(1 / value - round(1 / value)) > 1e-9:
+        raise SettingError(name, value, "a step that divides 1, as 0.01 or 0.05")
+
+
+@dataclasses.dataclass(frozen=True)
+class BranchConfig(Section):
+    """What is trained further from the levels of a trunk."""
+
+    branch_levels: str = setting(
+        "auto",
+        "levels to branch from: auto (dense, overfitting, sweet spots, underfitting; SDD 3.2), "
+        "all, or a list as 0,8,12",
+    )
+    redense_lr: float = setting(
+        0.0,
+        "learning rate of re-dense training; 0 takes the last one of the sparse training",
+        check=at_least(0),
+    )
+    redense_epochs: int = setting(
+        0, "epochs of re-dense training; 0 takes --train_epochs", check=at_least(0)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.branch_levels not in ("auto", "all") and self.listed_levels is None:
+            raise SettingError("branch_levels", self.branch_levels, "auto, all, or levels as 0,8")
+
+    @property
+    def listed_levels(self) -> tuple[int, ...] | None:
+        """The levels that are listed, increasing; None for `auto`, `all` and what is no list."""
+        parts = self.branch_levels.split(",")
+        if not all(part.strip().isdigit() for part in parts):
+            return None
+        return tuple(sorted({int(part) for part in parts}))
+
+
+@dataclasses.dataclass(frozen=True)
+class LandscapeConfig(Section):
+    """How the loss around and between solutions is measured."""
+
+    alpha_step: float = setting(
+        0.01, "step of the linear interpolation from sparse (0) to re-dense (1)", check=_divides_one
+    )
+    interpolation_batch_norm: str = setting(
+        "interpolated",
+        "batch-norm statistics at a point of the interpolation",
+        choices=("interpolated", "reestimated"),
+    )
+    directions: int = setting(
+        5, "filter-normalized random directions of the 1-D loss", check=at_least(1)
+    )
+    line_distance: float = setting(
+        1.0, "the 1-D loss goes from minus to plus this, in filter norms", check=above(0)
+    )
+    line_points: int = setting(41, "points of the 1-D loss in each direction", check=at_least(3))
+    sparse_subspace: bool = setting(
+        False, "keep directions inside the weights that the sparse network had left"
+    )
+    surface_points: int = setting(
+        0, "points along each side of the 2-D loss surface; 0 for none", check=at_least(0)
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class RunConfig(Section):
     """A whole run: what, with which seeds, where to, and on what."""

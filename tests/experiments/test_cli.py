@@ -1,5 +1,6 @@
 """The command line: presets, precedence, help and one-line errors, all without TensorFlow."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -25,34 +26,37 @@ def error_of(*argv):
 def test_explicit_flags_win_over_the_preset_wherever_they_stand():
     for argv in (["--levels=5", "--preset=smoke"], ["--preset", "smoke", "--levels", "5"]):
         command = cli.parse(EXPERIMENT, argv)
-        assert command.config.pruning.levels == 5
-        assert command.config.training.train_epochs == 3
-        assert command.config.preset == "smoke"
+        assert command.configs[0].pruning.levels == 5
+        assert command.configs[0].training.train_epochs == 3
+        assert command.configs[0].preset == "smoke"
 
 
 def test_the_last_value_of_a_flag_wins():
-    assert cli.parse(EXPERIMENT, ["--levels=5", "--levels=6"]).config.pruning.levels == 6
+    assert cli.parse(EXPERIMENT, ["--levels=5", "--levels=6"]).configs[0].pruning.levels == 6
 
 
 def test_seeds_are_a_list_or_a_range():
-    assert cli.parse(EXPERIMENT, ["--seeds=0-2,7"]).config.seeds == (0, 1, 2, 7)
+    assert cli.parse(EXPERIMENT, ["--seeds=0-2,7"]).configs[0].seeds == (0, 1, 2, 7)
 
 
 def test_every_preset_of_every_experiment_is_a_valid_command():
     for name in EXPERIMENTS:
-        for preset in EXPERIMENT.presets:
-            assert cli.parse(EXPERIMENT, [f"--preset={preset}"]).config.experiment == name
+        experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+        assert {"smoke", "quick"} < set(experiment.presets)
+        for preset in experiment.presets:
+            command = cli.parse(experiment, [f"--preset={preset}"])
+            assert all(config.experiment == name for config in command.configs)
 
 
 def test_paper_presets_hold_the_table_of_hyperparameters():
     """SDD A.1, both rows."""
-    lenet = cli.parse(EXPERIMENT, ["--preset=paper_mnist"]).config
+    lenet = cli.parse(EXPERIMENT, ["--preset=paper_mnist"]).configs[0]
     assert lenet.training.train_epochs == 200
     assert (lenet.training.learning_rate, lenet.training.momentum) == (0.1, 0.0)
     assert (lenet.training.batch_size, lenet.pruning.rewind_to) == (128, "0ep")
     assert len(lenet.seeds) == 5
     for name in ("paper_cifar10", "paper_cifar100"):
-        resnet = cli.parse(EXPERIMENT, [f"--preset={name}"]).config
+        resnet = cli.parse(EXPERIMENT, [f"--preset={name}"]).configs[0]
         assert resnet.training.lr_drop_epochs == (80, 120)
         assert resnet.training.train_epochs == 160
         assert (resnet.training.momentum, resnet.training.weight_decay) == (0.9, 1e-4)

@@ -12,8 +12,8 @@ from tfprune.files import load_arrays, read_json
 from tfprune.pruning.masks import Masks
 from tfprune.results import layout
 from tfprune.results.store import read_results
-from tfprune.studies import study
 from tfprune.studies.iterative import PruneRetrain
+from tfprune.studies.study import Study
 from tfprune.studies.trial import Trial
 from tfprune.training.trainer import Trainer
 
@@ -218,8 +218,11 @@ def test_a_rewind_step_past_the_end_is_refused(tmp_path, trainers):
 
 
 class Silent:
+    def expect(self, stages, epochs):
+        pass
+
     @contextlib.contextmanager
-    def stage(self, stage, epochs):
+    def stage(self, name, epochs):
         yield lambda logs: None
 
     def message(self, text):
@@ -230,13 +233,15 @@ def test_a_study_writes_a_tidy_row_per_stage(tmp_path):
     config = from_settings(
         {**TINY, "output_dir": str(tmp_path), "seeds": (0, 1), "levels": 1}, experiment="test"
     )
-    outcome = study.run([config], ["--levels=1"], Silent(), {"efficacy_tolerance": 0.01})
-    assert (outcome.trained, outcome.reused, outcome.failures) == (4, 0, ())
+    study = Study([config], ["--levels=1"], Silent(), {"efficacy_tolerance": 0.01})
+    study.train_trunks()
+    assert (study.trained, study.reused, study.failures) == (4, 0, [])
     results = read_results(tmp_path)
     assert list(results.columns[: len(layout.RESULT_COLUMNS)]) == list(layout.RESULT_COLUMNS)
     assert list(zip(results.seed, results.level, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert set(results.trial) == {Trial(config, 0).name}
-    again = study.run([config], [], Silent(), {"efficacy_tolerance": 0.01})
+    again = Study([config], [], Silent(), {"efficacy_tolerance": 0.01})
+    again.train_trunks()
     assert (again.trained, again.reused) == (0, 4)
 
 
@@ -246,7 +251,8 @@ def test_a_trial_that_diverges_is_named_and_the_others_go_on(tmp_path):
         experiment="test",
     )
     good = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0,)}, experiment="test")
-    outcome = study.run([bad, good], [], Silent(), {})
-    assert len(outcome.failures) == 1
-    assert "level 0" in outcome.failures[0]
-    assert outcome.trained == 3
+    study = Study([bad, good], [], Silent())
+    study.train_trunks()
+    assert len(study.failures) == 1
+    assert "level 0" in study.failures[0]
+    assert study.trained == 3

@@ -134,7 +134,9 @@ def test_two_processes_give_the_same_bits(trainer, tmp_path):
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
-from training.test_trainer import *
+from training.test_trainer import CONFIG, DATA, Trainer, outputs_of, plan_of
+from tfprune.files import save_arrays
+from tfprune.pruning.weights import read_weights
 t = Trainer(CONFIG, DATA.input_shape, DATA.num_classes)
 t.train(DATA, plan_of(t), outputs_of(Path(sys.argv[1])))
 save_arrays(Path(sys.argv[1]) / "end.npz", read_weights(t.model))

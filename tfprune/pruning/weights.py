@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from tfprune.backend import keras, tf
+from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import masked_layers
 from tfprune.pruning.wrapper import MaskedLayer
 
@@ -55,6 +56,16 @@ def write_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None
         raise ValueError(f"these weights belong to another network: {', '.join(odd)} differ")
     for name, variable in variables.items():
         variable.assign(weights[name])
+
+
+def under_masks(weights: Mapping[str, np.ndarray], masks: Masks) -> Arrays:
+    """The weights with every pruned one at zero."""
+    masked = dict(weights)
+    for name in weights:
+        layer, _, variable = name.rpartition("/")
+        if variable == "kernel" and layer.rpartition("/")[2] in masks:
+            masked[name] = weights[name] * masks[layer.rpartition("/")[2]]
+    return masked
 
 
 def mask_variables(model: keras.Model) -> dict[str, tf.Variable]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,13 @@ from matplotlib.patches import Patch
 from tfprune.results import analysis, store, style, tables, trials
 
 _MAX_COLUMNS = 3
-_MEMORIZATION: tuple[tuple[str, str, str, Any], ...] = (
+_MOST_SAMPLES = 5
+MEMORIZATION: tuple[tuple[str, str, str, Any], ...] = (
     ("unpermuted_accuracy", "unpermuted", style.BLUE, "-"),
     ("permuted_accuracy", "permuted", style.VERMILLION, "--"),
     ("restored_accuracy", "restored", style.GREEN, "-."),
 )
-MEMORIZATION_COLUMNS = tuple(column for column, *_ in _MEMORIZATION)
+MEMORIZATION_COLUMNS = tuple(column for column, *_ in MEMORIZATION)
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,27 @@ class FigureInfo:
     title: str
     reading: str
     paper_figures: str
+
+
+# (name, title, reading, where the paper shows it, the figure or None if there are no data for it)
+Drawing = tuple[str, str, str, str, Figure | None]
+
+
+def save_all(
+    output_dir: epath.PathLike, experiment: str, drawn: Iterable[Drawing]
+) -> list[FigureInfo]:
+    """Writes figures/EXPERIMENT_NAME.png for every drawing that there is.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    return [
+        FigureInfo(
+            style.save_figure(output_dir, f"{experiment}_{name}", figure), title, reading, paper
+        )
+        for name, title, reading, paper, figure in drawn
+        if figure is not None
+    ]
 
 
 @dataclass(frozen=True)
@@ -61,24 +83,28 @@ class Sample:
         return style.ROLE_LABELS.get(self.role, "")
 
 
-def accuracy_against_sparsity(results: pd.DataFrame) -> Figure:
+def accuracy_against_sparsity(
+    results: pd.DataFrame, branch_names: Mapping[str, str] | None = None
+) -> Figure:
     """Train accuracy above, test accuracy below, against sparsity (SDD figures 1 and 8).
 
     Last test accuracy is solid, best dotted, shading is ± std over seeds. A line per criterion
     (and branch), a pair of panels per combination of the other settings that vary. Where a
-    panel has one line, the five sparsities of SDD 3.2 are marked.
+    panel has one line, the five sparsities of SDD 3.2 are marked. Panels of one dataset share
+    their axes of accuracy.
 
     Args:
       results: rows of results.csv, of one experiment.
+      branch_names: what the legend calls a branch; default its own name, "trunk" for the trunk.
     """
     panels = trials.names(results, without=("criterion",))
-    lines = _line_names(results)
+    lines = _line_names(results, branch_names or {"": "trunk"})
     table = tables.aggregate(results)
     table["panel"] = table["trial"].map(panels)
     table["line"] = [lines[key] for key in zip(table["trial"], table["branch"], strict=True)]
     titles, names = list(dict.fromkeys(panels.values())), list(dict.fromkeys(lines.values()))
     with style.house_style():
-        figure, pairs = _paired_axes(len(titles))
+        figure, pairs = _paired_axes(len(titles), panel_columns(results, len(titles)))
         roles: set[str] = set()
         for (upper, lower), title in zip(pairs, titles, strict=True):
             rows = table[table["panel"] == title]
@@ -86,25 +112,43 @@ def accuracy_against_sparsity(results: pd.DataFrame) -> Figure:
             upper.set_title(style.wrapped(title, 60 if len(titles) == 1 else 44))
             if len(rows.groupby(["trial", "branch"])) == 1:
                 roles |= _mark_roles(lower, rows)
+        shared = "dataset" not in trials.varying(results)
+        for group in zip(*pairs, strict=True) if shared else ((a,) for p in pairs for a in p):
+            style.same_limits(group)
         marked = [role for role in analysis.ROLES if role in roles]
         _accuracy_legend(figure, names, marked, several_seeds=table["n"].max() > 1)
     return figure
 
 
-def _line_names(results: pd.DataFrame) -> dict[tuple[str, str], str]:
+def _line_names(
+    results: pd.DataFrame, branch_names: Mapping[str, str]
+) -> dict[tuple[str, str], str]:
     """(trial, branch) -> what the legend calls its line."""
     known = trials.settings(results)
     has_branches = results["branch"].ne("").any()
     names = {}
     for trial, branch in results[["trial", "branch"]].drop_duplicates().itertuples(index=False):
         criterion = str(known["criterion"][trial]) if "criterion" in known else ""
-        parts = [criterion, (branch or "trunk") if has_branches else ""]
+        parts = [criterion, branch_names.get(branch, branch) if has_branches else ""]
         names[(trial, branch)] = ", ".join(part for part in parts if part)
     return names
 
 
-def _paired_axes(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    columns = min(count, _MAX_COLUMNS)
+def panel_columns(results: pd.DataFrame, panels: int) -> int:
+    """How many panels stand side by side, so that rows and columns have a meaning.
+
+    Where a product of settings was run, a column per value of the last that varies, up to four;
+    else three at most.
+    """
+    fields = [name for name in trials.varying(results) if name != "criterion"]
+    if len(fields) > 1:
+        values = int(trials.settings(results)[fields[-1]].nunique(dropna=False))
+        if values <= _MAX_COLUMNS + 1 and panels % values == 0:
+            return values
+    return min(panels, _MAX_COLUMNS + (panels == _MAX_COLUMNS + 1))
+
+
+def _paired_axes(count: int, columns: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     blocks = math.ceil(count / columns)
     figure = style.new_figure(7.2 if count == 1 else 4.4 * columns, 5.2 * blocks + 0.6)
     grid = figure.subplots(2 * blocks, columns, squeeze=False, height_ratios=[1, 1.6] * blocks)
@@ -129,14 +173,14 @@ def _draw_accuracy(upper: Axes, lower: Axes, rows: pd.DataFrame, names: list[str
         series, line = series.sort_values("level"), str(series["line"].iloc[0])
         x, color = style.sparsity_position(series["weights_remaining"]), style.color_of(line, names)
         marker = style.MARKERS[names.index(line) % len(style.MARKERS)]
-        _band(upper, x, series, "train_accuracy", color, "-", marker)
-        _band(lower, x, series, "test_accuracy_last", color, "-", marker)
-        _band(lower, x, series, "test_accuracy_best", color, ":", "")
+        band(upper, x, series, "train_accuracy", color, "-", marker)
+        band(lower, x, series, "test_accuracy_last", color, "-", marker)
+        band(lower, x, series, "test_accuracy_best", color, ":", "")
     style.percent_axis(upper, "Train accuracy (%)")
     style.percent_axis(lower, "Test accuracy (%)")
 
 
-def _band(
+def band(
     axes: Axes,
     x: np.ndarray,
     series: pd.DataFrame,
@@ -144,10 +188,22 @@ def _band(
     color: str,
     linestyle: str,
     marker: str = "",
+    scale: float = 100,
 ) -> None:
-    """A line of means in %, shaded by ± std; without a std (one seed) the line alone."""
-    mean = 100 * series[f"{column}_mean"].to_numpy(float)
-    std = 100 * series[f"{column}_std"].fillna(0).to_numpy(float)
+    """A line of means, shaded by ± std; without a std (one seed) the line alone.
+
+    Args:
+      axes: where to.
+      x: `[points]`.
+      series: has COLUMN_mean and COLUMN_std, a row per point.
+      column: what is drawn.
+      color: of line and shade.
+      linestyle: as matplotlib's.
+      marker: as matplotlib's; "" for none.
+      scale: multiplies the values; 100 shows fractions in %.
+    """
+    mean = scale * series[f"{column}_mean"].to_numpy(float)
+    std = scale * series[f"{column}_std"].fillna(0).to_numpy(float)
     axes.plot(x, mean, color=color, linestyle=linestyle, marker=marker)
     axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.18, linewidth=0)
 
@@ -194,7 +250,7 @@ def _accuracy_legend(
         Line2D([], [], color=plain, label="last epoch"),
         Line2D([], [], color=plain, linestyle=":", label="best epoch (test)"),
     ]
-    handles += [_std_handle(plain)] if several_seeds else []
+    handles += [std_handle(plain)] if several_seeds else []
     handles += [
         Line2D(
             [],
@@ -207,46 +263,59 @@ def _accuracy_legend(
         )
         for role in roles
     ]
-    _legend_below(figure, handles)
+    legend_below(figure, handles)
 
 
-def _std_handle(color: str) -> Patch:
+def std_handle(color: str) -> Patch:
+    """What a legend says of the shading."""
     return Patch(color=color, alpha=0.18, linewidth=0, label="± std over seeds")
 
 
-def _legend_below(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:
+def legend_below(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:
+    """One legend for all panels, in rows below them."""
     columns = min(len(handles), 4 if figure.get_figwidth() < 10 else 8)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
-def samples_of(results: pd.DataFrame, trial: str) -> list[Sample]:
+def samples_of(
+    results: pd.DataFrame, trial: str, among: Collection[int] | None = None
+) -> list[Sample]:
     """The levels of a trial to show in detail: the five of SDD 3.2, by level.
 
     Where fewer than three of them can be told (too few levels, no label noise), up to five
     levels at even distances instead.
+
+    Args:
+      results: rows of results.csv.
+      trial: which one.
+      among: the levels to choose from, all of them if there are five or fewer; default those of
+        the trunk.
     """
     trunk = results[(results["trial"] == trial) & (results["branch"] == "")]
     table = tables.aggregate(trunk).sort_values("level")
-    sparsity = dict(zip(table["level"], table["sparsity"], strict=True))
-    roles = roles_of(table)
-    if len(roles) >= 3:
-        chosen = sorted(roles.items(), key=lambda item: item[1])
-        return [
-            Sample(level, sparsity[level], role, style.ROLE_COLORS[role]) for role, level in chosen
-        ]
-    places = np.linspace(0, len(table) - 1, min(5, len(table))).round().astype(int)
-    levels = table["level"].to_numpy()[places]
-    colors = list(style.ROLE_COLORS.values())
+    sparsity = {int(n): s for n, s in zip(table["level"], table["sparsity"], strict=True)}
+    levels = sorted(sparsity if among is None else set(among) & set(sparsity))
+    roles = {level: role for role, level in roles_of(table).items()}
+    roles = roles if len(roles) >= 3 else {}
+    named = [level for level in levels if level in roles]
+    if len(named) >= 3 and (among is None or len(levels) > _MOST_SAMPLES):
+        levels = named
+    elif len(levels) > _MOST_SAMPLES:
+        places = np.linspace(0, len(levels) - 1, _MOST_SAMPLES).round().astype(int)
+        levels = [levels[place] for place in places]
+    spare = iter(style.ROLE_COLORS[r] for r in style.ROLE_COLORS if r not in map(roles.get, levels))
     return [
-        Sample(int(level), sparsity[level], "", color)
-        for level, color in zip(levels, colors, strict=False)
+        Sample(level, sparsity[level], roles[level], style.ROLE_COLORS[roles[level]])
+        if level in roles
+        else Sample(level, sparsity[level], "", next(spare))
+        for level in levels
     ]
 
 
 def epoch_curves(
-    output_dir: epath.PathLike, results: pd.DataFrame, trial: str, level: int
+    output_dir: epath.PathLike, results: pd.DataFrame, trial: str, level: int, branch: str = ""
 ) -> tuple[pd.DataFrame, int, int]:
-    """The metrics of a level against epoch, mean and std over seeds.
+    """The metrics of a level, or of a branch from it, against epoch: mean and std over seeds.
 
     Returns:
       A table indexed by epoch with COLUMN_mean and COLUMN_std (ddof 1) for every metric; over
@@ -255,8 +324,8 @@ def epoch_curves(
     Raises:
       InputError: a metrics.csv is damaged.
     """
-    trunk = results[(results["trial"] == trial) & (results["branch"] == "")]
-    stages = trunk.loc[trunk["level"] == level, store.STAGE] if store.STAGE in trunk else []
+    rows = results[(results["trial"] == trial) & (results["branch"] == branch)]
+    stages = rows.loc[rows["level"] == level, store.STAGE] if store.STAGE in rows else []
     found = [
         store.read_metrics(output_dir, stage)
         for stage in stages
@@ -287,7 +356,7 @@ def training_dynamics(output_dir: epath.PathLike, results: pd.DataFrame) -> Figu
             for axes, column in ((train, "train_accuracy"), (test, "test_accuracy")):
                 for label, sample, table in curves:
                     x = table.index.to_numpy(float)
-                    _band(axes, x, table, column, sample.color, "-")
+                    band(axes, x, table, column, sample.color, "-")
                     axes.plot([], [], color=sample.color, label=label)
                 style.epoch_axis(axes)
             style.percent_axis(train, "Train accuracy (%)")
@@ -339,8 +408,8 @@ def memorization_dynamics(output_dir: epath.PathLike, results: pd.DataFrame) -> 
             for axes in line[len(curves) :]:
                 axes.set_axis_off()
             for axes, (_, sample, table) in zip(line, curves, strict=False):
-                for column, _, color, linestyle in _MEMORIZATION:
-                    _band(axes, table.index.to_numpy(float), table, column, color, linestyle)
+                for column, _, color, linestyle in MEMORIZATION:
+                    band(axes, table.index.to_numpy(float), table, column, color, linestyle)
                 title = f"{sample.role_name}\nsparsity {sample.percent}".strip()
                 axes.set_title(title, loc="center")
                 axes.set_ylim(-3, 103)
@@ -365,7 +434,7 @@ def memorization_against_sparsity(results: pd.DataFrame) -> Figure | None:
         return None
     names = trials.names(results)
     table = tables.aggregate(results, MEMORIZATION_COLUMNS)
-    columns = min(len(names), _MAX_COLUMNS)
+    columns = panel_columns(results, len(names))
     rows = math.ceil(len(names) / columns)
     with style.house_style():
         figure = style.new_figure(7.2 if columns == 1 else 4.4 * columns, 3.4 * rows + 0.6)
@@ -373,8 +442,8 @@ def memorization_against_sparsity(results: pd.DataFrame) -> Figure | None:
         for axes, (trial, name) in zip(grid, names.items(), strict=False):
             series = table[table["trial"] == trial].sort_values("level")
             x = style.sparsity_position(series["weights_remaining"])
-            for column, _, color, linestyle in _MEMORIZATION:
-                _band(axes, x, series, column, color, linestyle)
+            for column, _, color, linestyle in MEMORIZATION:
+                band(axes, x, series, column, color, linestyle)
             style.sparsity_axis(axes, series["weights_remaining"])
             axes.set_ylim(-3, 103)
             axes.set_ylabel("Accuracy (%)")
@@ -388,10 +457,10 @@ def memorization_against_sparsity(results: pd.DataFrame) -> Figure | None:
 def _memorization_legend(figure: Figure, several_seeds: bool) -> None:
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=color, linestyle=linestyle, label=label)
-        for _, label, color, linestyle in _MEMORIZATION
+        for _, label, color, linestyle in MEMORIZATION
     ]
-    handles += [_std_handle(style.BLACK)] if several_seeds else []
-    _legend_below(figure, handles)
+    handles += [std_handle(style.BLACK)] if several_seeds else []
+    legend_below(figure, handles)
 
 
 def generic(output_dir: epath.PathLike, experiment: str) -> list[FigureInfo]:

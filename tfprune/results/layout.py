@@ -26,10 +26,6 @@ def level_folder(level: int) -> str:
     return f"level_{level:02d}"
 
 
-def branch_folder(branch: str, level: int) -> str:
-    return f"{branch}_{level_folder(level)}"
-
-
 # The columns of results.csv that are always there, in order; an experiment's own come after them.
 RESULT_COLUMNS = (
     "experiment",

@@ -17,6 +17,9 @@ from etils import epath
 from tfprune import files
 from tfprune.results import figures, layout, registry, store, tables, trials
 
+# A table of more rows is folded in the page; its files are linked all the same.
+_LONG_TABLE = 80
+
 
 @dataclass(frozen=True)
 class _Section:
@@ -115,6 +118,7 @@ def _page(folder: epath.Path, results: pd.DataFrame, sections: list[_Section]) -
         results_file=layout.RESULTS,
         tables_folder=layout.TABLES,
         duration=duration,
+        long_table=_LONG_TABLE,
     )
 
 
@@ -123,8 +127,11 @@ def _data_url(file: epath.Path) -> str:
 
 
 def _stages(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows, each stage once: experiments of one folder share their stages."""
-    return results.drop_duplicates(["trial", "seed", "branch", "level"])
+    """The rows, each stage once: experiments share them, and trials the dense training."""
+    rows = results.drop_duplicates(["trial", "seed", "branch", "level"])
+    if store.STAGE not in rows:
+        return rows
+    return rows[rows[store.STAGE].eq("") | ~rows[store.STAGE].duplicated()]
 
 
 def stage_seconds(results: pd.DataFrame) -> float:

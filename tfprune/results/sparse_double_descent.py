@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 from etils import epath
-from matplotlib.figure import Figure
 
-from tfprune.results import analysis, figures, store, style, tables, trials
+from tfprune.results import analysis, figures, store, tables, trials
 
 EXPERIMENT = "sparse_double_descent"
 _EXAMPLES = {
@@ -35,7 +34,7 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
     results = _trunk(store.read_results(output_dir))
     if results.empty:
         return []
-    drawn: list[tuple[str, str, str, str, Figure | None]] = [
+    drawn: list[figures.Drawing] = [
         (
             "accuracy",
             "Accuracy against sparsity",
@@ -65,13 +64,7 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
             figures.memorization_against_sparsity(results),
         ),
     ]
-    return [
-        figures.FigureInfo(
-            style.save_figure(output_dir, f"{EXPERIMENT}_{name}", figure), title, reading, paper
-        )
-        for name, title, reading, paper, figure in drawn
-        if figure is not None
-    ]
+    return figures.save_all(output_dir, EXPERIMENT, drawn)
 
 
 def build_tables(results: pd.DataFrame) -> list[tables.Table]:

@@ -21,7 +21,13 @@ from tfprune.results import layout
 
 KEY_COLUMNS = ("experiment", "trial", "seed", "branch", "level")
 STAGE = "stage"  # The stage's folder, relative to the output folder.
-_TEXT_COLUMNS = ("experiment", "trial", "branch", STAGE)
+# The columns of the tables that measurements leave beside a stage.
+_MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+INTERPOLATION_COLUMNS = ("alpha", *_MEASURES)
+LINE_COLUMNS = ("direction", "distance", *_MEASURES)
+SURFACE_COLUMNS = ("x", "y", *_MEASURES)
+_FILES = ("interpolation", "line", "surface")  # Columns that name a file.
+_TEXT_COLUMNS = ("experiment", "trial", "branch", STAGE, *_FILES)
 _WHOLE_COLUMNS = ("train_epochs", "best_epoch")  # Whole numbers that may be missing.
 
 
@@ -165,6 +171,30 @@ def read_metrics(output_dir: epath.PathLike, stage: str) -> pd.DataFrame:
         raise InputError(f"{path} does not exist: run the experiment again, it resumes")
     types: dict[str, Any] = dict.fromkeys(layout.METRIC_COLUMNS, "float64")
     return _read_csv(path, layout.METRIC_COLUMNS, types | {"epoch": "int64"})
+
+
+def read_measurements(
+    output_dir: epath.PathLike, rows: pd.DataFrame, column: str, needed: Iterable[str]
+) -> list[pd.DataFrame]:
+    """Reads the tables that a column of results.csv names, in the order of its rows.
+
+    Args:
+      output_dir: the output folder.
+      rows: rows of results.csv.
+      column: of paths relative to the output folder ("interpolation", "line", "surface").
+      needed: the columns of the tables; all are numbers.
+
+    Returns:
+      The tables that are there, float64: a row without a file, or whose file is gone, has none.
+
+    Raises:
+      InputError: a file is damaged, or lacks a column.
+    """
+    if column not in rows:
+        return []
+    paths = [epath.Path(output_dir) / file for file in rows[column] if file]
+    types: dict[str, Any] = dict.fromkeys(needed, "float64")
+    return [_read_csv(path, needed, types) for path in paths if path.exists()]
 
 
 def _read_csv(path: epath.Path, needed: Iterable[str], types: dict[str, Any]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from etils import epath
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -171,6 +172,41 @@ def percent_axis(axes: Axes, label: str) -> None:
     top = min((low + high + height) / 2, 100 + 0.05 * height)
     axes.set_ylim(top - height, top)
     axes.set_ylabel(label)
+
+
+def same_limits(panels: Iterable[Axes]) -> None:
+    """Gives panels of one quantity the same y axis; call it after plotting."""
+    panels = list(panels)
+    limits = [axes.get_ylim() for axes in panels]
+    for axes in panels:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def two_axes(axes: Axes, left: str, right: str) -> Axes:
+    """A second y axis on the right; each axis is drawn in its colour.
+
+    Args:
+      axes: the panel, whose own y axis is the left one.
+      left: colour of the left axis.
+      right: colour of the right axis.
+
+    Returns:
+      The right axis.
+    """
+    other = axes.twinx()
+    other.grid(False)
+    other.spines["right"].set_visible(True)
+    for panel, side, color in ((axes, "left", left), (other, "right", right)):
+        panel.spines[side].set_color(color)
+        panel.tick_params(axis="y", colors=color)
+        panel.yaxis.label.set_color(color)
+    return other
+
+
+def sequence_colors(count: int) -> list[str]:
+    """Colours from light to dark for `count` curves in an order, as by sparsity."""
+    shades = matplotlib.colormaps["viridis_r"](np.linspace(0.12, 1, max(count, 1)))
+    return [to_hex(shade) for shade in shades[:count]]
 
 
 def epoch_axis(axes: Axes) -> None:

@@ -33,12 +33,14 @@ class Table:
       title: one line.
       numbers: fractions and seconds, full precision; the CSV.
       shown: text for people, accuracies in % as mean ± std; the Markdown and the terminal.
+      labels: the columns of `shown` that say what a row is about, in words.
     """
 
     name: str
     title: str
     numbers: pd.DataFrame
     shown: pd.DataFrame
+    labels: tuple[str, ...] = ()
 
 
 def aggregate(results: pd.DataFrame, columns: Iterable[str] = ACCURACY_COLUMNS) -> pd.DataFrame:
@@ -72,18 +74,45 @@ def aggregate(results: pd.DataFrame, columns: Iterable[str] = ACCURACY_COLUMNS) 
 def accuracy_table(results: pd.DataFrame, name: str = "accuracy") -> Table:
     """Train, last and best test accuracy at every level, mean ± std over seeds (SDD figure 1)."""
     numbers = aggregate(results)
-    shown = pd.DataFrame({"level": numbers["level"].astype(str)})
+    labels = label_table(numbers, results)
+    if numbers["branch"].ne("").any():
+        labels["branch"] = numbers["branch"]
+    shown = labels.assign(level=numbers["level"].astype(str))
     shown["sparsity (%)"] = [sparsity_percent(value) for value in numbers["sparsity"]]
     for column, heading in _SHOWN.items():
         shown[heading] = plus_minus(numbers[f"{column}_mean"], numbers[f"{column}_std"])
     shown["seeds"] = numbers["n"].astype(str)
-    if numbers["branch"].ne("").any():
-        shown.insert(0, "branch", numbers["branch"])
-    if numbers["trial"].nunique() > 1:
-        shown.insert(0, "trial", numbers["trial"].map(trials.names(results)))
     if numbers["missing_seeds"].ne("").any():
         shown["missing seeds"] = numbers["missing_seeds"]
-    return Table(name, "Accuracy at every level, mean ± std over seeds", numbers, shown)
+    title = "Accuracy at every level, mean ± std over seeds"
+    return Table(name, title, with_settings(numbers, results), shown, tuple(labels))
+
+
+def label_table(numbers: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """A column of text per setting that varies between the trials, a row per row of `numbers`.
+
+    Args:
+      numbers: any table with a column `trial`.
+      results: the rows of results.csv that it is of.
+    """
+    known = trials.label_columns(results)
+    return pd.DataFrame(
+        {
+            name: numbers["trial"].map(known[name].map(trials.shown_value)).astype(str)
+            for name in known.columns
+        },
+        index=numbers.index,
+    )
+
+
+def with_settings(numbers: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """`numbers` with a column per setting that varies, as in results.csv, after `trial`."""
+    known = trials.label_columns(results)
+    numbers = numbers.copy()
+    after = list(numbers.columns).index("trial") + 1
+    for place, name in enumerate(name for name in known.columns if name not in numbers):
+        numbers.insert(after + place, str(name), numbers["trial"].map(known[name]))
+    return numbers
 
 
 def efficacy_table(
@@ -106,18 +135,20 @@ def efficacy_table(
             "tolerance": tolerance,
         }
     ).reset_index()
-    shown = pd.DataFrame({"trial": numbers["trial"].map(trials.names(results))})
+    labels = label_table(numbers, results)
     percent = plus_minus(numbers["efficacy_mean"], numbers["efficacy_std"], digits=2)
-    shown["pruning efficacy, sparsity (%)"] = [
+    efficacy = [
         f"≥ {text}" if at_end else text
         for text, at_end in zip(percent, numbers["at_end"], strict=True)
     ]
-    shown["seeds"] = numbers["n"].astype(str)
+    shown = labels.assign(
+        **{"pruning efficacy, sparsity (%)": efficacy, "seeds": numbers["n"].astype(str)}
+    )
     title = (
         "Pruning efficacy: the largest sparsity that keeps train accuracy within "
         f"{100 * tolerance:g} point{'s' * (tolerance != 0.01)} of dense"
     )
-    return Table(name, title, numbers, shown)
+    return Table(name, title, with_settings(numbers, results), shown, tuple(labels))
 
 
 def plus_minus(mean: Iterable[float], std: Iterable[float], digits: int = 1) -> list[str]:
@@ -135,6 +166,35 @@ def _plus_minus(mean: float, std: float, digits: int) -> str:
         return ""
     spread = "" if np.isnan(std) else f" ± {100 * std:.{digits}f}"
     return f"{100 * mean:.{digits}f}{spread}"
+
+
+def points(mean: Iterable[float], std: Iterable[float]) -> list[str]:
+    """Differences of fractions as signed percentage points.
+
+    Example:
+      >>> points([0.051, -0.25], [0.012, float("nan")])
+      ['+5.1 ± 1.2', '-25.0']
+    """
+    texts = plus_minus(mean, std)
+    return [text if text.startswith("-") or not text else f"+{text}" for text in texts]
+
+
+def measured(mean: Iterable[float], std: Iterable[float]) -> list[str]:
+    """Quantities of any size to three digits of the mean: "0.0312 ± 0.0041".
+
+    Example:
+      >>> measured([0.03124, 12.0, float("nan")], [0.0041, float("nan"), float("nan")])
+      ['0.0312 ± 0.0041', '12.0', '']
+    """
+    return [_measured(float(m), float(s)) for m, s in zip(mean, std, strict=True)]
+
+
+def _measured(mean: float, std: float) -> str:
+    if np.isnan(mean):
+        return ""
+    size = max(abs(mean), 0.0 if np.isnan(std) else std)
+    decimals = 2 if size == 0 else min(max(2 - int(np.floor(np.log10(size))), 0), 6)
+    return f"{mean:.{decimals}f}" + ("" if np.isnan(std) else f" ± {std:.{decimals}f}")
 
 
 def sparsity_percent(sparsity: float) -> str:
@@ -175,12 +235,12 @@ def print_table(table: Table, console: Console | None = None) -> None:
     """
     printed = rich.table.Table(title=table.title, title_justify="left", box=rich.box.SIMPLE_HEAD)
     for heading in table.shown.columns:
-        left = heading in ("trial", "branch")
+        left = heading in table.labels
         # Units and second words go below: eight columns must fit a terminal 80 wide.
         below = heading.replace(" (%)", "\n(%)").replace("missing ", "missing\n")
         printed.add_column(below, justify="left" if left else "right", no_wrap=not left)
-    # A rule between trials, where the table has several.
-    series = table.shown.get("trial", pd.Series("", index=table.shown.index))
+    # A rule between trials, where the table has several and more than a row for each.
+    series = pd.Series([*table.shown[list(table.labels)].itertuples(index=False)], dtype=object)
     ends = series.ne(series.shift(-1)) & (series.nunique() < len(series))
     for row, end in zip(table.shown.itertuples(index=False), ends, strict=True):
         printed.add_row(*(str(cell) for cell in row), end_section=bool(end))

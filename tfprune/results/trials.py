@@ -12,7 +12,17 @@ from tfprune.results.store import STAGE
 
 # Columns of results.csv beyond the fixed ones that say how it is read, not what was run.
 EFFICACY_TOLERANCE = "efficacy_tolerance"
-_NOT_SETTINGS = (*layout.RESULT_COLUMNS, STAGE, EFFICACY_TOLERANCE)
+# What is measured on a stage, even where a trial has one value of it.
+MEASURED = (
+    "sparse_sparsity",
+    "interpolation",
+    "barrier_height",
+    "monotonic",
+    "line",
+    "sharpness",
+    "surface",
+)
+_NOT_SETTINGS = (*layout.RESULT_COLUMNS, *MEASURED, STAGE, EFFICACY_TOLERANCE)
 _FIRST = ("dataset", "model", "label_noise", "noise_fraction")
 
 
@@ -36,6 +46,19 @@ def varying(results: pd.DataFrame) -> list[str]:
     """The settings that differ between the trials of `results`."""
     table = settings(results)
     return [name for name in table.columns if table[name].nunique(dropna=False) > 1]
+
+
+def label_columns(results: pd.DataFrame) -> pd.DataFrame:
+    """What tells the trials apart, a column per setting that varies.
+
+    Returns:
+      A table indexed by trial, values as in results.csv; with a first column `trial` where the
+      settings alone do not tell all trials apart, without any column for a single trial.
+    """
+    table = settings(results)[varying(results)]
+    if len(table) > 1 and (table.columns.empty or table.astype(str).duplicated().any()):
+        table.insert(0, "trial", table.index)
+    return table
 
 
 def names(results: pd.DataFrame, without: Iterable[str] = ()) -> dict[str, str]:
@@ -84,6 +107,11 @@ def describe(values: Mapping[Any, Any]) -> str:
 
 def _empty(value: Any) -> bool:
     return value is None or value == "" or value != value
+
+
+def shown_value(value: Any) -> str:
+    """A setting's value as tables show it: "" where there is none."""
+    return "" if _empty(value) else _short(value)
 
 
 def _short(value: Any) -> str:

@@ -47,7 +47,7 @@ class PruneRetrain:
         Raises:
           SettingError: a rewind point past the end, or more levels than there are weights.
         """
-        steps = self.config.training.train_epochs * self._steps_per_epoch
+        steps = self.config.training.train_epochs * self.steps_per_epoch
         if self._rewind_step >= steps:
             raise SettingError(
                 "rewind_to",
@@ -62,7 +62,6 @@ class PruneRetrain:
     def run(self, stage: Stage, advance: Advance) -> None:
         """Trains one stage of the trunk; the stages before it must be done."""
         write_config(stage, self.config, self.about)
-        stage.folder.mkdir(parents=True, exist_ok=True)
         if stage.level == 0:
             self._dense(stage, advance)
         else:
@@ -71,7 +70,7 @@ class PruneRetrain:
     def _dense(self, stage: Stage, advance: Advance) -> None:
         initial = self.trainer.initial_weights(self.trial.seed)
         masks = self.trainer.dense_masks
-        self._train(stage, self._plan(stage, initial, masks, initial), advance)
+        self.train(stage, self._plan(stage, initial, masks, initial), advance)
 
     def _pruned(self, stage: Stage, advance: Advance) -> None:
         before = self._pruned_from(stage)
@@ -84,7 +83,7 @@ class PruneRetrain:
         plan = self._plan(stage, self._start(trained, initial), masks, initial)
         before_pruning = before.result()["test_accuracy_last"]
         after_pruning = self.trainer.evaluate(self.data, trained, masks)["test_accuracy"]
-        self._train(stage, plan, advance, instability=before_pruning - after_pruning)
+        self.train(stage, plan, advance, instability=before_pruning - after_pruning)
 
     def _pruned_from(self, stage: Stage) -> Stage:
         """The stage whose weights are scored: the level before, or dense for one shot."""
@@ -146,11 +145,18 @@ class PruneRetrain:
             return plan
         retrain = self.config.pruning.retrain
         if retrain == "finetune":
-            rate = self.config.pruning.finetune_lr or schedules.last_rate(training)
-            return replace(plan, schedule=schedules.fixed(rate))
+            return replace(plan, schedule=schedules.fixed(self.last_rate))
         return plan if retrain == "scratch" else replace(plan, start_step=self._rewind_step)
 
-    def _train(self, stage: Stage, plan: TrainingPlan, advance: Advance, **values: Any) -> None:
+    def train(self, stage: Stage, plan: TrainingPlan, advance: Advance, **values: Any) -> None:
+        """Trains a plan and finishes its stage.
+
+        Args:
+          stage: of the trunk or of a branch.
+          plan: what to train.
+          advance: called after every epoch.
+          **values: further results of the stage.
+        """
         self.trainer.load(plan.weights, plan.masks)
         save_arrays(stage.folder / layout.START, read_weights(self.trainer.model))
         plan.masks.save(stage.folder / layout.MASKS)
@@ -167,12 +173,20 @@ class PruneRetrain:
         )
 
     @property
-    def _steps_per_epoch(self) -> int:
+    def last_rate(self) -> float:
+        """The learning rate at the end of a level's training."""
+        pruning, training = self.config.pruning, self.config.training
+        own = pruning.finetune_lr if pruning.retrain == "finetune" else 0.0
+        return own or schedules.last_rate(training)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
         return steps_per_epoch(len(self.data.labels), self.config.training.batch_size)
 
     @property
     def _rewind_step(self) -> int:
-        return RewindPoint.parse(self.config.pruning.rewind_to).step(self._steps_per_epoch)
+        return RewindPoint.parse(self.config.pruning.rewind_to).step(self.steps_per_epoch)
 
 
 def about_run(config: RunConfig, argv: list[str]) -> dict[str, Any]:

@@ -16,26 +16,22 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tfprune.studies.trial import Row, Stage
+from tfprune.studies.trial import Row
 
 
 class StudyProgress:
     """Counts stages; the time that remains follows from epochs, so that it is right early.
 
     Args:
-      stages: how many stages there are to train.
-      epochs: how many epochs they have in all.
       console: where to write; standard error by default.
 
     Use as a context manager around the study.
     """
 
-    def __init__(self, stages: int, epochs: int, console: Console | None = None):
+    def __init__(self, console: Console | None = None):
         self._console = console or Console(stderr=True)
-        self._stages = stages
-        self._done = 0
-        self._epochs = epochs
-        self._trained = 0
+        self._stages = self._done = 0
+        self._epochs = self._trained = 0
         self._started_at = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -48,7 +44,7 @@ class StudyProgress:
             transient=True,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("starting", total=epochs, stages=f"0/{stages}")
+        self._task = self._bar.add_task("starting", total=None, stages="0/0")
 
     def __enter__(self) -> StudyProgress:
         self._bar.start()
@@ -57,10 +53,15 @@ class StudyProgress:
     def __exit__(self, *exception: Any) -> None:
         self._bar.stop()
 
+    def expect(self, stages: int, epochs: int) -> None:
+        """There are this many more stages to train, with so many epochs in all."""
+        self._stages += stages
+        self._epochs += epochs
+        self._bar.update(self._task, total=self._epochs, stages=f"{self._done}/{self._stages}")
+
     @contextmanager
-    def stage(self, stage: Stage, epochs: int) -> Iterator[Callable[[Row], None]]:
+    def stage(self, name: str, epochs: int) -> Iterator[Callable[[Row], None]]:
         """Around the training of one stage; yields what to call after every epoch."""
-        name = f"seed {stage.seed} {stage.branch or 'level'} {stage.level}"
         before = self._trained
         self._bar.update(self._task, description=name)
 

@@ -5,14 +5,16 @@ Nothing here imports TensorFlow until there is something to train.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tfprune.config import RunConfig, settings_of
+from etils import epath
+
+from tfprune.config import RunConfig, hash8, join, settings_of
 from tfprune.errors import TrainingDiverged
-from tfprune.files import check_writable
+from tfprune.files import check_writable, read_json, write_json
 from tfprune.results.store import merge_rows
 from tfprune.studies.trial import Row, Stage, Trial
 
@@ -28,39 +30,60 @@ DESCRIBING = ("dataset", "label_noise", "noise_fraction", "model", "criterion", 
 class Progress(Protocol):
     """Shows how far a study is."""
 
-    def stage(self, stage: Stage, epochs: int) -> AbstractContextManager[Callable[[Row], None]]: ...
+    def expect(self, stages: int, epochs: int) -> None:
+        """There is this much more to train."""
 
-    def message(self, text: str) -> None: ...
+    def stage(self, name: str, epochs: int) -> AbstractContextManager[Callable[[Row], None]]:
+        """Around one training; yields what to call after every epoch."""
+
+    def message(self, text: str) -> None:
+        """Tells one sentence."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a study.
+class Branch:
+    """A further training that starts from a level of a trunk.
 
     Attributes:
-      trained: how many stages were trained.
-      reused: how many were done before.
-      failures: why trials stopped, one sentence each.
+      name: names its folders and its rows in results.csv.
+      epochs: how many epochs it trains.
+      train: trains and finishes one stage of it.
     """
 
-    trained: int
-    reused: int
-    failures: tuple[str, ...]
+    name: str
+    epochs: int
+    train: Callable[[PruneRetrain, Stage, Callable[[Row], None]], None]
 
 
-def trials(configs: Sequence[RunConfig]) -> list[Trial]:
-    """Every configuration with every one of its seeds."""
-    return [Trial(config, seed) for config in configs for seed in config.seeds]
+@dataclass(frozen=True)
+class Measurement:
+    """Something measured on the network at the end of a stage, kept beside it.
+
+    Attributes:
+      name: names its files.
+      options: every value that can change a number; part of the file's name.
+      measure: measures, and writes the table to the path it is given; returns columns of the
+        stage's row in results.csv.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    measure: Callable[[PruneRetrain, Stage, epath.Path], Row]
+
+    def file(self, stage: Stage, suffix: str) -> epath.Path:
+        """The measurement's file beside the stage."""
+        return stage.folder / f"{self.name}-{hash8(dict(self.options))}.{suffix}"
+
+    def is_done(self, stage: Stage) -> bool:
+        return self.file(stage, "json").exists()
+
+    def result(self, stage: Stage) -> Row:
+        """The columns it adds to the stage's row."""
+        return read_json(self.file(stage, "json"))
 
 
-def run(
-    configs: Sequence[RunConfig],
-    argv: Sequence[str],
-    progress: Progress,
-    own_columns: Mapping[str, Any],
-    varying: Sequence[str] = DESCRIBING,
-) -> Outcome:
-    """Trains what is missing and writes results.csv after every trial.
+class Study:
+    """Trains what is missing of some trials, their branches and measurements.
 
     Args:
       configs: one per trial name; they share the output folder.
@@ -68,42 +91,100 @@ def run(
       progress: shows how far the study is.
       own_columns: the experiment's own columns of results.csv, the same for every row.
       varying: settings written as columns of results.csv.
-
-    Raises:
-      InputError: nothing can be trained as asked; nothing was written.
+      before_training: called once, before anything that needs TensorFlow.
     """
-    workshop = _Workshop(argv)
-    trained, failures = 0, []
-    todo = trials(configs)
-    for trial in todo:
-        check_writable(trial.output_dir)
-    reused = sum(stage.is_done for trial in todo for stage in trial.stages())
-    for trial in todo:
-        if not all(stage.is_done for stage in trial.stages()):
-            workshop.loop(trial).check()
-    for trial in todo:
-        try:
-            for stage in trial.stages():
-                if not stage.is_done:
-                    with progress.stage(stage, trial.config.training.train_epochs) as advance:
-                        workshop.loop(trial).run(stage, advance)
-                    trained += 1
-        except TrainingDiverged as error:
-            failures.append(str(error))
-            progress.message(f"stopped: {error}")
-        rows = list(result_rows(trial, own_columns, varying))
-        merge_rows(trial.output_dir, rows, (*own_columns, *varying))
-    return Outcome(trained, reused, tuple(failures))
 
+    def __init__(
+        self,
+        configs: Sequence[RunConfig],
+        argv: Sequence[str],
+        progress: Progress,
+        own_columns: Mapping[str, Any] | None = None,
+        varying: Sequence[str] = DESCRIBING,
+        before_training: Callable[[], None] = lambda: None,
+    ):
+        self.trials = [Trial(config, seed) for config in configs for seed in config.seeds]
+        self.trained = 0
+        self.reused = 0
+        self.failures: list[str] = []
+        self._stopped: set[tuple[str, int]] = set()
+        self._progress = progress
+        self._own_columns = dict(own_columns or {})
+        self._varying = tuple(dict.fromkeys((*DESCRIBING, *varying)))
+        self._workshop = _Workshop(argv, before_training)
 
-def result_rows(
-    trial: Trial, own_columns: Mapping[str, Any], varying: Sequence[str] = DESCRIBING
-) -> Iterator[Row]:
-    """The rows of results.csv for a trial's finished stages."""
-    values = _flat(trial.config)
-    for stage in trial.stages():
-        if stage.is_done:
-            yield {
+    def train_trunks(self) -> None:
+        """Trains every missing level of every trial, a row of results.csv for each.
+
+        Raises:
+          InputError: something cannot be trained as asked; nothing was written.
+        """
+        for trial in self.trials:
+            check_writable(trial.output_dir)
+        self._check()
+        missing = self._missing([stage for trial in self.trials for stage in trial.stages()])
+        epochs = {trial.name: trial.config.training.train_epochs for trial in self.trials}
+        self._progress.expect(len(missing), len(missing) * max(epochs.values()))
+        for trial in self.trials:
+            with self._stopping(trial):
+                for stage in trial.stages():
+                    self._train(trial, stage, epochs[trial.name], _train_level)
+            self.write(trial, trial.stages())
+
+    def train_branches(
+        self, branch_of: Callable[[RunConfig], Branch], levels: Mapping[str, Sequence[int]]
+    ) -> dict[Trial, list[Stage]]:
+        """Trains a branch from these levels of every trial that was not stopped.
+
+        Args:
+          branch_of: the branch of a trial's settings.
+          levels: by trial name.
+
+        Returns:
+          The finished stages of each trial.
+        """
+        plan = {
+            trial: [trial.branch_stage(branch_of(trial.config).name, n) for n in levels[trial.name]]
+            for trial in self.trials
+            if not self._is_stopped(trial)
+        }
+        missing = self._missing([stage for stages in plan.values() for stage in stages])
+        longest = max((branch_of(trial.config).epochs for trial in plan), default=0)
+        self._progress.expect(len(missing), len(missing) * longest)
+        for trial, stages in plan.items():
+            branch = branch_of(trial.config)
+            with self._stopping(trial):
+                for stage in stages:
+                    self._train(trial, stage, branch.epochs, branch.train)
+            self.write(trial, stages)
+        return {trial: [s for s in stages if s.is_done] for trial, stages in plan.items()}
+
+    def measure(self, measurement: Measurement, stages: Mapping[Trial, Sequence[Stage]]) -> None:
+        """Measures finished stages, and adds the columns to their rows."""
+        for trial, those in stages.items():
+            for stage in those:
+                if not measurement.is_done(stage):
+                    self._progress.message(f"{describe(stage)}: {measurement.name}")
+                    table = measurement.file(stage, "csv")
+                    columns = measurement.measure(self._workshop.loop(trial), stage, table)
+                    relative = f"{stage.relative}/{table.name}"
+                    write_json(
+                        measurement.file(stage, "json"), {measurement.name: relative, **columns}
+                    )
+            self.write(trial, those, [measurement])
+
+    def note(self, text: str) -> None:
+        """Tells the user one sentence."""
+        self._progress.message(text)
+
+    def write(
+        self, trial: Trial, stages: Iterable[Stage], measurements: Sequence[Measurement] = ()
+    ) -> None:
+        """Puts the rows of a trial's finished stages into results.csv."""
+        values = {**_flat(trial.config), **self._own_columns}
+        shown = (*self._own_columns, *self._varying)
+        rows = [
+            {
                 "experiment": trial.config.experiment,
                 "trial": trial.name,
                 "seed": trial.seed,
@@ -111,21 +192,76 @@ def result_rows(
                 "level": stage.level,
                 **stage.result(),
                 "stage": stage.relative,
-                **own_columns,
-                **{name: values[name] for name in varying},
+                **{name: values[name] for name in shown},
+                **{k: v for m in measurements for k, v in m.result(stage).items()},
             }
+            for stage in stages
+            if stage.is_done
+        ]
+        extra = dict.fromkeys(name for row in rows for name in row)
+        merge_rows(trial.output_dir, rows, (*shown, *extra))
+
+    def _check(self) -> None:
+        """Refuses what cannot be trained, once per configuration, before anything is written."""
+        first = {trial.name: trial for trial in reversed(self.trials)}
+        for trial in first.values():
+            if not all(stage.is_done for stage in trial.stages()):
+                self._workshop.loop(trial).check()
+
+    def _missing(self, stages: Sequence[Stage]) -> set[str]:
+        different = {stage.relative: stage for stage in stages}
+        missing = {name for name, stage in different.items() if not stage.is_done}
+        self.reused += len(different) - len(missing)
+        return missing
+
+    def _train(
+        self,
+        trial: Trial,
+        stage: Stage,
+        epochs: int,
+        train: Callable[[PruneRetrain, Stage, Callable[[Row], None]], None],
+    ) -> None:
+        if stage.is_done:
+            return
+        with self._progress.stage(describe(stage), epochs) as advance:
+            train(self._workshop.loop(trial), stage, advance)
+        self.trained += 1
+
+    @contextmanager
+    def _stopping(self, trial: Trial) -> Iterator[None]:
+        """A trial that diverges is named and ends here; the others go on."""
+        try:
+            yield
+        except TrainingDiverged as error:
+            self._stopped.add((trial.name, trial.seed))
+            self.failures.append(str(error))
+            self._progress.message(f"stopped: {error}")
+
+    def _is_stopped(self, trial: Trial) -> bool:
+        return (trial.name, trial.seed) in self._stopped
+
+
+def describe(stage: Stage) -> str:
+    """A stage in a few words."""
+    return f"seed {stage.seed} {stage.branch or 'level'} {stage.level}"
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
     sections = (config.data, config.model, config.training, config.pruning)
-    return {name: getattr(part, name) for part in sections for name in settings_of(type(part))}
+    values = {n: getattr(part, n) for part in sections for n in settings_of(type(part))}
+    return {n: join(v) if isinstance(v, tuple) else v for n, v in values.items()}
+
+
+def _train_level(loop: PruneRetrain, stage: Stage, advance: Callable[[Row], None]) -> None:
+    loop.run(stage, advance)
 
 
 class _Workshop:
     """Keeps the loaded data and compiled networks that trials share."""
 
-    def __init__(self, argv: Sequence[str]):
+    def __init__(self, argv: Sequence[str], before_training: Callable[[], None]):
         self._argv = list(argv)
+        self._before_training = before_training
         self._sources: dict[Any, Any] = {}
         self._trainers: dict[Any, Trainer] = {}
         self._loop: tuple[Trial, PruneRetrain] | None = None
@@ -137,6 +273,8 @@ class _Workshop:
         return self._loop[1]
 
     def _build(self, trial: Trial) -> PruneRetrain:
+        if not self._sources:
+            self._before_training()
         from tfprune.data.prepare import prepare
         from tfprune.data.sources import load_source
         from tfprune.studies.iterative import PruneRetrain, about_run

@@ -107,6 +107,11 @@ class Trial:
             return Stage(self.output_dir, dense, self.seed, layout.level_folder(0), 0)
         return Stage(self.output_dir, self.name, self.seed, self._level_folder(level), level)
 
+    def branch_stage(self, branch: str, level: int) -> Stage:
+        """The stage of a branch from a level, beside the level's own."""
+        trunk = self.stage(level)
+        return dataclasses.replace(trunk, name=f"{branch}_{trunk.name}", branch=branch)
+
     def _level_folder(self, level: int) -> str:
         sparsities = self.config.pruning.sparsities
         if sparsities:

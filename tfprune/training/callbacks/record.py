@@ -83,4 +83,5 @@ def _number(value: Any) -> Any:
     """A number whose shortest text reads back as the same bits; None for what does not apply."""
     if value is None or np.isnan(value):
         return None
-    return float(str(value)) if isinstance(value, np.floating) else value
+    single = np.float32(value)
+    return float(str(single)) if float(single) == float(value) else value

@@ -13,14 +13,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from tfprune.backend import keras
+from tfprune.results.tensorboard import scalar_tag
 
 _NOT_METRICS = ("epoch", "wall_seconds")
-
-
-def scalar_tag(metric: str) -> str:
-    """`test_accuracy` becomes `accuracy/test`, so that TensorBoard groups what is compared."""
-    subset, _, kind = metric.rpartition("_")
-    return f"{kind}/{subset}" if subset and kind in ("accuracy", "loss") else metric
 
 
 class TensorBoardScalars(keras.callbacks.Callback):

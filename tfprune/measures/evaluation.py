@@ -1,0 +1,384 @@
+"""Loss and accuracy of a network over whole splits, at many points of weight space at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfprune.backend import keras, tf
+from tfprune.data import augmentation
+from tfprune.data.prepare import PreparedData
+from tfprune.errors import InputError, unknown_name
+from tfprune.measures import batch_norm
+from tfprune.pruning.model import copy_model
+from tfprune.pruning.weights import named_variables, read_weights
+from tfprune.pruning.wrapper import MaskedLayer
+from tfprune.seeds import MAX_SEED, Stream, generator
+
+# (labels int32 [batch], outputs float [batch, classes]) -> float [batch], a loss for each example.
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+BATCH_SIZE = 1024
+
+# Keys the order of re-estimation batches apart from other draws of the measures' stream.
+_ORDER_DRAW = MAX_SEED
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Labelled examples of one split, N of them.
+
+    Attributes:
+      images: uint8 pixels [N, H, W, C] that are normalized by `mean` and `std`, or without these
+        whatever the model takes, [N, ...].
+      labels: integers [N].
+      mean: float32 [C], of pixels scaled to [0, 1], or None.
+      std: float32 [C], likewise; None exactly when `mean` is.
+
+    Raises:
+      InputError: there are no examples, labels are not one integer each, or only one of `mean`
+        and `std` is given.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    mean: np.ndarray | None = None
+    std: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        shape, dtype = np.shape(self.labels), np.asarray(self.labels).dtype
+        if shape != (len(self.images),) or not np.issubdtype(dtype, np.integer):
+            raise InputError(
+                f"{len(self.images)} images need as many integer labels, not {dtype} {shape}"
+            )
+        if not len(self.images):
+            raise InputError("a split without examples cannot be measured: leave it out")
+        if (self.mean is None) != (self.std is None):
+            raise InputError("give both mean and std, or neither for images normalized already")
+
+
+def splits_of(data: PreparedData) -> dict[str, Examples]:
+    """`train` (labels as trained on), `val` if there is one, and `test`, of a trial's data."""
+    splits = {
+        "train": Examples(data.images, data.labels, data.mean, data.std),
+        "test": Examples(data.test_images, data.test_labels, data.mean, data.std),
+    }
+    if len(data.val_labels):
+        splits["val"] = Examples(data.val_images, data.val_labels, data.mean, data.std)
+    return splits
+
+
+class Metrics(NamedTuple):
+    """Example-weighted means over a split, at P points.
+
+    Attributes:
+      loss: float64 [P], cross-entropy in nats unless another loss was asked for; without the
+        penalties that layers add.
+      accuracy: float64 [P], in [0, 1].
+    """
+
+    loss: np.ndarray
+    accuracy: np.ndarray
+
+
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy of each example, in nats.
+
+    Args:
+      labels: int32 [batch].
+      logits: float [batch, classes].
+    """
+    return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+
+class _Split(NamedTuple):
+    """`Examples` as tensors on the device; mean and std may be None."""
+
+    images: tf.Tensor
+    labels: tf.Tensor
+    mean: Any
+    std: Any
+
+    @classmethod
+    def of(cls, examples: Examples) -> _Split:
+        normalization = (
+            None if value is None else tf.constant(value) for value in (examples.mean, examples.std)
+        )
+        return cls(
+            tf.constant(examples.images), tf.constant(examples.labels, tf.int32), *normalization
+        )
+
+
+class Evaluator:
+    """Evaluates networks built like one model; splits of the same shapes share one program.
+
+    It works on a plain copy that it makes of the model: the model itself, its masks, its
+    batch-norm statistics and its optimizer are never written to, and masks play no part: what is
+    evaluated are the weights as given.
+
+    Args:
+      model: a built functional or sequential `tf_keras` model, wrapped or not, that maps images
+        to logits.
+      loss: the loss of each example; cross-entropy if None.
+      jit: whether to compile with XLA; None compiles unless the model has convolutions and runs
+        on a CPU, where oneDNN is faster.
+      batch_size: the most examples in a batch; no result depends on it but through rounding and,
+        with re-estimated batch norm, through the statistics of the layers before.
+
+    Raises:
+      InputError: the model is of another kind, or not built.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: Loss | None = None,
+        jit: bool | None = None,
+        batch_size: int = BATCH_SIZE,
+    ):
+        _check_model(model)
+        self.model = model
+        self._copy = copy_model(model, _plain_copy)
+        self._variables = named_variables(self._copy)
+        self._batch_norms = batch_norm.recording_layers(self._copy)
+        self._loss = cross_entropy if loss is None else loss
+        self._batch_size = batch_size
+        compiled = _jit_pays(self._copy) if jit is None else jit
+        self._program = tf.function(self._at_points, jit_compile=compiled, autograph=False)
+
+    @property
+    def traces(self) -> int:
+        """How many programs were built so far."""
+        return self._program.experimental_get_tracing_count()
+
+    def at_points(
+        self,
+        anchors: Sequence[Mapping[str, np.ndarray]],
+        coefficients: np.ndarray,
+        splits: Mapping[str, Examples],
+        reestimation_split: str | None = None,
+    ) -> dict[str, Metrics]:
+        """Loss and accuracy at P points θ_p = Σ_k coefficients[p, k] anchors[k].
+
+        One program visits all points: on a CPU neither a call per point nor a batched multiply
+        over points is faster. Where a coefficient row is a unit vector, θ_p is that anchor
+        exactly. Variables that are not of a floating-point type are those of the first anchor.
+
+        Args:
+          anchors: K sets of weights by name, as `read_weights` gives.
+          coefficients: [P, K].
+          splits: what to evaluate on, by name.
+          reestimation_split: recompute the batch-norm statistics at each point as means and
+            variances over this split (see `landscape.interpolate`); None leaves them at θ_p.
+
+        Returns:
+          Metrics over P points by split.
+
+        Raises:
+          InputError: there are no splits, or the weights are of another network.
+          SettingError: there is no such split to re-estimate on.
+        """
+        if not splits:
+            raise InputError("there is no split to measure on: give at least one, such as train")
+        if reestimation_split is not None and reestimation_split not in splits:
+            raise unknown_name("reestimation_split", reestimation_split, splits)
+        self._set_whole_numbers(anchors[0])
+        data = {name: _Split.of(examples) for name, examples in splits.items()}
+        order = None
+        if reestimation_split is not None and self._batch_norms:
+            order = tf.constant(_batch_order(len(splits[reestimation_split].labels)), tf.int32)
+        values = self._program(
+            self._stacked(anchors),
+            tf.constant(coefficients, tf.float64),
+            data,
+            None if order is None else data[str(reestimation_split)],
+            order,
+        )
+        return {
+            name: Metrics(*(part.numpy() for part in metrics)) for name, metrics in values.items()
+        }
+
+    def _stacked(self, anchors: Sequence[Mapping[str, np.ndarray]]) -> dict[str, tf.Tensor]:
+        """Each floating-point variable at all anchors, [K, ...]."""
+        for weights in anchors:
+            _check_fits(weights, self._variables)
+        return {
+            name: tf.constant(np.stack([weights[name] for weights in anchors]), variable.dtype)
+            for name, variable in self._variables.items()
+            if variable.dtype.is_floating
+        }
+
+    def _set_whole_numbers(self, weights: Mapping[str, np.ndarray]) -> None:
+        _check_fits(weights, self._variables)
+        for name, variable in self._variables.items():
+            if not variable.dtype.is_floating:
+                variable.assign(weights[name])
+
+    def _at_points(
+        self,
+        anchors: dict[str, tf.Tensor],
+        coefficients: tf.Tensor,
+        splits: dict[str, _Split],
+        reestimation: _Split | None,
+        order: tf.Tensor | None,
+    ) -> dict[str, Metrics]:
+        def point(coefficient: tf.Tensor) -> dict[str, Metrics]:
+            for name, stacked in anchors.items():
+                self._variables[name].assign(_combination(coefficient, stacked))
+            if reestimation is not None and order is not None:
+                self._reestimate(reestimation, order)
+            return {name: self._evaluate(split) for name, split in splits.items()}
+
+        scalar = tf.TensorSpec([], tf.float64)
+        return tf.map_fn(
+            point,
+            coefficients,
+            fn_output_signature={name: Metrics(scalar, scalar) for name in splits},
+            parallel_iterations=1,  # The points share the variables.
+        )
+
+    def _evaluate(self, split: _Split) -> Metrics:
+        """Inference over a split; float64 sums, so that a long split loses no digits."""
+
+        def add(start: tf.Tensor, size: int, sums: Metrics) -> Metrics:
+            pixels = _rows(split.images, start, size)
+            outputs = self._copy(self._inputs(pixels, split), training=False)
+            labels = _rows(split.labels, start, size)
+            correct = tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
+            return Metrics(
+                sums.loss + tf.reduce_sum(tf.cast(self._loss(labels, outputs), tf.float64)),
+                sums.accuracy + tf.reduce_sum(tf.cast(correct, tf.float64)),
+            )
+
+        zero = tf.zeros([], tf.float64)
+        examples = split.labels.shape[0]
+        sums = _fold(examples, self._batch_size, add, Metrics(zero, zero))
+        return Metrics(sums.loss / examples, sums.accuracy / examples)
+
+    def _reestimate(self, split: _Split, order: tf.Tensor) -> None:
+        """Sets the batch-norm statistics to those over a split, in batches in this order."""
+
+        def add(start: tf.Tensor, size: int, moments: list[Any]) -> list[Any]:
+            pixels = tf.gather(split.images, _rows(order, start, size))
+            inputs = self._inputs(pixels, split)
+            return batch_norm.record(self._copy, self._batch_norms, inputs, moments)
+
+        nothing = batch_norm.no_moments(self._batch_norms)
+        moments = _fold(order.shape[0], self._batch_size, add, nothing)
+        batch_norm.assign_statistics(self._batch_norms, moments)
+
+    def _inputs(self, images: tf.Tensor, split: _Split) -> tf.Tensor:
+        if split.mean is None:
+            return images
+        dtype = self.model.compute_dtype
+        return augmentation.normalize(images, split.mean, split.std, dtype)
+
+
+def evaluator_of(
+    model: keras.Model | Evaluator, loss: Loss | None = None, jit: bool | None = None
+) -> Evaluator:
+    """The evaluator that is given, or a new one of a model.
+
+    Raises:
+      InputError: an evaluator is given, and a loss or jit that it was not made with.
+    """
+    if not isinstance(model, Evaluator):
+        return Evaluator(model, loss, jit)
+    if loss is not None or jit is not None:
+        raise InputError("loss and jit are the evaluator's own: give them to Evaluator(...)")
+    return model
+
+
+def evaluate(
+    model: keras.Model | Evaluator,
+    splits: Mapping[str, Examples],
+    loss: Loss | None = None,
+    jit: bool | None = None,
+) -> dict[str, Metrics]:
+    """Loss and accuracy of a model as it is, by split: `Metrics` at P = 1 point.
+
+    Raises:
+      InputError: the model cannot be measured, or there are no splits.
+    """
+    evaluator = evaluator_of(model, loss, jit)
+    return evaluator.at_points([read_weights(evaluator.model)], np.ones((1, 1)), splits)
+
+
+def _check_model(model: Any) -> None:
+    can_copy = isinstance(model, keras.Sequential) or getattr(model, "_is_graph_network", False)
+    if not isinstance(model, keras.Model) or not can_copy or not model.built:
+        raise InputError(
+            f"{getattr(model, 'name', model)!r} cannot be measured: give a functional or "
+            "sequential tf_keras model that knows its input shape"
+        )
+    if not isinstance(model.output_shape, tuple) or len(model.output_shape) != 2:
+        raise InputError(
+            f"model {model.name!r} has outputs of shape {model.output_shape}, and one of logits "
+            "of shape [batch, classes] is measured: give a model that ends there"
+        )
+
+
+def _check_fits(weights: Mapping[str, np.ndarray], variables: Mapping[str, tf.Variable]) -> None:
+    odd = set(weights) ^ set(variables)
+    odd |= {n for n in set(weights) - odd if np.shape(weights[n]) != tuple(variables[n].shape)}
+    if odd:
+        raise InputError(
+            f"these weights belong to another network, {', '.join(sorted(odd))} differ: "
+            "give what read_weights reads from a model built alike"
+        )
+
+
+def _plain_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+    inner = layer.layer if isinstance(layer, MaskedLayer) else layer
+    config = inner.get_config()
+    # The copy gets the layer's weights. Drawing others first would move the state of Python's
+    # random numbers, and with it whatever the caller draws later.
+    zeros = keras.initializers.serialize(keras.initializers.Zeros())
+    initializers = [k for k, v in config.items() if k.endswith("_initializer") and v is not None]
+    config.update(dict.fromkeys(initializers, zeros))
+    if batch_norm.is_batch_norm(inner):
+        return batch_norm.recording_layer(type(inner), config)
+    return type(inner).from_config(config)
+
+
+def _jit_pays(model: keras.Model) -> bool:
+    kinds = keras.layers
+    convolutions = (kinds.Conv1D, kinds.Conv2D, kinds.Conv3D, kinds.DepthwiseConv2D)
+    on_cpu = all("CPU" in variable.device for variable in model.variables)
+    return not (on_cpu and any(isinstance(part, convolutions) for part in model.submodules))
+
+
+def _batch_order(examples: int) -> np.ndarray:
+    """A fixed random order: data sorted by class would make batches of one class."""
+    return generator(0, Stream.MEASURE, epoch=_ORDER_DRAW).permutation(examples)
+
+
+def _combination(coefficients: tf.Tensor, stacked: tf.Tensor) -> tf.Tensor:
+    """Σ_k c_k w_k. Not a matrix product, which accelerators may round to fewer bits."""
+    scales = tf.unstack(tf.cast(coefficients, stacked.dtype))
+    return tf.add_n([c * w for c, w in zip(scales, tf.unstack(stacked), strict=True)])
+
+
+def _rows(values: tf.Tensor, start: tf.Tensor, size: int) -> tf.Tensor:
+    rest = values.shape[1:]
+    return tf.slice(values, [start, *(0 for _ in rest)], [size, *rest])
+
+
+def _fold(examples: int, limit: int, add: Callable[..., Any], initial: Any) -> Any:
+    """`add(start, size, state)` over consecutive batches of one static size, and one of the rest.
+
+    The size is the one that makes the fewest batches as even as can be: a rest of a few examples
+    would have batch statistics of its own kind.
+    """
+    size = -(-examples // -(-examples // limit))
+    full, rest = divmod(examples, size)
+    _, state = tf.while_loop(
+        lambda index, _: index < full,
+        lambda index, state: (index + 1, add(index * size, size, state)),
+        (tf.constant(0), initial),
+        parallel_iterations=1,
+    )
+    return add(tf.constant(full * size), rest, state) if rest else state

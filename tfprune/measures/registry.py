@@ -1,0 +1,27 @@
+"""The measures by name. Add one: a function and a line here."""
+
+from tfprune.registry import Registry
+
+# A measure is a function of weights or a model, data and explicit arguments that returns plain
+# arrays and leaves the model as it found it.
+MEASURES = Registry("measure")
+MEASURES.add(
+    "distance",
+    "tfprune.measures.distance:distance",
+    "L2 distance between two sets of weights, per layer and total (SDD 5)",
+)
+MEASURES.add(
+    "interpolate",
+    "tfprune.measures.landscape:interpolate",
+    "loss and accuracy on the segment between two solutions (SDD 3.3)",
+)
+MEASURES.add(
+    "line",
+    "tfprune.measures.landscape:line",
+    "loss along filter-normalized random directions (SDD 3.3)",
+)
+MEASURES.add(
+    "surface",
+    "tfprune.measures.landscape:surface",
+    "loss on the plane of two directions (Li et al. 2018)",
+)

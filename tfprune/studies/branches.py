@@ -1,0 +1,166 @@
+"""Branches: further trainings from the levels of a trunk, as stages of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfprune.config import BranchConfig, RunConfig
+from tfprune.errors import SettingError
+from tfprune.results import layout
+from tfprune.results.analysis import five_sparsities
+from tfprune.studies.study import Branch
+from tfprune.studies.trial import Row, Stage, Trial
+
+if TYPE_CHECKING:
+    from tfprune.studies.iterative import PruneRetrain
+    from tfprune.training.trainer import TrainingPlan
+
+Advance = Callable[[Row], None]
+
+# How many levels `auto` takes where the curve has no dip to choose by.
+_EVENLY_SPACED = 5
+
+
+def redense(config: RunConfig, options: BranchConfig) -> Branch:
+    """Re-dense training (SDD 3.3): masks lifted, the whole network trained on.
+
+    Recovered weights start at exactly 0; the learning rate is the last one of the sparse training
+    throughout; epochs, and with them all draws, are counted on from the sparse training's. Slots
+    of the optimizer start fresh, as between levels. From level 0 it is a control: a dense network
+    trained for longer. A learning rate or a number of epochs of its own is part of its name.
+    """
+    epochs = options.redense_epochs or config.training.train_epochs
+    name = "redense"
+    if options.redense_lr:
+        name += f"_lr{options.redense_lr:g}"
+    if options.redense_epochs:
+        name += f"_ep{options.redense_epochs}"
+
+    def train(loop: PruneRetrain, stage: Stage, advance: Advance) -> None:
+        plan, sparse_sparsity = _redense_plan(loop, stage, options.redense_lr, epochs)
+        loop.train(stage, plan, advance, sparse_sparsity=sparse_sparsity)
+
+    return Branch(name, epochs, train)
+
+
+def reinit(config: RunConfig) -> Branch:
+    """Random reinitialization (SDD, poster): a level's mask, fresh weights, the whole schedule."""
+
+    def train(loop: PruneRetrain, stage: Stage, advance: Advance) -> None:
+        loop.train(stage, _reinit_plan(loop, stage), advance)
+
+    return Branch("reinit", config.training.train_epochs, train)
+
+
+def _redense_plan(
+    loop: PruneRetrain, stage: Stage, rate: float, epochs: int
+) -> tuple[TrainingPlan, float]:
+    from tfprune.files import load_arrays
+    from tfprune.pruning.masks import Masks
+    from tfprune.pruning.weights import under_masks
+    from tfprune.training.schedules import fixed
+    from tfprune.training.trainer import TrainingPlan
+
+    sparse = loop.trial.stage(stage.level).folder
+    masks = Masks.load(sparse / layout.MASKS)
+    initial = load_arrays(loop.trial.stage(0).folder / layout.START)
+    trained_epochs = loop.config.training.train_epochs
+    plan = TrainingPlan(
+        seed=stage.seed,
+        level=stage.level,
+        weights=load_arrays(sparse / layout.END),
+        masks=loop.trainer.dense_masks,
+        # Where the sparse training started, so that both distances have one origin.
+        initial=under_masks(initial, masks),
+        schedule=fixed(rate or loop.last_rate),
+        start_step=trained_epochs * loop.steps_per_epoch,
+        epochs=trained_epochs + epochs,
+        augment=loop.config.data.augment,
+        where=f"{loop.trial.name}, seed {stage.seed}, re-dense from level {stage.level}",
+    )
+    return plan, masks.sparsity
+
+
+def _reinit_plan(loop: PruneRetrain, stage: Stage) -> TrainingPlan:
+    from tfprune.pruning.masks import Masks
+    from tfprune.training.schedules import epoch_drops
+    from tfprune.training.trainer import TrainingPlan
+
+    training = loop.config.training
+    # A draw of its own: level 0's initialization is the trunk's.
+    weights = loop.trainer.initial_weights(stage.seed, _REINIT_DRAW + stage.level)
+    return TrainingPlan(
+        seed=stage.seed,
+        level=stage.level,
+        weights=weights,
+        masks=Masks.load(loop.trial.stage(stage.level).folder / layout.MASKS),
+        initial=weights,
+        schedule=epoch_drops(training),
+        epochs=training.train_epochs,
+        augment=loop.config.data.augment,
+        where=f"{loop.trial.name}, seed {stage.seed}, reinitialized level {stage.level}",
+    )
+
+
+# Keys the draws of `reinit` apart from those of the `scratch` retraining.
+_REINIT_DRAW = 1_000_000
+
+
+def check_levels(options: BranchConfig, config: RunConfig) -> None:
+    """Refuses to branch from a level that the trunk does not have.
+
+    Raises:
+      SettingError: naming the last level there is.
+    """
+    last = Trial(config, config.seeds[0]).last_level
+    if options.listed_levels and options.listed_levels[-1] > last:
+        raise SettingError(
+            "branch_levels",
+            options.branch_levels,
+            f"levels from 0 to {last}, or more --levels in the trunk",
+        )
+
+
+def levels(options: BranchConfig, trials: Sequence[Trial]) -> dict[str, list[int]]:
+    """The levels to branch from, by trial name, the same for all seeds of a trial.
+
+    Args:
+      options: what was asked for.
+      trials: trials whose trunks are trained.
+    """
+    by_name: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_name.setdefault(trial.name, []).append(trial)
+    return {name: _levels_of(options, seeds) for name, seeds in by_name.items()}
+
+
+def _levels_of(options: BranchConfig, seeds: Sequence[Trial]) -> list[int]:
+    everything = list(range(seeds[0].last_level + 1))
+    if options.branch_levels == "all":
+        return everything
+    if options.listed_levels is not None:
+        return list(options.listed_levels)
+    return _chosen(seeds, everything)
+
+
+def _chosen(seeds: Sequence[Trial], everything: Sequence[int]) -> list[int]:
+    """SDD's five sparsities by the mean over seeds; evenly spaced where there is no dip."""
+    finished = [trial for trial in seeds if all(stage.is_done for stage in trial.stages())]
+    if not finished:
+        return []
+    curves = {
+        column: np.mean(
+            [[stage.result()[column] for stage in trial.stages()] for trial in finished], axis=0
+        )
+        for column in ("test_accuracy_last", "test_accuracy_best")
+    }
+    roles: Mapping[str, int] = five_sparsities(
+        np.array(everything), curves["test_accuracy_last"], curves["test_accuracy_best"]
+    )
+    if len(roles) >= 3:
+        return sorted(set(roles.values()))
+    count = min(_EVENLY_SPACED, len(everything))
+    return sorted({int(n) for n in np.linspace(0, everything[-1], count).round()})

@@ -1,0 +1,37 @@
+"""Re-dense training inside a user's own `fit` (SDD 3.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfprune.backend import keras
+from tfprune.pruning import model as pruned
+from tfprune.pruning.masks import Masks
+from tfprune.training import optimizers
+
+
+class ReDense(keras.callbacks.Callback):
+    """Lifts all masks at the start of an epoch, and lets the whole network train on.
+
+    Recovered weights start at exactly 0 and the optimizer's slots fresh, so that no momentum from
+    before moves them. Nothing else changes. The model must come from `tfprune.prune_model`.
+
+    Args:
+      at_epoch: the epoch's index, counted from 0, at whose start masks are lifted.
+      learning_rate: from then on; None keeps the one that training has reached.
+    """
+
+    def __init__(self, at_epoch: int, learning_rate: float | None = None):
+        super().__init__()
+        self.at_epoch = at_epoch
+        self.learning_rate = learning_rate
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if epoch != self.at_epoch:
+            return
+        masks = pruned.get_masks(self.model)
+        pruned.apply_masks(self.model)
+        pruned.set_masks(self.model, Masks.dense(masks.shapes))
+        optimizers.reset_slots(self.model.optimizer)
+        if self.learning_rate is not None:
+            self.model.optimizer.learning_rate.assign(self.learning_rate)
