@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from absl import logging
+
 from experiments.cli import Command
 from tfprune.results import layout, report
 from tfprune.results.store import read_results
@@ -41,7 +43,7 @@ def run_and_report(
         )
         work.train_trunks()
         further(work)
-    show(command.configs[0].output_dir)
+    show(command.configs[0].output_dir, command.configs[0].experiment)
     print(f"{work.trained} stages trained, {work.reused} reused")
     for failure in work.failures:
         print(f"tfprune: trial stopped: {failure}", file=sys.stderr)
@@ -58,6 +60,7 @@ def import_tensorflow(verbosity: int) -> None:
 
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.set_verbosity(logging.ERROR)
     sys.stderr.flush()
     stderr = os.dup(2)
     try:
@@ -69,11 +72,16 @@ def import_tensorflow(verbosity: int) -> None:
         os.close(stderr)
 
 
-def show(output_dir: str) -> None:
-    """Rebuilds every table, figure and the report of a folder, and says where they are."""
+def show(output_dir: str, only: str | None = None) -> None:
+    """Rebuilds every table, figure and the report of a folder, and says where they are.
+
+    Args:
+      output_dir: the folder.
+      only: the experiment whose tables are printed; None prints all.
+    """
     results = read_results(output_dir)
     report_file = report.build_report(output_dir)
-    for experiment in results["experiment"].unique():
+    for experiment in [only] if only else results["experiment"].unique():
         for table in report.build_tables(results, experiment):
             print_table(table)
     print(f"report       {report_file}")

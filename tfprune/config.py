@@ -277,6 +277,11 @@ def _divides_one(name: str, value: Any) -> None:
         raise SettingError(name, value, "a step that divides 1, as 0.01 or 0.05")
 
 
+def _odd(name: str, value: Any) -> None:
+    if value < 3 or value % 2 == 0:
+        raise SettingError(name, value, "an odd number of at least 3, so that 0 is a point")
+
+
 @dataclasses.dataclass(frozen=True)
 class BranchConfig(Section):
     """What is trained further from the levels of a trunk."""
@@ -327,7 +332,9 @@ class LandscapeConfig(Section):
     line_distance: float = setting(
         1.0, "the 1-D loss goes from minus to plus this, in filter norms", check=above(0)
     )
-    line_points: int = setting(41, "points of the 1-D loss in each direction", check=at_least(3))
+    line_points: int = setting(
+        41, "points of the 1-D loss in each direction, an odd number", check=_odd
+    )
     sparse_subspace: bool = setting(
         False, "keep directions inside the weights that the sparse network had left"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tfprune import files
@@ -60,7 +61,8 @@ def _metrics(level: int, seed: int, settings: dict[str, Any]) -> list[dict[str, 
 
 def _write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
     lines = [",".join(layout.METRIC_COLUMNS)]
-    lines += [",".join(str(row.get(c, "")) for c in layout.METRIC_COLUMNS) for row in rows]
+    cells = [[row.get(c, "") for c in layout.METRIC_COLUMNS] for row in rows]
+    lines += [",".join("" if v != v else str(v) for v in row) for row in cells]
     files.write_text_atomic(path, "\n".join(lines) + "\n")
 
 
@@ -122,6 +124,108 @@ def make_folder(tmp_path: Path) -> Maker:
         return tmp_path
 
     return make
+
+
+@pytest.fixture
+def make_branches(make_folder: Maker) -> Maker:
+    """A function (experiment, branch, branch_levels, **options) -> a folder with branches.
+
+    `options` are those of `make_folder`. A re-dense branch memorizes what its sparse network did
+    not; a reinitialized one is better by 4 points at levels 8 to 12, and the same elsewhere.
+    """
+
+    def make(
+        experiment: str,
+        branch: str = "redense",
+        branch_levels: Sequence[int] = (0, 4, 11, 14, 16, 20),
+        surfaces: bool = False,
+        **options: Any,
+    ) -> Path:
+        folder = make_folder(experiment=experiment, **options)
+        trunk = store.read_results(folder)
+        rows: list[dict[str, Any]] = []
+        for row in trunk.to_dict("records"):
+            row = {name: value for name, value in row.items() if value == value}
+            distance = 30 * 0.93 ** row["level"] + 0.2 * row["seed"]
+            found = {**row, "distance_from_init": distance, **_line(folder, row, 0.3)}
+            rows.append(found if row["level"] == 0 else {**found, "line": "", "sharpness": None})
+            if row["level"] in branch_levels:
+                made = _redense if branch.startswith("redense") else _reinit
+                rows.append(made(folder, found, branch, surfaces))
+        store.merge_rows(folder, rows, {name for row in rows for name in row})
+        return folder
+
+    return make
+
+
+def _redense(folder: Path, sparse: dict[str, Any], branch: str, surfaces: bool) -> dict[str, Any]:
+    stage = sparse["stage"].replace("level_", f"{branch}_level_")
+    metrics = store.read_metrics(folder, sparse["stage"]).to_dict("records")
+    end, rows = metrics[-1], []
+    for epoch in range(EPOCHS + 1, 2 * EPOCHS + 1):
+        done = 1 - np.exp(-(epoch - EPOCHS) / 3)
+        moved = {
+            "train_accuracy": end["train_accuracy"] + done * (0.98 - end["train_accuracy"]),
+            "test_accuracy": end["test_accuracy"] + done * (0.72 - end["test_accuracy"]),
+            "permuted_accuracy": end["permuted_accuracy"] + done * (1 - end["permuted_accuracy"]),
+            "restored_accuracy": (1 - done) * end["restored_accuracy"],
+        }
+        rows.append({**end, **moved, "epoch": epoch})
+    _write_metrics(folder / stage / layout.METRICS, rows)
+    row = {**sparse, **_result(sparse["level"], rows), "branch": branch, "stage": stage}
+    row |= {"sparsity": 0.0, "weights_remaining": 1.0, "sparse_sparsity": sparse["sparsity"]}
+    row["distance_from_init"] = 22 * 0.97 ** sparse["level"] + 0.2 * sparse["seed"]
+    row |= _line(folder, row, 0.2 + 0.1 * sparse["level"])
+    row |= _interpolation(folder, row, 0.02 if sparse["level"] == 4 else 0.0)
+    return row | (_surface(folder, row) if surfaces else {})
+
+
+def _reinit(folder: Path, ticket: dict[str, Any], branch: str, surfaces: bool) -> dict[str, Any]:
+    gain = 0.04 if 8 <= ticket["level"] <= 12 else 0.0
+    jitter = 0.01 * (ticket["seed"] - 1)
+    row = {**ticket, "branch": branch, "stage": ticket["stage"].replace("level_", "reinit_level_")}
+    for name in ("test_accuracy_last", "test_accuracy_best"):
+        row[name] = ticket[name] + gain + jitter
+    return row
+
+
+def _measures(loss: np.ndarray) -> dict[str, np.ndarray]:
+    accuracy = np.exp(-loss / 2)
+    return {
+        "train_loss": loss,
+        "train_accuracy": accuracy,
+        "test_loss": 1.4 * loss + 0.2,
+        "test_accuracy": 0.8 * accuracy,
+    }
+
+
+def _write_table(folder: Path, row: dict[str, Any], name: str, columns: dict[str, Any]) -> str:
+    file = f"{row['stage']}/{name}-0123abcd.csv"
+    files.write_text_atomic(folder / file, pd.DataFrame(columns).to_csv(index=False))
+    return file
+
+
+def _interpolation(folder: Path, row: dict[str, Any], barrier: float) -> dict[str, Any]:
+    alpha = np.linspace(0, 1, 101)
+    start = 0.1 + 0.05 * row["level"]
+    loss = start * (1 - alpha) ** 2 + 0.02 + barrier * np.sin(np.pi * alpha)
+    file = _write_table(folder, row, "interpolation", {"alpha": alpha, **_measures(loss)})
+    falls = int((np.diff(loss) <= 0).all())
+    return {"interpolation": file, "barrier_height": barrier, "monotonic": falls}
+
+
+def _line(folder: Path, row: dict[str, Any], curvature: float) -> dict[str, Any]:
+    directions, distance = np.repeat([0, 1], 21), np.tile(np.linspace(-1, 1, 21), 2)
+    curvature *= 1 + 0.02 * row["seed"]
+    loss = 0.02 + curvature * distance**2 * (1 + 0.2 * directions)
+    columns = {"direction": directions, "distance": distance, **_measures(loss)}
+    return {"line": _write_table(folder, row, "line", columns), "sharpness": 1.1 * curvature}
+
+
+def _surface(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
+    x, y = (side.ravel() for side in np.meshgrid(*[np.linspace(-1, 1, 11)] * 2, indexing="ij"))
+    loss = 0.02 + (0.2 + 0.1 * row["level"]) * (x**2 + 0.6 * y**2 + 0.3 * x * y)
+    return {"surface": _write_table(folder, row, "surface", {"x": x, "y": y, **_measures(loss)})}
 
 
 def _make_seed(

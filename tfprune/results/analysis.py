@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -181,7 +182,7 @@ def crossings(position: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLi
     x, gap = x[~np.isnan(gap)], gap[~np.isnan(gap)]
     sides = np.flatnonzero(gap)
     found = []
-    for left, right in zip(sides[:-1], sides[1:], strict=True):
+    for left, right in itertools.pairwise(sides):
         if gap[left] * gap[right] > 0:
             continue
         if right == left + 1:

@@ -482,3 +482,13 @@ def generic(output_dir: epath.PathLike, experiment: str) -> list[FigureInfo]:
         output_dir, f"{experiment}_accuracy", accuracy_against_sparsity(results)
     )
     return [FigureInfo(file, f"{experiment}: accuracy against sparsity", reading, "")]
+
+
+def p_value(value: float) -> str:
+    """A p-value in a sentence.
+
+    Example:
+      >>> [p_value(p) for p in (0.2345, 0.012, 0.00001)]
+      ['p = 0.23', 'p = 0.012', 'p < 0.001']
+    """
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"

@@ -13,6 +13,11 @@ REPORTS.add(
     "tfprune.results.sparse_double_descent:build",
     "SDD figures 1, 2, 3, 8, 9, 10, 12",
 )
+REPORTS.add("redense", "tfprune.results.redense:build", "SDD figures 4, 11, 13; 5, 14; 6")
+REPORTS.add("learning_distance", "tfprune.results.learning_distance:build", "SDD figure 7")
+REPORTS.add(
+    "random_reinit", "tfprune.results.random_reinit:build", "SDD poster: tickets and reinit"
+)
 
 # A function (results) -> list[tfprune.results.tables.Table] of the experiment's rows.
 TABLES = Registry("experiment")
@@ -20,4 +25,19 @@ TABLES.add(
     "sparse_double_descent",
     "tfprune.results.sparse_double_descent:build_tables",
     "accuracy at every level, pruning efficacy",
+)
+TABLES.add(
+    "redense",
+    "tfprune.results.redense:build_tables",
+    "accuracy, what re-dense training changes, sharpness and barriers",
+)
+TABLES.add(
+    "learning_distance",
+    "tfprune.results.learning_distance:build_tables",
+    "distance and accuracy at every level, their correlation, crossings",
+)
+TABLES.add(
+    "random_reinit",
+    "tfprune.results.random_reinit:build_tables",
+    "accuracy at every level, reinitialization minus ticket",
 )

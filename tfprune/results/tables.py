@@ -85,7 +85,7 @@ def accuracy_table(results: pd.DataFrame, name: str = "accuracy") -> Table:
     if numbers["missing_seeds"].ne("").any():
         shown["missing seeds"] = numbers["missing_seeds"]
     title = "Accuracy at every level, mean ± std over seeds"
-    return Table(name, title, with_settings(numbers, results), shown, tuple(labels))
+    return Table(name, title, with_settings(numbers, results), shown, tuple(map(str, labels)))
 
 
 def label_table(numbers: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
@@ -148,7 +148,7 @@ def efficacy_table(
         "Pruning efficacy: the largest sparsity that keeps train accuracy within "
         f"{100 * tolerance:g} point{'s' * (tolerance != 0.01)} of dense"
     )
-    return Table(name, title, with_settings(numbers, results), shown, tuple(labels))
+    return Table(name, title, with_settings(numbers, results), shown, tuple(map(str, labels)))
 
 
 def plus_minus(mean: Iterable[float], std: Iterable[float], digits: int = 1) -> list[str]:

@@ -86,7 +86,8 @@ _VIEWS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...] = (
     ),
     ("distance", (("distance from initialization", ("distance_from_init",)),)),
 )
-_FEW = 10  # So many numbers are offered one by one, more as an interval.
+_FEW = 5  # So many numbers are offered one by one, more as an interval.
+_RGBA = 4  # Summary.Image's number for it; TensorBoard decodes the PNG whatever it says.
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -121,10 +122,9 @@ def write_hparams(
     hparams: Mapping[str, HParam],
     metrics: Mapping[str, float],
     step: int = 0,
+    name: str = "",
 ) -> None:
     """Makes a run a row of the HParams table, in place of what was written there before.
-
-    The row is named as the run, by its folder relative to TensorBoard's --logdir.
 
     Args:
       folder: the run's event folder, where its scalars are.
@@ -133,22 +133,24 @@ def write_hparams(
         are NaN or infinite are left out.
       step: the step of these scalars. With a stage's level, a chart of `final/NAME` shows the
         metric against the level, a point for each run.
+      name: what the table calls the row; runs of one name are averaged in one row. By default
+        the run's own name, its folder relative to TensorBoard's --logdir.
 
     Raises:
       InputError: the folder cannot be written.
       TypeError: a hyperparameter is of another type.
     """
-    start = plugin_data_pb2.SessionStartInfo()
-    for name, value in hparams.items():
-        start.hparams[name].CopyFrom(_value(value))
+    start = plugin_data_pb2.SessionStartInfo(group_name=name)
+    for key, value in hparams.items():
+        start.hparams[key].CopyFrom(_value(value))
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS)
     values = [
         _hparams_value(hparams_metadata.SESSION_START_INFO_TAG, session_start_info=start),
         _hparams_value(hparams_metadata.SESSION_END_INFO_TAG, session_end_info=end),
     ]
     values += [
-        Summary.Value(tag=final_tag(name), simple_value=metric)
-        for name, metric in metrics.items()
+        Summary.Value(tag=final_tag(key), simple_value=metric)
+        for key, metric in metrics.items()
         if math.isfinite(metric)
     ]
     _replace_events(folder, "hparams", values, step)
@@ -161,7 +163,7 @@ def write_experiment(
 
     Args:
       folder: an event folder under TensorBoard's --logdir; only one may hold an experiment.
-      hparams: the values that each hyperparameter takes. Text, booleans and up to ten different
+      hparams: the values that each hyperparameter takes. Text, booleans and up to five different
         numbers are offered one by one, more numbers as an interval.
       metrics: names of final metrics, as `write_hparams` takes them, in the table's order.
 
@@ -193,9 +195,7 @@ def write_images(folder: epath.PathLike, images: Mapping[str, bytes], step: int 
     Raises:
       InputError: an image is not a PNG file, or the folder cannot be written.
     """
-    values = [
-        Summary.Value(tag=tag, image=_image(tag, data)) for tag, data in sorted(images.items())
-    ]
+    values = [_image(tag, data) for tag, data in sorted(images.items())]
     _replace_events(folder, "images", values, step)
 
 
@@ -246,13 +246,19 @@ def publish(output_dir: epath.PathLike) -> epath.Path:
     """
     results = store.read_results(output_dir)
     stages = _stages(results)
-    for name, stage in stages.items():
-        write_hparams(event_folder(output_dir, name), stage.hparams, stage.metrics, stage.level)
-    folder = epath.Path(output_dir) / layout.TENSORBOARD
-    write_experiment(folder / OVERVIEW, *_columns(list(stages.values())))
-    write_images(folder / OVERVIEW, _figures(output_dir, results["experiment"].unique()))
-    write_views(folder / OVERVIEW)
-    return folder
+    for folder, stage in stages.items():
+        write_hparams(
+            event_folder(output_dir, folder),
+            stage.hparams,
+            stage.metrics,
+            stage.level,
+            _row_name(folder),
+        )
+    logdir = epath.Path(output_dir) / layout.TENSORBOARD
+    write_experiment(logdir / OVERVIEW, *_columns(list(stages.values())))
+    write_images(logdir / OVERVIEW, _figures(output_dir, results["experiment"].unique()))
+    write_views(logdir / OVERVIEW)
+    return logdir
 
 
 @dataclass(frozen=True)
@@ -267,7 +273,10 @@ class _Stage:
 def _stages(results: pd.DataFrame) -> dict[str, _Stage]:
     """Every stage that results.csv names, by its folder."""
     settings, metrics = _settings(results), _metrics(results)
-    rows = results.assign(branch=results["branch"].replace("", TRUNK))
+    rows = results.assign(
+        branch=results["branch"].replace("", TRUNK),
+        seed=results["seed"].astype(str),  # A label: TensorBoard shows a number as 1.0000.
+    )
     found = {}
     for name, same in rows[rows[store.STAGE] != ""].groupby(store.STAGE, sort=False):
         hparams = {column: _agreed(same[column]) for column in (*_STAGE_HPARAMS, *settings)}
@@ -278,6 +287,11 @@ def _stages(results: pd.DataFrame) -> dict[str, _Stage]:
             metrics={column: float(v.iloc[0]) for column, v in finals.items() if len(v)},
         )
     return found
+
+
+def _row_name(stage: str) -> str:
+    """`level_07 seed_1 TRIAL`: the table cuts a name off after some fifteen letters."""
+    return " ".join(reversed(stage.split("/")[1:]))
 
 
 def _settings(results: pd.DataFrame) -> list[str]:
@@ -382,11 +396,16 @@ def _hparams_value(tag: str, **data: Any) -> Summary.Value:
     )
 
 
-def _image(tag: str, data: bytes) -> Summary.Image:
+def _image(tag: str, data: bytes) -> Summary.Value:
     if len(data) < 24 or not data.startswith(_PNG):
         raise InputError(f"the image {tag} is not a PNG file: rebuild it with run.py report")
     width, height = struct.unpack(">II", data[16:24])  # The header comes first in every PNG.
-    return Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=data)
+    return Summary.Value(
+        tag=tag,
+        image=Summary.Image(
+            width=width, height=height, colorspace=_RGBA, encoded_image_string=data
+        ),
+    )
 
 
 def _chart(title: str, metrics: Iterable[str]) -> layout_pb2.Chart:

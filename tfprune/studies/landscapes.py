@@ -10,7 +10,6 @@ from etils import epath
 from tfprune.config import LandscapeConfig
 from tfprune.files import load_arrays, write_text_atomic
 from tfprune.results import layout
-from tfprune.seeds import Stream, generator
 from tfprune.studies.study import Measurement
 from tfprune.studies.trial import Row, Stage
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from tfprune.pruning.masks import Masks
     from tfprune.pruning.weights import Arrays
     from tfprune.studies.iterative import PruneRetrain
-
-# Both paths of a 2-D surface count their directions after those of the 1-D loss.
-_FIRST_SURFACE_DIRECTION = 1_000_000
 
 
 def interpolation(options: LandscapeConfig) -> Measurement:
@@ -36,9 +32,8 @@ def interpolation(options: LandscapeConfig) -> Measurement:
 
         start = load_arrays(loop.trial.stage(stage.level).folder / layout.END)
         end = load_arrays(stage.folder / layout.END)
-        loop.trainer.load(end, loop.trainer.dense_masks)
         found = interpolate(
-            loop.trainer.model,
+            loop.trainer.evaluator,
             start,
             end,
             _splits(loop),
@@ -48,6 +43,7 @@ def interpolation(options: LandscapeConfig) -> Measurement:
         _write(table, {"alpha": found.alphas, **_columns(found.loss, found.accuracy)})
         return {
             "barrier_height": found.barrier_height("train"),
+            "largest_rise": found.largest_rise("train"),
             "monotonic": int(found.is_monotonically_decreasing("train")),
         }
 
@@ -69,11 +65,11 @@ def line(options: LandscapeConfig) -> Measurement:
         from tfprune.measures import landscape
 
         weights, masks = _load(loop, stage, options.sparse_subspace)
-        directions = [
-            _direction(weights, stage, index, masks) for index in range(options.directions)
-        ]
+        directions = landscape.random_directions(
+            weights, options.directions, stage.seed, stage.level, masks
+        )
         distances = np.linspace(-options.line_distance, options.line_distance, options.line_points)
-        found = landscape.line(loop.trainer.model, directions, _splits(loop), distances)
+        found = landscape.line(loop.trainer.evaluator, directions, _splits(loop), distances)
         count, points = len(directions), len(distances)
         columns = {
             "direction": np.repeat(np.arange(count), points),
@@ -81,7 +77,7 @@ def line(options: LandscapeConfig) -> Measurement:
             **_columns(found.loss, found.accuracy),
         }
         _write(table, columns)
-        return {"sharpness": found.sharpness("train")}
+        return {"sharpness": found.sharpness("train", at=options.line_distance)}
 
     return Measurement("line", used, measure)
 
@@ -100,13 +96,12 @@ def surface(options: LandscapeConfig) -> Measurement:
         from tfprune.measures import landscape
 
         weights, masks = _load(loop, stage, options.sparse_subspace)
-        first, second = (
-            _direction(weights, stage, _FIRST_SURFACE_DIRECTION + index, masks)
-            for index in range(2)
-        )
+        first, second = landscape.random_directions(weights, 2, stage.seed, stage.level, masks)
         side = np.linspace(-options.line_distance, options.line_distance, options.surface_points)
-        found = landscape.surface(loop.trainer.model, first, second, _splits(loop), x=side, y=side)
-        x, y = np.meshgrid(side, side, indexing="ij")
+        found = landscape.surface(
+            loop.trainer.evaluator, first, second, _splits(loop), x=side, y=side
+        )
+        x, y = np.meshgrid(side, side)
         columns = {"x": x.ravel(), "y": y.ravel(), **_columns(found.loss, found.accuracy)}
         _write(table, columns)
         return {}
@@ -124,25 +119,15 @@ def _load(loop: PruneRetrain, stage: Stage, sparse_subspace: bool) -> tuple[Arra
     return weights, Masks.load(sparse) if sparse_subspace else None
 
 
-def _direction(weights: Arrays, stage: Stage, index: int, masks: Masks | None) -> Arrays:
-    from tfprune.measures.landscape import filter_normalized_direction
-
-    rng = generator(stage.seed, Stream.MEASURE, stage.level, index)
-    return filter_normalized_direction(weights, rng, masks)
-
-
 def _splits(loop: PruneRetrain) -> dict[str, Examples]:
     from tfprune.data.prepare import PreparedData
     from tfprune.errors import InputError
-    from tfprune.measures.evaluation import Examples
+    from tfprune.measures.evaluation import splits_of
 
     data = loop.data
     if not isinstance(data, PreparedData):
         raise InputError("landscapes are measured on data in memory; this set is streamed")
-    return {
-        "train": Examples(data.images, data.labels, data.mean, data.std),
-        "test": Examples(data.test_images, data.test_labels, data.mean, data.std),
-    }
+    return splits_of(data)
 
 
 def _columns(loss: Mapping[str, Any], accuracy: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from etils import epath
@@ -12,6 +13,7 @@ from tfprune.backend import keras, tf
 from tfprune.config import PruningConfig, RunConfig
 from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
+from tfprune.measures.evaluation import Evaluator
 from tfprune.models.build import build_model
 from tfprune.models.initialize import initialize
 from tfprune.models.prunable import prunable_kernels
@@ -109,6 +111,11 @@ class Trainer:
             self.model.compile(optimizers.build_optimizer(config.training))
             self._jit = runtime.use_jit(config, self.model)
         self._programs: dict[type, EpochProgram] = {}
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Evaluates this network at other weights; compiled once for all measurements."""
+        return Evaluator(self.model, jit=self._jit)
 
     @property
     def dense_masks(self) -> Masks:

@@ -81,7 +81,9 @@ class EpochRecord(keras.callbacks.Callback):
 
 def _number(value: Any) -> Any:
     """A number whose shortest text reads back as the same bits; None for what does not apply."""
-    if value is None or np.isnan(value):
+    if value is None or isinstance(value, int):
+        return value
+    if np.isnan(value):
         return None
     single = np.float32(value)
     return float(str(single)) if float(single) == float(value) else value
