@@ -167,7 +167,7 @@ def difference_table(
             mean, std = (numbers[f"{column}_difference_{what}"] for what in ("mean", "std"))
             shown[heading] = tables.points(mean, std)
     if parts:
-        shown["last test"] = numbers["test_accuracy_last_difference_verdict"]
+        shown["last test is"] = numbers["test_accuracy_last_difference_verdict"]
     shown["seeds"] = [f"{n:.0f}" for n in numbers["n"]]
     rule = "higher or lower where the mean is at least one std over seeds away from 0"
     full = tables.with_settings(numbers, results)

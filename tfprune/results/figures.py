@@ -19,6 +19,8 @@ from tfprune.results import analysis, store, style, tables, trials
 
 _MAX_COLUMNS = 3
 _MOST_SAMPLES = 5
+# Inches that a legend entry takes beside its label, and a letter of it, at 9 points.
+_LEGEND_HANDLE, _LEGEND_LETTER = 0.62, 0.073
 MEMORIZATION: tuple[tuple[str, str, str, Any], ...] = (
     ("unpermuted_accuracy", "unpermuted", style.BLUE, "-"),
     ("permuted_accuracy", "permuted", style.VERMILLION, "--"),
@@ -126,9 +128,10 @@ def _line_names(
     """(trial, branch) -> what the legend calls its line."""
     known = trials.settings(results)
     has_branches = results["branch"].ne("").any()
+    by_criterion = "criterion" in (trials.varying(results) if has_branches else known)
     names = {}
     for trial, branch in results[["trial", "branch"]].drop_duplicates().itertuples(index=False):
-        criterion = str(known["criterion"][trial]) if "criterion" in known else ""
+        criterion = str(known["criterion"][trial]) if by_criterion else ""
         parts = [criterion, branch_names.get(branch, branch) if has_branches else ""]
         names[(trial, branch)] = ", ".join(part for part in parts if part)
     return names
@@ -272,9 +275,24 @@ def std_handle(color: str) -> Patch:
 
 
 def legend_below(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:
-    """One legend for all panels, in rows below them."""
-    columns = min(len(handles), 4 if figure.get_figwidth() < 10 else 8)
+    """One legend for all panels, in as few rows below them as the figure's width allows."""
+    labels = [str(handle.get_label()) for handle in handles]
+    columns = legend_columns(labels, figure.get_figwidth())
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """The most columns of a legend that fit `width` inches; filled downwards, as matplotlib does.
+
+    Widths are estimated at the house style's font size, so that the choice needs no drawing.
+    """
+    for columns in range(len(labels), 1, -1):
+        long, rest = divmod(len(labels), columns)
+        ends = np.cumsum([long + (index < rest) for index in range(columns)])
+        widest = [max(map(len, part)) for part in np.split(np.array(labels, object), ends[:-1])]
+        if sum(_LEGEND_HANDLE + _LEGEND_LETTER * letters for letters in widest) <= width:
+            return columns
+    return 1
 
 
 def samples_of(

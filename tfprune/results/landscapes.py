@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -16,7 +17,7 @@ from matplotlib.patches import Patch
 from tfprune.results import branches, figures, store, style
 
 _SPLITS: tuple[tuple[str, Any], ...] = (("train", "-"), ("test", "--"))
-_PANEL_WIDTH, _PANEL_HEIGHT = 3.0, 2.8
+_PANEL_WIDTH, _PANEL_HEIGHT = 2.6, 2.7
 # Contours of a surface: geometric from its lowest point, so that a flat minimum shows its shape.
 _CONTOURS = 14
 
@@ -218,14 +219,22 @@ def surfaces(output_dir: epath.PathLike, pairs: Sequence[branches.Pair]) -> Figu
             _hide(line[len(panels) :])
             for axes, (title, table) in zip(line, panels, strict=False):
                 z = table.pivot(index="y", columns="x", values="train_loss")
-                drawn = axes.contourf(z.columns, z.index, z, levels, cmap="viridis", extend="both")
+                drawn = axes.contourf(
+                    z.columns,
+                    z.index,
+                    z,
+                    levels,
+                    norm=LogNorm(levels[0], levels[-1]),
+                    cmap="viridis",
+                    extend="both",
+                )
                 axes.contour(z.columns, z.index, z, levels, colors="white", linewidths=0.4)
                 axes.plot(0, 0, marker="+", color=style.BLACK, markersize=8)
                 axes.set_aspect("equal")
                 axes.grid(False)
                 axes.set_title(title, loc="center")
-                axes.set_xlabel("First direction")
-            line[0].set_ylabel("Second direction")
+                axes.set_xlabel("First direction (filter norms)")
+            line[0].set_ylabel("Second direction\n(filter norms)")
             _name_row(figure, line[0], name, len(rows))
         bar = figure.colorbar(drawn, ax=grid, label="Train loss (nats)", shrink=0.9)
         bar.ax.set_yticks(levels[::3], [f"{level:.3g}" for level in levels[::3]])

@@ -24,6 +24,8 @@ _QUANTITIES = (
     (ACCURACY, "accuracy", style.VERMILLION, 100.0),
 )
 _DENSE_STYLES = ("-", "-.", ":")
+# Labels of crossings that are closer than this share of the axis would overlap.
+_LABEL_ROOM = 0.07
 _GAP = "sparse minus re-dense"
 
 
@@ -177,12 +179,13 @@ def _draw_trial(axes: Axes, trial: TrialCurves) -> set[str]:
     axes.set_ylabel("ℓ2 distance from initialization")
     axes.set_ylim(bottom=0)
     style.percent_axis(right, "Last test accuracy (%)")
-    axes.set_title(style.wrapped(trial.name, 60), pad=18)
+    axes.set_title(style.wrapped(trial.name, 60), pad=26)
     crossed = set()
     for column, name, color, _ in _QUANTITIES:
-        for sparsity in (s for b in trial.branches for s in trial.crossings(column, b)):
+        sparsities = sorted(s for b in trial.branches for s in trial.crossings(column, b))
+        if sparsities:
             crossed.add(name)
-            _mark_crossing(axes, sparsity, color, above=column == ACCURACY)
+            _mark_crossings(axes, sparsities, color, 12 if column == ACCURACY else 2)
     return crossed
 
 
@@ -190,21 +193,27 @@ def _style_of(branch: str, others: list[str]) -> Any:
     return "--" if branch == branches.TRUNK else _DENSE_STYLES[others.index(branch) % 3]
 
 
-def _mark_crossing(axes: Axes, sparsity: float, color: str, above: bool) -> None:
-    x = float(style.sparsity_position(1 - sparsity))
-    axes.axvline(x, color=color, linestyle=":", linewidth=1.4)
-    # Two heights, so that a pair of crossings close together can be read.
-    axes.annotate(
-        tables.sparsity_percent(sparsity),
-        (x, 1),
-        xytext=(0, 11 if above else 1),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=8,
-        color=color,
-    )
+def _mark_crossings(axes: Axes, sparsities: list[float], color: str, height: float) -> None:
+    """Vertical lines, labelled `height` points above the panel, where a label has room."""
+    low, high = axes.get_xlim()
+    free = low
+    for sparsity in sparsities:
+        x = float(style.sparsity_position(1 - sparsity))
+        axes.axvline(x, color=color, linestyle=":", linewidth=1.4)
+        if x < free:
+            continue
+        free = x + _LABEL_ROOM * (high - low)
+        axes.annotate(
+            tables.sparsity_percent(sparsity),
+            (x, 1),
+            xytext=(0, height),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            color=color,
+        )
 
 
 def _curves_legend(

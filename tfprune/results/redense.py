@@ -14,12 +14,15 @@ from matplotlib.patches import Patch
 from tfprune.results import analysis, branches, figures, landscapes, store, style, tables
 
 EXPERIMENT = "redense"
+_NOTE = "; re-dense networks at the sparsity before their masks were lifted"
 _TRAIN_AND_TEST: tuple[tuple[str, str, str, Any], ...] = (
     ("train_accuracy", "train", style.BLACK, "-"),
     ("test_accuracy", "test", style.ORANGE, "--"),
 )
 # The largest p-value of a trend that a reading calls one.
 _SIGNIFICANT = 0.05
+# Barriers below this many nats are rounding.
+_NO_BARRIER = 1e-6
 
 
 def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
@@ -70,7 +73,7 @@ def build_tables(results: pd.DataFrame) -> list[tables.Table]:
     results = _mine(results)
     title = "What re-dense training changes at every sparsity, re-dense minus sparse"
     return [
-        tables.accuracy_table(results, f"{EXPERIMENT}_accuracy"),
+        tables.accuracy_table(results, f"{EXPERIMENT}_accuracy", _NOTE),
         branches.difference_table(results, branches.REDENSE, f"{EXPERIMENT}_change", title),
         landscape_table(results),
     ]
@@ -118,9 +121,9 @@ def accuracy_through_training(
                 axes.set_title(title, loc="center")
                 axes.set_ylim(-3, 103)
                 style.epoch_axis(axes)
-            line[0].set_ylabel("Accuracy (%)")
-            if len(pairs) > 1:
-                line[0].set_ylabel(f"{style.wrapped(name, 26)}\n\nAccuracy (%)")
+            what = "Train accuracy (%)" if curves is figures.MEMORIZATION else "Accuracy (%)"
+            whose = f"{style.wrapped(name, 26)}\n\n" if len(pairs) > 1 else ""
+            line[0].set_ylabel(whose + what)
         if len(pairs) == 1:
             figure.suptitle(pairs[0].name, fontsize=10.5)
         kinds = [curves for _, _, curves in rows]
@@ -145,7 +148,7 @@ def _through(
         return None
     few = f"\n{seeds} of {expected} seeds" if seeds < expected else ""
     title = f"{sample.role_name}\nsparsity {sample.percent}{few}".strip()
-    return title, pd.concat([sparse, dense]), float(dense.index.min()) - 0.5
+    return title, pd.concat([sparse, dense]), float(dense.index.min()) - 1
 
 
 def _mark_lifting(axes: Axes, epoch: float) -> None:
@@ -207,13 +210,24 @@ def path_reading(pairs: list[branches.Pair]) -> str:
         return "No path is there yet."
     paths, falling = len(rows), int(rows["monotonic"].sum())
     count = "all" if falling == paths > 1 else f"{falling} of"
-    table = rows.groupby("sparsity")["barrier_height"].mean()
-    top = tables.measured([float(table.max())], [float("nan")])[0]
-    where = branches.sparsity_text(float(str(table.idxmax())))
+    rising = sorted(rows.loc[rows["monotonic"] == 0, "sparsity"].unique())
+    but = f", but not at {branches.listed(rising)} sparsity" if 0 < falling < paths else ""
     return (
         "From the sparse to the re-dense solution, train loss decreases monotonically on "
-        f"{count} {paths} path{'s' * (paths > 1)} (sparsities and seeds); the mean barrier, "
-        f"above the straight line between the ends, is highest at {where} sparsity: {top} nats."
+        f"{count} {paths} path{'s' * (paths > 1)} (sparsities and seeds){but}; "
+        f"{_barrier(rows.groupby('sparsity')['barrier_height'].mean())}."
+    )
+
+
+def _barrier(heights: pd.Series) -> str:
+    """The highest of the mean barriers, indexed by sparsity, in words."""
+    if heights.max() < _NO_BARRIER:
+        return "no barrier rises above the straight line between its ends"
+    top = tables.measured([float(heights.max())], [float("nan")])[0]
+    where = branches.sparsity_text(float(heights.index[int(heights.argmax())]))
+    return (
+        "the mean barrier above the straight line between the ends is highest, "
+        f"{top} nats, at {where} sparsity"
     )
 
 

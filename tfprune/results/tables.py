@@ -68,15 +68,21 @@ def aggregate(results: pd.DataFrame, columns: Iterable[str] = ACCURACY_COLUMNS) 
     expected = results.groupby(list(GROUP_COLUMNS[:3]))["seed"].agg(set).to_dict()
     missing = [expected[key[:3]] - found.get(key, set()) for key in table.index]
     table["missing_seeds"] = [", ".join(map(str, sorted(seeds))) for seeds in missing]
-    return table.reset_index()
+    return trials.in_order(table.reset_index(), results)
 
 
-def accuracy_table(results: pd.DataFrame, name: str = "accuracy") -> Table:
-    """Train, last and best test accuracy at every level, mean ± std over seeds (SDD figure 1)."""
+def accuracy_table(results: pd.DataFrame, name: str = "accuracy", note: str = "") -> Table:
+    """Train, last and best test accuracy at every level, mean ± std over seeds (SDD figure 1).
+
+    Args:
+      results: rows of results.csv of one experiment.
+      name: of the table's files.
+      note: added to its title.
+    """
     numbers = aggregate(results)
     labels = label_table(numbers, results)
     if numbers["branch"].ne("").any():
-        labels["branch"] = numbers["branch"]
+        labels["branch"] = numbers["branch"].replace("", "trunk")
     shown = labels.assign(level=numbers["level"].astype(str))
     shown["sparsity (%)"] = [sparsity_percent(value) for value in numbers["sparsity"]]
     for column, heading in _SHOWN.items():
@@ -84,7 +90,7 @@ def accuracy_table(results: pd.DataFrame, name: str = "accuracy") -> Table:
     shown["seeds"] = numbers["n"].astype(str)
     if numbers["missing_seeds"].ne("").any():
         shown["missing seeds"] = numbers["missing_seeds"]
-    title = "Accuracy at every level, mean ± std over seeds"
+    title = f"Accuracy at every level, mean ± std over seeds{note}"
     return Table(name, title, with_settings(numbers, results), shown, tuple(map(str, labels)))
 
 
@@ -135,6 +141,7 @@ def efficacy_table(
             "tolerance": tolerance,
         }
     ).reset_index()
+    numbers = trials.in_order(numbers, results)
     labels = label_table(numbers, results)
     percent = plus_minus(numbers["efficacy_mean"], numbers["efficacy_std"], digits=2)
     efficacy = [

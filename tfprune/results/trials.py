@@ -33,13 +33,26 @@ def settings(results: pd.DataFrame) -> pd.DataFrame:
     trial; what varies inside a trial was measured, not set.
 
     Returns:
-      A table indexed by trial, in the order of `results`.
+      A table indexed by trial, sorted by the settings that vary, from the first column to the
+      last.
     """
     candidates = [name for name in results.columns if name not in _NOT_SETTINGS]
     groups = results.groupby("trial", sort=False)
     counts = groups[candidates].nunique(dropna=False) if candidates else pd.DataFrame()
     chosen = [name for name in candidates if (counts[name] == 1).all()]
-    return results.drop_duplicates("trial").set_index("trial")[chosen]
+    table = results.drop_duplicates("trial").set_index("trial")[chosen]
+    differ = [name for name in chosen if table[name].nunique(dropna=False) > 1]
+    return table.sort_values(differ, kind="stable") if differ else table
+
+
+def in_order(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """`table`, which has a column `trial`, with its trials in the order of `settings(results)`.
+
+    Rows of one trial keep their order; the index is new.
+    """
+    place = {trial: number for number, trial in enumerate(settings(results).index)}
+    order = table["trial"].map(place)
+    return table.iloc[order.argsort(kind="stable").to_numpy()].reset_index(drop=True)
 
 
 def varying(results: pd.DataFrame) -> list[str]:

@@ -1,0 +1,109 @@
+"""Every experiment and every sweep at smoke size, through the real run.py."""
+
+import csv
+import itertools
+
+import pytest
+
+from end_to_end.commands import run
+from experiments.registry import EXPERIMENTS
+from tfprune.results import layout
+
+FURTHER = [name for name in EXPERIMENTS if name != "sparse_double_descent"]
+
+
+def rows_of(folder):
+    with (folder / layout.RESULTS).open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One output folder for all: what they share is trained once."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_every_experiment_ends_with_its_table_report_and_figures(folder, name):
+    process = run(name, "--preset=smoke", f"--output_dir={folder}")
+    assert process.returncode == 0, process.stderr
+    assert any(row["experiment"] == name for row in rows_of(folder))
+    assert list((folder / layout.FIGURES).glob(f"{name}_*.png"))
+    assert name in (folder / layout.REPORT).read_text()
+
+
+def test_the_trunk_was_trained_once_for_all_of_them(folder):
+    rows = rows_of(folder)
+    trunks = [
+        [row["stage"] for row in rows if row["experiment"] == name and not row["branch"]]
+        for name in FURTHER
+    ]
+    assert all(first == second for first, second in itertools.pairwise(trunks))
+    process = run("redense", "--preset=smoke", f"--output_dir={folder}")
+    assert "0 stages trained, 6 reused" in process.stdout
+
+
+def test_redense_keeps_its_landscapes_beside_the_stages(folder):
+    rows = [r for r in rows_of(folder) if r["experiment"] == "redense" and r["branch"]]
+    assert len(rows) == 3
+    for row in rows:
+        with (folder / row["interpolation"]).open() as file:
+            path = list(csv.DictReader(file))
+        assert [float(point["alpha"]) for point in path] == [0, 0.25, 0.5, 0.75, 1]
+        # The end of the path is the re-dense network itself.
+        assert abs(float(path[-1]["test_accuracy"]) - float(row["test_accuracy_last"])) < 1e-6
+        assert abs(float(path[-1]["train_loss"]) - float(row["train_loss"])) < 1e-5
+        assert (folder / row["line"]).exists()
+        assert (folder / row["surface"]).exists()
+        assert float(row["barrier_height"]) >= 0
+
+
+SMALL = ("--levels=2", "--train_epochs=2", "--lr_drop_epochs=", "--seeds=0")
+
+
+@pytest.mark.parametrize(
+    ("preset", "field"),
+    [("criteria", "criterion"), ("noise_types", "label_noise"), ("retraining", "retrain")],
+)
+def test_every_sweep_comes_out_as_one_table(folder, preset, field):
+    out = folder / preset
+    process = run("sparse_double_descent", f"--preset={preset}", *SMALL, f"--output_dir={out}")
+    assert process.returncode == 0, process.stderr
+    rows = rows_of(out)
+    values = {row[field] for row in rows}
+    assert len(values) >= 3
+    assert len(rows) == 3 * len(values)
+    table = (out / layout.TABLES / "sparse_double_descent_accuracy.md").read_text()
+    assert all(value in table for value in values)
+
+
+def test_an_explicit_flag_ends_a_presets_sweep_of_it(folder):
+    out = folder / "one"
+    process = run(
+        "sparse_double_descent",
+        "--preset=criteria",
+        "--criterion=snip",
+        *SMALL,
+        f"--output_dir={out}",
+    )
+    assert process.returncode == 0, process.stderr
+    assert {row["criterion"] for row in rows_of(out)} == {"snip"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("redense", "--branch_levels=9"), ("--branch_levels=9", "0 to 2")),
+        (("redense", "--alpha_step=0.3"), ("--alpha_step=0.3", "divides 1")),
+        (("redense", "--directions=0"), ("--directions=0",)),
+        (("random_reinit", "--sweep=criterium=random"), ("criterium", "criterion")),
+        (("random_reinit", "--sweep=criterion=magic"), ("magic", "magnitude")),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, arguments, parts):
+    out = tmp_path / "out"
+    process = run(*arguments, "--preset=smoke", f"--output_dir={out}")
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1
+    assert all(part in process.stderr for part in parts), process.stderr
+    assert not out.exists()
