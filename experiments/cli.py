@@ -11,13 +11,16 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from absl import flags
 
 from tfprune.config import SECTIONS, RunConfig, Section, from_settings, join, settings_of
 from tfprune.errors import InputError, TfpruneError, unknown_name
 from tfprune.studies import sweeps
+
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "quick"
@@ -31,11 +34,13 @@ class Experiment:
       name: as in `run.py NAME`.
       summary: what it reproduces, for the top of its help.
       options: sections of settings that only this experiment has.
+      own_columns: which of those settings are columns of its results.csv.
     """
 
     name: str
     summary: str
     options: tuple[type[Section], ...] = ()
+    own_columns: tuple[str, ...] = ()
 
     @property
     def sections(self) -> dict[str, type[Section]]:
@@ -58,6 +63,7 @@ class Command:
       configs: the run, or each run of a sweep.
       swept: the settings that differ among them.
       options: the experiment's own settings, one value per section.
+      own_columns: those of them that are columns of results.csv.
       argv: what was typed.
       verbosity: 0 hides TensorFlow's own messages.
     """
@@ -65,6 +71,7 @@ class Command:
     configs: tuple[RunConfig, ...]
     swept: tuple[str, ...]
     options: tuple[Any, ...]
+    own_columns: dict[str, Any]
     argv: tuple[str, ...]
     verbosity: int
 
@@ -100,13 +107,41 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         section(**{name: values[name].value for name in settings_of(section)})
         for section in experiment.options
     )
+    configs = tuple(sweeps.configs(base, sweep))
+    for option in options:
+        for config in configs:
+            option.check_with(config)
     return Command(
-        tuple(sweeps.configs(base, sweep)),
+        configs,
         tuple(sweep),
         options,
+        {name: values[name].value for name in experiment.own_columns},
         tuple(argv),
         values["verbosity"].value,
     )
+
+
+def run(
+    experiment: Experiment,
+    argv: Sequence[str],
+    further: Callable[[Command, Study], None] = lambda command, study: None,
+) -> int:
+    """An experiment's `main`: flags to config, study and report.
+
+    Args:
+      experiment: which.
+      argv: the arguments, without the program's name.
+      further: what the experiment does after the trunks are trained.
+
+    Returns:
+      The exit code.
+    """
+    command = parse(experiment, argv)
+    if command is None:
+        return 0
+    from experiments.runner import run_and_report  # Slow to import: not for help and errors.
+
+    return run_and_report(command, lambda study: further(command, study))
 
 
 def read_preset(experiment: str, preset: str) -> list[str]:

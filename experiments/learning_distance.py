@@ -9,31 +9,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from experiments import cli
 from tfprune.config import BranchConfig
 
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
 EXPERIMENT = cli.Experiment("learning_distance", str(__doc__), (BranchConfig,))
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies import branches
+
+    (branch,) = command.options
+    levels = branches.levels(branch, study.trials)
+    study.train_branches(lambda config: branches.redense(config, branch), levels)
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the study and writes its tables, figures and report; returns the exit code."""
-    command = cli.parse(EXPERIMENT, argv)
-    if command is None:
-        return 0
-    from experiments.runner import run_and_report  # Slow to import: not for help and errors.
-    from tfprune.studies import branches
-    from tfprune.studies.study import Study
-
-    (branch,) = command.options
-    for config in command.configs:
-        branches.check_levels(branch, config)
-
-    def further(study: Study) -> None:
-        levels = branches.levels(branch, study.trials)
-        study.train_branches(lambda config: branches.redense(config, branch), levels)
-
-    return run_and_report(command, {}, further)
+    return cli.run(EXPERIMENT, argv, further)
 
 
 if __name__ == "__main__":

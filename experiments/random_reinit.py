@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from experiments import cli
 from tfprune.config import BranchConfig
 
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
 EXPERIMENT = cli.Experiment("random_reinit", str(__doc__), (BranchConfig,))
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies import branches
+
+    (branch,) = command.options
+    study.train_branches(branches.reinit, branches.levels(branch, study.trials))
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the study and writes its tables, figures and report; returns the exit code."""
-    command = cli.parse(EXPERIMENT, argv)
-    if command is None:
-        return 0
-    from experiments.runner import run_and_report  # Slow to import: not for help and errors.
-    from tfprune.studies import branches
-    from tfprune.studies.study import Study
-
-    (branch,) = command.options
-    for config in command.configs:
-        branches.check_levels(branch, config)
-
-    def further(study: Study) -> None:
-        study.train_branches(branches.reinit, branches.levels(branch, study.trials))
-
-    return run_and_report(command, {}, further)
+    return cli.run(EXPERIMENT, argv, further)
 
 
 if __name__ == "__main__":

@@ -10,39 +10,36 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from experiments import cli
 from tfprune.config import BranchConfig, LandscapeConfig
 
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
 EXPERIMENT = cli.Experiment("redense", str(__doc__), (BranchConfig, LandscapeConfig))
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies import branches, landscapes
+
+    branch, landscape = command.options
+    levels = branches.levels(branch, study.trials)
+    if any(0 in chosen for chosen in levels.values()):
+        study.note("re-dense training from level 0 is a control: a dense network trained on")
+    ends = study.train_branches(lambda config: branches.redense(config, branch), levels)
+    study.measure(landscapes.interpolation(landscape), ends)
+    minima = {trial: [trial.stage(0), *stages] for trial, stages in ends.items()}
+    study.measure(landscapes.line(landscape), minima)
+    if landscape.surface_points:
+        study.measure(landscapes.surface(landscape), minima)
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the study and writes its tables, figures and report; returns the exit code."""
-    command = cli.parse(EXPERIMENT, argv)
-    if command is None:
-        return 0
-    from experiments.runner import run_and_report  # Slow to import: not for help and errors.
-    from tfprune.studies import branches, landscapes
-    from tfprune.studies.study import Study
-
-    branch, landscape = command.options
-    for config in command.configs:
-        branches.check_levels(branch, config)
-
-    def further(study: Study) -> None:
-        levels = branches.levels(branch, study.trials)
-        if any(0 in chosen for chosen in levels.values()):
-            study.note("re-dense training from level 0 is a control: a dense network trained on")
-        ends = study.train_branches(lambda config: branches.redense(config, branch), levels)
-        study.measure(landscapes.interpolation(landscape), ends)
-        dense = {trial: [trial.stage(0)] for trial in ends}
-        minima = {trial: [*dense[trial], *stages] for trial, stages in ends.items()}
-        study.measure(landscapes.line(landscape), minima)
-        if landscape.surface_points:
-            study.measure(landscapes.surface(landscape), minima)
-
-    return run_and_report(command, {}, further)
+    return cli.run(EXPERIMENT, argv, further)
 
 
 if __name__ == "__main__":

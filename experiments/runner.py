@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from absl import logging
 
@@ -19,14 +18,12 @@ from tfprune.studies.progress import StudyProgress
 
 def run_and_report(
     command: Command,
-    own_columns: Mapping[str, Any],
     further: Callable[[study.Study], None] = lambda study: None,
 ) -> int:
     """Trains what is missing, then prints the table and writes figures and report.
 
     Args:
       command: what was typed.
-      own_columns: the experiment's own columns of results.csv.
       further: what the experiment does after the trunks are trained.
 
     Returns:
@@ -37,7 +34,7 @@ def run_and_report(
             command.configs,
             command.argv,
             progress,
-            own_columns,
+            command.own_columns,
             command.swept,
             before_training=lambda: import_tensorflow(command.verbosity),
         )

@@ -27,18 +27,14 @@ class EfficacyConfig(Section):
     )
 
 
-EXPERIMENT = cli.Experiment("sparse_double_descent", str(__doc__), (EfficacyConfig,))
+EXPERIMENT = cli.Experiment(
+    "sparse_double_descent", str(__doc__), (EfficacyConfig,), ("efficacy_tolerance",)
+)
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the study and writes its tables, figures and report; returns the exit code."""
-    command = cli.parse(EXPERIMENT, argv)
-    if command is None:
-        return 0
-    from experiments.runner import run_and_report  # Slow to import: not for help and errors.
-
-    (efficacy,) = command.options
-    return run_and_report(command, {"efficacy_tolerance": efficacy.efficacy_tolerance})
+    return cli.run(EXPERIMENT, argv)
 
 
 if __name__ == "__main__":

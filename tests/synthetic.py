@@ -1,5 +1,7 @@
 """Small made-up data and models that several tests use."""
 
+import contextlib
+
 import numpy as np
 
 from tfprune.backend import keras
@@ -56,3 +58,17 @@ def softmax_regression(data, dtype="float64"):
     flat = keras.layers.Flatten(dtype=dtype, name="flat")(inputs)
     logits = keras.layers.Dense(data.num_classes, dtype=dtype, name="logits")(flat)
     return keras.Model(inputs, logits)
+
+
+class SilentProgress:
+    """A study's progress that shows nothing."""
+
+    def expect(self, stages, epochs):
+        pass
+
+    @contextlib.contextmanager
+    def stage(self, name, epochs):
+        yield lambda logs: None
+
+    def message(self, text):
+        pass

@@ -98,6 +98,9 @@ class Section:
                 for part in value if isinstance(value, tuple) else (value,):
                     check(field.name, part)
 
+    def check_with(self, config: RunConfig) -> None:
+        """Raises SettingError if the values do not go with a run's; sections may override it."""
+
     def identity(self) -> dict[str, Any]:
         """The values that can change a number, JSON-ready."""
         return {
@@ -271,6 +274,11 @@ class PruningConfig(Section):
                 "sparsities", join(self.sparsities), "increasing fractions, none twice"
             )
 
+    @property
+    def last_level(self) -> int:
+        """The last level of a trunk."""
+        return len(self.sparsities) or self.levels
+
 
 def _divides_one(name: str, value: Any) -> None:
     if not 0 < value <= 1 or abs(1 / value - round(1 / value)) > 1e-9:
@@ -304,6 +312,16 @@ class BranchConfig(Section):
         super().__post_init__()
         if self.branch_levels not in ("auto", "all") and self.listed_levels is None:
             raise SettingError("branch_levels", self.branch_levels, "auto, all, or levels as 0,8")
+
+    def check_with(self, config: RunConfig) -> None:
+        """Refuses to branch from a level that the trunk does not have."""
+        last = config.pruning.last_level
+        if self.listed_levels and self.listed_levels[-1] > last:
+            raise SettingError(
+                "branch_levels",
+                self.branch_levels,
+                f"levels from 0 to {last}, or more --levels in the trunk",
+            )
 
     @property
     def listed_levels(self) -> tuple[int, ...] | None:

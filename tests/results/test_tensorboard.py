@@ -253,7 +253,8 @@ def test_booleans_stay_booleans(tmp_path):
     tensorboard.write_hparams(tmp_path / "run", {"on": True, "n": 1}, {})
     tensorboard.write_experiment(tmp_path / "all", {"on": [True, False], "n": [1]}, [])
     reader = Reader(tmp_path)
-    assert reader.rows()["run"][0] == {"on": True, "n": 1.0}
+    hparams, _, _ = reader.rows()["run"]
+    assert {name: repr(value) for name, value in hparams.items()} == {"on": "True", "n": "1.0"}
     types = {info.name: info.type for info in reader.experiment().hparam_infos}
     assert types == {"on": api_pb2.DATA_TYPE_BOOL, "n": api_pb2.DATA_TYPE_FLOAT64}
 
@@ -288,6 +289,16 @@ def test_images_are_the_figures_byte_for_byte(folder):
     pixels = imread(io.BytesIO(found["sparse_double_descent/accuracy"][2]))
     assert pixels.shape == (80, 120, 4)
     np.testing.assert_allclose(pixels[..., :3], 0.25, atol=1 / 255)
+
+
+def test_a_figure_belongs_to_the_experiment_with_the_longest_name(tmp_path):
+    rows = [row("digits-magnitude-1", 0, 1, experiment=name) for name in ("redense", "redense_b")]
+    store.merge_rows(tmp_path, rows, SETTINGS)
+    (tmp_path / layout.FIGURES).mkdir()
+    for name in ("redense_line", "redense_b_line"):
+        (tmp_path / layout.FIGURES / f"{name}.png").write_bytes(png(30, 30, 0.5))
+    images = Reader(tensorboard.publish(tmp_path)).images(tensorboard.OVERVIEW)
+    assert set(images) == {"redense/line", "redense_b/line"}
 
 
 def test_publishing_again_touches_nothing(folder):

@@ -23,10 +23,26 @@ def test_trials_that_differ_only_in_the_legend_share_a_name(make_folder):
         [{}, {"criterion": "random"}, {"noise_fraction": 0.2}], levels=1
     )  # fmt: skip
     assert named(folder, without=["criterion"]) == [
-        "40% label noise",
-        "40% label noise",
         "20% label noise",
+        "40% label noise",
+        "40% label noise",
     ]
+
+
+def test_trials_are_ordered_by_their_settings_not_by_their_names(make_folder):
+    grid = [(n, c) for n in (0.4, 0.2) for c in ("random", "magnitude")]
+    folder = make_folder([{"noise_fraction": n, "criterion": c} for n, c in grid], levels=1)
+    table = trials.label_columns(store.read_results(folder))
+    assert list(table.columns) == ["noise_fraction", "criterion"]
+    assert table.to_numpy().tolist() == [
+        [0.2, "magnitude"], [0.2, "random"], [0.4, "magnitude"], [0.4, "random"]
+    ]  # fmt: skip
+
+
+def test_trials_that_settings_do_not_tell_apart_have_a_column_of_names(make_folder):
+    table = trials.label_columns(store.read_results(make_folder([{}, {}], levels=1)))
+    assert table["trial"].tolist() == ["digits-lenet-00000000", "digits-lenet-00000001"]
+    assert trials.label_columns(store.read_results(make_folder([{}], levels=1)).iloc[:1]).empty
 
 
 def test_trials_that_no_column_tells_apart_go_by_their_own_name(make_folder):

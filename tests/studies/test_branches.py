@@ -1,10 +1,8 @@
 """Branches: re-dense and reinitialized trainings, and trunks trained once for all of them."""
 
-import contextlib
-
 import numpy as np
 import pytest
-from synthetic import prepared_data
+from synthetic import SilentProgress, prepared_data
 
 from tfprune.config import BranchConfig, LandscapeConfig, from_settings
 from tfprune.errors import SettingError
@@ -129,8 +127,8 @@ def test_branches_of_level_0_are_shared_by_every_pruning(tmp_path):
 def test_a_level_the_trunk_does_not_have_is_refused():
     config = from_settings(TINY)
     with pytest.raises(SettingError, match=r"--branch_levels=0,7: levels from 0 to 2"):
-        branches.check_levels(BranchConfig(branch_levels="0,7"), config)
-    branches.check_levels(BranchConfig(branch_levels="0,2"), config)
+        BranchConfig(branch_levels="0,7").check_with(config)
+    BranchConfig(branch_levels="0,2").check_with(config)
     with pytest.raises(SettingError, match="--branch_levels=some"):
         BranchConfig(branch_levels="some")
 
@@ -151,7 +149,7 @@ class Curve:
 
     def __init__(self, last, best):
         self.name = "curve"
-        self.last_level = len(last) - 1
+        self.config = from_settings({"levels": len(last) - 1})
         self._rows = [
             {"test_accuracy_last": one, "test_accuracy_best": other}
             for one, other in zip(last, best, strict=True)
@@ -186,24 +184,12 @@ def test_where_there_is_no_dip_levels_are_evenly_spaced():
     assert branches.levels(BranchConfig(branch_levels="3,1"), [flat])["curve"] == [1, 3]
 
 
-class Silent:
-    def expect(self, stages, epochs):
-        pass
-
-    @contextlib.contextmanager
-    def stage(self, name, epochs):
-        yield lambda logs: None
-
-    def message(self, text):
-        pass
-
-
 def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path):
     config = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0, 1)}, experiment="e")
-    first = Study([config], [], Silent())
+    first = Study([config], [], SilentProgress())
     first.train_trunks()
     assert first.trained == 6
-    second = Study([config], [], Silent())
+    second = Study([config], [], SilentProgress())
     second.train_trunks()
     levels = branches.levels(BranchConfig(branch_levels="0,2"), second.trials)
     options = BranchConfig()
@@ -212,7 +198,7 @@ def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path):
     assert (second.trained, second.reused) == (8, 6)
     results = read_results(tmp_path)
     assert results.groupby("branch").size().to_dict() == {"": 6, "redense": 4, "reinit": 4}
-    again = Study([config], [], Silent())
+    again = Study([config], [], SilentProgress())
     again.train_trunks()
     again.train_branches(branches.reinit, levels)
     assert (again.trained, again.reused) == (0, 10)
@@ -226,7 +212,7 @@ def test_a_sweep_shares_the_dense_training(tmp_path):
         )
         for criterion in ("magnitude", "random")
     ]
-    study = Study(configs, [], Silent(), varying=("criterion",))
+    study = Study(configs, [], SilentProgress(), varying=("criterion",))
     study.train_trunks()
     assert study.trained == 5
     results = read_results(tmp_path)

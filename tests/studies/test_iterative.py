@@ -1,10 +1,8 @@
 """The prune-retrain loop: what each of the five ways to retrain starts from, and trunks reused."""
 
-import contextlib
-
 import numpy as np
 import pytest
-from synthetic import prepared_data
+from synthetic import SilentProgress, prepared_data
 
 from tfprune.config import from_settings
 from tfprune.errors import SettingError
@@ -217,30 +215,18 @@ def test_a_rewind_step_past_the_end_is_refused(tmp_path, trainers):
     loop_of(tmp_path, trainers, rewind_to="8it").check()
 
 
-class Silent:
-    def expect(self, stages, epochs):
-        pass
-
-    @contextlib.contextmanager
-    def stage(self, name, epochs):
-        yield lambda logs: None
-
-    def message(self, text):
-        pass
-
-
 def test_a_study_writes_a_tidy_row_per_stage(tmp_path):
     config = from_settings(
         {**TINY, "output_dir": str(tmp_path), "seeds": (0, 1), "levels": 1}, experiment="test"
     )
-    study = Study([config], ["--levels=1"], Silent(), {"efficacy_tolerance": 0.01})
+    study = Study([config], ["--levels=1"], SilentProgress(), {"efficacy_tolerance": 0.01})
     study.train_trunks()
     assert (study.trained, study.reused, study.failures) == (4, 0, [])
     results = read_results(tmp_path)
     assert list(results.columns[: len(layout.RESULT_COLUMNS)]) == list(layout.RESULT_COLUMNS)
     assert list(zip(results.seed, results.level, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert set(results.trial) == {Trial(config, 0).name}
-    again = Study([config], [], Silent(), {"efficacy_tolerance": 0.01})
+    again = Study([config], [], SilentProgress(), {"efficacy_tolerance": 0.01})
     again.train_trunks()
     assert (again.trained, again.reused) == (0, 4)
 
@@ -251,7 +237,7 @@ def test_a_trial_that_diverges_is_named_and_the_others_go_on(tmp_path):
         experiment="test",
     )
     good = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0,)}, experiment="test")
-    study = Study([bad, good], [], Silent())
+    study = Study([bad, good], [], SilentProgress())
     study.train_trunks()
     assert len(study.failures) == 1
     assert "level 0" in study.failures[0]

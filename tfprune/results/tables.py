@@ -148,9 +148,9 @@ def efficacy_table(
         f"≥ {text}" if at_end else text
         for text, at_end in zip(percent, numbers["at_end"], strict=True)
     ]
-    shown = labels.assign(
-        **{"pruning efficacy, sparsity (%)": efficacy, "seeds": numbers["n"].astype(str)}
-    )
+    shown = labels.copy()
+    shown["pruning efficacy, sparsity (%)"] = efficacy
+    shown["seeds"] = numbers["n"].astype(str)
     title = (
         "Pruning efficacy: the largest sparsity that keeps train accuracy within "
         f"{100 * tolerance:g} point{'s' * (tolerance != 0.01)} of dense"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfprune.config import BranchConfig, RunConfig
-from tfprune.errors import SettingError
 from tfprune.results import layout
 from tfprune.results.analysis import five_sparsities
 from tfprune.studies.study import Branch
@@ -109,21 +108,6 @@ def _reinit_plan(loop: PruneRetrain, stage: Stage) -> TrainingPlan:
 _REINIT_DRAW = 1_000_000
 
 
-def check_levels(options: BranchConfig, config: RunConfig) -> None:
-    """Refuses to branch from a level that the trunk does not have.
-
-    Raises:
-      SettingError: naming the last level there is.
-    """
-    last = Trial(config, config.seeds[0]).last_level
-    if options.listed_levels and options.listed_levels[-1] > last:
-        raise SettingError(
-            "branch_levels",
-            options.branch_levels,
-            f"levels from 0 to {last}, or more --levels in the trunk",
-        )
-
-
 def levels(options: BranchConfig, trials: Sequence[Trial]) -> dict[str, list[int]]:
     """The levels to branch from, by trial name, the same for all seeds of a trial.
 
@@ -138,7 +122,7 @@ def levels(options: BranchConfig, trials: Sequence[Trial]) -> dict[str, list[int
 
 
 def _levels_of(options: BranchConfig, seeds: Sequence[Trial]) -> list[int]:
-    everything = list(range(seeds[0].last_level + 1))
+    everything = list(range(seeds[0].config.pruning.last_level + 1))
     if options.branch_levels == "all":
         return everything
     if options.listed_levels is not None:

@@ -118,14 +118,9 @@ class Trial:
             return f"one_shot_{sparsities[level - 1]:g}"
         return layout.level_folder(level)
 
-    @property
-    def last_level(self) -> int:
-        pruning = self.config.pruning
-        return len(pruning.sparsities) or pruning.levels
-
     def stages(self) -> list[Stage]:
         """The trunk, from dense to the last level."""
-        return [self.stage(level) for level in range(self.last_level + 1)]
+        return [self.stage(level) for level in range(self.config.pruning.last_level + 1)]
 
     def rewind_file(self) -> epath.Path:
         """The weights at the rewind point, beside the dense training they belong to."""
