@@ -206,12 +206,14 @@ def test_a_branch_is_a_row_of_its_own_beside_its_trunk(tmp_path):
     rows = Reader(tensorboard.publish(tmp_path)).rows()
     assert {name: hparams["branch"] for name, (hparams, _, _) in rows.items()} == {
         f"level_01 seed_0 {trial}": "trunk",
-        f"redense_level_01 seed_0 {trial}": "redense",
+        f"level_01 seed_0 redense_level_01 {trial}": "redense",
     }
 
 
 def test_an_experiments_own_measurement_is_a_metric_and_its_setting_is_not(tmp_path):
     rows = [row("digits-magnitude-1", 0, n, sharpness=1.5 * n, redense_lr=0.25) for n in (1, 2)]
+    # An experiment that does not measure it has one value of it in every trial: none.
+    rows.append(row("digits-magnitude-1", 0, 3, experiment="other"))
     store.merge_rows(tmp_path, rows, (*SETTINGS, "sharpness", "redense_lr"))
     hparams, metrics, _ = Reader(tensorboard.publish(tmp_path)).rows()[
         "level_02 seed_0 digits-magnitude-1"

@@ -31,11 +31,12 @@ class Moments(NamedTuple):
         """Of both sets of values together (Chan, Golub and LeVeque 1979); `other` is not empty."""
         count = self.count + other.count
         delta = other.mean - self.mean
-        return Moments(
-            count,
-            self.mean + delta * (other.count / count),
-            self.squares + other.squares + delta * delta * (self.count * other.count / count),
-        )
+        between = delta * delta * (self.count * other.count / count)
+        # Not a chain of additions: inside a loop, TensorFlow's graph optimizer gives three or more
+        # addends of a large program a temporary variable, and the next call fails with "already
+        # exists" (tensorflow#23780).
+        squares = tf.reduce_sum(tf.stack([self.squares, other.squares, between]), axis=0)
+        return Moments(count, self.mean + delta * (other.count / count), squares)
 
 
 class _Recorder:

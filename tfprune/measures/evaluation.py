@@ -357,9 +357,15 @@ def _batch_order(examples: int) -> np.ndarray:
 
 
 def _combination(coefficients: tf.Tensor, stacked: tf.Tensor) -> tf.Tensor:
-    """Σ_k c_k w_k. Not a matrix product, which accelerators may round to fewer bits."""
-    scales = tf.unstack(tf.cast(coefficients, stacked.dtype))
-    return tf.add_n([c * w for c, w in zip(scales, tf.unstack(stacked), strict=True)])
+    """Σ_k c_k w_k.
+
+    Not a matrix product, which accelerators may round to fewer bits, and not a chain of additions
+    (see `batch_norm.Moments.merge`).
+    """
+    scales = tf.cast(coefficients, stacked.dtype)
+    return tf.reduce_sum(
+        tf.reshape(scales, [-1, *(1 for _ in stacked.shape[1:])]) * stacked, axis=0
+    )
 
 
 def _rows(values: tf.Tensor, start: tf.Tensor, size: int) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -244,7 +245,8 @@ def print_table(table: Table, console: Console | None = None) -> None:
     for heading in table.shown.columns:
         left = heading in table.labels
         # Units and second words go below: eight columns must fit a terminal 80 wide.
-        below = heading.replace(" (%)", "\n(%)").replace("missing ", "missing\n")
+        lines = heading.replace(" (", "\n(").split("\n")
+        below = "\n".join(part for line in lines for part in textwrap.wrap(line, 11))
         printed.add_column(below, justify="left" if left else "right", no_wrap=not left)
     # A rule between trials, where the table has several and more than a row for each.
     series = pd.Series([*table.shown[list(table.labels)].itertuples(index=False)], dtype=object)

@@ -252,7 +252,7 @@ def publish(output_dir: epath.PathLike) -> epath.Path:
             stage.hparams,
             stage.metrics,
             stage.level,
-            _row_name(folder),
+            _row_name(folder, stage.level),
         )
     logdir = epath.Path(output_dir) / layout.TENSORBOARD
     write_experiment(logdir / OVERVIEW, *_columns(list(stages.values())))
@@ -289,16 +289,22 @@ def _stages(results: pd.DataFrame) -> dict[str, _Stage]:
     return found
 
 
-def _row_name(stage: str) -> str:
+def _row_name(stage: str, level: int) -> str:
     """`level_07 seed_1 TRIAL`: the table cuts a name off after some fifteen letters."""
-    return " ".join(reversed(stage.split("/")[1:]))
+    _, trial, seed, name = stage.split("/", 3)
+    first = layout.level_folder(level)
+    return " ".join((first, seed, trial) if name == first else (first, seed, name, trial))
 
 
 def _settings(results: pd.DataFrame) -> list[str]:
-    """The settings of any experiment, in the order of results.csv."""
-    groups = [rows for _, rows in results.groupby("experiment", sort=False)]
-    found = {name for rows in groups for name in trials.settings(rows).columns}
-    return [name for name in results.columns if name in found]
+    """The settings, in the order of results.csv: those of every experiment that has them."""
+    found, measured = set(), set()
+    for _, rows in results.replace("", np.nan).groupby("experiment", sort=False):
+        filled = rows.dropna(axis="columns", how="all")
+        settings = set(trials.settings(filled).columns)
+        found |= settings
+        measured |= set(filled.columns) - settings
+    return [name for name in results.columns if name in found - measured]
 
 
 def _metrics(results: pd.DataFrame) -> list[str]:
