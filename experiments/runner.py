@@ -9,7 +9,7 @@ from collections.abc import Callable
 from absl import logging
 
 from experiments.cli import Command
-from tfprune.results import layout, report
+from tfprune.results import layout, report, tensorboard
 from tfprune.results.store import read_results
 from tfprune.results.tables import print_table
 from tfprune.studies import study
@@ -78,6 +78,7 @@ def show(output_dir: str, only: str | None = None) -> None:
     """
     results = read_results(output_dir)
     report_file = report.build_report(output_dir)
+    tensorboard.publish(output_dir)
     for experiment in [only] if only else results["experiment"].unique():
         for table in report.build_tables(results, experiment):
             print_table(table)

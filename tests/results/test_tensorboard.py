@@ -211,15 +211,16 @@ def test_a_branch_is_a_row_of_its_own_beside_its_trunk(tmp_path):
 
 
 def test_an_experiments_own_measurement_is_a_metric_and_its_setting_is_not(tmp_path):
-    rows = [row("digits-magnitude-1", 0, n, sharpness=1.5 * n, redense_lr=0.25) for n in (1, 2)]
-    # An experiment that does not measure it has one value of it in every trial: none.
-    rows.append(row("digits-magnitude-1", 0, 3, experiment="other"))
-    store.merge_rows(tmp_path, rows, (*SETTINGS, "sharpness", "redense_lr"))
+    rows = [row("digits-magnitude-1", 0, n, imbalance=1.5 * n, redense_lr=0.25) for n in (1, 2)]
+    # Experiments in which every trial has one value of it, or none.
+    rows.append(row("digits-magnitude-1", 0, 3, experiment="one", imbalance=9.0))
+    rows.append(row("digits-magnitude-1", 0, 3, experiment="none"))
+    store.merge_rows(tmp_path, rows, (*SETTINGS, "imbalance", "redense_lr"))
     hparams, metrics, _ = Reader(tensorboard.publish(tmp_path)).rows()[
         "level_02 seed_0 digits-magnitude-1"
     ]
-    assert (hparams["redense_lr"], metrics["final/sharpness"]) == (0.25, 3.0)
-    assert "sharpness" not in hparams
+    assert (hparams["redense_lr"], metrics["final/imbalance"]) == (0.25, 3.0)
+    assert "imbalance" not in hparams
     assert "final/redense_lr" not in metrics
 
 
@@ -385,8 +386,8 @@ def test_stages_lie_where_training_writes_their_curves(tmp_path):
 
 
 def test_a_stage_outside_the_trials_is_refused(folder):
-    for stage in ("elsewhere/seed_0/level_00", "trials/../../seed_0", "trials"):
-        with pytest.raises(InputError, match="which is not in trials/"):
+    for stage in ("else/trial/seed_0/level_00", "trials/../../seed_0", "trials/a", "trials//b/c"):
+        with pytest.raises(InputError, match="which is not trials/TRIAL/SEED/STAGE: move"):
             tensorboard.event_folder(folder, stage)
 
 

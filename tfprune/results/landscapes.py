@@ -299,4 +299,5 @@ def _name_row(figure: Figure, first: Axes, name: str, rows: int) -> None:
     if rows == 1:
         figure.suptitle(name, fontsize=10.5)
     else:
-        first.set_ylabel(f"{style.wrapped(name, 26)}\n\n{first.get_ylabel()}")
+        text = f"{style.wrapped(name, 26)}\n\n{first.get_ylabel()}"
+        first.set_ylabel(text, color=style.BLACK)

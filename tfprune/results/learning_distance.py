@@ -65,11 +65,12 @@ def build_tables(results: pd.DataFrame) -> list[tables.Table]:
     """Distance and accuracy at every level, their correlation, and where curves cross."""
     results = _mine(results)
     curves = trial_curves(results)
-    return [
+    made = (
         _levels_table(results),
         _correlation_table(curves, results),
         _crossings_table(curves, results),
-    ]
+    )
+    return [table for table in made if len(table.numbers)]
 
 
 def _mine(results: pd.DataFrame) -> pd.DataFrame:
@@ -278,7 +279,8 @@ def _draw_gaps(axes: Axes, trial: TrialCurves) -> None:
     trunk = trial.by_branch[branches.TRUNK]
     found = trial.correlations()
     for index, branch in enumerate(trial.branches, start=1):
-        gap = (trunk - trial.by_branch[branch]).dropna()
+        gap = trunk - trial.by_branch[branch]
+        gap = gap.dropna(subset=[f"{DISTANCE}_mean", f"{ACCURACY}_mean"])
         name = next(n for n in found if n == _GAP + branches.name(branch).removeprefix("re-dense"))
         axes.plot(
             gap[f"{DISTANCE}_mean"],

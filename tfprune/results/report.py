@@ -19,6 +19,8 @@ from tfprune.results import figures, layout, registry, store, tables, trials
 
 # A table of more rows is folded in the page; its files are linked all the same.
 _LONG_TABLE = 80
+# The facts of more trials are folded, a line each.
+_MANY_TRIALS = 4
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def _page(folder: epath.Path, results: pd.DataFrame, sections: list[_Section]) -
         tables_folder=layout.TABLES,
         duration=duration,
         long_table=_LONG_TABLE,
+        many_trials=_MANY_TRIALS,
     )
 
 

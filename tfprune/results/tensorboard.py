@@ -106,15 +106,15 @@ def event_folder(output_dir: epath.PathLike, stage: str) -> epath.Path:
     """Where the events of a stage are; `stage` is its folder relative to the output folder.
 
     Raises:
-      InputError: it does not lie in the folder of the trials.
+      InputError: it is not the folder of a trial's stage.
     """
-    root, _, run = stage.partition("/")
-    if root != layout.TRIALS or not run or ".." in run.split("/"):
+    parts = stage.split("/")
+    if parts[0] != layout.TRIALS or len(parts) < 4 or not {"", "..", "."}.isdisjoint(parts):
         raise InputError(
-            f"{layout.RESULTS} has the stage {stage!r}, which is not in {layout.TRIALS}/: "
-            "move the file away and run the experiment again"
+            f"{layout.RESULTS} has the stage {stage!r}, which is not {layout.TRIALS}/TRIAL/SEED/"
+            "STAGE: move the file away and run the experiment again"
         )
-    return epath.Path(output_dir) / layout.TENSORBOARD / run
+    return epath.Path(output_dir, layout.TENSORBOARD, *parts[1:])
 
 
 def write_hparams(
@@ -299,11 +299,11 @@ def _row_name(stage: str, level: int) -> str:
 def _settings(results: pd.DataFrame) -> list[str]:
     """The settings, in the order of results.csv: those of every experiment that has them."""
     found, measured = set(), set()
-    for _, rows in results.replace("", np.nan).groupby("experiment", sort=False):
-        filled = rows.dropna(axis="columns", how="all")
-        settings = set(trials.settings(filled).columns)
+    for _, rows in results.groupby("experiment", sort=False):
+        filled = [name for name in rows if (rows[name].notna() & (rows[name] != "")).any()]
+        settings = set(trials.settings(rows[filled]).columns)
         found |= settings
-        measured |= set(filled.columns) - settings
+        measured |= set(filled) - settings
     return [name for name in results.columns if name in found - measured]
 
 
