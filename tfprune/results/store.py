@@ -197,6 +197,11 @@ def read_measurements(
     return [_read_csv(path, needed, types) for path in paths if path.exists()]
 
 
+def _exact_floats() -> dict[str, Any]:
+    """What makes pandas read floats back bit for bit; from version 3 on it always does."""
+    return {"float_precision": "round_trip"} if int(pd.__version__.split(".")[0]) < 3 else {}
+
+
 def _read_csv(path: epath.Path, needed: Iterable[str], types: dict[str, Any]) -> pd.DataFrame:
     text = path.read_text()
     header = next(csv.reader(io.StringIO(text, newline="")), [])
@@ -208,7 +213,7 @@ def _read_csv(path: epath.Path, needed: Iterable[str], types: dict[str, Any]) ->
             dtype={name: kind for name, kind in types.items() if name in header},
             keep_default_na=False,
             na_values=[""],
-            float_precision="round_trip",
+            **_exact_floats(),
         )
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): move it away and run again") from error

@@ -17,6 +17,7 @@ MEASURED = (
     "sparse_sparsity",
     "interpolation",
     "barrier_height",
+    "largest_rise",
     "monotonic",
     "line",
     "sharpness",
