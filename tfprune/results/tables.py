@@ -241,7 +241,10 @@ def print_table(table: Table, console: Console | None = None) -> None:
       table: what to print.
       console: where to; default standard output.
     """
-    printed = rich.table.Table(title=table.title, title_justify="left", box=rich.box.SIMPLE_HEAD)
+    console = console or Console()
+    # Not as the table's own title, which wraps to the width of a narrow table.
+    console.print(table.title, style="italic", highlight=False, soft_wrap=True)
+    printed = rich.table.Table(box=rich.box.SIMPLE_HEAD)
     for heading in table.shown.columns:
         left = heading in table.labels
         # Units and second words go below: eight columns must fit a terminal 80 wide.
@@ -253,4 +256,4 @@ def print_table(table: Table, console: Console | None = None) -> None:
     ends = series.ne(series.shift(-1)) & (series.nunique() < len(series))
     for row, end in zip(table.shown.itertuples(index=False), ends, strict=True):
         printed.add_row(*(str(cell) for cell in row), end_section=bool(end))
-    (console or Console()).print(printed)
+    console.print(printed)
