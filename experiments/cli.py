@@ -5,6 +5,7 @@ Importing this module imports no TensorFlow, so help and flag errors are instant
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import textwrap
@@ -185,7 +186,7 @@ def _sweep_texts(preset_flags: Sequence[str], argv: Sequence[str]) -> list[str]:
 def _values_of(flag: str, arguments: Sequence[str]) -> list[str]:
     """Every value given to a flag, in any spelling absl takes."""
     values = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         match = re.fullmatch(rf"--?{flag}(?:=(.*))?", argument)
         if match:
             values.append(following if match[1] is None else match[1])

@@ -33,6 +33,7 @@ _EXPORTS = {
     "TensorBoardScalars": "tfprune.training.callbacks.tensorboard",
     "get_masks": "tfprune.pruning.model",
     "load_model": "tfprune.pruning.export",
+    "load_stage": "tfprune.studies.loading",
     "masked_layers": "tfprune.pruning.model",
     "prune": "tfprune.pruning.selection",
     "prune_model": "tfprune.pruning.model",

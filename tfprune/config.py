@@ -466,7 +466,12 @@ _T = TypeVar("_T")
 
 def from_json(text: str) -> RunConfig:
     """The inverse of `to_json`."""
-    return _build(RunConfig, json.loads(text))
+    return from_values(json.loads(text))
+
+
+def from_values(values: dict[str, Any]) -> RunConfig:
+    """A RunConfig from its nested values, as config.json holds them."""
+    return _build(RunConfig, values)
 
 
 def _build(kind: type[_T], values: dict[str, Any]) -> _T:

@@ -31,6 +31,10 @@ def test_explicit_flags_win_over_the_preset_wherever_they_stand():
         assert command.configs[0].preset == "smoke"
 
 
+def test_without_any_flag_it_is_the_quick_preset():
+    assert cli.parse(EXPERIMENT, []).configs[0].preset == "quick"
+
+
 def test_the_last_value_of_a_flag_wins():
     assert cli.parse(EXPERIMENT, ["--levels=5", "--levels=6"]).configs[0].pruning.levels == 6
 

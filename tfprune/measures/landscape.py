@@ -184,8 +184,9 @@ def interpolate(
       SettingError: unknown `batch_norm` or `reestimation_split`.
 
     Example:
-      >>> path = interpolate(model, sparse, redense, {"train": Examples(images, labels)})
-      >>> path.is_monotonically_decreasing("train")
+      >>> data = {"train": Examples(images, labels)}  # doctest: +SKIP
+      >>> path = interpolate(model, sparse, redense, data)  # doctest: +SKIP
+      >>> path.is_monotonically_decreasing("train")  # doctest: +SKIP
       True
     """
     points = _increasing(alpha_grid() if alphas is None else alphas, "alphas")

@@ -297,14 +297,10 @@ def _row_name(stage: str, level: int) -> str:
 
 
 def _settings(results: pd.DataFrame) -> list[str]:
-    """The settings, in the order of results.csv: those of every experiment that has them."""
-    found, measured = set(), set()
-    for _, rows in results.groupby("experiment", sort=False):
-        filled = [name for name in rows if (rows[name].notna() & (rows[name] != "")).any()]
-        settings = set(trials.settings(rows[filled]).columns)
-        found |= settings
-        measured |= set(filled) - settings
-    return [name for name in results.columns if name in found - measured]
+    """The settings that any row has a value of, in the order of results.csv."""
+    settings = set(trials.settings(results).columns)
+    filled = [name for name in results if (results[name].notna() & (results[name] != "")).any()]
+    return [name for name in filled if name in settings]
 
 
 def _metrics(results: pd.DataFrame) -> list[str]:

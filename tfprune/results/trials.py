@@ -7,40 +7,26 @@ from typing import Any
 
 import pandas as pd
 
+from tfprune.config import SECTIONS, BranchConfig, LandscapeConfig, settings_of
 from tfprune.results import layout
-from tfprune.results.store import STAGE
 
 # Columns of results.csv beyond the fixed ones that say how it is read, not what was run.
 EFFICACY_TOLERANCE = "efficacy_tolerance"
-# What is measured on a stage, even where a trial has one value of it.
-MEASURED = (
-    "sparse_sparsity",
-    "interpolation",
-    "barrier_height",
-    "largest_rise",
-    "monotonic",
-    "line",
-    "sharpness",
-    "surface",
-)
-_NOT_SETTINGS = (*layout.RESULT_COLUMNS, *MEASURED, STAGE, EFFICACY_TOLERANCE)
 _FIRST = ("dataset", "model", "label_noise", "noise_fraction")
 
 
 def settings(results: pd.DataFrame) -> pd.DataFrame:
     """The settings that results.csv carries, one row per trial.
 
-    A column is a setting if it is not one of `layout.RESULT_COLUMNS` and has one value in every
-    trial; what varies inside a trial was measured, not set.
+    A column is a setting if it is a field of the config; every other column was measured.
 
     Returns:
       A table indexed by trial, sorted by the settings that vary, from the first column to the
       last.
     """
-    candidates = [name for name in results.columns if name not in _NOT_SETTINGS]
-    groups = results.groupby("trial", sort=False)
-    counts = groups[candidates].nunique(dropna=False) if candidates else pd.DataFrame()
-    chosen = [name for name in candidates if (counts[name] == 1).all()]
+    sections = (*SECTIONS.values(), BranchConfig, LandscapeConfig)
+    fields = {name for section in sections for name in settings_of(section)}
+    chosen = [name for name in results.columns if name in fields - set(layout.RESULT_COLUMNS)]
     table = results.drop_duplicates("trial").set_index("trial")[chosen]
     differ = [name for name in chosen if table[name].nunique(dropna=False) > 1]
     return table.sort_values(differ, kind="stable") if differ else table

@@ -61,7 +61,8 @@ class PruneRetrain:
 
     def run(self, stage: Stage, advance: Advance) -> None:
         """Trains one stage of the trunk; the stages before it must be done."""
-        write_config(stage, self.config, self.about)
+        shape = {"input_shape": self.data.input_shape, "num_classes": self.data.num_classes}
+        write_config(stage, self.config, {**self.about, **shape})
         if stage.level == 0:
             self._dense(stage, advance)
         else:

@@ -150,8 +150,10 @@ def result_of(rows: list[Row], **values: Any) -> Row:
     last = rows[-1]
     best = max(rows, key=lambda row: row["test_accuracy"])  # The first of equals.
     kept = {name: last.get(name) for name in layout.RESULT_COLUMNS if name in last}
+    per_layer = {name: value for name, value in last.items() if "/" in name}
     return {
         **kept,
+        **per_layer,
         "train_epochs": len(rows),
         "test_accuracy_last": last["test_accuracy"],
         "test_accuracy_best": best["test_accuracy"],

@@ -11,12 +11,20 @@ from tfprune.backend import keras, tf
 from tfprune.measures.distance import distance
 from tfprune.pruning.weights import kernel_names, mask_variables, named_variables
 
+DISTANCE = "distance_from_init"
+
+
+def layer_column(kernel: str) -> str:
+    """What the distance of one kernel is logged as: `distance_from_init/LAYER`."""
+    return f"{DISTANCE}/{kernel.removesuffix('/kernel')}"
+
 
 class DistanceFromInit(keras.callbacks.Callback):
-    """Logs `distance_from_init` after every epoch (SDD section 5).
+    """Logs `distance_from_init` after every epoch, in total and per layer (SDD section 5).
 
-    The L2 distance over all convolution and dense kernels between the weights and the initial
-    ones, both under the current mask: a pruned weight is nowhere, so it has not moved.
+    `distance_from_init` is the L2 distance over all convolution and dense kernels between the
+    weights and the initial ones, both under the current mask: a pruned weight is nowhere, so it
+    has not moved. `distance_from_init/LAYER` is that of one layer's kernel.
 
     Args:
       initial: the initial weights by name (`read_weights`); None takes the weights at the
@@ -32,11 +40,14 @@ class DistanceFromInit(keras.callbacks.Callback):
         self._kernels = _kernels(self.model, self._given)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if logs is not None:
-            logs["distance_from_init"] = distance(
-                {kernel.name: kernel.variable.numpy() for kernel in self._kernels},
-                {kernel.name: kernel.masked_initial() for kernel in self._kernels},
-            ).total
+        if logs is None:
+            return
+        found = distance(
+            {kernel.name: kernel.variable.numpy() for kernel in self._kernels},
+            {kernel.name: kernel.masked_initial() for kernel in self._kernels},
+        )
+        logs[DISTANCE] = found.total
+        logs.update({layer_column(name): value for name, value in found.per_layer.items()})
 
 
 class _Kernel(NamedTuple):

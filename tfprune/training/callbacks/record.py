@@ -23,7 +23,7 @@ class EpochRecord(keras.callbacks.Callback):
 
     Args:
       path: the CSV file; None keeps the rows in memory only.
-      columns: which of the logged metrics are kept, `epoch` counted from 1; None keeps all.
+      columns: which of the logged metrics are written, `epoch` counted from 1; None writes all.
       rows: rows of epochs that were trained before an interruption.
       seconds: least time between two writes while training goes on.
     """
@@ -57,8 +57,9 @@ class EpochRecord(keras.callbacks.Callback):
             "learning_rate": rate,
             "wall_seconds": round(now - self._started_at, 6),
         }
-        columns = self.columns or values
-        self.rows.append({name: _number(values.get(name)) for name in columns})
+        # What a column does not name is kept as well: the last row holds the end of training.
+        names = dict.fromkeys((*(self.columns or ()), *values))
+        self.rows.append({name: _number(values.get(name)) for name in names})
         if self.path is not None and now - self._written_at >= self.seconds:
             self.write()
 
@@ -73,7 +74,7 @@ class EpochRecord(keras.callbacks.Callback):
         self._written_at = time.monotonic()
         text = io.StringIO()
         columns = self.columns or (list(self.rows[0]) if self.rows else [])
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(self.rows)
         write_text_atomic(self.path, text.getvalue())
