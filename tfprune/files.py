@@ -91,16 +91,19 @@ def read_json(path: epath.PathLike) -> Any:
 
 
 def check_writable(folder: epath.PathLike, setting: str = "output_dir") -> None:
-    """Makes the folder and tries a write, so that a bad folder is met before any work is done.
+    """Tries a write, so that a bad folder is met before any work is done; leaves no trace.
 
     Raises:
       SettingError: the folder cannot be made or written; names `setting`.
     """
     probe = epath.Path(folder) / f".writable-{uuid.uuid4().hex[:12]}"
     try:
+        new = [parent for parent in probe.parents if not parent.exists()]
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
+        for parent in new:
+            parent.rmdir()
     except Exception as error:  # Cloud storage raises classes of its own.
         raise SettingError(
             setting, folder, f"a folder that can be written ({_reason(error)})"

@@ -148,9 +148,11 @@ def test_an_unwritable_folder_is_a_setting_error_that_names_the_flag(tmp_path):
         files.write_text_atomic(tmp_path / "file" / "a", "")
 
 
-def test_checking_a_writable_folder_makes_it_and_leaves_it_empty(tmp_path):
+def test_checking_a_folder_leaves_no_trace(tmp_path):
     files.check_writable(tmp_path / "runs" / "new")
-    assert list((tmp_path / "runs" / "new").iterdir()) == []
+    assert not list(tmp_path.iterdir())
+    files.check_writable(tmp_path)
+    assert tmp_path.exists()
 
 
 def test_json_round_trips_numpy_scalars_and_refuses_nan(tmp_path):
