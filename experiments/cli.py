@@ -158,6 +158,9 @@ def exit_code(main: Callable[[], int]) -> int:
     except InputError as error:
         print(f"tfprune: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("tfprune: interrupted; the same command again goes on from here", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # As in `run.py ... | head`.
         sys.stdout = None
         return 0
