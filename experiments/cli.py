@@ -102,6 +102,8 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
     own = [name for section in experiment.options for name in settings_of(section)]
     given = {name: values[name].value for name in values if name not in (*own, *_OWN_FLAGS)}
     given["output_dir"] = given["output_dir"] or f"runs/{experiment.name}"
+    if given["label_noise"] == "none" and not _values_of("noise_fraction", argv):
+        given["noise_fraction"] = 0.0  # The preset's, for the noise that is now turned off.
     base = from_settings(given, experiment=experiment.name, preset=preset)
     sweep = sweeps.parse(_sweep_texts(preset_flags, argv))
     options = tuple(
@@ -172,6 +174,13 @@ def exit_code(main: Callable[[], int]) -> int:
             raise
         print(f"tfprune: error: {error}", file=sys.stderr)
         return 2
+    except Exception as error:
+        # Named, not imported: TensorFlow may not be loaded.
+        if type(error).__name__ != "ResourceExhaustedError":
+            raise
+        advice = "choose a smaller --width, --batch_size or --train_subset"
+        print(f"tfprune: out of memory: {advice}", file=sys.stderr)
+        return 1
 
 
 _OWN_FLAGS = ("preset", "sweep", "verbosity")
@@ -224,6 +233,9 @@ def _flag_values(experiment: Experiment) -> flags.FlagValues:
     for section in experiment.sections.values():
         hints = get_type_hints(section)
         for name, field in settings_of(section).items():
+            if hints[name] is bool:
+                flags.DEFINE_boolean(name, field.default, _help_text(field), flag_values=values)
+                continue
             parser, serializer = _parser(name, hints[name])
             flags.DEFINE(
                 parser,
@@ -240,7 +252,10 @@ def _parse_flags(values: flags.FlagValues, arguments: Sequence[str]) -> list[str
     try:
         return values(["tfprune", *arguments])[1:]
     except flags.Error as error:
-        raise InputError(str(error).replace("flag --", "--", 1)) from None
+        text = str(error).replace("flag --", "--", 1)
+        raise InputError(
+            text.replace("Non-boolean argument to boolean flag", "true or false")
+        ) from None
 
 
 class _Parser(flags.ArgumentParser):
@@ -270,7 +285,6 @@ class _Serializer(flags.ArgumentSerializer):
 
 def _parser(name: str, hint: Any) -> tuple[_Parser, _Serializer]:
     kinds: dict[Any, tuple[Callable[[str], Any], str]] = {
-        bool: (_boolean, "true or false"),
         int: (int, "an integer"),
         float: (float, "a number"),
         str: (str, "text"),
@@ -280,17 +294,19 @@ def _parser(name: str, hint: Any) -> tuple[_Parser, _Serializer]:
     return _Parser(name, *kinds[hint]), _Serializer()
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false", "1", "0"):
-        raise ValueError(text)
-    return text.lower() in ("true", "1")
+_LONGEST_RANGE = 10_000
 
 
 def _integers(text: str) -> tuple[int, ...]:
     numbers: list[int] = []
     for part in filter(None, text.split(",")):
         span = re.fullmatch(r"(\d+)-(\d+)", part.strip())
-        numbers += range(int(span[1]), int(span[2]) + 1) if span else [int(part)]
+        if not span:
+            numbers.append(int(part))
+        elif 0 <= int(span[2]) - int(span[1]) < _LONGEST_RANGE:
+            numbers += range(int(span[1]), int(span[2]) + 1)
+        else:
+            raise ValueError(part)
     return tuple(numbers)
 
 
@@ -299,6 +315,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _help(experiment: Experiment, values: flags.FlagValues, preset: str) -> str:
+    width = max(map(len, experiment.presets))
     lines = [
         experiment.summary.strip(),
         "",
@@ -307,7 +324,10 @@ def _help(experiment: Experiment, values: flags.FlagValues, preset: str) -> str:
         f"Values shown are those of --preset={preset}; flags you give win over the preset's.",
         "",
         "presets",
-        *(f"  {name:<16}{_preset_summary(experiment.name, name)}" for name in experiment.presets),
+        *(
+            f"  {name:<{width}}  {_preset_summary(experiment.name, name)}"
+            for name in experiment.presets
+        ),
         "",
         "general",
         *_flag_lines(values, _OWN_FLAGS),

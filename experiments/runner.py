@@ -40,7 +40,8 @@ def run_and_report(
         )
         work.train_trunks()
         further(work)
-    show(command.configs[0].output_dir, command.configs[0].experiment)
+    if any(stage.is_done for trial in work.trials for stage in trial.stages()):
+        show(command.configs[0].output_dir, command.configs[0].experiment)
     print(f"{work.trained} stages trained, {work.reused} reused")
     for failure in work.failures:
         print(f"tfprune: trial stopped: {failure}", file=sys.stderr)

@@ -116,3 +116,47 @@ def test_rewind_points_count_epochs_or_steps():
     assert c.RewindPoint.parse("10ep").step(391) == 3910
     assert c.RewindPoint.parse("1000it").step(391) == 1000
     assert str(c.RewindPoint.parse("1000it")) == "1000it"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": float("inf")},
+        {"width": float("inf")},
+        {"width": 1e7},
+        {"checkpoint_seconds": float("nan")},
+        {"sparsities": (0.5, 1.0)},
+        {"lr_drop_epochs": (80, 60)},
+    ],
+)
+def test_values_no_training_can_use_are_refused(change):
+    with pytest.raises(SettingError, match=f"--{next(iter(change))}="):
+        run_config(**change)
+
+
+def test_a_dataset_of_files_is_known_by_its_content(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "d.npz"
+    file.write_bytes(b"one")
+    by_path, by_home = (run_config(dataset=f"npz:{p}") for p in (file, "~/d.npz"))
+    assert c.identity(by_path) == c.identity(by_home)
+    before = c.identity(by_path)
+    file.write_bytes(b"two")
+    assert c.identity(by_path) != before
+
+
+def test_a_folder_of_images_is_known_by_its_files(tmp_path):
+    image = tmp_path / "train" / "cat" / "1.png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"x")
+    config = run_config(dataset=f"folder:{tmp_path}")
+    before = c.identity(config)
+    assert c.identity(config) == before
+    image.rename(image.with_name("2.png"))
+    assert c.identity(config) != before
+
+
+@pytest.mark.parametrize("change", [{"jit": "off"}, {"deterministic": False}])
+def test_how_a_run_computes_is_part_of_its_identity(change):
+    """Another compiler rounds differently."""
+    assert c.identity(run_config(**change)) != c.identity(run_config())

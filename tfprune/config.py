@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, get_type_hints
@@ -94,8 +95,10 @@ class Section:
             choices, check = field.metadata.get("choices"), field.metadata.get("check")
             if choices is not None and value not in choices:
                 raise unknown_name(field.name, str(value), choices)
-            if check is not None and value is not None:
-                for part in value if isinstance(value, tuple) else (value,):
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, float) and not math.isfinite(part):
+                    raise SettingError(field.name, part, "a finite number")
+                if check is not None:
                     check(field.name, part)
 
     def check_with(self, config: RunConfig) -> None:
@@ -152,18 +155,30 @@ class DataConfig(Section):
     def identity(self) -> dict[str, Any]:
         """As for every section, with files named by what is in them."""
         values = super().identity()
-        if self.dataset.startswith("npz:"):
-            values["dataset"] = f"npz:{_digest(self.dataset.removeprefix('npz:'))}"
+        kind, colon, path = self.dataset.partition(":")
+        if colon and kind in PATH_DATASETS:
+            values["dataset"] = f"{kind}:{_digest(path)}"
         if self.train_subset and not self.train_subset.isdigit():
             values["train_subset"] = _digest(self.train_subset)
         return values
 
 
 def _digest(path: str) -> str:
-    file = epath.Path(path)
+    """A file by its bytes, a folder by the names and sizes of the files in it."""
+    file = epath.Path(path).expanduser()
     if not file.exists():  # Reported with its flag when the data are loaded.
         return path
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    if file.is_dir():
+        found = sorted(f"{p.relative_to(file)} {p.stat().length}" for p in file.glob("*/*/*"))
+        content = "\n".join(found).encode()
+    else:
+        content = file.read_bytes()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _width(name: str, value: Any) -> None:
+    if not 0 < value <= 100:
+        raise SettingError(name, value, "a number above 0, at most 100")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +186,7 @@ class ModelConfig(Section):
     """What is trained."""
 
     model: str = setting("lenet_300_100", ", ".join(MODELS), choices=MODELS)
-    width: float = setting(1.0, "multiplies every hidden width", check=above(0))
+    width: float = setting(1.0, "multiplies every hidden width", check=_width)
     prunable: str = setting(
         "default",
         "which kernels are pruned: the model's own set, every convolution, or conv and dense",
@@ -207,6 +222,13 @@ class TrainingConfig(Section):
     )
     adam_epsilon: float = setting(1e-8, "epsilon of adam", check=above(0))
     dtype: str = setting("float32", "Keras dtype policy", choices=DTYPES)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if tuple(sorted(set(self.lr_drop_epochs))) != self.lr_drop_epochs:
+            raise SettingError(
+                "lr_drop_epochs", join(self.lr_drop_epochs), "increasing epochs, none twice"
+            )
 
 
 _REWIND_POINT = re.compile(r"(\d+)(ep|it)")
@@ -269,9 +291,9 @@ class PruningConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         RewindPoint.parse(self.rewind_to)
-        if tuple(sorted(set(self.sparsities))) != self.sparsities:
+        if tuple(sorted(set(self.sparsities))) != self.sparsities or 1.0 in self.sparsities:
             raise SettingError(
-                "sparsities", join(self.sparsities), "increasing fractions, none twice"
+                "sparsities", join(self.sparsities), "increasing fractions below 1, none twice"
             )
 
     @property
@@ -381,9 +403,7 @@ class RunConfig(Section):
         check=at_least(0),
         identity=False,
     )
-    jit: str = setting(
-        "auto", "compile with XLA; auto decides by device and model", choices=JIT, identity=False
-    )
+    jit: str = setting("auto", "compile with XLA; auto decides by device and model", choices=JIT)
     strategy: str = setting(
         "auto",
         "which device trains: auto takes a GPU where there is one",
@@ -391,7 +411,7 @@ class RunConfig(Section):
         identity=False,
     )
     deterministic: bool = setting(
-        True, "deterministic kernels: the same bits on every run of a device", identity=False
+        True, "deterministic kernels: the same bits on every run of a device"
     )
 
     def __post_init__(self) -> None:
@@ -487,8 +507,9 @@ def _build(kind: type[_T], values: dict[str, Any]) -> _T:
 
 
 def identity(config: RunConfig, sections: Iterable[str] = tuple(SECTIONS)) -> dict[str, Any]:
-    """The values of these sections that can change a number."""
-    return {name: getattr(config, name).identity() for name in sections}
+    """The values of these sections that can change a number, and of how the run computes."""
+    computing = {"jit": config.jit, "deterministic": config.deterministic}
+    return {**{name: getattr(config, name).identity() for name in sections}, **computing}
 
 
 def hash8(values: Any) -> str:

@@ -35,6 +35,18 @@ def test_without_any_flag_it_is_the_quick_preset():
     assert cli.parse(EXPERIMENT, []).configs[0].preset == "quick"
 
 
+def test_clean_labels_need_one_flag():
+    """The preset's noise fraction belongs to the preset's noise."""
+    data = cli.parse(EXPERIMENT, ["--label_noise=none"]).configs[0].data
+    assert (data.label_noise, data.noise_fraction) == ("none", 0.0)
+    assert "--noise_fraction=0.2" in error_of("--label_noise=none", "--noise_fraction=0.2")
+
+
+def test_a_boolean_flag_needs_no_value():
+    config = cli.parse(EXPERIMENT, ["--nodeterministic", "--levels=3"]).configs[0]
+    assert (config.deterministic, config.pruning.levels) == (False, 3)
+
+
 def test_the_last_value_of_a_flag_wins():
     assert cli.parse(EXPERIMENT, ["--levels=5", "--levels=6"]).configs[0].pruning.levels == 6
 
@@ -82,6 +94,8 @@ def test_paper_presets_hold_the_table_of_hyperparameters():
         (["--lr_drop_epochs=a"], ["--lr_drop_epochs=a", "integers"]),
         (["--deterministic=perhaps"], ["--deterministic=perhaps", "true or false"]),
         (["--levles=2"], ["levles", "Did you mean: levels"]),
+        (["--seeds=3-1"], ["--seeds=3-1", "integers"]),
+        (["--seeds=0-99999999999"], ["--seeds=0-99999999999", "integers"]),
         (["extra"], ["there is no experiment 'extra'"]),
         (["--levels=2", "extra"], ["unexpected argument 'extra'"]),
         (["report"], ["--output_dir"]),

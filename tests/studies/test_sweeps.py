@@ -59,6 +59,12 @@ def test_a_value_that_is_not_allowed_names_the_sweep_and_what_is():
         sweeps.configs(BASE, sweeps.parse(["criterion=random,magic"]))
 
 
+def test_a_sweep_over_noise_may_have_none():
+    found = sweeps.configs(BASE, sweeps.parse(["label_noise=symmetric,none"]))
+    assert [config.data.noise_fraction for config in found] == [0.4, 0.0]
+
+
 def test_values_that_do_not_go_together_are_refused():
-    with pytest.raises(InputError, match=r"--sweep label_noise=none: --noise_fraction=0.4"):
-        sweeps.configs(BASE, sweeps.parse(["label_noise=symmetric,none"]))
+    sweep = sweeps.parse(["label_noise=none", "noise_fraction=0.2"])
+    with pytest.raises(InputError, match=r"--sweep label_noise=none .*--noise_fraction=0.2"):
+        sweeps.configs(BASE, sweep)

@@ -57,7 +57,9 @@ def outputs_of(folder, **changes):
 
 
 def without_clock(rows):
-    return [{k: v for k, v in row.items() if k != "wall_seconds"} for row in rows]
+    """What metrics.csv holds; the mean loss of the steps taken is of half an epoch after a rewind."""
+    columns = [name for name in layout.METRIC_COLUMNS if name != "wall_seconds"]
+    return [{name: row[name] for name in columns} for row in rows]
 
 
 def test_the_same_plan_gives_the_same_bits(trainer, tmp_path):
@@ -88,10 +90,12 @@ def test_an_interrupted_training_ends_bit_for_bit_where_an_uninterrupted_one_doe
     interrupted = outputs_of(tmp_path / "cut", checkpoint_seconds=0, advance=cut)
     with pytest.raises(PowerCutError):
         trainer.train(DATA, plan_of(trainer), interrupted)
-    again = trainer.train(DATA, plan_of(trainer), outputs_of(tmp_path / "cut"))
+    # A new process has a new trainer, whose optimizer has not taken a step.
+    fresh = Trainer(CONFIG, DATA.input_shape, DATA.num_classes)
+    again = fresh.train(DATA, plan_of(fresh), outputs_of(tmp_path / "cut"))
     assert len(again) == EPOCHS
     assert without_clock(again) == without_clock(rows)
-    for name, value in read_weights(trainer.model).items():
+    for name, value in read_weights(fresh.model).items():
         np.testing.assert_array_equal(value, whole[name])
     table = (tmp_path / "cut" / layout.METRICS).read_text().splitlines()
     assert len(table) == EPOCHS + 1

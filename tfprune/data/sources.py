@@ -262,6 +262,10 @@ def _base_name(name: str) -> str:
 # --- .npz files ---
 
 
+# Fewer examples than classes make sense in a test of one's own, so far.
+_SURELY_ALLOWED_CLASSES = 1000
+
+
 def _read_npz(name: str) -> dict[str, np.ndarray]:
     path = epath.Path(name.partition(":")[2]).expanduser()
     if not path.is_file():
@@ -282,7 +286,7 @@ def _read_npz(name: str) -> dict[str, np.ndarray]:
         if isinstance(error, SettingError):
             raise
         raise SettingError(
-            "dataset", name, f"a file written by numpy.savez, without Python objects ({error})"
+            "dataset", name, "a file that numpy.savez wrote, of arrays without Python objects"
         ) from error
 
 
@@ -305,6 +309,10 @@ def _checked_labels(name: str, key: str, labels: np.ndarray, examples: int) -> n
         )
     if labels.min() < 0 or labels.max() >= 2**31 - 1:
         raise SettingError("dataset", name, f"{key} from 0, not from {labels.min()}")
+    if labels.max() > max(examples, _SURELY_ALLOWED_CLASSES):
+        raise SettingError(
+            "dataset", name, f"{key} below the number of examples, {examples}, not {labels.max()}"
+        )
     return labels.astype(np.int32)
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import copy_model, kernels
-from tfprune.pruning.wrapper import MaskedLayer
+from tfprune.pruning.model import kernels, with_dtype
 
 Batch = tuple[Any, Any]
 Scores = dict[str, NDArray[np.float64]]
@@ -150,17 +149,12 @@ def _batch_gradients(
 
 
 def _absolute_network(model: keras.Model) -> keras.Model:
-    network = copy_model(model, _in_float64)
+    network = with_dtype(model, "float64")
     network.set_weights([np.abs(weight) for weight in network.get_weights()])
     for module in network.submodules:
         if isinstance(module, keras.layers.BatchNormalization):
             module.moving_mean.assign(-module.moving_mean)
     return network
-
-
-def _in_float64(layer: keras.layers.Layer) -> keras.layers.Layer:
-    inner = layer.layer if isinstance(layer, MaskedLayer) else layer
-    return type(inner).from_config({**inner.get_config(), "dtype": "float64"})
 
 
 def _all_ones(tensor: Any) -> tf.Tensor:

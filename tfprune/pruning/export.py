@@ -6,7 +6,7 @@ from etils import epath
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
-from tfprune.pruning.model import masked_layers, strip
+from tfprune.pruning.model import masked_layers, strip, with_dtype
 from tfprune.pruning.wrapper import MaskedLayer
 
 
@@ -67,7 +67,10 @@ def to_tflite(model: keras.Model) -> bytes:
     """The stripped model as a TensorFlow Lite flatbuffer.
 
     Args:
-      model: a wrapped or plain functional or sequential model.
+      model: a wrapped or plain functional or sequential model; one of mixed precision is
+        converted in float32, the precision of its weights.
     """
     plain = strip(model) if masked_layers(model) else model
+    if any(layer.compute_dtype != layer.variable_dtype for layer in plain.layers):
+        plain = with_dtype(plain, "float32")
     return tf.lite.TFLiteConverter.from_keras_model(plain).convert()

@@ -180,6 +180,16 @@ def copy_model(
     return new_model
 
 
+def with_dtype(model: keras.Model, dtype: str) -> keras.Model:
+    """A plain copy of a wrapped or plain model that computes and stores in this dtype."""
+
+    def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+        inner = _inner(layer)
+        return type(inner).from_config({**inner.get_config(), "dtype": dtype})
+
+    return copy_model(model, copy_layer)
+
+
 def _from_config(layer: keras.layers.Layer) -> keras.layers.Layer:
     return type(layer).from_config(layer.get_config())
 

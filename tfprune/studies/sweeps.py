@@ -48,6 +48,8 @@ def configs(base: RunConfig, sweep: Mapping[str, Sequence[Any]]) -> list[RunConf
     found = []
     for values in itertools.product(*sweep.values()):
         changes = dict(zip(sweep, values, strict=True))
+        if changes.get("label_noise") == "none":
+            changes.setdefault("noise_fraction", 0.0)
         try:
             found.append(replace(base, **changes))
         except InputError as error:

@@ -77,7 +77,9 @@ class Stage:
     def finish(self, result: Row) -> None:
         """Marks the stage as done; its other files must be whole by now."""
         write_json(self.folder / layout.RESULT, result)
-        (self.folder / layout.CHECKPOINT).unlink(missing_ok=True)
+        for left in (layout.CHECKPOINT, ".*.tmp"):  # A killed process leaves half a file.
+            for file in self.folder.glob(left):
+                file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Trial:
     def _level_folder(self, level: int) -> str:
         sparsities = self.config.pruning.sparsities
         if sparsities:
-            return f"one_shot_{sparsities[level - 1]:g}"
+            return f"one_shot_{sparsities[level - 1]!r}"
         return layout.level_folder(level)
 
     def stages(self) -> list[Stage]:
@@ -128,16 +130,17 @@ class Trial:
 
 
 def write_config(stage: Stage, config: RunConfig, about: dict[str, Any]) -> None:
-    """Writes the trial's config.json before its first step; one that is there is kept.
+    """Writes the trial's config.json before its first step.
+
+    A later run may ask for more levels or seeds of the same trial: the last one is what is kept.
 
     Args:
       stage: any stage of the trial.
       config: the run.
       about: argv, versions, device.
     """
-    path = stage.folder.parent / layout.CONFIG
-    if not path.exists():
-        write_json(path, {"config": dataclasses.asdict(config), **about})
+    values = {"config": dataclasses.asdict(config), **about}
+    write_json(stage.folder.parent / layout.CONFIG, values)
 
 
 def result_of(rows: list[Row], **values: Any) -> Row:

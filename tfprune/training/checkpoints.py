@@ -44,8 +44,18 @@ def save(path: epath.Path, model: keras.Model, epoch: int, rows: list[Row]) -> N
 
 
 def restore(path: epath.Path, model: keras.Model) -> Resumed:
-    """Puts a checkpoint into the model and its optimizer."""
+    """Puts a checkpoint into the model and its optimizer, whose slots must be built.
+
+    Raises:
+      ValueError: the checkpoint is of another network or optimizer.
+    """
     arrays = load_arrays(path)
+    slots = sum(name.startswith("optimizer/") for name in arrays)
+    if slots != len(model.optimizer.variables):
+        raise ValueError(
+            f"{path} has {slots} optimizer variables, the optimizer "
+            f"{len(model.optimizer.variables)}: build it before restoring"
+        )
     weights = {
         name.removeprefix("model/"): value
         for name, value in arrays.items()

@@ -109,6 +109,8 @@ class Trainer:
             names = prunable_kernels(network, config.model.prunable, config.model.model)
             self.model = EpochModel.of(pruned.prune_model(network, names))
             self.model.compile(optimizers.build_optimizer(config.training))
+            # Before any checkpoint is restored, which fills the slots there are.
+            self.model.optimizer.build(self.model.trainable_variables)
             self._jit = runtime.use_jit(config, self.model)
         self._programs: dict[type, EpochProgram] = {}
 
