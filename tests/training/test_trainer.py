@@ -57,7 +57,7 @@ def outputs_of(folder, **changes):
 
 
 def without_clock(rows):
-    """What metrics.csv holds; the mean loss of the steps taken is of half an epoch after a rewind."""
+    """What metrics.csv holds but the clock, as rows; the loss of the steps taken is left out."""
     columns = [name for name in layout.METRIC_COLUMNS if name != "wall_seconds"]
     return [{name: row[name] for name in columns} for row in rows]
 

@@ -1,0 +1,65 @@
+"""A study killed at any moment and started again ends where an uninterrupted one ends."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from end_to_end.commands import ROOT, run
+from tfprune.files import load_arrays
+from tfprune.results import layout
+
+COMMAND = (
+    "redense", "--preset=smoke", "--levels=1", "--train_epochs=40", "--seeds=0", "--momentum=0.9",
+    "--rewind_to=30it", "--branch_levels=1", "--checkpoint_seconds=0", "--surface_points=0",
+)  # fmt: skip
+
+
+def start(folder):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *COMMAND, f"--output_dir={folder}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_when(process, folder, stage):
+    """kill -9 a moment after the stage has a checkpoint; whether it came to that."""
+    until = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < until:
+        if list(folder.glob(f"trials/*/seed_0/{stage}/{layout.CHECKPOINT}")):
+            time.sleep(0.05)
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def rows_of(folder):
+    with (folder / layout.RESULTS).open() as file:
+        return [
+            {k: v for k, v in row.items() if k != "wall_seconds"} for row in csv.DictReader(file)
+        ]
+
+
+def test_killed_in_the_dense_training_in_a_level_and_in_a_branch(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run(*COMMAND, f"--output_dir={whole}").returncode == 0
+    for stage in ("level_00", "level_01", "redense_level_01"):
+        assert kill_when(start(killed), killed, stage), stage
+    process = run(*COMMAND, f"--output_dir={killed}")
+    assert process.returncode == 0, process.stderr
+    assert rows_of(killed) == rows_of(whole)
+    ends = sorted(path.relative_to(whole) for path in whole.rglob(layout.END))
+    assert len(ends) == 3
+    for end in ends:
+        got, want = load_arrays(killed / end), load_arrays(whole / end)
+        for name, value in want.items():
+            np.testing.assert_array_equal(got[name], value, err_msg=f"{end} {name}")
+    assert not list(killed.rglob(layout.CHECKPOINT))
+    assert not list(killed.rglob("*.tmp"))
