@@ -16,7 +16,7 @@ from tfprune.pruning import model as pruned
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import read_weights
 from tfprune.results import layout
-from tfprune.training import schedules
+from tfprune.training import runtime, schedules
 from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
 
 DATA = prepared_data(examples=50, test_examples=20, val_examples=10)
@@ -28,6 +28,7 @@ CONFIG = from_settings(
 
 @pytest.fixture(scope="module")
 def trainer():
+    runtime.configure(CONFIG)  # As every run does: deterministic kernels round differently.
     return Trainer(CONFIG, DATA.input_shape, DATA.num_classes)
 
 
@@ -141,6 +142,8 @@ from pathlib import Path
 from training.test_trainer import CONFIG, DATA, Trainer, outputs_of, plan_of
 from tfprune.files import save_arrays
 from tfprune.pruning.weights import read_weights
+from tfprune.training import runtime
+runtime.configure(CONFIG)
 t = Trainer(CONFIG, DATA.input_shape, DATA.num_classes)
 t.train(DATA, plan_of(t), outputs_of(Path(sys.argv[1])))
 save_arrays(Path(sys.argv[1]) / "end.npz", read_weights(t.model))
