@@ -25,8 +25,7 @@ def further(command: cli.Command, study: Study) -> None:
     from tfprune.studies import branches
 
     (branch,) = command.options
-    levels = branches.levels(branch, study.trials)
-    study.train_branches(lambda config: branches.redense(config, branch), levels)
+    branches.train_redense(study, branch)
 
 
 def main(argv: Sequence[str]) -> int:

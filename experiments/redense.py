@@ -26,10 +26,7 @@ def further(command: cli.Command, study: Study) -> None:
     from tfprune.studies import branches, landscapes
 
     branch, landscape = command.options
-    levels = branches.levels(branch, study.trials)
-    if any(0 in chosen for chosen in levels.values()):
-        study.note("re-dense training from level 0 is a control: a dense network trained on")
-    ends = study.train_branches(lambda config: branches.redense(config, branch), levels)
+    ends = branches.train_redense(study, branch)
     study.measure(landscapes.interpolation(landscape), ends)
     minima = {trial: [trial.stage(0), *stages] for trial, stages in ends.items()}
     study.measure(landscapes.line(landscape), minima)

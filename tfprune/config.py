@@ -158,7 +158,7 @@ class DataConfig(Section):
         kind, colon, path = self.dataset.partition(":")
         if colon and kind in PATH_DATASETS:
             values["dataset"] = f"{kind}:{_digest(path)}"
-        if self.train_subset and not self.train_subset.isdigit():
+        if self.train_subset and not re.fullmatch("[0-9]+", self.train_subset):
             values["train_subset"] = _digest(self.train_subset)
         return values
 
@@ -276,7 +276,6 @@ class PruningConfig(Section):
         (),
         "prune in one shot from the dense network to each of these, instead of iteratively",
         check=between(0, 1),
-        identity=False,
     )
     retrain: str = setting(
         "weight_rewind",
@@ -310,6 +309,16 @@ def _divides_one(name: str, value: Any) -> None:
 def _odd(name: str, value: Any) -> None:
     if value < 3 or value % 2 == 0:
         raise SettingError(name, value, "an odd number of at least 3, so that 0 is a point")
+
+
+def _odd_or_none(name: str, value: Any) -> None:
+    if value != 0:
+        _odd(name, value)
+
+
+def _line_distance(name: str, value: Any) -> None:
+    if not 0 < value <= 100:
+        raise SettingError(name, value, "a number above 0, at most 100")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -349,7 +358,7 @@ class BranchConfig(Section):
     def listed_levels(self) -> tuple[int, ...] | None:
         """The levels that are listed, increasing; None for `auto`, `all` and what is no list."""
         parts = self.branch_levels.split(",")
-        if not all(part.strip().isdigit() for part in parts):
+        if not all(re.fullmatch("[0-9]+", part.strip()) for part in parts):
             return None
         return tuple(sorted({int(part) for part in parts}))
 
@@ -370,7 +379,7 @@ class LandscapeConfig(Section):
         5, "filter-normalized random directions of the 1-D loss", check=at_least(1)
     )
     line_distance: float = setting(
-        1.0, "the 1-D loss goes from minus to plus this, in filter norms", check=above(0)
+        1.0, "the 1-D loss goes from minus to plus this, in filter norms", check=_line_distance
     )
     line_points: int = setting(
         41, "points of the 1-D loss in each direction, an odd number", check=_odd
@@ -379,7 +388,7 @@ class LandscapeConfig(Section):
         False, "keep directions inside the weights that the sparse network had left"
     )
     surface_points: int = setting(
-        0, "points along each side of the 2-D loss surface; 0 for none", check=at_least(0)
+        0, "points along each side of the 2-D loss surface, odd; 0 for none", check=_odd_or_none
     )
 
 

@@ -44,18 +44,42 @@ def test_the_trunk_was_trained_once_for_all_of_them(folder):
 
 
 def test_redense_keeps_its_landscapes_beside_the_stages(folder):
-    rows = [r for r in rows_of(folder) if r["experiment"] == "redense" and r["branch"]]
+    mine = [row for row in rows_of(folder) if row["experiment"] == "redense"]
+    rows = [row for row in mine if row["branch"]]
+    trunk = {row["level"]: row for row in mine if not row["branch"]}
     assert len(rows) == 3
     for row in rows:
         with (folder / row["interpolation"]).open() as file:
             path = list(csv.DictReader(file))
         assert [float(point["alpha"]) for point in path] == [0, 0.25, 0.5, 0.75, 1]
-        # The end of the path is the re-dense network itself.
+        # The path goes from the sparse network to the re-dense network itself.
+        start = float(trunk[row["level"]]["train_loss"])
+        assert abs(float(path[0]["train_loss"]) - start) < 1e-5
         assert abs(float(path[-1]["test_accuracy"]) - float(row["test_accuracy_last"])) < 1e-6
         assert abs(float(path[-1]["train_loss"]) - float(row["train_loss"])) < 1e-5
-        assert (folder / row["line"]).exists()
-        assert (folder / row["surface"]).exists()
         assert float(row["barrier_height"]) >= 0
+
+
+def test_lines_and_surfaces_are_around_the_stages_own_network(folder):
+    rows = [row for row in rows_of(folder) if row["line"]]
+    assert len(rows) == 4  # Three re-dense networks and the dense one.
+    for row in rows:
+        with (folder / row["line"]).open() as file:
+            points = list(csv.DictReader(file))
+        losses = {
+            at: [float(p["train_loss"]) for p in points if float(p["distance"]) == at]
+            for at in (-1, 0, 1)
+        }
+        assert all(abs(loss - float(row["train_loss"])) < 1e-5 for loss in losses[0])
+        rises = [
+            (ahead + behind) / 2 - centre
+            for behind, centre, ahead in zip(*losses.values(), strict=True)
+        ]
+        assert abs(float(row["sharpness"]) - sum(rises) / len(rises)) < 1e-9
+        with (folder / row["surface"]).open() as file:
+            grid = list(csv.DictReader(file))
+        (centre,) = [p for p in grid if float(p["x"]) == float(p["y"]) == 0]
+        assert abs(float(centre["train_loss"]) - float(row["train_loss"])) < 1e-5
 
 
 SMALL = ("--levels=2", "--train_epochs=2", "--lr_drop_epochs=", "--seeds=0")

@@ -114,6 +114,59 @@ def test_reinit_keeps_the_mask_and_draws_fresh_weights(loop):
     np.testing.assert_allclose(metrics.learning_rate, [0.1, 0.01], rtol=1e-6)
 
 
+def test_reinit_draws_other_weights_for_every_level_and_seed(loop, trainer):
+    stages = [train(loop, branches.reinit(loop.config), level) for level in (0, 1)]
+    first, second = (arrays(stage, layout.START)["logits/kernel"] for stage in stages)
+    assert np.all(first != second)
+    trunk = arrays(loop.trial.stage(0), layout.START)["logits/kernel"]
+    assert np.all(first != trunk)
+
+
+def test_redense_plans_are_keyed_by_seed_and_level_and_augmented(tmp_path, trainer):
+    config = from_settings(
+        {**TINY, "output_dir": str(tmp_path), "augment": "flip", "seeds": (5,)}, experiment="t"
+    )
+    loop = PruneRetrain(Trial(config, 5), trainer, DATA, {})
+    for stage in loop.trial.stages():
+        loop.run(stage, lambda logs: None)
+    plan, _ = branches._redense_plan(loop, loop.trial.branch_stage("redense", 2), 0.0, 2)
+    assert (plan.seed, plan.level, plan.augment) == (5, 2, "flip")
+    reinit = branches._reinit_plan(loop, loop.trial.branch_stage("reinit", 2))
+    assert (reinit.seed, reinit.level, reinit.augment) == (5, 2, "flip")
+
+
+def test_redense_from_scratch_retraining_is_measured_from_that_levels_initialization(
+    tmp_path, trainer
+):
+    config = from_settings(
+        {**TINY, "output_dir": str(tmp_path), "retrain": "scratch"}, experiment="t"
+    )
+    loop = PruneRetrain(Trial(config, 0), trainer, DATA, {})
+    for stage in loop.trial.stages():
+        loop.run(stage, lambda logs: None)
+    stage = train(loop, branches.redense(config, BranchConfig(redense_lr=1e-9)), level=1)
+    sparse = loop.trial.stage(1).result()["distance_from_init"]
+    np.testing.assert_allclose(stage.result()["distance_from_init"], sparse, rtol=1e-4)
+
+
+def test_the_control_from_level_0_is_the_same_for_every_retraining(loop):
+    """It lives beside the dense training, which knows of no fine-tuning."""
+    tuned = PruneRetrain(
+        Trial(
+            from_settings(
+                {**TINY, "output_dir": "x", "retrain": "finetune", "finetune_lr": 0.5},
+                experiment="t",
+            ),
+            0,
+        ),
+        loop.trainer,
+        DATA,
+        {},
+    )
+    assert tuned.last_rate(0) == loop.last_rate(0)
+    assert tuned.last_rate(1) == 0.5
+
+
 def test_branches_of_level_0_are_shared_by_every_pruning(tmp_path):
     trials = [
         Trial(from_settings({"output_dir": str(tmp_path), "criterion": c}), 0)

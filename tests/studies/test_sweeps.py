@@ -23,9 +23,9 @@ def test_no_sweep_is_the_run_itself():
 
 
 def test_values_are_of_the_fields_type():
-    sweep = sweeps.parse(["levels=2,3", "width=0.5,1", "lr_drop_epochs=80+120,60"])
+    sweep = sweeps.parse(["train_epochs=2,3", "width=0.5,1", "lr_drop_epochs=80+120,60"])
     assert sweep == {
-        "levels": (2, 3),
+        "train_epochs": (2, 3),
         "width": (0.5, 1.0),
         "lr_drop_epochs": ((80, 120), (60,)),
     }
@@ -43,8 +43,9 @@ def test_a_later_sweep_of_a_field_replaces_an_earlier_one():
         ("criterium=random", ["--sweep=criterium=random", "did you mean criterion"]),
         ("criterion", ["--sweep=criterion", "FIELD=VALUE"]),
         ("criterion=", ["--sweep=criterion="]),
-        ("levels=2,x", ["--sweep=levels=2,x", "'x'"]),
-        ("levels=2,2", ["--sweep=levels=2,2", "different"]),
+        ("batch_size=2,x", ["--sweep=batch_size=2,x", "'x'"]),
+        ("batch_size=2,2", ["--sweep=batch_size=2,2", "different"]),
+        ("levels=2,3", ["--sweep=levels=2,3", "no such field"]),
         ("output_dir=a,b", ["--sweep=output_dir=a,b"]),
     ],
 )

@@ -101,6 +101,44 @@ def test_iterative_pruning_removes_a_fraction_per_level_within_one_fit(criterion
         assert not np.any(read_weights(model)[f"{name}/kernel"][~mask])
 
 
+def test_redense_lifts_masks_and_recovered_weights_start_at_zero():
+    model = own_model()
+    kept = RNG.random((8, 16)) < 0.5
+    fit(model, epochs=1)  # Momentum at the weights that are pruned next.
+    tfprune.set_masks(model, tfprune.Masks({**tfprune.get_masks(model), "hidden": kept}))
+    seen = {}
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            seen.setdefault(tfprune.sparsity(self.model), read_weights(self.model))
+
+    fit(model, tfprune.ReDense(at_epoch=2), Look(), epochs=4)
+    assert tfprune.sparsity(model) == 0
+    lifted = seen[0.0]["hidden/kernel"]
+    assert not np.any(lifted[~kept])
+    assert np.all(read_weights(model)["hidden/kernel"][~kept] != 0)
+
+
+def test_redense_keeps_the_rate_that_a_schedule_has_reached():
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([8], [0.1, 0.001])
+    model = own_model()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(tfprune.SGD(schedule, momentum=0.9), loss)
+    fit(model, tfprune.ReDense(at_epoch=2), epochs=4)
+    assert int(model.optimizer.iterations.numpy()) == 16
+    np.testing.assert_allclose(float(model.optimizer.learning_rate), 0.001)
+    with pytest.raises(ValueError, match="without a schedule"):
+        fit(model, tfprune.ReDense(at_epoch=1, learning_rate=0.5))
+
+
+def test_redense_sets_the_rate_and_refuses_an_epoch_that_never_comes():
+    model = own_model()
+    fit(model, tfprune.ReDense(at_epoch=1, learning_rate=0.02), epochs=2)
+    np.testing.assert_allclose(float(model.optimizer.learning_rate), 0.02)
+    with pytest.raises(ValueError, match="fit ends after 2 epochs"):
+        fit(model, tfprune.ReDense(at_epoch=2), epochs=2)
+
+
 def test_iterative_pruning_of_an_unwrapped_model_says_what_to_do():
     plain = tfprune.strip(own_model())
     plain.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -17,6 +17,7 @@ from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import read_weights
 from tfprune.results import layout
 from tfprune.training import runtime, schedules
+from tfprune.training.epoch_model import Feeding
 from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
 
 DATA = prepared_data(examples=50, test_examples=20, val_examples=10)
@@ -165,6 +166,36 @@ def test_a_loss_that_is_not_a_number_stops_the_trial_and_says_where(trainer, tmp
     plan = plan_of(trainer, schedule=schedules.fixed(1e20), where="seed 3, level 1")
     with pytest.raises(TrainingDiverged, match=r"seed 3, level 1: .*after epoch 1 .*1e\+20"):
         trainer.train(DATA, plan, outputs_of(tmp_path))
+
+
+def test_random_scores_differ_between_levels_and_seeds(trainer):
+    config = from_settings({"criterion": "random"})
+    weights, masks = trainer.initial_weights(3), trainer.dense_masks
+    keys = [(3, 1), (3, 2), (4, 1)]
+    found = [trainer.prune(DATA, *key, weights, masks, config.pruning) for key in keys]
+    assert found[0] != found[1]
+    assert found[0] != found[2]
+    again = trainer.prune(DATA, 3, 1, weights, masks, config.pruning)
+    assert again == found[0]
+
+
+def test_scoring_batches_differ_between_levels_and_seeds(trainer):
+    def labels(seed, level):
+        program = trainer._attach(DATA, Feeding(seed, level, schedules.fixed(0.0)))
+        return np.concatenate([np.asarray(batch) for _, batch in program.scoring_batches(2)])
+
+    assert np.any(labels(3, 1) != labels(3, 2))
+    assert np.any(labels(3, 1) != labels(4, 1))
+    np.testing.assert_array_equal(labels(3, 1), labels(3, 1))
+
+
+def test_a_diverged_training_leaves_its_metrics(trainer, tmp_path):
+    plan = plan_of(trainer, schedule=schedules.fixed(1e20))
+    with pytest.raises(TrainingDiverged):
+        trainer.train(DATA, plan, outputs_of(tmp_path))
+    assert len((tmp_path / layout.METRICS).read_text().splitlines()) == 2
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert events.stat().st_size > 200
 
 
 def test_gradient_scores_are_the_same_every_time(trainer):

@@ -10,7 +10,7 @@ import numpy as np
 from tfprune.config import BranchConfig, RunConfig
 from tfprune.results import layout
 from tfprune.results.analysis import five_sparsities
-from tfprune.studies.study import Branch
+from tfprune.studies.study import Branch, Study
 from tfprune.studies.trial import Row, Stage, Trial
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def redense(config: RunConfig, options: BranchConfig) -> Branch:
     epochs = options.redense_epochs or config.training.train_epochs
     name = "redense"
     if options.redense_lr:
-        name += f"_lr{options.redense_lr:g}"
+        name += f"_lr{options.redense_lr!r}"
     if options.redense_epochs:
         name += f"_ep{options.redense_epochs}"
 
@@ -43,6 +43,14 @@ def redense(config: RunConfig, options: BranchConfig) -> Branch:
         loop.train(stage, plan, advance, sparse_sparsity=sparse_sparsity)
 
     return Branch(name, epochs, train)
+
+
+def train_redense(study: Study, options: BranchConfig) -> dict[Trial, list[Stage]]:
+    """Trains the re-dense branches of all trials; returns the finished stages of each."""
+    chosen = levels(options, study.trials)
+    if any(0 in those for those in chosen.values()):
+        study.note("re-dense training from level 0 is a control: a dense network trained on")
+    return study.train_branches(lambda config: redense(config, options), chosen)
 
 
 def reinit(config: RunConfig) -> Branch:
@@ -65,7 +73,6 @@ def _redense_plan(
 
     sparse = loop.trial.stage(stage.level).folder
     masks = Masks.load(sparse / layout.MASKS)
-    initial = load_arrays(loop.trial.stage(0).folder / layout.START)
     trained_epochs = loop.config.training.train_epochs
     plan = TrainingPlan(
         seed=stage.seed,
@@ -73,8 +80,8 @@ def _redense_plan(
         weights=load_arrays(sparse / layout.END),
         masks=loop.trainer.dense_masks,
         # Where the sparse training started, so that both distances have one origin.
-        initial=under_masks(initial, masks),
-        schedule=fixed(rate or loop.last_rate),
+        initial=under_masks(loop.initial_weights(stage.level), masks),
+        schedule=fixed(rate or loop.last_rate(stage.level)),
         start_step=trained_epochs * loop.steps_per_epoch,
         epochs=trained_epochs + epochs,
         augment=loop.config.data.augment,

@@ -78,13 +78,17 @@ class PruneRetrain:
         trained = load_arrays(before.folder / layout.END)
         trained_masks = Masks.load(before.folder / layout.MASKS)
         masks = self._masks(stage, trained, trained_masks)
-        initial = load_arrays(self.trial.stage(0).folder / layout.START)
-        if self.config.pruning.retrain == "scratch":
-            initial = self.trainer.initial_weights(self.trial.seed, stage.level)
+        initial = self.initial_weights(stage.level)
         plan = self._plan(stage, self._start(trained, initial), masks, initial)
         before_pruning = before.result()["test_accuracy_last"]
         after_pruning = self.trainer.evaluate(self.data, trained, masks)["test_accuracy"]
         self.train(stage, plan, advance, instability=before_pruning - after_pruning)
+
+    def initial_weights(self, level: int) -> Arrays:
+        """The initialization that a level descends from, before its mask is applied."""
+        if level > 0 and self.config.pruning.retrain == "scratch":
+            return self.trainer.initial_weights(self.trial.seed, level)
+        return load_arrays(self.trial.stage(0).folder / layout.START)
 
     def _pruned_from(self, stage: Stage) -> Stage:
         """The stage whose weights are scored: the level before, or dense for one shot."""
@@ -146,7 +150,7 @@ class PruneRetrain:
             return plan
         retrain = self.config.pruning.retrain
         if retrain == "finetune":
-            return replace(plan, schedule=schedules.fixed(self.last_rate))
+            return replace(plan, schedule=schedules.fixed(self.last_rate(stage.level)))
         return plan if retrain == "scratch" else replace(plan, start_step=self._rewind_step)
 
     def train(self, stage: Stage, plan: TrainingPlan, advance: Advance, **values: Any) -> None:
@@ -173,11 +177,10 @@ class PruneRetrain:
             )
         )
 
-    @property
-    def last_rate(self) -> float:
+    def last_rate(self, level: int) -> float:
         """The learning rate at the end of a level's training."""
         pruning, training = self.config.pruning, self.config.training
-        own = pruning.finetune_lr if pruning.retrain == "finetune" else 0.0
+        own = pruning.finetune_lr if level > 0 and pruning.retrain == "finetune" else 0.0
         return own or schedules.last_rate(training)
 
     @property

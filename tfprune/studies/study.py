@@ -5,6 +5,7 @@ Nothing here imports TensorFlow until there is something to train.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from etils import epath
 
 from tfprune.config import RunConfig, hash8, join, settings_of
-from tfprune.errors import TrainingDiverged
+from tfprune.errors import InputError, TrainingDiverged
 from tfprune.files import check_writable, read_json, write_json
-from tfprune.results.store import merge_rows
+from tfprune.results.store import KEY_COLUMNS, merge_rows, read_results
 from tfprune.studies.trial import Row, Stage, Trial
 
 if TYPE_CHECKING:
@@ -166,12 +167,40 @@ class Study:
                 if not measurement.is_done(stage):
                     self._progress.message(f"{describe(stage)}: {measurement.name}")
                     table = measurement.file(stage, "csv")
-                    columns = measurement.measure(self._workshop.loop(trial), stage, table)
+                    try:
+                        columns = measurement.measure(self._workshop.loop(trial), stage, table)
+                    except InputError as error:  # What was trained is kept and reported.
+                        self.note(f"not measured: {error}")
+                        return
                     relative = f"{stage.relative}/{table.name}"
                     write_json(
-                        measurement.file(stage, "json"), {measurement.name: relative, **columns}
+                        measurement.file(stage, "json"),
+                        {measurement.name: relative, **finite(columns)},
                     )
+            self._forget_other_options(trial, measurement, those)
             self.write(trial, those, [measurement])
+
+    def _forget_other_options(
+        self, trial: Trial, measurement: Measurement, stages: Sequence[Stage]
+    ) -> None:
+        """Empties what the trial's rows say of the measurement with other options than these.
+
+        One table and figure must not mix them; the files stay, and a run with those options puts
+        them back.
+        """
+        if not stages:
+            return
+        file, columns = measurement.file(stages[0], "csv").name, measurement.result(stages[0])
+        results = read_results(trial.output_dir)
+        if measurement.name not in results:
+            return
+        there = results[measurement.name].fillna("").astype(str)
+        other = (there != "") & ~there.str.endswith(file)
+        mine = (results["experiment"] == trial.config.experiment) & (results["trial"] == trial.name)
+        keys = results.loc[other & mine, list(KEY_COLUMNS)].to_dict("records")
+        merge_rows(
+            trial.output_dir, [{**key, **dict.fromkeys(columns)} for key in keys], tuple(columns)
+        )
 
     def note(self, text: str) -> None:
         """Tells the user one sentence."""
@@ -239,6 +268,14 @@ class Study:
 
     def _is_stopped(self, trial: Trial) -> bool:
         return (trial.name, trial.seed) in self._stopped
+
+
+def finite(row: Row) -> Row:
+    """The row with None for numbers that are not finite, which JSON does not know."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
 
 
 def describe(stage: Stage) -> str:

@@ -62,7 +62,8 @@ def _readers() -> dict[str, Callable[[str], Any]]:
     hints = {
         name: get_type_hints(section)[name]
         for section in SECTIONS.values()
-        for name in settings_of(section)
+        for name, field in settings_of(section).items()
+        if field.metadata["identity"]  # Of what changes no number, all values are one trial.
     }
     kinds: dict[Any, Callable[[str], Any]] = {
         tuple[int, ...]: lambda text: tuple(int(part) for part in text.split("+") if part),

@@ -87,8 +87,8 @@ class Trial:
     """One configuration with one seed.
 
     Level 0 depends on no pruning setting, so its folder is that of the dense trial, which every
-    pruning of the same network shares. A one-shot level is named by its sparsity, not by its
-    place in a list.
+    pruning of the same network shares. A one-shot level is named by its sparsity; the list it is
+    in is part of the trial's identity, because the place in it keys its draws.
     """
 
     config: RunConfig

@@ -96,8 +96,15 @@ def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
     )
 
 
-def reset_slots(optimizer: keras.optimizers.Optimizer) -> None:
-    """Zeroes momentum, moments and the step count: a level starts with a fresh optimizer."""
-    for variable in optimizer.variables:
-        if variable is not optimizer.learning_rate:
+def reset_slots(optimizer: keras.optimizers.Optimizer, keep_steps: bool = False) -> None:
+    """Zeroes momentum and moments: a level starts with a fresh optimizer.
+
+    Args:
+      optimizer: of any kind, Keras's legacy ones too.
+      keep_steps: whether to leave the count of steps, by which a learning-rate schedule goes.
+    """
+    variables = optimizer.variables
+    kept = [optimizer.learning_rate, *([optimizer.iterations] if keep_steps else [])]
+    for variable in variables() if callable(variables) else variables:
+        if not any(variable is other for other in kept):
             variable.assign(tf.zeros_like(variable))

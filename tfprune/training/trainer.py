@@ -148,9 +148,13 @@ class Trainer:
             first_epoch, rows = resumed.epoch, resumed.rows
         self._attach(data, plan.feeding())
         record = EpochRecord(outputs.folder / layout.METRICS, rows=rows)
-        self.model.fit_epochs(
-            first_epoch, plan.epochs, self._callbacks(plan, outputs, record, checkpoint)
-        )
+        board = TensorBoardScalars(outputs.tensorboard, {"sparsity": plan.masks.sparsity})
+        callbacks = self._callbacks(plan, outputs, record, board, checkpoint)
+        try:
+            self.model.fit_epochs(first_epoch, plan.epochs, callbacks)
+        finally:  # Keras does not end callbacks of a training that raises.
+            record.write()
+            board.close()
         return record.rows
 
     def train_to(self, data: Data, plan: TrainingPlan, step: int) -> Arrays:
@@ -228,14 +232,15 @@ class Trainer:
         plan: TrainingPlan,
         outputs: TrainingOutputs,
         record: EpochRecord,
+        board: TensorBoardScalars,
         checkpoint: epath.Path,
     ) -> list[keras.callbacks.Callback]:
-        """In this order: what adds to an epoch's metrics, what may stop it, what keeps them."""
+        """In this order: what adds to an epoch's metrics, what keeps them, what may stop."""
         return [
             DistanceFromInit(plan.initial),
-            StopOnNonFinite(plan.where),
             record,
-            TensorBoardScalars(outputs.tensorboard, {"sparsity": plan.masks.sparsity}),
+            board,
+            StopOnNonFinite(plan.where),
             EpochCheckpoint(checkpoint, record, outputs.checkpoint_seconds),
             EpochProgress(outputs.advance),
         ]

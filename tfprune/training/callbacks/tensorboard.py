@@ -36,7 +36,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._writer: EventFileWriter | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._writer = EventFileWriter(str(self.folder))
+        self._writer = EventFileWriter(str(self.folder), flush_secs=10)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._writer is None:
@@ -52,6 +52,10 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._writer.add_event(event)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Writes what is still in memory, for a training that ends by an exception too."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
