@@ -13,7 +13,7 @@ from tfprune.results import layout
 from tfprune.results.store import read_metrics, read_results
 from tfprune.studies import branches
 from tfprune.studies.iterative import PruneRetrain
-from tfprune.studies.study import Study
+from tfprune.studies.study import Measurement, Study
 from tfprune.studies.trial import Trial
 from tfprune.training.trainer import Trainer
 
@@ -255,6 +255,28 @@ def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path):
     again.train_trunks()
     again.train_branches(branches.reinit, levels)
     assert (again.trained, again.reused) == (0, 10)
+
+
+def test_measurements_with_other_options_do_not_mix_in_one_table(tmp_path):
+    config = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0,)}, experiment="e")
+    study = Study([config], [], SilentProgress())
+    study.train_trunks()
+    (trial,) = study.trials
+
+    def measurement(width):
+        def measure(loop, stage, table):
+            table.write_text("x\n1\n")
+            return {"sharpness": width * 10.0}
+
+        return Measurement("line", {"width": width}, measure)
+
+    study.measure(measurement(1), {trial: trial.stages()})
+    study.measure(measurement(2), {trial: trial.stages()[:1]})
+    sharpness = read_results(tmp_path).sort_values("level").sharpness
+    assert sharpness.iloc[0] == 20.0
+    assert sharpness.iloc[1:].isna().all()
+    study.measure(measurement(1), {trial: trial.stages()})
+    assert (read_results(tmp_path).sharpness == 10.0).all()
 
 
 def test_a_sweep_shares_the_dense_training(tmp_path):

@@ -252,7 +252,9 @@ def print_table(table: Table, console: Console | None = None) -> None:
         below = "\n".join(part for line in lines for part in textwrap.wrap(line, 11))
         printed.add_column(below, justify="left" if left else "right", no_wrap=not left)
     # A rule between trials, where the table has several and more than a row for each.
-    series = pd.Series([*table.shown[list(table.labels)].itertuples(index=False)], dtype=object)
+    # Not itertuples: of no columns, which a single trial has, it makes no rows in pandas 2.
+    labels = [tuple(row) for row in table.shown[list(table.labels)].to_numpy()]
+    series = pd.Series(labels, dtype=object)
     ends = series.ne(series.shift(-1)) & (series.nunique() < len(series))
     for row, end in zip(table.shown.itertuples(index=False), ends, strict=True):
         printed.add_row(*(str(cell) for cell in row), end_section=bool(end))
