@@ -6,6 +6,7 @@ import numpy as np
 
 from tfprune.backend import keras
 from tfprune.data.prepare import PreparedData
+from tfprune.training.runtime import dtype_policy
 
 
 def prepared_data(
@@ -54,10 +55,14 @@ def prepared_data(
 
 def softmax_regression(data, dtype="float64"):
     """One dense layer on the flattened image: its gradient is written by hand in a line."""
-    inputs = keras.Input(data.input_shape, dtype=dtype)
-    flat = keras.layers.Flatten(dtype=dtype, name="flat")(inputs)
-    logits = keras.layers.Dense(data.num_classes, dtype=dtype, name="logits")(flat)
-    return keras.Model(inputs, logits)
+    with dtype_policy(dtype):
+        inputs = keras.Input(data.input_shape, dtype=dtype)
+        flat = keras.layers.Flatten(name="flat")(inputs)
+        logits = keras.layers.Dense(data.num_classes, name="logits")(flat)
+        model = keras.Model(inputs, logits)
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(scale=0.3, size=w.shape) for w in model.get_weights()])
+    return model
 
 
 class SilentProgress:

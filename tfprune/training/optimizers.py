@@ -34,7 +34,7 @@ class SGD(keras.optimizers.SGD):
             variable.assign_sub(rate * gradient)
             return
         velocity = self.momentums[self._index_dict[self._var_key(variable)]]
-        momentum = tf.cast(self.momentum, variable.dtype)
+        momentum = tf.constant(self.momentum, variable.dtype)
         velocity.assign(momentum * velocity + gradient)
         step = gradient + momentum * velocity if self.nesterov else velocity
         variable.assign_sub(rate * step)
@@ -66,13 +66,13 @@ class Adam(keras.optimizers.Adam):
         key = self._index_dict[self._var_key(variable)]
         first, second = self._momentums[key], self._velocities[key]
         step = tf.cast(self.iterations + 1, variable.dtype)
-        beta_1, beta_2 = (tf.cast(b, variable.dtype) for b in (self.beta_1, self.beta_2))
+        beta_1, beta_2 = (tf.constant(b, variable.dtype) for b in (self.beta_1, self.beta_2))
         first.assign(beta_1 * first + (1 - beta_1) * gradient)
         second.assign(beta_2 * second + (1 - beta_2) * tf.square(gradient))
         corrected_first = first / (1 - tf.pow(beta_1, step))
         corrected_second = second / (1 - tf.pow(beta_2, step))
         rate = tf.cast(self.learning_rate, variable.dtype)
-        epsilon = tf.cast(self.epsilon, variable.dtype)
+        epsilon = tf.constant(self.epsilon, variable.dtype)
         variable.assign_sub(rate * corrected_first / (tf.sqrt(corrected_second) + epsilon))
 
     def get_config(self) -> dict[str, Any]:
@@ -81,7 +81,8 @@ class Adam(keras.optimizers.Adam):
 
 def _with_l2(gradient: Any, variable: tf.Variable, l2: float) -> tf.Tensor:
     gradient = tf.convert_to_tensor(gradient)  # Embeddings give IndexedSlices.
-    return gradient + tf.cast(l2, variable.dtype) * variable if l2 else gradient
+    # Not tf.cast, which would round a Python float to float32 on the way to float64.
+    return gradient + tf.constant(l2, variable.dtype) * variable if l2 else gradient
 
 
 def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:

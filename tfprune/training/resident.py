@@ -11,12 +11,12 @@ from tfprune.data import augmentation
 from tfprune.data.order import epoch_order
 from tfprune.data.prepare import PreparedData
 from tfprune.training import metrics, step
-from tfprune.training.epoch_model import Feeding, steps_per_epoch
-
-EVALUATION_BATCH = 1024
-
-# Keys the order of scoring batches apart from those of all epochs.
-SCORING_EPOCH = 2**32 - 1
+from tfprune.training.epoch_model import (
+    EVALUATION_BATCH,
+    SCORING_EPOCH,
+    Feeding,
+    steps_per_epoch,
+)
 
 
 class ResidentData(NamedTuple):

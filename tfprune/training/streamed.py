@@ -9,8 +9,12 @@ import numpy as np
 from tfprune.backend import keras, tf
 from tfprune.data.streaming import StreamedData
 from tfprune.training import metrics, step
-from tfprune.training.epoch_model import Feeding, steps_per_epoch
-from tfprune.training.resident import EVALUATION_BATCH, SCORING_EPOCH
+from tfprune.training.epoch_model import (
+    EVALUATION_BATCH,
+    SCORING_EPOCH,
+    Feeding,
+    steps_per_epoch,
+)
 
 
 class StreamedProgram:
