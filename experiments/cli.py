@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from absl import flags
 
 from tfprune.config import SECTIONS, RunConfig, Section, from_settings, join, settings_of
-from tfprune.errors import InputError, TfpruneError, unknown_name
+from tfprune.errors import InputError, Stopped, TfpruneError, unknown_name
 from tfprune.studies import sweeps
 
 if TYPE_CHECKING:
@@ -160,8 +161,12 @@ def exit_code(main: Callable[[], int]) -> int:
     except InputError as error:
         print(f"tfprune: error: {error}", file=sys.stderr)
         return 2
+    except Stopped as error:
+        name = signal.Signals(error.signum).name
+        print(f"tfprune: ended by {name}; the same command goes on from here", file=sys.stderr)
+        return 128 + error.signum
     except KeyboardInterrupt:
-        print("tfprune: interrupted; the same command again goes on from here", file=sys.stderr)
+        print("tfprune: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except BrokenPipeError:  # As in `run.py ... | head`.
         sys.stdout = None

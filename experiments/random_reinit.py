@@ -24,7 +24,7 @@ def further(command: cli.Command, study: Study) -> None:
     from tfprune.studies import branches
 
     (branch,) = command.options
-    study.train_branches(branches.reinit, branches.levels(branch, study.trials))
+    study.train_branches(branches.reinit, branches.levels(branch, study))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from absl import logging
 
@@ -12,8 +13,11 @@ from experiments.cli import Command
 from tfprune.results import layout, report, tensorboard
 from tfprune.results.store import read_results
 from tfprune.results.tables import print_table
+from tfprune.stopping import StopSignals
 from tfprune.studies import study
+from tfprune.studies.executors import Executor, InProcess, OnRay, Processes
 from tfprune.studies.progress import StudyProgress
+from tfprune.studies.workshop import Workshop
 
 
 def run_and_report(
@@ -29,23 +33,37 @@ def run_and_report(
     Returns:
       0, or 1 if a trial stopped; the others are reported all the same.
     """
-    with StudyProgress() as progress:
-        work = study.Study(
-            command.configs,
-            command.argv,
-            progress,
-            command.own_columns,
-            command.swept,
-            before_training=lambda: import_tensorflow(command.verbosity),
-        )
-        work.train_trunks()
-        further(work)
-    if any(stage.is_done for trial in work.trials for stage in trial.stages()):
-        show(command.configs[0].output_dir, command.configs[0].experiment)
+    with StopSignals() as signals, StudyProgress() as progress:
+        with _executor(command, progress, signals) as executor:
+            work = study.Study(
+                command.configs,
+                command.argv,
+                progress,
+                command.own_columns,
+                command.swept,
+                executor,
+            )
+            work.train_trunks()
+            further(work)
+    config = command.configs[0]
+    if config.shard_of[1] > 1:
+        print(f"shard {config.shard} is done: run.py report --output_dir={config.output_dir}")
+    elif any(stage.is_done for trial in work.trials for stage in trial.stages()):
+        show(config.output_dir, config.experiment)
     print(f"{work.trained} stages trained, {work.reused} reused")
     for failure in work.failures:
         print(f"tfprune: trial stopped: {failure}", file=sys.stderr)
     return 1 if work.failures else 0
+
+
+def _executor(command: Command, progress: StudyProgress, signals: StopSignals) -> Executor:
+    config = command.configs[0]
+    before_training = partial(import_tensorflow, command.verbosity)
+    if config.executor == "ray":
+        return OnRay(config, command.argv, progress, before_training)
+    if config.workers > 1:
+        return Processes(config.workers, command.argv, progress, before_training)
+    return InProcess(Workshop(command.argv, progress, before_training, signals))
 
 
 def import_tensorflow(verbosity: int) -> None:

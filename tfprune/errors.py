@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class TfpruneError(Exception):
@@ -32,9 +33,48 @@ class SettingError(InputError):
         self.allowed = allowed
         super().__init__(f"--{name}={value}: {allowed}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SettingError, (self.name, self.value, self.allowed)
+
+
+class DamagedFile(InputError):
+    """A file is not whole: truncated, or its bytes are not those that were written.
+
+    Args:
+      path: the file.
+      what: what was found ("File is not a zip file").
+      advice: what to do about it.
+    """
+
+    def __init__(self, path: Any, what: str, advice: str = "delete it and run again"):
+        self.path = path
+        self.what = what
+        self.advice = advice
+        super().__init__(f"{path} is damaged ({what}): {advice}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DamagedFile, (self.path, self.what, self.advice)
+
+
+class Stopped(TfpruneError):
+    """A signal asked the process to end; what was trained is saved.
+
+    Args:
+      signum: the signal.
+    """
+
+    def __init__(self, signum: int):
+        self.signum = signum
+        super().__init__(signum)
+
 
 class TrainingDiverged(TfpruneError, ArithmeticError):
     """A loss became NaN or infinite; the trial stops, other trials go on."""
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, in as few words as it has."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def nearest(value: str, known: Iterable[str]) -> str:

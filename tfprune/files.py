@@ -7,15 +7,31 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
+import math
 import uuid
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from tfprune.errors import InputError, SettingError
+from tfprune.errors import DamagedFile, InputError, SettingError, reason
+
+# What reading a damaged .npz can raise.
+_NOT_WHOLE = (
+    ValueError,
+    EOFError,
+    OSError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def write_bytes_atomic(path: epath.PathLike, data: bytes) -> None:
@@ -38,7 +54,7 @@ def write_bytes_atomic(path: epath.PathLike, data: bytes) -> None:
     except OSError as error:
         _remove(temporary)
         raise InputError(
-            f"cannot write {path.name} in {path.parent} ({_reason(error)}): "
+            f"cannot write {path.name} in {path.parent} ({reason(error)}): "
             "free space there, allow writing, or choose another --output_dir"
         ) from error
     except BaseException:
@@ -49,10 +65,6 @@ def write_bytes_atomic(path: epath.PathLike, data: bytes) -> None:
 def _remove(path: epath.Path) -> None:
     with contextlib.suppress(OSError):  # The error that brought us here says more.
         path.unlink(missing_ok=True)
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def write_text_atomic(path: epath.PathLike, text: str) -> None:
@@ -71,6 +83,14 @@ def write_json(path: epath.PathLike, value: Any) -> None:
     write_text_atomic(path, text + "\n")
 
 
+def finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with None for numbers that are not finite, which JSON does not know."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
@@ -80,14 +100,18 @@ def _plain(value: Any) -> Any:
 
 
 def read_json(path: epath.PathLike) -> Any:
-    """Reads JSON; a missing or damaged file raises InputError that names it."""
+    """Reads JSON.
+
+    Raises:
+      InputError: there is no such file, or it cannot be read.
+      DamagedFile: it is not whole.
+    """
     path = epath.Path(path)
+    text = _read(path)
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path} ({_reason(error)}): delete it and run again") from (
-            error
-        )
+        return json.loads(text)
+    except ValueError as error:
+        raise DamagedFile(path, reason(error)) from error
 
 
 def check_writable(folder: epath.PathLike, setting: str = "output_dir") -> None:
@@ -106,7 +130,7 @@ def check_writable(folder: epath.PathLike, setting: str = "output_dir") -> None:
             parent.rmdir()
     except Exception as error:  # Cloud storage raises classes of its own.
         raise SettingError(
-            setting, folder, f"a folder that can be written ({_reason(error)})"
+            setting, folder, f"a folder that can be written ({reason(error)})"
         ) from error
 
 
@@ -118,6 +142,45 @@ def save_arrays(path: epath.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def load_arrays(path: epath.PathLike) -> dict[str, np.ndarray]:
-    """Reads an .npz that `save_arrays` wrote."""
-    with np.load(io.BytesIO(epath.Path(path).read_bytes()), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    """Reads an .npz that `save_arrays` wrote; the checksums inside are compared.
+
+    Raises:
+      InputError: there is no such file, or it cannot be read.
+      DamagedFile: it is not whole.
+    """
+    path = epath.Path(path)
+    content = _read(path)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except _NOT_WHOLE as error:
+        raise DamagedFile(path, reason(error)) from error
+
+
+def set_aside(path: epath.PathLike) -> epath.Path:
+    """Renames a damaged file, so that nothing takes it for a whole one and nothing is deleted.
+
+    Returns:
+      Its new path: the old one with `.damaged` and, if that exists, a number.
+    """
+    path = epath.Path(path)
+    names = (f"{path.name}.damaged{number or ''}" for number in itertools.count())
+    aside = next(path.parent / name for name in names if not (path.parent / name).exists())
+    path.rename(aside)
+    return aside
+
+
+@contextlib.contextmanager
+def whole_or_set_aside(path: epath.PathLike) -> Iterator[None]:
+    """Around reading a file that can be made again: a damaged one is renamed, the reading ends."""
+    try:
+        yield
+    except DamagedFile:
+        set_aside(path)
+
+
+def _read(path: epath.Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({reason(error)})") from error

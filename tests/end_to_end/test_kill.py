@@ -31,7 +31,7 @@ def kill_when(process, folder, stage):
     """kill -9 a moment after the stage has a checkpoint; whether it came to that."""
     until = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < until:
-        if list(folder.glob(f"trials/*/seed_0/{stage}/{layout.CHECKPOINT}")):
+        if list(folder.glob(f"trials/*/seed_0/{stage}/{layout.CHECKPOINTS[0]}")):
             time.sleep(0.05)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
@@ -61,5 +61,5 @@ def test_killed_in_the_dense_training_in_a_level_and_in_a_branch(tmp_path):
         got, want = load_arrays(killed / end), load_arrays(whole / end)
         for name, value in want.items():
             np.testing.assert_array_equal(got[name], value, err_msg=f"{end} {name}")
-    assert not list(killed.rglob(layout.CHECKPOINT))
+    assert not list(killed.rglob("checkpoint*"))
     assert not list(killed.rglob("*.tmp"))

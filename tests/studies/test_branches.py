@@ -13,8 +13,9 @@ from tfprune.results import layout
 from tfprune.results.store import read_metrics, read_results
 from tfprune.studies import branches
 from tfprune.studies.iterative import PruneRetrain
-from tfprune.studies.study import Measurement, Study
+from tfprune.studies.study import Study
 from tfprune.studies.trial import Trial
+from tfprune.studies.work import Measurement
 from tfprune.training.trainer import Trainer
 
 DATA = prepared_data(examples=40, test_examples=20)
@@ -222,19 +223,31 @@ class Finished:
         return self._row
 
 
+class Trained:
+    """A study whose trunks are these."""
+
+    def __init__(self, trials):
+        self.all_trials = trials
+
+    def is_finished(self, name):
+        return True
+
+
 def test_auto_levels_are_those_of_sdd_by_the_mean_over_seeds():
     last = [0.7, 0.68, 0.55, 0.75, 0.9, 0.8, 0.5]
     best = [0.9, 0.9, 0.91, 0.95, 0.92, 0.85, 0.55]
     seeds = [Curve(np.add(last, e), np.add(best, e)) for e in (-0.01, 0.01)]
-    chosen = branches.levels(BranchConfig(), seeds)["curve"]
+    chosen = branches.levels(BranchConfig(), Trained(seeds))["curve"]
     assert {0, 2, 3, 4} <= set(chosen)  # Dense, overfitting, and the two sweet spots.
 
 
 def test_where_there_is_no_dip_levels_are_evenly_spaced():
     flat = Curve([0.5] * 9, [0.6] * 9)
-    assert branches.levels(BranchConfig(), [flat])["curve"] == [0, 2, 4, 6, 8]
-    assert branches.levels(BranchConfig(branch_levels="all"), [flat])["curve"] == list(range(9))
-    assert branches.levels(BranchConfig(branch_levels="3,1"), [flat])["curve"] == [1, 3]
+    assert branches.levels(BranchConfig(), Trained([flat]))["curve"] == [0, 2, 4, 6, 8]
+    assert branches.levels(BranchConfig(branch_levels="all"), Trained([flat]))["curve"] == list(
+        range(9)
+    )
+    assert branches.levels(BranchConfig(branch_levels="3,1"), Trained([flat]))["curve"] == [1, 3]
 
 
 def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path):
@@ -244,7 +257,7 @@ def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path):
     assert first.trained == 6
     second = Study([config], [], SilentProgress())
     second.train_trunks()
-    levels = branches.levels(BranchConfig(branch_levels="0,2"), second.trials)
+    levels = branches.levels(BranchConfig(branch_levels="0,2"), second)
     options = BranchConfig()
     second.train_branches(lambda c: branches.redense(c, options), levels)
     second.train_branches(branches.reinit, levels)

@@ -8,7 +8,7 @@ import tfprune
 from tfprune.backend import keras, tf
 from tfprune.errors import TrainingDiverged
 from tfprune.pruning.weights import read_weights, write_weights
-from tfprune.training import checkpoints
+from tfprune.training.checkpoints import Checkpoints
 from tfprune.training.callbacks.tensorboard import scalar_tag
 
 RNG = np.random.default_rng(0)
@@ -224,13 +224,13 @@ def test_the_record_is_a_csv_of_every_epoch(tmp_path):
 
 def test_a_checkpoint_restores_weights_and_momentum(tmp_path):
     record = tfprune.EpochRecord(columns=None)
-    checkpoint = tfprune.EpochCheckpoint(tmp_path / "c.npz", record, seconds=0)
+    checkpoint = tfprune.EpochCheckpoint(tmp_path, record, seconds=0)
     model = own_model()
     fit(model, record, checkpoint, epochs=2)
     weights = read_weights(model)
     momentum = [v.numpy() for v in model.optimizer.variables]
     fit(model, epochs=1)
-    resumed = checkpoints.restore(tmp_path / "c.npz", model)
+    resumed = Checkpoints(tmp_path).restore(model)
     assert (resumed.epoch, len(resumed.rows)) == (2, 2)
     assert_same(read_weights(model), weights)
     for got, want in zip(model.optimizer.variables, momentum, strict=True):

@@ -86,7 +86,7 @@ def test_an_interrupted_training_ends_bit_for_bit_where_an_uninterrupted_one_doe
         pass
 
     def cut(logs):
-        if (tmp_path / "cut" / layout.CHECKPOINT).exists():
+        if (tmp_path / "cut" / layout.CHECKPOINTS[0]).exists():
             raise PowerCutError
 
     interrupted = outputs_of(tmp_path / "cut", checkpoint_seconds=0, advance=cut)
@@ -106,7 +106,7 @@ def test_an_interrupted_training_ends_bit_for_bit_where_an_uninterrupted_one_doe
 def test_pruned_weights_are_zero_at_the_end_and_in_every_checkpoint(trainer, tmp_path):
     plan = plan_of(trainer)
     trainer.train(DATA, plan, outputs_of(tmp_path, checkpoint_seconds=0))
-    checkpoint = load_arrays(tmp_path / layout.CHECKPOINT)
+    checkpoint = load_arrays(tmp_path / layout.CHECKPOINTS[0])
     for name, mask in plan.masks.items():
         assert not np.any(pruned.prunable_weights(trainer.model)[name][~mask])
         assert not np.any(checkpoint[f"model/{name}/kernel"][~mask])

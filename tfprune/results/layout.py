@@ -8,6 +8,7 @@ FIGURES = "figures"
 TABLES = "tables"
 TRIALS = "trials"
 TENSORBOARD = "tensorboard"
+CLAIMS = ".claims"
 
 CONFIG = "config.json"
 METRICS = "metrics.csv"
@@ -15,7 +16,8 @@ MASKS = "masks.npz"
 START = "start.npz"
 END = "end.npz"
 RESULT = "result.json"
-CHECKPOINT = "checkpoint.npz"
+# Written in turn, so that the one before is whole when the last is not.
+CHECKPOINTS = ("checkpoint-0.npz", "checkpoint-1.npz")
 
 
 def seed_folder(seed: int) -> str:

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from tfprune.claims import exclusively
 from tfprune.errors import InputError, unknown_name
-from tfprune.files import write_text_atomic
+from tfprune.files import set_aside, write_text_atomic
 from tfprune.results import layout
 
 KEY_COLUMNS = ("experiment", "trial", "seed", "branch", "level")
@@ -41,7 +42,8 @@ def merge_rows(
     The file stays tidy: the columns of `layout.RESULT_COLUMNS`, then every other in the order in
     which it first came; rows sorted by their key. Cells of an old row that the new one does not
     name keep their value. Floats are written with `repr`, so they read back bit for bit; None
-    and NaN are left empty. One process at a time may write an output folder's results.csv.
+    and NaN are left empty. Any number of processes may do so at a time. Of a damaged file the rows
+    that are whole are kept, and it is set aside.
 
     Args:
       output_dir: the output folder.
@@ -54,14 +56,18 @@ def merge_rows(
     """
     path = epath.Path(output_dir) / layout.RESULTS
     declared = list(dict.fromkeys((*layout.RESULT_COLUMNS, STAGE, *extra_columns)))
-    columns, table = _read_cells(path) if path.exists() else (declared, {})
-    columns = list(dict.fromkeys((*layout.RESULT_COLUMNS, *columns, *declared)))
-    for row in rows:
-        cells = {name: _cell(value) for name, value in row.items()}
+    given = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    for cells in given:
         _check_columns(cells, declared)
-        key = _key(cells, path)
-        table[key] = {**table.get(key, {}), **cells}
-    write_text_atomic(path, _csv_text(columns, [table[key] for key in sorted(table)]))
+    new = {_key(cells, path): cells for cells in given}
+    with exclusively(epath.Path(output_dir) / layout.CLAIMS / f"{layout.RESULTS}.lock"):
+        columns, table = _read_cells(path) if path.exists() else (declared, {})
+        columns = list(dict.fromkeys((*layout.RESULT_COLUMNS, *columns, *declared)))
+        if all(key in table and {**table[key], **new[key]} == table[key] for key in new):
+            return
+        for key, cells in new.items():
+            table[key] = {**table.get(key, {}), **cells}
+        write_text_atomic(path, _csv_text(columns, [table[key] for key in sorted(table)]))
 
 
 def _check_columns(row: Mapping[str, str], declared: list[str]) -> None:
@@ -94,12 +100,54 @@ def _cell(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
+def mend_results(output_dir: epath.PathLike) -> str:
+    """Keeps the whole rows of a damaged results.csv, and sets the damaged file aside.
+
+    Returns:
+      A sentence about it; nothing if the file is whole or not there.
+    """
+    path = epath.Path(output_dir) / layout.RESULTS
+    with exclusively(epath.Path(output_dir) / layout.CLAIMS / f"{layout.RESULTS}.lock"):
+        columns, lines, is_whole = _lines(path) if path.exists() else ([], [], True)
+        if is_whole:
+            return ""
+        aside = set_aside(path)
+        table = _table(columns, lines, path)
+        if table:
+            write_text_atomic(path, _csv_text(columns, list(table.values())))
+    return (
+        f"{path} was damaged and is set aside as {aside.name}: {len(table)} rows were whole; "
+        "rows of other experiments come back when those are run again, which trains nothing"
+    )
+
+
 def _read_cells(path: epath.Path) -> tuple[list[str], dict[Any, dict[str, str]]]:
     """The file as text, so that rewriting it changes no byte of a row that is left alone."""
-    reader = csv.DictReader(io.StringIO(path.read_text(), newline=""))
-    _require(list(reader.fieldnames or ()), layout.RESULT_COLUMNS, path)
-    rows = [{name: cell or "" for name, cell in row.items()} for row in reader]
-    return list(reader.fieldnames or ()), {_key(row, path): row for row in rows}
+    columns, lines, _ = _lines(path)
+    _require(columns, layout.RESULT_COLUMNS, path)
+    return columns, _table(columns, lines, path)
+
+
+def _lines(path: epath.Path) -> tuple[list[str], list[list[str]], bool]:
+    """The header, the rows that have as many cells, and whether that is all there is."""
+    text = path.read_bytes().decode(errors="replace")
+    columns, *lines = csv.reader(text.replace("\0", "").splitlines()) if text else ([],)
+    whole = [line for line in lines if len(line) == len(columns)]
+    table = _table(columns, whole, path)
+    return columns, whole, text.endswith("\n") and len(table) == len(lines)
+
+
+def _table(columns: list[str], lines: list[list[str]], path: epath.Path) -> dict[Any, Any]:
+    rows = [dict(zip(columns, line, strict=True)) for line in lines]
+    return {key: row for row in rows if (key := _whole_key(row, path))}
+
+
+def _whole_key(row: Mapping[str, str], path: epath.Path) -> tuple[str, str, int, str, int] | None:
+    """The key of a row that is whole."""
+    try:
+        return _key(row, path)
+    except ValueError:
+        return None
 
 
 def _csv_text(columns: list[str], rows: list[dict[str, str]]) -> str:

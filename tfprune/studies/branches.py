@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy as np
 from tfprune.config import BranchConfig, RunConfig
 from tfprune.results import layout
 from tfprune.results.analysis import five_sparsities
-from tfprune.studies.study import Branch, Study
+from tfprune.studies.study import Study
 from tfprune.studies.trial import Row, Stage, Trial
+from tfprune.studies.work import Branch
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
@@ -38,28 +40,31 @@ def redense(config: RunConfig, options: BranchConfig) -> Branch:
     if options.redense_epochs:
         name += f"_ep{options.redense_epochs}"
 
-    def train(loop: PruneRetrain, stage: Stage, advance: Advance) -> None:
-        plan, sparse_sparsity = _redense_plan(loop, stage, options.redense_lr, epochs)
-        loop.train(stage, plan, advance, sparse_sparsity=sparse_sparsity)
+    return Branch(name, epochs, partial(_train_redense, rate=options.redense_lr, epochs=epochs))
 
-    return Branch(name, epochs, train)
+
+def _train_redense(
+    loop: PruneRetrain, stage: Stage, advance: Advance, rate: float, epochs: int
+) -> None:
+    plan, sparse_sparsity = _redense_plan(loop, stage, rate, epochs)
+    loop.train(stage, plan, advance, sparse_sparsity=sparse_sparsity)
 
 
 def train_redense(study: Study, options: BranchConfig) -> dict[Trial, list[Stage]]:
     """Trains the re-dense branches of all trials; returns the finished stages of each."""
-    chosen = levels(options, study.trials)
+    chosen = levels(options, study)
     if any(0 in those for those in chosen.values()):
         study.note("re-dense training from level 0 is a control: a dense network trained on")
-    return study.train_branches(lambda config: redense(config, options), chosen)
+    return study.train_branches(partial(redense, options=options), chosen)
 
 
 def reinit(config: RunConfig) -> Branch:
     """Random reinitialization (SDD, poster): a level's mask, fresh weights, the whole schedule."""
+    return Branch("reinit", config.training.train_epochs, _train_reinit)
 
-    def train(loop: PruneRetrain, stage: Stage, advance: Advance) -> None:
-        loop.train(stage, _reinit_plan(loop, stage), advance)
 
-    return Branch("reinit", config.training.train_epochs, train)
+def _train_reinit(loop: PruneRetrain, stage: Stage, advance: Advance) -> None:
+    loop.train(stage, _reinit_plan(loop, stage), advance)
 
 
 def _redense_plan(
@@ -115,17 +120,30 @@ def _reinit_plan(loop: PruneRetrain, stage: Stage) -> TrainingPlan:
 _REINIT_DRAW = 1_000_000
 
 
-def levels(options: BranchConfig, trials: Sequence[Trial]) -> dict[str, list[int]]:
+def levels(options: BranchConfig, study: Study) -> dict[str, list[int]]:
     """The levels to branch from, by trial name, the same for all seeds of a trial.
+
+    Where they follow from the trunks of all seeds, a study that trains a shard of them chooses
+    none before the others are there.
 
     Args:
       options: what was asked for.
-      trials: trials whose trunks are trained.
+      study: its trunks are trained.
     """
     by_name: dict[str, list[Trial]] = {}
-    for trial in trials:
+    for trial in study.all_trials:
         by_name.setdefault(trial.name, []).append(trial)
-    return {name: _levels_of(options, seeds) for name, seeds in by_name.items()}
+    chosen: dict[str, list[int]] = {}
+    for name, seeds in by_name.items():
+        if options.branch_levels == "auto" and not study.is_finished(name):
+            study.note(
+                f"{name}: the levels to branch from follow from all seeds, and other shards are "
+                "not done; run the same command again when they are, or give --branch_levels"
+            )
+            chosen[name] = []
+        else:
+            chosen[name] = _levels_of(options, seeds)
+    return chosen
 
 
 def _levels_of(options: BranchConfig, seeds: Sequence[Trial]) -> list[int]:

@@ -8,15 +8,17 @@ from typing import Any
 
 from tfprune.config import RewindPoint, RunConfig
 from tfprune.errors import SettingError
-from tfprune.files import load_arrays, save_arrays
+from tfprune.files import load_arrays, save_arrays, whole_or_set_aside
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.selection import check_levels
 from tfprune.pruning.weights import Arrays, read_weights
 from tfprune.results import layout
-from tfprune.studies.trial import Row, Stage, Trial, result_of, write_config
+from tfprune.studies.folders import write_config
+from tfprune.studies.trial import Row, Stage, Trial, result_of
 from tfprune.training import runtime, schedules
 from tfprune.training.epoch_model import steps_per_epoch
 from tfprune.training.trainer import Data, Trainer, TrainingOutputs, TrainingPlan
+from tfprune.versions import versions
 
 Advance = Callable[[Row], None]
 
@@ -29,13 +31,25 @@ class PruneRetrain:
       trainer: built for the trial's settings.
       data: the trial's data.
       about: argv, versions and device, for config.json.
+      stop_requested: the signal that asked this process to end, if any.
+      note: tells the user one sentence.
     """
 
-    def __init__(self, trial: Trial, trainer: Trainer, data: Data, about: dict[str, Any]):
+    def __init__(
+        self,
+        trial: Trial,
+        trainer: Trainer,
+        data: Data,
+        about: dict[str, Any],
+        stop_requested: Callable[[], int | None] = lambda: None,
+        note: Callable[[str], None] = lambda text: None,
+    ):
         self.trial = trial
         self.trainer = trainer
         self.data = data
         self.about = about
+        self._stop_requested = stop_requested
+        self._note = note
 
     @property
     def config(self) -> RunConfig:
@@ -98,7 +112,8 @@ class PruneRetrain:
         """The stage's masks, from its file if they were drawn before."""
         path = stage.folder / layout.MASKS
         if path.exists():
-            return Masks.load(path)
+            with whole_or_set_aside(path):
+                return Masks.load(path)
         pruning = self.config.pruning
         if pruning.retrain == "extended_dense":
             return masks
@@ -126,12 +141,14 @@ class PruneRetrain:
         if self._rewind_step == 0:
             return load_arrays(start)
         path = self.trial.rewind_file()
-        if not path.exists():
-            initial = load_arrays(start)
-            plan = self._plan(self.trial.stage(0), initial, self.trainer.dense_masks, initial)
-            weights = self.trainer.train_to(self.data, plan, self._rewind_step)
-            save_arrays(path, weights)
-        return load_arrays(path)
+        if path.exists():
+            with whole_or_set_aside(path):
+                return load_arrays(path)
+        initial = load_arrays(start)
+        plan = self._plan(self.trial.stage(0), initial, self.trainer.dense_masks, initial)
+        weights = self.trainer.train_to(self.data, plan, self._rewind_step)
+        save_arrays(path, weights)
+        return weights
 
     def _plan(self, stage: Stage, weights: Arrays, masks: Masks, initial: Arrays) -> TrainingPlan:
         training = self.config.training
@@ -166,7 +183,12 @@ class PruneRetrain:
         save_arrays(stage.folder / layout.START, read_weights(self.trainer.model))
         plan.masks.save(stage.folder / layout.MASKS)
         outputs = TrainingOutputs(
-            stage.folder, stage.tensorboard, self.config.checkpoint_seconds, advance
+            stage.folder,
+            stage.tensorboard,
+            self.config.checkpoint_seconds,
+            advance,
+            self._stop_requested,
+            self._note,
         )
         rows = self.trainer.train(self.data, plan, outputs)
         save_arrays(stage.folder / layout.END, read_weights(self.trainer.model))
@@ -197,6 +219,6 @@ def about_run(config: RunConfig, argv: list[str]) -> dict[str, Any]:
     """What config.json says beside the settings."""
     return {
         "argv": argv,
-        "versions": runtime.versions(),
+        "versions": versions(),
         "device": runtime.device_description(config),
     }

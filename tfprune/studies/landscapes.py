@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from etils import epath
@@ -10,8 +11,8 @@ from etils import epath
 from tfprune.config import LandscapeConfig
 from tfprune.files import load_arrays, write_text_atomic
 from tfprune.results import layout
-from tfprune.studies.study import Measurement
 from tfprune.studies.trial import Row, Stage
+from tfprune.studies.work import Measurement
 
 if TYPE_CHECKING:
     from tfprune.measures.evaluation import Examples
@@ -26,28 +27,30 @@ def interpolation(options: LandscapeConfig) -> Measurement:
         "alpha_step": options.alpha_step,
         "batch_norm": options.interpolation_batch_norm,
     }
+    return Measurement("interpolation", used, partial(_measure_interpolation, options=options))
 
-    def measure(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
-        from tfprune.measures.landscape import alpha_grid, interpolate
 
-        start = load_arrays(loop.trial.stage(stage.level).folder / layout.END)
-        end = load_arrays(stage.folder / layout.END)
-        found = interpolate(
-            loop.trainer.evaluator,
-            start,
-            end,
-            _splits(loop),
-            alphas=alpha_grid(options.alpha_step),
-            batch_norm=options.interpolation_batch_norm,
-        )
-        _write(table, {"alpha": found.alphas, **_columns(found.loss, found.accuracy)})
-        return {
-            "barrier_height": found.barrier_height("train"),
-            "largest_rise": found.largest_rise("train"),
-            "monotonic": int(found.is_monotonically_decreasing("train")),
-        }
+def _measure_interpolation(
+    loop: PruneRetrain, stage: Stage, table: epath.Path, options: LandscapeConfig
+) -> Row:
+    from tfprune.measures.landscape import alpha_grid, interpolate
 
-    return Measurement("interpolation", used, measure)
+    start = load_arrays(loop.trial.stage(stage.level).folder / layout.END)
+    end = load_arrays(stage.folder / layout.END)
+    found = interpolate(
+        loop.trainer.evaluator,
+        start,
+        end,
+        _splits(loop),
+        alphas=alpha_grid(options.alpha_step),
+        batch_norm=options.interpolation_batch_norm,
+    )
+    _write(table, {"alpha": found.alphas, **_columns(found.loss, found.accuracy)})
+    return {
+        "barrier_height": found.barrier_height("train"),
+        "largest_rise": found.largest_rise("train"),
+        "monotonic": int(found.is_monotonically_decreasing("train")),
+    }
 
 
 def line(options: LandscapeConfig) -> Measurement:
@@ -58,28 +61,30 @@ def line(options: LandscapeConfig) -> Measurement:
         "line_points": options.line_points,
         "sparse_subspace": options.sparse_subspace,
     }
+    return Measurement("line", used, partial(_measure_line, options=options))
 
-    def measure(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
-        import numpy as np
 
-        from tfprune.measures import landscape
+def _measure_line(
+    loop: PruneRetrain, stage: Stage, table: epath.Path, options: LandscapeConfig
+) -> Row:
+    import numpy as np
 
-        weights, masks = _load(loop, stage, options.sparse_subspace)
-        directions = landscape.random_directions(
-            weights, options.directions, stage.seed, stage.level, masks
-        )
-        distances = np.linspace(-options.line_distance, options.line_distance, options.line_points)
-        found = landscape.line(loop.trainer.evaluator, directions, _splits(loop), distances)
-        count, points = len(directions), len(distances)
-        columns = {
-            "direction": np.repeat(np.arange(count), points),
-            "distance": np.tile(distances, count),
-            **_columns(found.loss, found.accuracy),
-        }
-        _write(table, columns)
-        return {"sharpness": found.sharpness("train", at=options.line_distance)}
+    from tfprune.measures import landscape
 
-    return Measurement("line", used, measure)
+    weights, masks = _load(loop, stage, options.sparse_subspace)
+    directions = landscape.random_directions(
+        weights, options.directions, stage.seed, stage.level, masks
+    )
+    distances = np.linspace(-options.line_distance, options.line_distance, options.line_points)
+    found = landscape.line(loop.trainer.evaluator, directions, _splits(loop), distances)
+    count, points = len(directions), len(distances)
+    columns = {
+        "direction": np.repeat(np.arange(count), points),
+        "distance": np.tile(distances, count),
+        **_columns(found.loss, found.accuracy),
+    }
+    _write(table, columns)
+    return {"sharpness": found.sharpness("train", at=options.line_distance)}
 
 
 def surface(options: LandscapeConfig) -> Measurement:
@@ -89,24 +94,24 @@ def surface(options: LandscapeConfig) -> Measurement:
         "line_distance": options.line_distance,
         "sparse_subspace": options.sparse_subspace,
     }
+    return Measurement("surface", used, partial(_measure_surface, options=options))
 
-    def measure(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
-        import numpy as np
 
-        from tfprune.measures import landscape
+def _measure_surface(
+    loop: PruneRetrain, stage: Stage, table: epath.Path, options: LandscapeConfig
+) -> Row:
+    import numpy as np
 
-        weights, masks = _load(loop, stage, options.sparse_subspace)
-        first, second = landscape.random_directions(weights, 2, stage.seed, stage.level, masks)
-        side = np.linspace(-options.line_distance, options.line_distance, options.surface_points)
-        found = landscape.surface(
-            loop.trainer.evaluator, first, second, _splits(loop), x=side, y=side
-        )
-        x, y = np.meshgrid(side, side)
-        columns = {"x": x.ravel(), "y": y.ravel(), **_columns(found.loss, found.accuracy)}
-        _write(table, columns)
-        return {}
+    from tfprune.measures import landscape
 
-    return Measurement("surface", used, measure)
+    weights, masks = _load(loop, stage, options.sparse_subspace)
+    first, second = landscape.random_directions(weights, 2, stage.seed, stage.level, masks)
+    side = np.linspace(-options.line_distance, options.line_distance, options.surface_points)
+    found = landscape.surface(loop.trainer.evaluator, first, second, _splits(loop), x=side, y=side)
+    x, y = np.meshgrid(side, side)
+    columns = {"x": x.ravel(), "y": y.ravel(), **_columns(found.loss, found.accuracy)}
+    _write(table, columns)
+    return {}
 
 
 def _load(loop: PruneRetrain, stage: Stage, sparse_subspace: bool) -> tuple[Arrays, Masks | None]:

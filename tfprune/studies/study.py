@@ -5,86 +5,45 @@ Nothing here imports TensorFlow until there is something to train.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any
 
-from etils import epath
-
-from tfprune.config import RunConfig, hash8, join, settings_of
-from tfprune.errors import InputError, TrainingDiverged
-from tfprune.files import check_writable, read_json, write_json
-from tfprune.results.store import KEY_COLUMNS, merge_rows, read_results
-from tfprune.studies.trial import Row, Stage, Trial
-
-if TYPE_CHECKING:
-    from tfprune.studies.iterative import PruneRetrain
-    from tfprune.training.trainer import Trainer
-
+from tfprune.config import RunConfig
+from tfprune.files import check_writable
+from tfprune.results.store import KEY_COLUMNS, mend_results, merge_rows, read_results
+from tfprune.studies.executors import Executor, InProcess, explained
+from tfprune.studies.folders import check_folders
+from tfprune.studies.trial import Stage, Trial
+from tfprune.studies.work import (
+    Branch,
+    Check,
+    Columns,
+    Measure,
+    Measurement,
+    Outcome,
+    Progress,
+    Train,
+    Work,
+    set_aside_damaged,
+    trunk,
+    write_rows,
+)
+from tfprune.studies.workshop import Workshop
 
 # The settings that tell apart the trials a folder usually holds.
 DESCRIBING = ("dataset", "label_noise", "noise_fraction", "model", "criterion", "retrain")
 
-
-class Progress(Protocol):
-    """Shows how far a study is."""
-
-    def expect(self, stages: int, epochs: int) -> None:
-        """There is this much more to train."""
-
-    def stage(self, name: str, epochs: int) -> AbstractContextManager[Callable[[Row], None]]:
-        """Around one training; yields what to call after every epoch."""
-
-    def message(self, text: str) -> None:
-        """Tells one sentence."""
-
-
-@dataclass(frozen=True)
-class Branch:
-    """A further training that starts from a level of a trunk.
-
-    Attributes:
-      name: names its folders and its rows in results.csv.
-      epochs: how many epochs it trains.
-      train: trains and finishes one stage of it.
-    """
-
-    name: str
-    epochs: int
-    train: Callable[[PruneRetrain, Stage, Callable[[Row], None]], None]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Something measured on the network at the end of a stage, kept beside it.
-
-    Attributes:
-      name: names its files.
-      options: every value that can change a number; part of the file's name.
-      measure: measures, and writes the table to the path it is given; returns columns of the
-        stage's row in results.csv.
-    """
-
-    name: str
-    options: Mapping[str, Any]
-    measure: Callable[[PruneRetrain, Stage, epath.Path], Row]
-
-    def file(self, stage: Stage, suffix: str) -> epath.Path:
-        """The measurement's file beside the stage."""
-        return stage.folder / f"{self.name}-{hash8(dict(self.options))}.{suffix}"
-
-    def is_done(self, stage: Stage) -> bool:
-        return self.file(stage, "json").exists()
-
-    def result(self, stage: Stage) -> Row:
-        """The columns it adds to the stage's row."""
-        return read_json(self.file(stage, "json"))
+# How often to look again whether another process has finished what this one waits for.
+_POLL_SECONDS = 1.0
 
 
 class Study:
     """Trains what is missing of some trials, their branches and measurements.
+
+    Several processes may run the same study, or studies that share stages: each stage is trained
+    by one of them, and the others take the next or wait.
 
     Args:
       configs: one per trial name; they share the output folder.
@@ -92,7 +51,7 @@ class Study:
       progress: shows how far the study is.
       own_columns: the experiment's own columns of results.csv, the same for every row.
       varying: settings written as columns of results.csv.
-      before_training: called once, before anything that needs TensorFlow.
+      executor: carries out the work; by default this process does.
     """
 
     def __init__(
@@ -102,17 +61,19 @@ class Study:
         progress: Progress,
         own_columns: Mapping[str, Any] | None = None,
         varying: Sequence[str] = DESCRIBING,
-        before_training: Callable[[], None] = lambda: None,
+        executor: Executor | None = None,
     ):
-        self.trials = [Trial(config, seed) for config in configs for seed in config.seeds]
+        self.all_trials = [Trial(config, seed) for config in configs for seed in config.seeds]
+        shard, shards = configs[0].shard_of
+        self.trials = self.all_trials[shard::shards]
         self.trained = 0
         self.reused = 0
         self.failures: list[str] = []
         self._stopped: set[tuple[str, int]] = set()
         self._progress = progress
-        self._own_columns = dict(own_columns or {})
-        self._varying = tuple(dict.fromkeys((*DESCRIBING, *varying)))
-        self._workshop = _Workshop(argv, before_training)
+        settings = tuple(dict.fromkeys((*DESCRIBING, *varying)))
+        self._columns = Columns(dict(own_columns or {}), settings)
+        self._executor = executor or InProcess(Workshop(argv, progress))
 
     def train_trunks(self) -> None:
         """Trains every missing level of every trial, a row of results.csv for each.
@@ -122,15 +83,12 @@ class Study:
         """
         for trial in self.trials:
             check_writable(trial.output_dir)
+        for sentence in [*check_folders(self.trials), mend_results(self.trials[0].output_dir)]:
+            if sentence:
+                self.note(sentence)
         self._check()
-        missing = self._missing([stage for trial in self.trials for stage in trial.stages()])
-        epochs = {trial.name: trial.config.training.train_epochs for trial in self.trials}
-        self._progress.expect(len(missing), len(missing) * max(epochs.values()))
-        for trial in self.trials:
-            with self._stopping(trial):
-                for stage in trial.stages():
-                    self._train(trial, stage, epochs[trial.name], _train_level)
-            self.write(trial, trial.stages())
+        stages = {trial: trial.stages() for trial in self.trials}
+        self._train({trial: (trunk(trial.config), those) for trial, those in stages.items()})
 
     def train_branches(
         self, branch_of: Callable[[RunConfig], Branch], levels: Mapping[str, Sequence[int]]
@@ -144,41 +102,32 @@ class Study:
         Returns:
           The finished stages of each trial.
         """
-        plan = {
-            trial: [trial.branch_stage(branch_of(trial.config).name, n) for n in levels[trial.name]]
-            for trial in self.trials
-            if not self._is_stopped(trial)
-        }
-        missing = self._missing([stage for stages in plan.values() for stage in stages])
-        longest = max((branch_of(trial.config).epochs for trial in plan), default=0)
-        self._progress.expect(len(missing), len(missing) * longest)
-        for trial, stages in plan.items():
-            branch = branch_of(trial.config)
-            with self._stopping(trial):
-                for stage in stages:
-                    self._train(trial, stage, branch.epochs, branch.train)
-            self.write(trial, stages)
-        return {trial: [s for s in stages if s.is_done] for trial, stages in plan.items()}
+        plan = {}
+        for trial in self.trials:
+            if not self._is_stopped(trial):
+                branch = branch_of(trial.config)
+                stages = [trial.branch_stage(branch.name, n) for n in levels[trial.name]]
+                plan[trial] = (branch, stages)
+        self._train(plan)
+        return {trial: [s for s in stages if s.is_done] for trial, (_, stages) in plan.items()}
 
     def measure(self, measurement: Measurement, stages: Mapping[Trial, Sequence[Stage]]) -> None:
         """Measures finished stages, and adds the columns to their rows."""
         for trial, those in stages.items():
             for stage in those:
-                if not measurement.is_done(stage):
-                    self._progress.message(f"{describe(stage)}: {measurement.name}")
-                    table = measurement.file(stage, "csv")
-                    try:
-                        columns = measurement.measure(self._workshop.loop(trial), stage, table)
-                    except InputError as error:  # What was trained is kept and reported.
-                        self.note(f"not measured: {error}")
-                        return
-                    relative = f"{stage.relative}/{table.name}"
-                    write_json(
-                        measurement.file(stage, "json"),
-                        {measurement.name: relative, **finite(columns)},
-                    )
-            self._forget_other_options(trial, measurement, those)
-            self.write(trial, those, [measurement])
+                damage = measurement.damage(stage)
+                if damage:
+                    self.note(f"{measurement.file(stage, 'json')} is damaged ({damage})")
+                    measurement.file(stage, "json").unlink()
+        self._carry_out(
+            Measure(trial, tuple(those), measurement)
+            for trial, those in stages.items()
+            if not all(measurement.is_done(stage) for stage in those)
+        )
+        for trial, those in stages.items():
+            done = [stage for stage in those if measurement.is_done(stage)]
+            self._forget_other_options(trial, measurement, done)
+            write_rows(trial, done, self._columns, [measurement])
 
     def _forget_other_options(
         self, trial: Trial, measurement: Measurement, stages: Sequence[Stage]
@@ -206,126 +155,73 @@ class Study:
         """Tells the user one sentence."""
         self._progress.message(text)
 
-    def write(
-        self, trial: Trial, stages: Iterable[Stage], measurements: Sequence[Measurement] = ()
-    ) -> None:
-        """Puts the rows of a trial's finished stages into results.csv."""
-        values = {**_flat(trial.config), **self._own_columns}
-        shown = (*self._own_columns, *self._varying)
-        rows = [
-            {
-                "experiment": trial.config.experiment,
-                "trial": trial.name,
-                "seed": trial.seed,
-                "branch": stage.branch,
-                "level": stage.level,
-                **stage.result(),
-                "stage": stage.relative,
-                **{name: values[name] for name in shown},
-                **{k: v for m in measurements for k, v in m.result(stage).items()},
-            }
-            for stage in stages
-            if stage.is_done
-        ]
-        extra = dict.fromkeys(name for row in rows for name in row)
-        merge_rows(trial.output_dir, rows, (*shown, *extra))
+    def is_finished(self, name: str) -> bool:
+        """Whether the trunks of all seeds of a trial are trained, or stopped here."""
+        return all(
+            self._is_stopped(trial) or all(stage.is_done for stage in trial.stages())
+            for trial in self.all_trials
+            if trial.name == name
+        )
+
+    def _train(self, plan: Mapping[Trial, tuple[Branch, Sequence[Stage]]]) -> None:
+        """Trains what is missing, and writes the rows of what was there."""
+        epochs: dict[str, int] = {}
+        for branch, stages in plan.values():
+            for sentence in set_aside_damaged(stages):
+                self.note(sentence)
+            epochs |= {stage.relative: branch.epochs for stage in stages if not stage.is_done}
+        different = {stage.relative for _, stages in plan.values() for stage in stages}
+        self.reused += len(different) - len(epochs)
+        self._progress.expect(len(epochs), sum(epochs.values()))
+        self._carry_out(
+            Train(trial, tuple(stages), branch, self._columns)
+            for trial, (branch, stages) in plan.items()
+            if not all(stage.is_done for stage in stages)
+        )
+        for trial, (_, stages) in plan.items():
+            write_rows(trial, stages, self._columns)
 
     def _check(self) -> None:
         """Refuses what cannot be trained, once per configuration, before anything is written."""
         first = {trial.name: trial for trial in reversed(self.trials)}
-        for trial in first.values():
-            if not all(stage.is_done for stage in trial.stages()):
-                self._workshop.loop(trial).check()
+        self._carry_out(
+            Check(trial)
+            for trial in first.values()
+            if not all(stage.is_done for stage in trial.stages())
+        )
 
-    def _missing(self, stages: Sequence[Stage]) -> set[str]:
-        different = {stage.relative: stage for stage in stages}
-        missing = {name for name, stage in different.items() if not stage.is_done}
-        self.reused += len(different) - len(missing)
-        return missing
+    def _carry_out(self, works: Iterable[Work]) -> None:
+        """Gives all work to the executor, and again what another process's claim blocked."""
+        waiting = list(works)
+        running: dict[Future[Outcome], Work] = {}
+        told = ""
+        while waiting or running:
+            running |= {self._executor.submit(work): work for work in waiting}
+            blocked: list[tuple[Work, str]] = []
+            progressed = False
+            while running and not progressed:
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    work, outcome = running.pop(future), explained(future)
+                    self._take(work, outcome)
+                    if outcome.blocked:
+                        blocked.append((work, outcome.blocked))
+                    progressed |= not outcome.blocked or outcome.trained > 0
+            waiting = [work for work, _ in blocked]
+            if blocked and not progressed:
+                if blocked[0][1] != told:
+                    told = blocked[0][1]
+                    self.note(f"waiting for another process to finish {told}")
+                time.sleep(_POLL_SECONDS)
 
-    def _train(
-        self,
-        trial: Trial,
-        stage: Stage,
-        epochs: int,
-        train: Callable[[PruneRetrain, Stage, Callable[[Row], None]], None],
-    ) -> None:
-        if stage.is_done:
-            return
-        with self._progress.stage(describe(stage), epochs) as advance:
-            train(self._workshop.loop(trial), stage, advance)
-        self.trained += 1
-
-    @contextmanager
-    def _stopping(self, trial: Trial) -> Iterator[None]:
-        """A trial that diverges is named and ends here; the others go on."""
-        try:
-            yield
-        except TrainingDiverged as error:
-            self._stopped.add((trial.name, trial.seed))
-            self.failures.append(str(error))
-            self._progress.message(f"stopped: {error}")
+    def _take(self, work: Work, outcome: Outcome) -> None:
+        self.trained += outcome.trained
+        if outcome.note:
+            self.note(outcome.note)
+        if outcome.failure:
+            self._stopped.add((work.trial.name, work.trial.seed))
+            self.failures.append(outcome.failure)
+            self.note(f"stopped: {outcome.failure}")
 
     def _is_stopped(self, trial: Trial) -> bool:
         return (trial.name, trial.seed) in self._stopped
-
-
-def finite(row: Row) -> Row:
-    """The row with None for numbers that are not finite, which JSON does not know."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in row.items()
-    }
-
-
-def describe(stage: Stage) -> str:
-    """A stage in a few words."""
-    return f"seed {stage.seed} {stage.branch or 'level'} {stage.level}"
-
-
-def _flat(config: RunConfig) -> dict[str, Any]:
-    sections = (config.data, config.model, config.training, config.pruning)
-    values = {n: getattr(part, n) for part in sections for n in settings_of(type(part))}
-    return {n: join(v) if isinstance(v, tuple) else v for n, v in values.items()}
-
-
-def _train_level(loop: PruneRetrain, stage: Stage, advance: Callable[[Row], None]) -> None:
-    loop.run(stage, advance)
-
-
-class _Workshop:
-    """Keeps the loaded data and compiled networks that trials share."""
-
-    def __init__(self, argv: Sequence[str], before_training: Callable[[], None]):
-        self._argv = list(argv)
-        self._before_training = before_training
-        self._sources: dict[Any, Any] = {}
-        self._trainers: dict[Any, Trainer] = {}
-        self._loop: tuple[Trial, PruneRetrain] | None = None
-
-    def loop(self, trial: Trial) -> PruneRetrain:
-        """The trial's loop; the last one asked for is kept."""
-        if self._loop is None or self._loop[0] != trial:
-            self._loop = (trial, self._build(trial))
-        return self._loop[1]
-
-    def _build(self, trial: Trial) -> PruneRetrain:
-        if not self._sources:
-            self._before_training()
-        from tfprune.data.prepare import prepare
-        from tfprune.data.sources import load_source
-        from tfprune.studies.iterative import PruneRetrain, about_run
-        from tfprune.training import runtime
-        from tfprune.training.trainer import Trainer
-
-        config = trial.config
-        if not self._trainers:
-            runtime.configure(config)
-        key = (config.data.dataset, config.data.data_dir)
-        if key not in self._sources:
-            self._sources[key] = load_source(config.data)
-        data = prepare(self._sources[key], config.data, trial.seed)
-        program = (config.model, config.training, config.jit, data.input_shape, data.num_classes)
-        if program not in self._trainers:
-            self._trainers[program] = Trainer(config, data.input_shape, data.num_classes)
-        return PruneRetrain(trial, self._trainers[program], data, about_run(config, self._argv))

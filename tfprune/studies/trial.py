@@ -10,13 +10,16 @@ from typing import Any
 from etils import epath
 
 from tfprune.config import RunConfig, hash8, identity
-from tfprune.files import read_json, write_json
+from tfprune.errors import DamagedFile
+from tfprune.files import read_json, set_aside, write_json
 from tfprune.results import layout
 
 Row = dict[str, Any]
 
 DENSE = ("data", "model", "training")
 PRUNED = (*DENSE, "pruning")
+
+_BYTES = "bytes"  # In result.json, the size of each of the stage's files.
 
 
 def trial_name(config: RunConfig, sections: tuple[str, ...] = PRUNED) -> str:
@@ -67,17 +70,51 @@ class Stage:
         return self.output_dir / layout.TENSORBOARD / self.trial / seed / self.name
 
     @property
+    def claim_file(self) -> epath.Path:
+        """What a process claims that works on the stage."""
+        return self.output_dir / layout.CLAIMS / f"{self.relative.replace('/', '__')}.lock"
+
+    @property
     def is_done(self) -> bool:
-        return (self.folder / layout.RESULT).exists()
+        """Whether it has a result, and its files are those that it was finished with."""
+        return (self.folder / layout.RESULT).exists() and not self.damage()
+
+    def damage(self) -> str:
+        """What is wrong with a stage that has a result; nothing if it is whole or has none."""
+        path = self.folder / layout.RESULT
+        if not path.exists():
+            return ""
+        try:
+            sizes = read_json(path)[_BYTES]
+        except DamagedFile as error:
+            return f"{layout.RESULT}: {error.what}"
+        except (KeyError, TypeError):
+            return f"{layout.RESULT} does not name the stage's files"
+        for name, size in sizes.items():
+            file = self.folder / name
+            if not file.exists():
+                return f"{name} is gone"
+            if file.stat().length != size:
+                return f"{name} has {file.stat().length} bytes, not {size}"
+        return ""
+
+    def set_aside(self) -> None:
+        """Makes a damaged stage one to be trained; nothing is deleted."""
+        for name in (layout.RESULT, layout.MASKS, layout.METRICS):
+            if (self.folder / name).exists():
+                set_aside(self.folder / name)
 
     def result(self) -> Row:
         """What a finished stage measured."""
-        return read_json(self.folder / layout.RESULT)
+        return {k: v for k, v in read_json(self.folder / layout.RESULT).items() if k != _BYTES}
 
     def finish(self, result: Row) -> None:
         """Marks the stage as done; its other files must be whole by now."""
-        write_json(self.folder / layout.RESULT, result)
-        for left in (layout.CHECKPOINT, ".*.tmp"):  # A killed process leaves half a file.
+        names = (layout.START, layout.END, layout.MASKS, layout.METRICS)
+        files = [self.folder / name for name in names if (self.folder / name).exists()]
+        sizes = {file.name: file.stat().length for file in files}
+        write_json(self.folder / layout.RESULT, {**result, _BYTES: sizes})
+        for left in (*layout.CHECKPOINTS, ".*.tmp"):  # A killed process leaves half a file.
             for file in self.folder.glob(left):
                 file.unlink(missing_ok=True)
 
@@ -127,20 +164,6 @@ class Trial:
     def rewind_file(self) -> epath.Path:
         """The weights at the rewind point, beside the dense training they belong to."""
         return self.stage(0).folder.parent / f"rewind_{self.config.pruning.rewind_to}.npz"
-
-
-def write_config(stage: Stage, config: RunConfig, about: dict[str, Any]) -> None:
-    """Writes the trial's config.json before its first step.
-
-    A later run may ask for more levels or seeds of the same trial: the last one is what is kept.
-
-    Args:
-      stage: any stage of the trial.
-      config: the run.
-      about: argv, versions, device.
-    """
-    values = {"config": dataclasses.asdict(config), **about}
-    write_json(stage.folder.parent / layout.CONFIG, values)
 
 
 def result_of(rows: list[Row], **values: Any) -> Row:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from etils import epath
 
 from tfprune.backend import keras
-from tfprune.errors import TrainingDiverged
-from tfprune.training import checkpoints
+from tfprune.errors import Stopped, TrainingDiverged
 from tfprune.training.callbacks.record import EpochRecord
+from tfprune.training.checkpoints import Checkpoints
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -39,24 +40,43 @@ class StopOnNonFinite(keras.callbacks.Callback):
 class EpochCheckpoint(keras.callbacks.Callback):
     """Saves everything the next epoch depends on, at most once per time interval.
 
+    When a signal has asked the process to end, it saves at once and ends the training, except
+    after the last epoch, which leaves nothing to resume.
+
     Args:
-      path: the file, replaced as a whole at every save.
+      checkpoints: where to save: a folder, or its `Checkpoints`.
       record: holds the metrics of the finished epochs.
       seconds: least time between two saves; 0 saves after every epoch.
+      stop_requested: the signal that asked the process to end, if any.
+
+    Raises:
+      Stopped: in `fit`, after an epoch that a signal came in.
     """
 
-    def __init__(self, path: epath.PathLike, record: EpochRecord, seconds: float = 60.0):
+    def __init__(
+        self,
+        checkpoints: Checkpoints | epath.PathLike,
+        record: EpochRecord,
+        seconds: float = 60.0,
+        stop_requested: Callable[[], int | None] = lambda: None,
+    ):
         super().__init__()
-        self.path = epath.Path(path)
+        given = isinstance(checkpoints, Checkpoints)
+        self.checkpoints = checkpoints if given else Checkpoints(checkpoints)
         self.record = record
         self.seconds = seconds
+        self.stop_requested = stop_requested
         self._saved_at = time.monotonic()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._saved_at = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if time.monotonic() - self._saved_at < self.seconds:
+        signum = self.stop_requested()
+        ending = signum is not None and epoch + 1 < self.params["epochs"]
+        if not ending and time.monotonic() - self._saved_at < self.seconds:
             return
-        checkpoints.save(self.path, self.model, epoch + 1, self.record.rows)
+        self.checkpoints.save(self.model, epoch + 1, self.record.rows)
         self._saved_at = time.monotonic()
+        if ending and signum is not None:
+            raise Stopped(signum)

@@ -1,0 +1,179 @@
+"""Claims: at most one process at a time works on something, and a dead one's claim is free again.
+
+On a file system a claim is an operating-system lock on a small file, which ends with its process,
+however that ends. On `gs://`, which has no locks, it is an object that is created only if there is
+none, names its owner, and is renewed while it is held; one that was not renewed for `STALE_SECONDS`
+is taken over, again by one process only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from etils import epath
+
+from tfprune.errors import InputError, reason
+
+RENEW_SECONDS = 30.0
+STALE_SECONDS = 300.0
+POLL_SECONDS = 0.05
+_CLOUD_POLL_SECONDS = 1.0
+
+
+@contextlib.contextmanager
+def claim(path: epath.PathLike) -> Iterator[bool]:
+    """Tries to claim; yields at once whether this process has the claim.
+
+    Args:
+      path: names what is claimed; claims are equal if their paths are. Its folder is made.
+
+    Raises:
+      InputError: the folder cannot be written, or the cloud's client library is missing.
+    """
+    path = epath.Path(path)
+    if str(path).startswith("gs://"):
+        with _CloudClaim(path) as mine:
+            yield mine
+        return
+    import filelock
+
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(os.fspath(path), thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            mine = False
+        else:
+            mine = True
+    try:
+        yield mine
+    finally:
+        if mine:
+            lock.release()
+
+
+@contextlib.contextmanager
+def exclusively(path: epath.PathLike, timeout_seconds: float = 600.0) -> Iterator[None]:
+    """Waits for a claim and holds it; for work of moments, as rewriting a shared file.
+
+    Args:
+      path: names what is claimed.
+      timeout_seconds: how long to wait.
+
+    Raises:
+      InputError: another process had the claim for all that time.
+    """
+    until = time.monotonic() + timeout_seconds
+    pause = _CLOUD_POLL_SECONDS if str(path).startswith("gs://") else POLL_SECONDS
+    while True:
+        with claim(path) as mine:
+            if mine:
+                yield
+                return
+        if time.monotonic() > until:
+            raise InputError(
+                f"another process has held {path} for {timeout_seconds:g} seconds: "
+                "end it, then run again"
+            )
+        time.sleep(pause)
+
+
+@contextlib.contextmanager
+def _explained(path: epath.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path.name} in {path.parent} ({reason(error)}): "
+            "free space there, allow writing, or choose another --output_dir"
+        ) from error
+
+
+class _CloudClaim:
+    """A claim on Google Cloud Storage, by writes that succeed only on the generation they expect.
+
+    Args:
+      path: gs://BUCKET/OBJECT.
+      client: of google-cloud-storage.
+      clock: seconds since the epoch, by which all machines agree within a minute or so.
+    """
+
+    def __init__(
+        self, path: epath.Path, client: Any = None, clock: Callable[[], float] = time.time
+    ):
+        bucket, _, name = str(path).removeprefix("gs://").partition("/")
+        self._blob = (client or _cloud_client()).bucket(bucket).blob(name)
+        self._clock = clock
+        self._owner = f"{socket.gethostname()} process {os.getpid()} {uuid.uuid4().hex[:8]}"
+        self._generation: int | None = None
+        self._ended = threading.Event()
+        self._renewal = threading.Thread(target=self._renew, daemon=True)
+
+    def __enter__(self) -> bool:
+        held = self._read()
+        if held is None:
+            self._generation = self._write(expected=0)
+        elif self._clock() - held[1] > STALE_SECONDS:
+            self._generation = self._write(expected=held[0])
+        if self._generation is None:
+            return False
+        self._renewal.start()
+        return True
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._generation is None:
+            return
+        self._ended.set()
+        self._renewal.join()
+        with contextlib.suppress(*_lost()):  # Taken over while this machine was asleep.
+            self._blob.delete(if_generation_match=self._generation)
+
+    def _read(self) -> tuple[int, float] | None:
+        """The claim's generation and when it was last renewed; None if there is none."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            self._blob.reload()
+        except NotFound:
+            return None
+        return int(self._blob.generation), self._blob.updated.timestamp()
+
+    def _write(self, expected: int) -> int | None:
+        """Writes the claim over this generation only; the new one, or None if another was there."""
+        try:
+            self._blob.upload_from_string(self._owner, if_generation_match=expected)
+        except _lost():
+            return None
+        return int(self._blob.generation)
+
+    def _renew(self) -> None:
+        while not self._ended.wait(RENEW_SECONDS):
+            if self._generation is not None:
+                renewed = self._write(expected=self._generation)
+                if renewed is None:
+                    return
+                self._generation = renewed
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    from google.api_core.exceptions import NotFound, PreconditionFailed
+
+    return (PreconditionFailed, NotFound)
+
+
+def _cloud_client() -> Any:
+    try:
+        from google.cloud import storage
+    except ImportError:
+        raise InputError(
+            "an --output_dir on gs:// needs google-cloud-storage: pip install 'tfprune[gcs]'"
+        ) from None
+    return storage.Client()

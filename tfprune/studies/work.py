@@ -1,0 +1,313 @@
+"""The pieces of a study that any process can carry out: stages of one trial to train or measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from etils import epath
+
+from tfprune.claims import claim
+from tfprune.config import RunConfig, hash8, join, settings_of
+from tfprune.errors import DamagedFile, InputError, TrainingDiverged
+from tfprune.files import finite, read_json, write_json
+from tfprune.results.store import merge_rows
+from tfprune.studies.trial import Row, Stage, Trial
+
+if TYPE_CHECKING:
+    from tfprune.studies.iterative import PruneRetrain
+
+Advance = Callable[[Row], None]
+
+
+class Progress(Protocol):
+    """Shows how far a study is."""
+
+    def expect(self, stages: int, epochs: int) -> None:
+        """There is this much more to train."""
+
+    def stage(self, name: str, epochs: int) -> AbstractContextManager[Advance]:
+        """Around one training; yields what to call after every epoch."""
+
+    def message(self, text: str) -> None:
+        """Tells one sentence."""
+
+
+class Loops(Protocol):
+    """Where work gets what it needs of a process: see `tfprune.studies.workshop`."""
+
+    progress: Progress
+
+    def loop(self, trial: Trial) -> PruneRetrain:
+        """The trial's loop."""
+
+    def training(self) -> AbstractContextManager[None]:
+        """Around a training, which a signal must not interrupt within an epoch."""
+
+    def check_stop(self) -> None:
+        """Raises Stopped if a signal asked the process to end."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A training that starts from a level of a trunk, or is that level.
+
+    Attributes:
+      name: names its folders and its rows in results.csv; empty for the trunk.
+      epochs: how many epochs it trains.
+      train: trains and finishes one stage of it. To be carried out by other processes it must be
+        a function of a module, or `functools.partial` of one.
+    """
+
+    name: str
+    epochs: int
+    train: Callable[[PruneRetrain, Stage, Advance], None]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Something measured on the network at the end of a stage, kept beside it.
+
+    Attributes:
+      name: names its files.
+      options: every value that can change a number; part of the file's name.
+      measure: measures, and writes the table to the path it is given; returns columns of the
+        stage's row in results.csv. As for `Branch.train`, a function of a module.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    measure: Callable[[PruneRetrain, Stage, epath.Path], Row]
+
+    def file(self, stage: Stage, suffix: str) -> epath.Path:
+        """The measurement's file beside the stage."""
+        return stage.folder / f"{self.name}-{hash8(dict(self.options))}.{suffix}"
+
+    def is_done(self, stage: Stage) -> bool:
+        return not self.damage(stage) and self.file(stage, "json").exists()
+
+    def damage(self, stage: Stage) -> str:
+        """What is wrong with its files; nothing if they are whole or not there."""
+        if not self.file(stage, "json").exists():
+            return ""
+        try:
+            self.result(stage)
+        except DamagedFile as error:
+            return str(error.what)
+        return "" if self.file(stage, "csv").exists() else "its table is gone"
+
+    def result(self, stage: Stage) -> Row:
+        """The columns it adds to the stage's row."""
+        return read_json(self.file(stage, "json"))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a row of results.csv says besides what its stage measured.
+
+    Attributes:
+      own: an experiment's own columns, the same for every row.
+      settings: the settings written as columns.
+    """
+
+    own: Mapping[str, Any]
+    settings: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.own, *self.settings)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a piece of work.
+
+    Attributes:
+      trained: stages that were trained.
+      blocked: the stage that another process is training, if that is why the work ended early.
+      failure: why the trial stopped, if it did.
+      note: a sentence for the user.
+    """
+
+    trained: int = 0
+    blocked: str = ""
+    failure: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Refuses what cannot be trained, before anything is written."""
+
+    trial: Trial
+
+    def carry_out(self, loops: Loops) -> Outcome:
+        """Raises InputError for settings that the data or the model do not allow."""
+        loops.loop(self.trial).check()
+        return Outcome()
+
+
+@dataclass(frozen=True)
+class Train:
+    """Trains what is missing of some stages of one trial, in order, a row for each.
+
+    Attributes:
+      trial: whose stages.
+      stages: each depends on those before it.
+      branch: what is trained.
+      columns: of the rows.
+    """
+
+    trial: Trial
+    stages: tuple[Stage, ...]
+    branch: Branch
+    columns: Columns
+
+    def carry_out(self, loops: Loops) -> Outcome:
+        """Trains until all is done, the trial stops, or another process has claimed a stage."""
+        trained = 0
+        try:
+            for stage in self.stages:
+                loops.check_stop()
+                if stage.is_done:
+                    continue
+                with claim(stage.claim_file) as mine:
+                    if not mine:
+                        return Outcome(trained, blocked=stage.relative)
+                    if not stage.is_done:  # Nor was it finished before this claim.
+                        self._train(stage, loops)
+                        trained += 1
+                        write_rows(self.trial, [stage], self.columns)
+        except TrainingDiverged as error:
+            return Outcome(trained, failure=str(error))
+        return Outcome(trained)
+
+    def _train(self, stage: Stage, loops: Loops) -> None:
+        with loops.progress.stage(describe(stage), self.branch.epochs) as advance:
+            try:
+                with loops.training():
+                    self.branch.train(loops.loop(self.trial), stage, advance)
+            except DamagedFile as error:
+                self._mend(error, stage, loops)
+                with loops.training():
+                    self.branch.train(loops.loop(self.trial), stage, advance)
+
+    def _mend(self, error: DamagedFile, stage: Stage, loops: Loops) -> None:
+        """Trains again the finished stage whose file turned out damaged.
+
+        Raises:
+          DamagedFile: the file is not one of a finished stage of this trial.
+        """
+        found = epath.Path(error.path).parent
+        before = next((s for s in self.trial.stages() if s.folder == found and s != stage), None)
+        if before is None:
+            raise error
+        loops.progress.message(
+            f"{error.path} is damaged ({error.what}): its stage is trained again"
+        )
+        before.set_aside()
+        again = replace(self, stages=(before,), branch=trunk(self.trial.config))
+        outcome = again.carry_out(loops)
+        if outcome.blocked or outcome.failure:
+            raise error
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measures finished stages of one trial.
+
+    Attributes:
+      trial: whose stages.
+      stages: which.
+      measurement: what is measured.
+    """
+
+    trial: Trial
+    stages: tuple[Stage, ...]
+    measurement: Measurement
+
+    def carry_out(self, loops: Loops) -> Outcome:
+        """Measures until all is done or another process has claimed a stage's measurement."""
+        for stage in self.stages:
+            loops.check_stop()
+            if self.measurement.is_done(stage):
+                continue
+            with claim(stage.claim_file) as mine:
+                if not mine:
+                    return Outcome(blocked=f"{stage.relative} ({self.measurement.name})")
+                loops.progress.message(f"{describe(stage)}: {self.measurement.name}")
+                try:
+                    self._measure(stage, loops)
+                except DamagedFile:
+                    raise
+                except InputError as error:  # What was trained is kept and reported.
+                    return Outcome(note=f"not measured: {error}")
+        return Outcome()
+
+    def _measure(self, stage: Stage, loops: Loops) -> None:
+        measurement = self.measurement
+        table = measurement.file(stage, "csv")
+        columns = measurement.measure(loops.loop(self.trial), stage, table)
+        about = {measurement.name: f"{stage.relative}/{table.name}", **finite(columns)}
+        write_json(measurement.file(stage, "json"), about)
+
+
+Work = Check | Train | Measure
+
+
+def trunk(config: RunConfig) -> Branch:
+    """The training of a trial's own levels."""
+    return Branch("", config.training.train_epochs, _train_level)
+
+
+def _train_level(loop: PruneRetrain, stage: Stage, advance: Advance) -> None:
+    loop.run(stage, advance)
+
+
+def describe(stage: Stage) -> str:
+    """A stage in a few words."""
+    return f"seed {stage.seed} {stage.branch or 'level'} {stage.level}"
+
+
+def write_rows(
+    trial: Trial,
+    stages: Iterable[Stage],
+    columns: Columns,
+    measurements: Sequence[Measurement] = (),
+) -> None:
+    """Puts the rows of a trial's finished stages into results.csv."""
+    values = {**_flat(trial.config), **columns.own}
+    rows = [
+        {
+            "experiment": trial.config.experiment,
+            "trial": trial.name,
+            "seed": trial.seed,
+            "branch": stage.branch,
+            "level": stage.level,
+            **stage.result(),
+            "stage": stage.relative,
+            **{name: values[name] for name in columns.names},
+            **{k: v for m in measurements for k, v in m.result(stage).items()},
+        }
+        for stage in stages
+        if stage.is_done
+    ]
+    extra = dict.fromkeys(name for row in rows for name in row)
+    merge_rows(trial.output_dir, rows, (*columns.names, *extra))
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    sections = (config.data, config.model, config.training, config.pruning)
+    values = {n: getattr(part, n) for part in sections for n in settings_of(type(part))}
+    return {n: join(v) if isinstance(v, tuple) else v for n, v in values.items()}
+
+
+def set_aside_damaged(stages: Iterable[Stage]) -> Iterator[str]:
+    """Sets aside the results of stages that are not whole; a sentence about each."""
+    for stage in stages:
+        damage = stage.damage()
+        if damage:
+            stage.set_aside()
+            yield f"{stage.relative} is damaged ({damage}): it is trained again"

@@ -1,0 +1,88 @@
+"""What one process keeps between pieces of work: loaded data, compiled networks, its signals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tfprune.stopping import StopSignals
+from tfprune.studies.trial import Trial
+from tfprune.studies.work import Progress
+
+if TYPE_CHECKING:
+    from tfprune.studies.iterative import PruneRetrain
+    from tfprune.training.trainer import Trainer
+
+
+class Workshop:
+    """Builds what trials need, once per process.
+
+    Args:
+      argv: the command, for config.json.
+      progress: told of every epoch.
+      before_training: called once, before anything that needs TensorFlow.
+      signals: what asks the process to end; None where nothing does.
+      worker: this process's number among those that share the machine's accelerators.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        progress: Progress,
+        before_training: Callable[[], None] = lambda: None,
+        signals: StopSignals | None = None,
+        worker: int = 0,
+    ):
+        self._argv = list(argv)
+        self.progress = progress
+        self._before_training = before_training
+        self._signals = signals or StopSignals()
+        self._worker = worker
+        self._sources: dict[Any, Any] = {}
+        self._trainers: dict[Any, Trainer] = {}
+        self._loop: tuple[Trial, PruneRetrain] | None = None
+
+    def loop(self, trial: Trial) -> PruneRetrain:
+        """The trial's loop; the last one asked for is kept."""
+        if self._loop is None or self._loop[0] != trial:
+            self._loop = (trial, self._build(trial))
+        return self._loop[1]
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Around a training: a signal waits for the end of the epoch, and the checkpoint."""
+        with self._signals.held():
+            yield
+
+    def check_stop(self) -> None:
+        """Raises Stopped if a signal asked the process to end."""
+        self._signals.check()
+
+    def _build(self, trial: Trial) -> PruneRetrain:
+        if not self._sources:
+            self._before_training()
+        from tfprune.data.prepare import prepare
+        from tfprune.data.sources import load_source
+        from tfprune.studies.iterative import PruneRetrain, about_run
+        from tfprune.training import runtime
+        from tfprune.training.trainer import Trainer
+
+        config = trial.config
+        if not self._trainers:
+            runtime.configure(config)
+        key = (config.data.dataset, config.data.data_dir)
+        if key not in self._sources:
+            self._sources[key] = load_source(config.data)
+        data = prepare(self._sources[key], config.data, trial.seed)
+        program = (config.model, config.training, config.jit, data.input_shape, data.num_classes)
+        if program not in self._trainers:
+            self._trainers[program] = Trainer(config, data.input_shape, data.num_classes)
+        return PruneRetrain(
+            trial,
+            self._trainers[program],
+            data,
+            about_run(config, self._argv),
+            stop_requested=self._signals.requested,
+            note=self.progress.message,
+        )
