@@ -25,3 +25,18 @@ MEASURES.add(
     "tfprune.measures.landscape:surface",
     "loss on the plane of two directions (Li et al. 2018)",
 )
+MEASURES.add(
+    "el2n",
+    "tfprune.measures.el2n:el2n",
+    "how far partly trained models are from each label (PEG B.3)",
+)
+MEASURES.add(
+    "group_loss_change",
+    "tfprune.measures.example_groups:group_loss_change",
+    "change of the loss of groups of examples, over seeds (PEG 3)",
+)
+MEASURES.add(
+    "match_or_differ",
+    "tfprune.measures.statistics:match_or_differ",
+    "whether two results match or differ, seed by seed (PEG 2)",
+)

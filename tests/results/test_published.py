@@ -1,0 +1,152 @@
+"""The transcribed tables against the numbers that the paper repeats or derives from them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tfprune.data.registry import DATASETS
+from tfprune.errors import SettingError
+from tfprune.models.registry import MODELS
+from tfprune.results.published import COLUMNS, papers, published
+
+CELL = ["model", "method", "at", "noise_fraction"]
+
+
+def errors(table):
+    """{cell: (mean, std)} of a table's test errors, in percent."""
+    rows = published("PEG", table)
+    rows = rows[rows["metric"] == "test_error_percent"]
+    return {tuple(cell): (mean, std) for *cell, mean, std in rows[[*CELL, "mean", "std"]].values}
+
+
+def test_every_table_has_as_many_numbers_as_the_paper_prints():
+    counts = published("peg")["table"].value_counts().to_dict()
+    # 11: 13 benchmarks, two parts, dense, sparse and their difference.
+    assert counts == {
+        "2": 6 * 5,
+        "3": 4 * 4 + 2,
+        "5": 2 * 13,
+        "6": 3 * 16,
+        "7": 2 * 18,
+        "8": 2 * 2 * 13,
+        "9": 2 * 18,
+        "10": 3 * 18,
+        "11": 13 * 2 * 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "mean", "std"),
+    [
+        (2, 415.30, 4.80),
+        (3, 5.98, 0.0),
+        (5, 667.54, 9.12),
+        (6, 1016.00, 13.90),
+        (7, 731.12, 9.17),
+        (8, 1250.48, 17.02),
+        (9, 714.60, 10.54),
+        (10, 1093.76, 23.01),
+        (11, 91.37 + 23.57, 2.40),  # Losses, and their differences.
+    ],
+)
+def test_tables_add_up_to_what_all_the_printed_numbers_do(table, mean, std):
+    # The sums were taken over the numbers of the paper's text, regardless of rows and columns.
+    rows = published("PEG", table)
+    assert (rows["mean"].sum(), rows["std"].sum()) == pytest.approx((mean, std), abs=1e-9)
+
+
+def test_columns_and_names_are_those_of_a_run():
+    rows = published("PEG")
+    assert tuple(rows.columns) == COLUMNS
+    assert set(rows["model"]) <= set(MODELS)
+    assert set(rows["dataset"]) <= set(DATASETS)
+    assert set(rows["n"]) == {3}
+    assert rows["noise_fraction"].between(0, 0.6).all()
+    assert rows["mean"].notna().all()
+    assert not rows.duplicated(["table", *CELL, "metric"]).any()
+    unspread = rows[rows["std"].isna()]
+    assert set(unspread["metric"]) == {
+        "jaccard",
+        "noisy_loss_change",
+        "original_loss_change",
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "cell", "expected"),
+    [
+        ("6", ("lenet_300_100", "dense", "dense", 0.15), (13.4, 0.3)),
+        ("6", ("lenet_300_100", "lr_rewind", "optimal", 0.15), (10.0, 0.6)),
+        ("6", ("lenet_300_100", "weight_rewind", "optimal", 0.15), (4.4, 0.2)),
+        ("2", ("resnet32", "snip", "optimal", 0.0), (29.6, 0.2)),
+        ("5", ("vgg16", "extended_dense", "optimal", 0.6), (59.46, 0.53)),
+        ("7", ("resnet20", "width_scaling", "optimal", 0.3), (16.01, 0.55)),
+        ("8", ("resnet50", "dense_subset", "dense", 0.15), (24.77, 0.07)),
+        ("9", ("vgg16", "lr_rewind", "optimal", 0.6), (27.90, 1.41)),
+        ("10", ("vgg16", "synflow", "optimal", 0.6), (30.67, 10.03)),
+        ("10", ("lenet_300_100", "random", "optimal", 0.05), (5.11, 0.27)),
+    ],
+)
+def test_cells_read_off_the_paper(table, cell, expected):
+    assert errors(table)[cell] == expected
+
+
+def test_the_same_runs_have_the_same_numbers_in_tables_5_7_9_and_10():
+    fine = [errors(table) for table in (5, 7, 9, 10)]
+    cells = {cell for table in fine for cell in table if cell[1] == "lr_rewind"}
+    assert len(cells) == 18
+    # Table 9 alone prints 27.90 ± 1.41 where the others print 25.29 ± 0.49.
+    for cell in cells - {("vgg16", "lr_rewind", "optimal", 0.6)}:
+        assert len({table[cell] for table in fine if cell in table}) == 1, cell
+
+
+@pytest.mark.parametrize("coarse", [2, 6])
+def test_tables_2_and_6_are_the_others_rounded_to_a_tenth(coarse):
+    fine = {**errors(8), **errors(5), **errors(9), **errors(10)}
+    odd = {("vgg16", "lr_rewind", "optimal", 0.6)}  # 25.5 ± 0.3 in table 6, as in table 8.
+    compared = set(errors(coarse)) & set(fine) - odd
+    assert len(compared) >= 20
+    for cell in compared:
+        printed = errors(coarse)[cell]
+        assert printed == pytest.approx(fine[cell], abs=0.0501), cell
+
+
+def test_table_11s_changes_are_its_sparse_minus_its_dense_losses():
+    rows = published("PEG", 11).pivot(
+        index=["model", "noise_fraction"], columns=["metric", "at"], values="mean"
+    )
+    assert len(rows) == 13
+    for part in ("noisy_loss", "original_loss"):
+        change = rows[part, "optimal"] - rows[part, "dense"]
+        assert change.to_numpy() == pytest.approx(rows[f"{part}_change", "optimal"].to_numpy())
+
+
+def test_section_4s_gaps_are_those_of_table_11():
+    rows = published("PEG", 11)
+    vgg = rows[rows["model"] == "vgg16"].pivot(
+        index="noise_fraction", columns=["metric", "at"], values="mean"
+    )
+    gap = {at: vgg["noisy_loss", at] - vgg["original_loss", at] for at in ("dense", "optimal")}
+    assert [gap["dense"].min(), gap["dense"].max()] == pytest.approx([0.03, 0.13])
+    assert [gap["optimal"].min(), gap["optimal"].max()] == pytest.approx([1.38, 2.97])
+
+
+def test_cells_that_tables_disagree_on_say_so():
+    rows = published("PEG", 9)
+    (note,) = rows[rows["mean"] == 27.90]["note"]
+    assert "25.29±0.49 (table 5/7/10)" in note
+
+
+def test_unknown_papers_and_tables_are_refused_by_name():
+    assert "PEG" in papers()
+    with pytest.raises(SettingError, match="paper=PEH: did you mean PEG"):
+        published("peh")
+    with pytest.raises(SettingError, match=r"table=4: .*allowed: 2, 3, 5"):
+        published("PEG", 4)
+
+
+def test_it_is_read_without_tensorflow():
+    code = "import sys; from tfprune.results.published import published; published('PEG'); "
+    code += "sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

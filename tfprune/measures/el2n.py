@@ -1,0 +1,266 @@
+"""EL2N: how far a partly trained network is from each label, the mean over several networks."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from etils import epath
+from numpy.typing import ArrayLike
+from scipy import special
+
+from tfprune.backend import keras, tf
+from tfprune.data import augmentation
+from tfprune.errors import DamagedFile, InputError, SettingError
+from tfprune.files import load_arrays, save_arrays
+from tfprune.measures.evaluation import BATCH_SIZE
+from tfprune.measures.example_groups import checked_outputs
+
+# PEG B.3: N models, each trained for K percent of its training.
+NUM_MODELS = 10
+TRAIN_PERCENT = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of N examples, as they are kept on disk.
+
+    Attributes:
+      values: float64 [N].
+      indices: int64 [N], distinct positions in the dataset's training split.
+      metadata: how they came about: JSON values by name.
+
+    Raises:
+      InputError: there is not one index for each score, or one repeats.
+    """
+
+    values: np.ndarray
+    indices: np.ndarray
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.values) != 1 or np.shape(self.values) != np.shape(self.indices):
+            raise InputError(
+                f"need an index for every score, not {np.shape(self.indices)} for "
+                f"{np.shape(self.values)}"
+            )
+        if len(np.unique(self.indices)) < len(self.indices):
+            raise InputError("an index repeats: give every example one score")
+
+    def at(self, indices: ArrayLike) -> np.ndarray:
+        """The scores of these examples, float64; NaN for one that has none.
+
+        A run that held out other examples for validation finds its own this way.
+        """
+        wanted = np.asarray(indices, np.int64)
+        if not len(self.indices):
+            return np.full(wanted.shape, np.nan)
+        order = np.argsort(self.indices)
+        place = np.searchsorted(self.indices, wanted, sorter=order)
+        nearest = order[np.minimum(place, len(order) - 1)]
+        return np.where(self.indices[nearest] == wanted, self.values[nearest], np.nan)
+
+
+def partial_epochs(train_epochs: int, train_percent: float = TRAIN_PERCENT) -> int:
+    """The nearest whole number of epochs to K percent of the training, at least 1 (PEG B.3).
+
+    Raises:
+      SettingError: the percentage is not above 0, or above 100.
+    """
+    if not 0 < train_percent <= 100:
+        raise SettingError("train_percent", train_percent, "a number above 0, at most 100")
+    return max(1, round(train_epochs * train_percent / 100))
+
+
+def el2n_scores(outputs: ArrayLike, labels: ArrayLike, from_logits: bool = True) -> np.ndarray:
+    """‖p(x) − y‖₂ of each example under one model, float64 [N], in [0, √2] (PEG B.3).
+
+    Args:
+      outputs: [N, C], logits, or the probabilities p.
+      labels: integers in [0, C), [N], as trained on; y is one-hot.
+      from_logits: which of the two the outputs are.
+
+    Raises:
+      InputError: the shapes do not go together, or a label is no class.
+    """
+    values, classes = checked_outputs(outputs, labels)
+    error = special.softmax(values, axis=1) if from_logits else values.copy()
+    error[np.arange(len(classes)), classes] -= 1
+    return np.sqrt(np.sum(np.square(error), axis=1))
+
+
+def mean_el2n(
+    outputs_of_models: Iterable[ArrayLike], labels: ArrayLike, from_logits: bool = True
+) -> np.ndarray:
+    """(1/N) Σₙ ‖pₙ(x) − y‖₂ over models, float64 [examples] (PEG B.3).
+
+    Args:
+      outputs_of_models: each model's outputs [examples, C]; taken one at a time.
+      labels: as `el2n_scores`.
+      from_logits: likewise.
+
+    Raises:
+      InputError: there is no model, or outputs and labels do not go together.
+    """
+    total, count = np.zeros(np.shape(labels)), 0
+    for outputs in outputs_of_models:
+        total += el2n_scores(outputs, labels, from_logits)
+        count += 1
+    if not count:
+        raise InputError("EL2N is a mean over models, and there is none: give at least one")
+    return total / count
+
+
+def el2n(
+    models: keras.Model | Iterable[keras.Model],
+    images: np.ndarray,
+    labels: ArrayLike,
+    batch_size: int = BATCH_SIZE,
+    *,
+    from_logits: bool = True,
+    mean: np.ndarray | None = None,
+    std: np.ndarray | None = None,
+) -> np.ndarray:
+    """EL2N scores of labelled images under one's own models, float64 [N] (PEG B.3).
+
+    The models should be partly trained: the paper takes 10 of them, each 10% of the way. Each is
+    used as it is, in inference mode, and left as found.
+
+    Args:
+      models: one, or several; an iterator may load them one after the other.
+      images: [N, ...], what the models take, or pixels in [0, 255] with `mean` and `std`.
+      labels: integers in [0, C), [N], as trained on.
+      batch_size: the most images in a batch.
+      from_logits: False for models that end in a softmax.
+      mean: [channels], of pixels scaled to [0, 1]; None for images normalized already.
+      std: likewise.
+
+    Raises:
+      InputError: there is no model or no image, images and labels do not go together, the models
+        give probabilities where logits are expected or the other way round.
+    """
+    given = [models] if isinstance(models, keras.Model) else models
+
+    def outputs() -> Iterable[np.ndarray]:
+        for model in given:
+            values = model_outputs(model, images, batch_size, mean=mean, std=std)
+            _check_kind(model, values, from_logits)
+            yield values
+
+    return mean_el2n(outputs(), labels, from_logits)
+
+
+def model_outputs(
+    model: keras.Model,
+    images: np.ndarray,
+    batch_size: int = BATCH_SIZE,
+    *,
+    mean: np.ndarray | None = None,
+    std: np.ndarray | None = None,
+) -> np.ndarray:
+    """A model's outputs in inference mode, [N, ...] of its dtype; the model is left as found.
+
+    Args:
+      model: any Keras model of one input.
+      images: as `el2n`.
+      batch_size: the most images in a batch; changes no output but through rounding.
+      mean: as `el2n`.
+      std: likewise.
+
+    Raises:
+      InputError: there are no images, or only one of `mean` and `std` is given.
+      SettingError: the batch size is below 1.
+    """
+    if not len(images):
+        raise InputError("there are no images to measure on: give at least one")
+    if (mean is None) != (std is None):
+        raise InputError("give both mean and std, or neither for images normalized already")
+    if batch_size < 1:
+        raise SettingError("batch_size", batch_size, "at least 1")
+
+    def batch(start: int) -> np.ndarray:
+        pixels = tf.constant(images[start : start + batch_size])
+        if mean is not None and std is not None:
+            pixels = augmentation.normalize(pixels, mean, std, model.compute_dtype)
+        return model(pixels, training=False).numpy()
+
+    return np.concatenate([batch(start) for start in range(0, len(images), batch_size)])
+
+
+def save_scores(
+    path: epath.PathLike,
+    values: ArrayLike,
+    indices: ArrayLike | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes scores as an .npz of `values`, `indices` and `metadata`, whole or not at all.
+
+    Args:
+      path: a file that ends in .npz.
+      values: [N].
+      indices: positions in the dataset's training split, [N]; 0 to N − 1 if None.
+      metadata: how they came about (dataset, models, epochs, ...), JSON values by name.
+
+    Raises:
+      InputError: the path is no .npz or cannot be written, or there is not one distinct index for
+        each score.
+    """
+    if not str(path).endswith(".npz"):
+        raise InputError(f"scores are saved as .npz: name the file {path}.npz")
+    scores = _scores(values, indices, metadata)
+    text = json.dumps(dict(scores.metadata), sort_keys=True)
+    arrays = {"values": scores.values, "indices": scores.indices, "metadata": np.array(text)}
+    save_arrays(path, arrays)
+
+
+def load_scores(path: epath.PathLike) -> Scores:
+    """Reads what `save_scores` wrote, or a plain .npy of scores of examples 0 to N − 1.
+
+    Raises:
+      InputError: there is no such file, or it does not hold scores.
+      DamagedFile: it is not whole.
+    """
+    path = epath.Path(path)
+    if path.name.endswith(".npy"):
+        return _scores(_load_npy(path), None, None)
+    arrays = load_arrays(path)
+    missing = {"values", "indices", "metadata"} - set(arrays)
+    if missing:
+        raise InputError(
+            f"{path} has no {', '.join(sorted(missing))}: give a file that save_scores wrote"
+        )
+    return _scores(arrays["values"], arrays["indices"], json.loads(str(arrays["metadata"])))
+
+
+def _scores(
+    values: ArrayLike, indices: ArrayLike | None, metadata: Mapping[str, Any] | None
+) -> Scores:
+    array = np.asarray(values, np.float64)
+    where = np.arange(array.size) if indices is None else np.asarray(indices)
+    return Scores(array, where.astype(np.int64), dict(metadata or {}))
+
+
+def _load_npy(path: epath.Path) -> np.ndarray:
+    try:
+        return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror or error})") from error
+    except (ValueError, EOFError) as error:
+        raise DamagedFile(path, str(error), "give a .npy of numbers") from error
+
+
+def _check_kind(model: keras.Model, outputs: np.ndarray, from_logits: bool) -> None:
+    """Refuses probabilities taken for logits and logits taken for probabilities."""
+    sums = outputs.astype(np.float64).sum(axis=-1)
+    # Half precision rounds a sum of probabilities by up to a few parts in a thousand.
+    probabilities = bool(np.all(outputs >= 0) and np.all(np.abs(sums - 1) < 1e-2))
+    if probabilities == from_logits:
+        kinds = ("probabilities", "logits") if from_logits else ("logits", "probabilities")
+        raise InputError(
+            f"model {model.name!r} gives {kinds[0]}, not {kinds[1]}: "
+            f"say from_logits={not from_logits}"
+        )
