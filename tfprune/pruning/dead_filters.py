@@ -1,0 +1,239 @@
+"""Killing filters: the variables to zero so that a pruned filter's channel is dead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfprune.backend import keras, tf
+from tfprune.errors import InputError, nearest
+from tfprune.pruning.channel_flow import (
+    channel_graph,
+    inner,
+    is_batch_norm,
+    mixes,
+)
+from tfprune.pruning.channels import BoolArray
+from tfprune.pruning.weights import named_variables
+from tfprune.pruning.wiring import Wiring
+
+
+def zero_filters(
+    model: keras.Model, keep: Mapping[str, ArrayLike], whole_group: bool = False
+) -> list[str]:
+    """Zeroes pruned filters with all that belongs to them, in place (GST A).
+
+    `filter_masks` says what that is. They move again when the model is trained: multiply the
+    variables by `filter_masks` after each step to keep them at zero.
+
+    Args:
+      model: a built functional or sequential model, wrapped or plain.
+      keep: layer name -> bool [filters], True where a filter is kept.
+      whole_group: as for `filter_masks`.
+
+    Returns:
+      The names of the variables that pruned filters have a part in, as in
+      `tfprune.pruning.weights.named_variables`.
+
+    Raises:
+      InputError: as `filter_masks`.
+    """
+    variables = named_variables(model)
+    masks = filter_masks(model, keep, whole_group)
+    for name, mask in masks.items():
+        variables[name].assign(np.where(mask, variables[name].numpy(), 0))
+    return list(masks)
+
+
+def filter_masks(
+    model: keras.Model, keep: Mapping[str, ArrayLike], whole_group: bool = False
+) -> dict[str, BoolArray]:
+    """What has to be zero for pruned filters' channels to be dead.
+
+    For each pruned filter: its kernel and bias; scale and shift of the batch norm that follows
+    (shift and moving mean of one without scale); and, if the filter's output is added to a
+    shortcut, what makes the shortcut's channel: the filter and batch norm of a projection, or the
+    gate that `gate_shortcuts` put on an identity. Then the block's channel is zero, as in GST's
+    published code, which cuts shortcuts into pruned filters.
+
+    An identity shortcut without a gate has no variables to zero: the block's channel carries its
+    input on, and is dead only if it is dead in every block before. With `whole_group` it is: all
+    filters, in all blocks and shortcuts, whose outputs are ever added up with the pruned one's go
+    too, and `tfprune.pruning.shrink.shrink` can remove the channel from the whole stage (in a
+    ResNet with `zero_pad` shortcuts from earlier stages too). That prunes filters that `keep` did
+    not name.
+
+    Args:
+      model: a built functional or sequential model, wrapped or plain. A block and its shortcut
+        must be in the same model if models are nested.
+      keep: layer name -> bool [filters] of convolutions, or [units] of dense layers; True where a
+        filter is kept.
+      whole_group: whether a channel is pruned wherever it is added to.
+
+    Returns:
+      Variable name (as in `tfprune.pruning.weights.named_variables`) -> bool mask that broadcasts
+      with the variable, False where it has to be zero; only variables with such a place.
+
+    Raises:
+      InputError: if the model has no such convolution or dense layer, a mask has another shape or
+        other values than 0 and 1, or the model is not a functional or sequential `tf_keras` model.
+    """
+    pruned = {name: ~_checked(name, mask) for name, mask in keep.items()}
+    names = {id(variable): name for name, variable in named_variables(model).items()}
+    masks: dict[str, BoolArray] = {}
+    known: list[str] = []
+    for part in _parts(model):
+        layers = {node_layer.name: node_layer for node_layer in map(inner, part.layers)}
+        known += [name for name, layer in layers.items() if mixes(layer)]
+        here = {name: drop for name, drop in pruned.items() if name in known and name in layers}
+        for name, drop in here.items():
+            _check_length(layers[name], drop)
+        spread = _through_group(part, here) if whole_group else _with_followers(part, here)
+        for name, drop in spread.items():
+            for variable, mask in _variable_masks(layers[name], ~drop):
+                masks[names[id(variable)]] = mask
+    for name in pruned:
+        if name not in known:
+            raise InputError(
+                f"the model has no convolution or dense layer {name!r}: {nearest(name, known)}"
+            )
+    return masks
+
+
+def batch_norm_of(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """The batch norm that alone takes a layer's output, by the name of the layer.
+
+    Args:
+      model: a built functional or sequential model, wrapped or plain, nested models included.
+
+    Returns:
+      Name of a convolution or dense layer -> its batch-norm layer, in order; layers without one
+      are left out.
+    """
+    return {
+        name: layer for part in _parts(model) for name, layer in Wiring(part).batch_norms().items()
+    }
+
+
+def gate_shortcuts(model: keras.Model) -> keras.Model:
+    """A copy of a model with a gate on every identity shortcut, to cut it channel by channel.
+
+    A gate is a stock `DepthwiseConv2D` of one frozen weight for each channel, 1 at first, named
+    `ADD_gate` after the `Add` layer it leads to: the same function. `zero_filters` closes it for
+    pruned filters, as GST's published code does for identity shortcuts. Without it a block's
+    pruned channel still carries the block's input (see `filter_masks`).
+
+    Gate a model after `tfprune.models.initialize.initialize`, which would draw the gates too. An
+    identity is an input of an `Add` of images that comes, without a weight on the way, from where
+    the block's convolutions start too; zero-padded shortcuts count.
+
+    Args:
+      model: a built functional model, wrapped or plain. Blocks inside nested models get no gates.
+
+    Returns:
+      A model that is not compiled; the model itself if it has no identity shortcut.
+
+    Raises:
+      InputError: if the model is not functional.
+    """
+    if isinstance(model, keras.Sequential) or not getattr(model, "_is_graph_network", False):
+        raise InputError(f"model {model.name!r} is not a functional model: it has no shortcuts")
+    identities = Wiring(model).identity_shortcuts()
+    if not identities:
+        return model
+    config = model.get_config()
+    for index, layer in reversed(list(enumerate(config["layers"]))):
+        if layer["name"] in identities:
+            position = identities[layer["name"]]
+            inbound = layer["inbound_nodes"][0]
+            gate = _gate(model.get_layer(layer["name"]), inbound[position])
+            inbound[position] = [gate["name"], 0, 0, {}]
+            config["layers"].insert(index, gate)
+    scope = {type(layer).__name__: type(layer) for layer in model.layers}
+    gated = type(model).from_config(config, custom_objects=scope)
+    for layer in model.layers:
+        gated.get_layer(layer.name).set_weights(layer.get_weights())
+    return gated
+
+
+def _gate(add: keras.layers.Layer, source: list[Any]) -> dict[str, Any]:
+    """The config of a gate between an `Add` layer and what it gets from a shortcut."""
+    layer = keras.layers.DepthwiseConv2D(
+        1,
+        use_bias=False,
+        depthwise_initializer="ones",
+        trainable=False,
+        dtype=add.dtype_policy,
+        name=f"{add.name}_gate",
+    )
+    serialized = keras.layers.serialize(layer)
+    return {**serialized, "name": layer.name, "inbound_nodes": [[[*source[:3], {}]]]}
+
+
+def _parts(model: keras.Model) -> list[keras.Model]:
+    """The model and all models inside it, each as a graph of layers."""
+    nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    return [model, *(deeper for layer in nested for deeper in _parts(layer))]
+
+
+def _checked(name: str, mask: ArrayLike) -> BoolArray:
+    array = np.asarray(mask)
+    if array.ndim != 1 or not np.isin(array, (0, 1)).all():
+        raise InputError(f"the filters to keep of layer {name!r} must be a vector of 0 and 1")
+    return array.astype(bool)
+
+
+def _check_length(layer: Any, mask: BoolArray) -> None:
+    filters = layer.kernel.shape[-1]
+    if len(mask) != filters:
+        raise InputError(f"layer {layer.name!r} has {filters} filters, its mask {len(mask)}")
+
+
+def _through_group(model: keras.Model, pruned: Mapping[str, BoolArray]) -> dict[str, BoolArray]:
+    """For every layer with weights, the channels that are ever added up with pruned ones."""
+    graph = channel_graph(model)
+    outputs = {name: graph.groups[made.ids] for name, (_, made) in graph.layers.items()}
+    unknown = sorted(set(pruned) - set(outputs))
+    if unknown:
+        raise InputError(
+            f"layer {unknown[0]!r} has groups or is used twice, so what it is added to is not "
+            "known: prune it without whole_group"
+        )
+    groups = [outputs[name][drop] for name, drop in pruned.items()]
+    gone = np.concatenate([np.zeros(0, np.int64), *groups])
+    spread = {
+        inner(layer).name: np.isin(outputs[inner(layer).name], gone)
+        for layer in model.layers
+        if layer.weights and inner(layer).name in outputs
+    }
+    return {name: drop for name, drop in spread.items() if drop.any()}
+
+
+def _with_followers(model: keras.Model, pruned: Mapping[str, BoolArray]) -> dict[str, BoolArray]:
+    """The pruned channels of the layers, of their batch norms and of the shortcuts beside them."""
+    if not pruned:
+        return {}
+    wiring = Wiring(model)
+    batch_norms = wiring.batch_norms()
+    spread: dict[str, BoolArray] = {}
+    for name, drop in pruned.items():
+        beside = [name, *([batch_norms[name].name] if name in batch_norms else [])]
+        for layer in (*beside, *wiring.shortcut_layers(name)):
+            spread[layer] = spread.get(layer, False) | drop
+    return {name: drop for name, drop in spread.items() if drop.any()}
+
+
+def _variable_masks(layer: Any, keep: BoolArray) -> list[tuple[tf.Variable, BoolArray]]:
+    """The variables of a layer that a channel's zero needs, each with its mask."""
+    if is_batch_norm(layer):
+        shift = [layer.beta] if layer.gamma is not None else [layer.beta, layer.moving_mean]
+        masks = [(variable, keep) for variable in (layer.gamma, *shift)]
+    elif isinstance(layer, keras.layers.DepthwiseConv2D):
+        kernel = layer.depthwise_kernel
+        masks = [(kernel, keep.reshape(kernel.shape[-2:])), (layer.bias, keep)]
+    else:
+        masks = [(layer.kernel, keep), (layer.bias, keep)]
+    return [(variable, mask) for variable, mask in masks if variable is not None]

@@ -1,0 +1,209 @@
+"""Physical shrinking: a structurally pruned network without its dead channels, and its cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfprune.backend import keras
+from tfprune.errors import InputError
+from tfprune.pruning.channel_flow import channel_graph, inner, nodes, pads_channels
+from tfprune.pruning.channels import BoolArray, Channels, Reader
+
+Weights = list[NDArray[Any]]
+
+
+def shrink(model: keras.Model) -> keras.Model:
+    """A plain copy of a model without the channels that do not matter to its output.
+
+    In inference it computes the same function up to rounding (1e-5 of a float32 network's
+    activations; bit for bit if nothing could be removed), with the same inputs, outputs and layer
+    names. A channel goes if every layer that reads it
+
+    - gets nothing from it: its filter and bias are zero, and so are scale and shift of the batch
+      norm that follows; or
+    - gets a constant from it, as of a zero filter with a shift, that the reader's bias can take:
+      a dense layer's, or a convolution's that sees no zero padding (which would make the constant
+      smaller at the border: such a channel stays); or
+    - has only zero weights for it, or weights of filters that go themselves.
+
+    Channels that are added up are one: of a residual stage's, one goes if it is dead in every
+    block and in the shortcut, else it stays in all of them. One channel of every layer stays.
+    What a layer of unknown kind reads or makes stays: convolutions (not grouped or transposed),
+    `DepthwiseConv2D`, `Dense`, `BatchNormalization`, elementwise activations and merges, pooling,
+    zero padding, dropout, `Flatten` and `Concatenate` are known, with channels on the last axis.
+
+    Args:
+      model: a built functional or sequential model, wrapped or plain; it stays as it is. Models
+        inside it are shrunk too, between their own inputs and outputs.
+
+    Returns:
+      A model that is not compiled, with nothing of tfprune or tfmot in it. It may be trained, but
+      pruned weights that are still in it would move.
+
+    Raises:
+      InputError: if the model is not a built functional or sequential `tf_keras` model.
+    """
+    graph = channel_graph(model)
+    unneeded, removed = graph.removable()
+    pairs: dict[int, tuple[Any, Any, Weights]] = {}
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if id(layer) not in pairs:
+            pairs[id(layer)] = (layer, *smaller(inner(layer)))
+        return pairs[id(layer)][1]
+
+    def smaller(layer: keras.layers.Layer) -> tuple[keras.layers.Layer, Weights]:
+        if isinstance(layer, keras.Model):
+            nested = shrink(layer)
+            return nested, nested.get_weights()
+        if layer.name not in graph.layers:
+            return type(layer).from_config(layer.get_config()), layer.get_weights()
+        channels_in, channels_out = graph.layers[layer.name]
+        if layer.name in graph.readers:
+            return _smaller_reader(layer, graph.readers[layer.name], unneeded, removed)
+        return _smaller_carrier(layer, channels_in, channels_out, removed)
+
+    shrunk = keras.models.clone_model(model, clone_function=copy)
+    if not shrunk.built:  # A Sequential that was built by its first call.
+        shrunk.build(model.input_shape)
+    for _, new, weights in pairs.values():
+        new.set_weights(weights)
+    return shrunk
+
+
+def _smaller_reader(
+    layer: Any, reader: Reader, unneeded: BoolArray, removed: BoolArray
+) -> tuple[Any, Weights]:
+    """A convolution or dense layer without the removed channels: not built, and its weights."""
+    keep_in, keep_out = ~removed[reader.inputs.ids], ~removed[reader.outputs.ids]
+    unread, unneeded_out = unneeded[reader.inputs.ids], unneeded[reader.outputs.ids]
+    kernel, *bias = (np.array(weight) for weight in layer.get_weights())
+    # What stays though nobody needs it is neither read nor computed: its constant is in the bias.
+    kernel[..., unread, :] = 0
+    kernel[..., unneeded_out] = 0
+    config = layer.get_config()
+    config["units" if "units" in config else "filters"] = int(keep_out.sum())
+    constant = np.where(reader.foldable & unread, reader.inputs.constant, 0.0)
+    folded = np.where(unneeded_out, 0.0, constant @ reader.weights)
+    if folded.any():
+        config["use_bias"] = True
+        bias = [folded + (bias[0] if bias else 0.0)]
+    weights = [kernel[..., keep_in, :][..., keep_out], *(values[keep_out] for values in bias)]
+    return type(layer).from_config(config), weights
+
+
+def _smaller_carrier(
+    layer: Any, channels_in: Channels, channels_out: Channels, removed: BoolArray
+) -> tuple[Any, Weights]:
+    """A layer that passes channels on, without the removed ones: not built, and its weights."""
+    keep_in, keep_out = ~removed[channels_in.ids], ~removed[channels_out.ids]
+    config = layer.get_config()
+    weights = [np.asarray(weight) for weight in layer.get_weights()]
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        weights = [weights[0][..., keep_in, :], *(bias[keep_out] for bias in weights[1:])]
+    elif pads_channels(layer):
+        before, after = layer.padding[1]
+        kept = (int(keep_out[:before].sum()), int(keep_out[len(keep_out) - after :].sum()))
+        config["padding"] = (layer.padding[0], kept)
+    else:
+        weights = [weight[keep_in] for weight in weights]
+    return type(layer).from_config(config), weights
+
+
+def flops(model: keras.Model) -> int:
+    """Floating-point operations of one example's forward pass, two for each multiply-add.
+
+    Counted are the kernels of convolutions and dense layers:
+
+    | layer | operations |
+    | --- | --- |
+    | convolution | 2 × window × (channels in / groups) × filters × output positions |
+    | depthwise convolution | 2 × window × channels in × multiplier × output positions |
+    | separable convolution | the two factors' |
+    | transposed convolution | 2 × window × channels in × filters × input positions |
+    | dense | 2 × units in × units × output positions (1 for a vector) |
+
+    Zero weights and the zeros of padding count like all others; biases, batch norm, activations
+    and pooling do not count. A layer used twice counts twice.
+
+    Args:
+      model: a built functional or sequential model, wrapped or plain.
+
+    Raises:
+      InputError: if the height or width of a layer's output is not fixed, or the model is not a
+        built functional or sequential one.
+    """
+    return sum(_flops_of_call(node) for node in nodes(model))
+
+
+def _flops_of_call(node: Any) -> int:
+    layer = inner(node.layer)
+    if isinstance(layer, keras.Model):
+        return flops(layer)
+    transposed = isinstance(
+        layer,
+        (
+            keras.layers.Conv1DTranspose,
+            keras.layers.Conv2DTranspose,
+            keras.layers.Conv3DTranspose,
+        ),
+    )
+    kernels = [getattr(layer, name, None) for name in _KERNELS] if _is_counted(layer) else []
+    sizes = [math.prod(kernel.shape) for kernel in kernels if kernel is not None]
+    if not sizes:
+        return 0
+    (tensor,) = node.keras_inputs if transposed else [node.outputs]
+    channels_first = getattr(layer, "data_format", None) == "channels_first"
+    positions = tensor.shape[2:] if channels_first else tensor.shape[1:-1]
+    if None in positions:
+        raise InputError(
+            f"the output of layer {layer.name!r} has no fixed size: "
+            "build the model for inputs of one height and width to count its operations"
+        )
+    return 2 * sum(sizes) * math.prod(positions)
+
+
+_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+
+
+def _is_counted(layer: Any) -> bool:
+    kinds = keras.layers
+    # Transposed convolutions are kinds of convolutions; depthwise and separable ones are not.
+    return isinstance(
+        layer,
+        (
+            kinds.Dense,
+            kinds.Conv1D,
+            kinds.Conv2D,
+            kinds.Conv3D,
+            kinds.DepthwiseConv1D,
+            kinds.DepthwiseConv2D,
+            kinds.SeparableConv1D,
+            kinds.SeparableConv2D,
+        ),
+    )
+
+
+def channels(model: keras.Model) -> dict[str, int]:
+    """The filters of each convolution and the units of each dense layer, by layer name, in order.
+
+    Args:
+      model: a built functional or sequential model, wrapped or plain, nested models included.
+    """
+    return dict(_channels(model))
+
+
+def _channels(model: keras.Model) -> Iterator[tuple[str, int]]:
+    for layer in map(inner, model.layers):
+        if isinstance(layer, keras.Model):
+            yield from _channels(layer)
+        elif _is_counted(layer):
+            made = getattr(layer, "units", None) or getattr(layer, "filters", None)
+            if made is None:  # Depthwise: [*window, channels in, multiplier].
+                made = math.prod(layer.depthwise_kernel.shape[-2:])
+            yield layer.name, int(made)
