@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -20,12 +20,17 @@ from absl import flags
 from tfprune.config import SECTIONS, RunConfig, Section, from_settings, join, settings_of
 from tfprune.errors import InputError, Stopped, TfpruneError, unknown_name
 from tfprune.studies import sweeps
+from tfprune.studies.trial import trial_name
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "quick"
+
+
+# Runs, each with columns of its own in results.csv.
+Expanded = Sequence[tuple[RunConfig, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,15 @@ class Experiment:
       summary: what it reproduces, for the top of its help.
       options: sections of settings that only this experiment has.
       own_columns: which of those settings are columns of its results.csv.
+      expand: from the runs of a sweep and the values of `options` to all runs, each with further
+        columns of its rows; None runs the sweep alone.
     """
 
     name: str
     summary: str
     options: tuple[type[Section], ...] = ()
     own_columns: tuple[str, ...] = ()
+    expand: Callable[[Sequence[RunConfig], tuple[Any, ...]], Expanded] | None = None
 
     @property
     def sections(self) -> dict[str, type[Section]]:
@@ -66,6 +74,7 @@ class Command:
       swept: the settings that differ among them.
       options: the experiment's own settings, one value per section.
       own_columns: those of them that are columns of results.csv.
+      columns_of: further columns of results.csv, by the trial's name.
       argv: what was typed.
       verbosity: 0 hides TensorFlow's own messages.
     """
@@ -74,6 +83,7 @@ class Command:
     swept: tuple[str, ...]
     options: tuple[Any, ...]
     own_columns: dict[str, Any]
+    columns_of: dict[str, Mapping[str, Any]]
     argv: tuple[str, ...]
     verbosity: int
 
@@ -111,7 +121,9 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         section(**{name: values[name].value for name in settings_of(section)})
         for section in experiment.options
     )
-    configs = tuple(sweeps.configs(base, sweep))
+    swept = sweeps.configs(base, sweep)
+    expanded = experiment.expand(swept, options) if experiment.expand else [(c, {}) for c in swept]
+    configs = tuple(config for config, _ in expanded)
     for option in options:
         for config in configs:
             option.check_with(config)
@@ -120,6 +132,7 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         tuple(sweep),
         options,
         {name: values[name].value for name in experiment.own_columns},
+        {trial_name(config): columns for config, columns in expanded if columns},
         tuple(argv),
         values["verbosity"].value,
     )
@@ -295,6 +308,7 @@ def _parser(name: str, hint: Any) -> tuple[_Parser, _Serializer]:
         str: (str, "text"),
         tuple[int, ...]: (_integers, "integers as 0,1,2 or 0-4"),
         tuple[float, ...]: (_numbers, "numbers as 0.5,0.9"),
+        tuple[str, ...]: (_words, "names as one,two"),
     }
     return _Parser(name, *kinds[hint]), _Serializer()
 
@@ -317,6 +331,10 @@ def _integers(text: str) -> tuple[int, ...]:
 
 def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in filter(None, text.split(",")))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _help(experiment: Experiment, values: flags.FlagValues, preset: str) -> str:

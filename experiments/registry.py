@@ -24,3 +24,28 @@ EXPERIMENTS.add(
     "experiments.random_reinit:main",
     "lottery tickets against random reinitialization (SDD poster)",
 )
+EXPERIMENTS.add(
+    "pruning_effect",
+    "experiments.pruning_effect:main",
+    "test error of pruned, longer-trained and dense networks (PEG figures 1a, 3, 4, 6, 8, 14, 15)",
+)
+EXPERIMENTS.add(
+    "width_scaling",
+    "experiments.width_scaling:main",
+    "narrower dense networks against pruned ones (PEG figures 7, 11, 12)",
+)
+EXPERIMENTS.add(
+    "example_effects",
+    "experiments.example_effects:main",
+    "which examples pruning helps and hurts (PEG figures 1b, 2, 5, 13, 18, 19, 20)",
+)
+EXPERIMENTS.add(
+    "example_galleries",
+    "experiments.example_galleries:main",
+    "pictures of the examples pruning affects (PEG figure 16)",
+)
+EXPERIMENTS.add(
+    "leave_out",
+    "experiments.leave_out:main",
+    "dense training without the affected examples (PEG figures 9, 10, 17)",
+)

@@ -33,18 +33,22 @@ def run_and_report(
     Returns:
       0, or 1 if a trial stopped; the others are reported all the same.
     """
-    with StopSignals() as signals, StudyProgress() as progress:
-        with _executor(command, progress, signals) as executor:
-            work = study.Study(
-                command.configs,
-                command.argv,
-                progress,
-                command.own_columns,
-                command.swept,
-                executor,
-            )
-            work.train_trunks()
-            further(work)
+    with (
+        StopSignals() as signals,
+        StudyProgress() as progress,
+        _executor(command, progress, signals) as executor,
+    ):
+        work = study.Study(
+            command.configs,
+            command.argv,
+            progress,
+            command.own_columns,
+            command.swept,
+            command.columns_of,
+            executor,
+        )
+        work.train_trunks()
+        further(work)
     config = command.configs[0]
     if config.shard_of[1] > 1:
         print(f"shard {config.shard} is done: run.py report --output_dir={config.output_dir}")
@@ -99,7 +103,7 @@ def show(output_dir: str, only: str | None = None) -> None:
     report_file = report.build_report(output_dir)
     tensorboard.publish(output_dir)
     for experiment in [only] if only else results["experiment"].unique():
-        for table in report.build_tables(results, experiment):
+        for table in report.build_tables(results, experiment, output_dir):
             print_table(table)
     print(f"report       {report_file}")
     print(f"figures      {output_dir}/{layout.FIGURES}/")

@@ -33,7 +33,15 @@ RETRAINING = {
 OPTIMIZERS = ("sgd", "nesterov", "adam")
 DTYPES = ("float32", "mixed_bfloat16", "float64")
 JIT = ("auto", "on", "off")
-STRATEGIES = ("auto", "cpu", "gpu")
+STRATEGIES = {
+    "auto": "a GPU where there is one",
+    "cpu": "the CPU",
+    "gpu": "the first GPU",
+    "mirrored": "all GPUs of this machine",
+    "multi_worker": "the processes in TF_CONFIG, all running the same command",
+    "tpu": "the cores of --tpu",
+}
+EXECUTORS = ("local", "ray")
 BATCH_NORM_GAMMA = ("ones", "uniform")
 SHORTCUTS = ("projection", "zero_pad")
 
@@ -357,10 +365,14 @@ class BranchConfig(Section):
     @property
     def listed_levels(self) -> tuple[int, ...] | None:
         """The levels that are listed, increasing; None for `auto`, `all` and what is no list."""
-        parts = self.branch_levels.split(",")
-        if not all(re.fullmatch("[0-9]+", part.strip()) for part in parts):
-            return None
-        return tuple(sorted({int(part) for part in parts}))
+        return _level_list(self.branch_levels)
+
+
+def _level_list(text: str) -> tuple[int, ...] | None:
+    parts = text.split(",")
+    if not all(re.fullmatch("[0-9]+", part.strip()) for part in parts):
+        return None
+    return tuple(sorted({int(part) for part in parts}))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -392,6 +404,122 @@ class LandscapeConfig(Section):
     )
 
 
+METHODS = {
+    "lr_rewind": "iterative pruning by --criterion, learning-rate rewinding",
+    "weight_rewind": "the same with weight rewinding",
+    "synflow": "lr_rewind by SynFlow",
+    "snip": "lr_rewind by SNIP",
+    "random": "lr_rewind by random scores",
+    "extended_dense": "dense training for as long as lr_rewind (EDT)",
+    "width": "dense networks, each 1 - prune_fraction as wide as the one before",
+    "one_shot": "one pruning to each level's sparsity, learning-rate rewinding",
+    "width_matched": "the networks of width, trained as long as those of one_shot",
+}
+LEAVE_OUT_SETS = {
+    "tie": "without the examples whose loss pruning lowers most",
+    "rnd": "without as many random ones",
+    "worsened_subsample": "a random part with the examples whose loss pruning raises most",
+    "random_subsample": "as large a random part without them",
+    "dense_subset": "those the sparse network classifies right",
+}
+
+
+def _explained(names: dict[str, str]) -> str:
+    return "; ".join(f"{name}: {summary}" for name, summary in names.items())
+
+
+def _names(setting: str, values: tuple[str, ...], known: Iterable[str]) -> None:
+    for value in values:
+        if value not in known:
+            raise unknown_name(setting, value, known)
+    if not values or len(set(values)) != len(values):
+        raise SettingError(setting, join(values), "different names, at least one")
+
+
+@dataclasses.dataclass(frozen=True)
+class FamilyConfig(Section):
+    """Which families of models are compared (PEG)."""
+
+    methods: tuple[str, ...] = setting(("lr_rewind",), _explained(METHODS))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _names("methods", self.methods, METHODS)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoresConfig(Section):
+    """What is measured of single examples (PEG 3, B.3, K.1)."""
+
+    el2n_models: int = setting(10, "networks that EL2N scores are a mean over", check=at_least(1))
+    el2n_percent: float = setting(
+        10.0, "how far they are trained, in percent of --train_epochs", check=between(0.001, 100)
+    )
+    gallery_examples: int = setting(
+        20, "examples that a gallery shows of each kind", check=at_least(1)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class LeaveOutConfig(Section):
+    """What dense networks are trained on (PEG D, E, K.2)."""
+
+    leave_out_sets: tuple[str, ...] = setting(
+        tuple(LEAVE_OUT_SETS), _explained(LEAVE_OUT_SETS), identity=False
+    )
+    leave_out_levels: str = setting(
+        "all", "levels that choose the sets: all, or a list as 1,4,8", identity=False
+    )
+    improved_fraction: float = setting(
+        0.2, "fraction of the examples that tie and rnd leave out", check=between(0, 0.99)
+    )
+    subsample_fraction: float = setting(
+        0.4, "fraction of the examples that the subsamples keep", check=between(0.01, 0.99)
+    )
+    worsened_fraction: float = setting(
+        0.01, "fraction of the examples that is top-worsened", check=between(0, 0.99)
+    )
+    match_steps: bool = setting(
+        False, "raise the epochs of all sets so that gradient steps match, as for dense_subset"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _names("leave_out_sets", self.leave_out_sets, LEAVE_OUT_SETS)
+        if self.leave_out_levels != "all" and _level_list(self.leave_out_levels) is None:
+            raise SettingError("leave_out_levels", self.leave_out_levels, "all, or levels as 1,4,8")
+        if self.worsened_fraction > min(self.subsample_fraction, 1 - self.subsample_fraction):
+            raise SettingError(
+                "worsened_fraction",
+                self.worsened_fraction,
+                f"at most --subsample_fraction={self.subsample_fraction:g} and what it leaves",
+            )
+
+    def check_with(self, config: RunConfig) -> None:
+        """Refuses levels that the trunk does not have."""
+        last = config.pruning.last_level
+        if max(self.levels_of(config), default=0) > last:
+            raise SettingError(
+                "leave_out_levels",
+                self.leave_out_levels,
+                f"levels from 0 to {last}, or more --levels in the trunk",
+            )
+
+    def levels_of(self, config: RunConfig) -> list[int]:
+        """The levels that choose sets, increasing."""
+        listed = _level_list(self.leave_out_levels)
+        return list(range(config.pruning.last_level + 1)) if listed is None else list(listed)
+
+
+_SHARD = re.compile(r"(\d+)/(\d+)")
+
+
+def _shard(name: str, value: Any) -> None:
+    match = _SHARD.fullmatch(value)
+    if not match or not int(match[1]) < int(match[2]):
+        raise SettingError(name, value, "I/N with I from 0 to N-1, as 0/8")
+
+
 @dataclasses.dataclass(frozen=True)
 class RunConfig(Section):
     """A whole run: what, with which seeds, where to, and on what."""
@@ -415,18 +543,65 @@ class RunConfig(Section):
     jit: str = setting("auto", "compile with XLA; auto decides by device and model", choices=JIT)
     strategy: str = setting(
         "auto",
-        "which device trains: auto takes a GPU where there is one",
+        "which devices share a training's batches; "
+        + "; ".join(f"{name}: {devices}" for name, devices in STRATEGIES.items()),
         choices=STRATEGIES,
         identity=False,
     )
+    tpu: str = setting(
+        "", "name or address of the TPU of --strategy=tpu; default this machine's", identity=False
+    )
     deterministic: bool = setting(
         True, "deterministic kernels: the same bits on every run of a device"
+    )
+    workers: int = setting(
+        1,
+        "processes of this machine that train independent trials",
+        check=at_least(1),
+        identity=False,
+    )
+    shard: str = setting(
+        "0/1",
+        "I/N: only the trials I, I+N, I+2N, ... counted from 0, as for arrays of cluster jobs",
+        check=_shard,
+        identity=False,
+    )
+    executor: str = setting(
+        "local",
+        "where trials are trained: on this machine, or on a Ray cluster",
+        choices=EXECUTORS,
+        identity=False,
+    )
+    ray_address: str = setting("auto", "the Ray cluster, as ray.init takes it", identity=False)
+    ray_cpus: float = setting(
+        1.0, "CPUs that Ray reserves for a trial", check=at_least(0), identity=False
+    )
+    ray_gpus: float = setting(
+        0.0,
+        "GPUs that Ray reserves for a trial, or a part of one",
+        check=at_least(0),
+        identity=False,
+    )
+    ray_retries: int = setting(
+        3,
+        "how often Ray starts a trial again whose process or machine died",
+        check=at_least(0),
+        identity=False,
+    )
+    mix_versions: bool = setting(
+        False, "reuse what other versions of the code have trained in --output_dir", identity=False
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise SettingError("seeds", join(self.seeds), "distinct integers, at least one")
+        if self.tpu and self.strategy != "tpu":
+            raise SettingError("tpu", self.tpu, "nothing, or --strategy=tpu with it")
+        if self.jit == "on" and self.strategy in ("mirrored", "multi_worker"):
+            raise SettingError(
+                "jit", "on", f"auto or off: XLA cannot compile under --strategy={self.strategy}"
+            )
         point = RewindPoint.parse(self.pruning.rewind_to)
         if point.unit == "ep" and point.count >= self.training.train_epochs:
             raise SettingError(
@@ -434,6 +609,16 @@ class RunConfig(Section):
                 self.pruning.rewind_to,
                 f"a point before the end of training (--train_epochs={self.training.train_epochs})",
             )
+        if self.executor == "ray" and self.workers > 1:
+            raise SettingError(
+                "workers", self.workers, "1 with --executor=ray, which places trials"
+            )
+
+    @property
+    def shard_of(self) -> tuple[int, int]:
+        """This process's part of the trials, and how many parts there are."""
+        part, parts = self.shard.split("/")
+        return int(part), int(parts)
 
 
 def join(values: Iterable[Any]) -> str:

@@ -137,7 +137,7 @@ def test_nothing_to_measure_is_refused():
     ("epochs", "percent", "partial"), [(60, 10, 6), (160, 10, 16), (90, 22, 20), (3, 10, 1)]
 )
 def test_ten_percent_of_table_1s_epochs(epochs, percent, partial):
-    assert el2n.partial_epochs(epochs, percent) == partial
+    assert example_groups.partial_epochs(epochs, percent) == partial
 
 
 def test_saved_scores_come_back_with_every_bit_and_their_history(tmp_path):

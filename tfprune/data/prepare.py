@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from etils import epath
@@ -118,6 +120,21 @@ def prepare(
             val_indices=val,
         )
     return _resident(source, train, val, noisy)
+
+
+_Data = TypeVar("_Data", bound=PreparedData | StreamedData)
+
+
+def keep(data: _Data, rows: np.ndarray) -> _Data:
+    """The same trial's data with only some training examples, their labels as they are.
+
+    Args:
+      data: a trial's data, N training examples.
+      rows: int [K], increasing rows of the training examples, in [0, N).
+    """
+    names = {field.name for field in dataclasses.fields(data)}
+    per_example = names & {"images", "labels", "original_labels", "selected", "indices"}
+    return dataclasses.replace(data, **{name: getattr(data, name)[rows] for name in per_example})
 
 
 def subsets(data: PreparedData | StreamedData) -> dict[str, Subset]:

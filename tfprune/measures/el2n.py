@@ -20,10 +20,6 @@ from tfprune.files import load_arrays, save_arrays
 from tfprune.measures.evaluation import BATCH_SIZE
 from tfprune.measures.example_groups import checked_outputs
 
-# PEG B.3: N models, each trained for K percent of its training.
-NUM_MODELS = 10
-TRAIN_PERCENT = 10.0
-
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -63,17 +59,6 @@ class Scores:
         place = np.searchsorted(self.indices, wanted, sorter=order)
         nearest = order[np.minimum(place, len(order) - 1)]
         return np.where(self.indices[nearest] == wanted, self.values[nearest], np.nan)
-
-
-def partial_epochs(train_epochs: int, train_percent: float = TRAIN_PERCENT) -> int:
-    """The nearest whole number of epochs to K percent of the training, at least 1 (PEG B.3).
-
-    Raises:
-      SettingError: the percentage is not above 0, or above 100.
-    """
-    if not 0 < train_percent <= 100:
-        raise SettingError("train_percent", train_percent, "a number above 0, at most 100")
-    return max(1, round(train_epochs * train_percent / 100))
 
 
 def el2n_scores(outputs: ArrayLike, labels: ArrayLike, from_logits: bool = True) -> np.ndarray:

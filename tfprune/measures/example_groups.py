@@ -22,6 +22,11 @@ KINDS = ("most_worsened", "most_improved", "least_affected")
 FLOOR = 1e-5
 
 
+# PEG B.3: N models, each trained for K percent of its training.
+NUM_MODELS = 10
+TRAIN_PERCENT = 10.0
+
+
 class GroupLossChange(NamedTuple):
     """Mean loss after − mean loss before, of G groups over S seeds.
 
@@ -375,6 +380,17 @@ def jaccard_baseline(fraction: float, examples: int | None = None) -> float:
     shared = np.arange(max(0, 2 * size - examples), size + 1)
     probability = stats.hypergeom.pmf(shared, examples, size, size)
     return float(np.sum(probability * shared / (2 * size - shared)))
+
+
+def partial_epochs(train_epochs: int, train_percent: float = TRAIN_PERCENT) -> int:
+    """The nearest whole number of epochs to K percent of the training, at least 1 (PEG B.3).
+
+    Raises:
+      SettingError: the percentage is not above 0, or above 100.
+    """
+    if not 0 < train_percent <= 100:
+        raise SettingError("train_percent", train_percent, "a number above 0, at most 100")
+    return max(1, round(train_epochs * train_percent / 100))
 
 
 def dense_subset_epochs(

@@ -170,13 +170,21 @@ class PruneRetrain:
             return replace(plan, schedule=schedules.fixed(self.last_rate(stage.level)))
         return plan if retrain == "scratch" else replace(plan, start_step=self._rewind_step)
 
-    def train(self, stage: Stage, plan: TrainingPlan, advance: Advance, **values: Any) -> None:
+    def train(
+        self,
+        stage: Stage,
+        plan: TrainingPlan,
+        advance: Advance,
+        data: Data | None = None,
+        **values: Any,
+    ) -> None:
         """Trains a plan and finishes its stage.
 
         Args:
           stage: of the trunk or of a branch.
           plan: what to train.
           advance: called after every epoch.
+          data: what to train on, if not the trial's own.
           **values: further results of the stage.
         """
         self.trainer.load(plan.weights, plan.masks)
@@ -190,12 +198,16 @@ class PruneRetrain:
             self._stop_requested,
             self._note,
         )
-        rows = self.trainer.train(self.data, plan, outputs)
+        rows = self.trainer.train(data or self.data, plan, outputs)
         save_arrays(stage.folder / layout.END, read_weights(self.trainer.model))
-        sparsity = plan.masks.sparsity
+        masks = plan.masks
         stage.finish(
             result_of(
-                rows, sparsity=sparsity, weights_remaining=plan.masks.weights_remaining, **values
+                rows,
+                sparsity=masks.sparsity,
+                weights_remaining=masks.weights_remaining,
+                parameters=self.trainer.parameters(masks),
+                **values,
             )
         )
 

@@ -51,6 +51,7 @@ class Study:
       progress: shows how far the study is.
       own_columns: the experiment's own columns of results.csv, the same for every row.
       varying: settings written as columns of results.csv.
+      columns_of: further columns of results.csv, by the trial's name.
       executor: carries out the work; by default this process does.
     """
 
@@ -61,6 +62,7 @@ class Study:
         progress: Progress,
         own_columns: Mapping[str, Any] | None = None,
         varying: Sequence[str] = DESCRIBING,
+        columns_of: Mapping[str, Mapping[str, Any]] | None = None,
         executor: Executor | None = None,
     ):
         self.all_trials = [Trial(config, seed) for config in configs for seed in config.seeds]
@@ -72,7 +74,7 @@ class Study:
         self._stopped: set[tuple[str, int]] = set()
         self._progress = progress
         settings = tuple(dict.fromkeys((*DESCRIBING, *varying)))
-        self._columns = Columns(dict(own_columns or {}), settings)
+        self._columns = Columns(dict(own_columns or {}), settings, dict(columns_of or {}))
         self._executor = executor or InProcess(Workshop(argv, progress))
 
     def train_trunks(self) -> None:
@@ -88,7 +90,7 @@ class Study:
                 self.note(sentence)
         self._check()
         stages = {trial: trial.stages() for trial in self.trials}
-        self._train({trial: (trunk(trial.config), those) for trial, those in stages.items()})
+        self.train({trial: (trunk(trial.config), those) for trial, those in stages.items()})
 
     def train_branches(
         self, branch_of: Callable[[RunConfig], Branch], levels: Mapping[str, Sequence[int]]
@@ -104,16 +106,31 @@ class Study:
         """
         plan = {}
         for trial in self.trials:
-            if not self._is_stopped(trial):
-                branch = branch_of(trial.config)
-                stages = [trial.branch_stage(branch.name, n) for n in levels[trial.name]]
-                plan[trial] = (branch, stages)
+            branch = branch_of(trial.config)
+            stages = [
+                trial.branch_stage(branch.name, n, branch.variant) for n in levels[trial.name]
+            ]
+            plan[trial] = (branch, stages)
+        return self.train(plan)
+
+    def train(
+        self, plan: Mapping[Trial, tuple[Branch, Sequence[Stage]]]
+    ) -> dict[Trial, list[Stage]]:
+        """Trains what is missing of some stages, in order; trials that were stopped are left out.
+
+        Args:
+          plan: by trial, what to train and its stages.
+
+        Returns:
+          The finished stages of each trial.
+        """
+        plan = {trial: work for trial, work in plan.items() if not self._is_stopped(trial)}
         self._train(plan)
         return {trial: [s for s in stages if s.is_done] for trial, (_, stages) in plan.items()}
 
     def measure(self, measurement: Measurement, stages: Mapping[Trial, Sequence[Stage]]) -> None:
         """Measures finished stages, and adds the columns to their rows."""
-        for trial, those in stages.items():
+        for those in stages.values():
             for stage in those:
                 damage = measurement.damage(stage)
                 if damage:
@@ -139,7 +156,7 @@ class Study:
         """
         if not stages:
             return
-        file, columns = measurement.file(stages[0], "csv").name, measurement.result(stages[0])
+        file, columns = measurement.table(stages[0]).name, measurement.result(stages[0])
         results = read_results(trial.output_dir)
         if measurement.name not in results:
             return

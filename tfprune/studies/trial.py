@@ -146,10 +146,15 @@ class Trial:
             return Stage(self.output_dir, dense, self.seed, layout.level_folder(0), 0)
         return Stage(self.output_dir, self.name, self.seed, self._level_folder(level), level)
 
-    def branch_stage(self, branch: str, level: int) -> Stage:
+    def branch_stage(self, branch: str, level: int, variant: str = "") -> Stage:
         """The stage of a branch from a level, beside the level's own."""
         trunk = self.stage(level)
-        return dataclasses.replace(trunk, name=f"{branch}_{trunk.name}", branch=branch)
+        return dataclasses.replace(trunk, name=f"{branch}{variant}_{trunk.name}", branch=branch)
+
+    def dense_stage(self, branch: str, index: int) -> Stage:
+        """A further training from the start, numbered, that depends on no pruning setting."""
+        dense = self.stage(0)
+        return dataclasses.replace(dense, name=f"{branch}_{index:02d}", branch=branch, level=index)
 
     def _level_folder(self, level: int) -> str:
         sparsities = self.config.pruning.sparsities
@@ -160,6 +165,10 @@ class Trial:
     def stages(self) -> list[Stage]:
         """The trunk, from dense to the last level."""
         return [self.stage(level) for level in range(self.config.pruning.last_level + 1)]
+
+    def finished(self) -> list[Stage]:
+        """The stages of the trunk that are done."""
+        return [stage for stage in self.stages() if stage.is_done]
 
     def rewind_file(self) -> epath.Path:
         """The weights at the rewind point, beside the dense training they belong to."""

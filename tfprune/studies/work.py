@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from etils import epath
@@ -59,11 +59,14 @@ class Branch:
       epochs: how many epochs it trains.
       train: trains and finishes one stage of it. To be carried out by other processes it must be
         a function of a module, or `functools.partial` of one.
+      variant: goes into the folder's name only: what tells apart trainings that one table must
+        not mix.
     """
 
     name: str
     epochs: int
     train: Callable[[PruneRetrain, Stage, Advance], None]
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,17 @@ class Measurement:
       options: every value that can change a number; part of the file's name.
       measure: measures, and writes the table to the path it is given; returns columns of the
         stage's row in results.csv. As for `Branch.train`, a function of a module.
+      suffix: of the table: csv, or npz for arrays.
     """
 
     name: str
     options: Mapping[str, Any]
     measure: Callable[[PruneRetrain, Stage, epath.Path], Row]
+    suffix: str = "csv"
+
+    def table(self, stage: Stage) -> epath.Path:
+        """What was measured."""
+        return self.file(stage, self.suffix)
 
     def file(self, stage: Stage, suffix: str) -> epath.Path:
         """The measurement's file beside the stage."""
@@ -96,7 +105,7 @@ class Measurement:
             self.result(stage)
         except DamagedFile as error:
             return str(error.what)
-        return "" if self.file(stage, "csv").exists() else "its table is gone"
+        return "" if self.table(stage).exists() else "its table is gone"
 
     def result(self, stage: Stage) -> Row:
         """The columns it adds to the stage's row."""
@@ -110,14 +119,18 @@ class Columns:
     Attributes:
       own: an experiment's own columns, the same for every row.
       settings: the settings written as columns.
+      by_trial: further columns, by the trial's name.
     """
 
     own: Mapping[str, Any]
     settings: tuple[str, ...]
+    by_trial: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (*self.own, *self.settings)
+    def of(self, trial: Trial) -> dict[str, Any]:
+        """The columns of a trial's rows."""
+        settings = _flat(trial.config)
+        chosen = {name: settings[name] for name in self.settings}
+        return {**self.own, **chosen, **self.by_trial.get(trial.name, {})}
 
 
 @dataclass(frozen=True)
@@ -248,7 +261,7 @@ class Measure:
 
     def _measure(self, stage: Stage, loops: Loops) -> None:
         measurement = self.measurement
-        table = measurement.file(stage, "csv")
+        table = measurement.table(stage)
         columns = measurement.measure(loops.loop(self.trial), stage, table)
         about = {measurement.name: f"{stage.relative}/{table.name}", **finite(columns)}
         write_json(measurement.file(stage, "json"), about)
@@ -278,7 +291,7 @@ def write_rows(
     measurements: Sequence[Measurement] = (),
 ) -> None:
     """Puts the rows of a trial's finished stages into results.csv."""
-    values = {**_flat(trial.config), **columns.own}
+    common = columns.of(trial)
     rows = [
         {
             "experiment": trial.config.experiment,
@@ -288,14 +301,14 @@ def write_rows(
             "level": stage.level,
             **stage.result(),
             "stage": stage.relative,
-            **{name: values[name] for name in columns.names},
+            **common,
             **{k: v for m in measurements for k, v in m.result(stage).items()},
         }
         for stage in stages
         if stage.is_done
     ]
     extra = dict.fromkeys(name for row in rows for name in row)
-    merge_rows(trial.output_dir, rows, (*columns.names, *extra))
+    merge_rows(trial.output_dir, rows, (*common, *extra))
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""Which examples does pruning help, and which does it hurt?
+
+Reproduces PEG figures 1b, 2, 5, 13, 18, 19 and 20 and table 3: the change of the training loss by
+groups of examples of equal difficulty (EL2N), and how far two algorithms affect the same examples.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from tfprune.config import FamilyConfig, ScoresConfig
+from tfprune.studies.families import families
+
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
+EXPERIMENT = cli.Experiment(
+    "example_effects",
+    str(__doc__),
+    (
+        FamilyConfig,
+        ScoresConfig,
+    ),
+    expand=lambda configs, options: families(configs, options[0].methods),
+)
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies import examples
+
+    study.measure(examples.losses(), {trial: trial.finished() for trial in study.trials})
+    examples.train_el2n(study, command.options[1])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv, further)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

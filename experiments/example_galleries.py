@@ -1,0 +1,44 @@
+"""The examples that pruning worsens, improves and leaves alone, as pictures.
+
+Reproduces PEG figure 16 and table 4.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from tfprune.config import FamilyConfig, ScoresConfig
+from tfprune.studies.families import families
+
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
+EXPERIMENT = cli.Experiment(
+    "example_galleries",
+    str(__doc__),
+    (
+        FamilyConfig,
+        ScoresConfig,
+    ),
+    expand=lambda configs, options: families(configs, options[0].methods),
+)
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies import examples
+
+    study.measure(examples.losses(), {trial: trial.finished() for trial in study.trials})
+    examples.measure_galleries(study, command.options[1])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv, further)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

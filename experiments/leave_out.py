@@ -1,0 +1,46 @@
+"""What do the examples that pruning affects most do to dense training?
+
+Reproduces PEG figures 9, 10 and 17 and table 8: dense networks trained without the examples that
+pruning improves most, with or without those it worsens most, and on those alone that a sparse
+network classifies right.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from tfprune.config import FamilyConfig, LeaveOutConfig
+from tfprune.studies.families import families
+
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
+EXPERIMENT = cli.Experiment(
+    "leave_out",
+    str(__doc__),
+    (
+        FamilyConfig,
+        LeaveOutConfig,
+    ),
+    expand=lambda configs, options: families(configs, options[0].methods),
+)
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies import examples, leave_out
+
+    study.measure(examples.losses(), {trial: trial.finished() for trial in study.trials})
+    leave_out.train_leave_out(study, command.options[1])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv, further)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

@@ -1,0 +1,31 @@
+"""What does pruning do to generalization, with and without label noise?
+
+Reproduces PEG figures 1a, 3, 4, 6, 8, 14 and 15 and tables 2, 5, 6, 9, 10 and 11: test error of
+pruned networks against their size, of dense ones against their training time, and the training
+loss on noisy and on original examples. --methods says which algorithms are compared.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from experiments import cli
+from tfprune.config import FamilyConfig
+from tfprune.studies.families import families
+
+EXPERIMENT = cli.Experiment(
+    "pruning_effect",
+    str(__doc__),
+    (FamilyConfig,),
+    expand=lambda configs, options: families(configs, options[0].methods),
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

@@ -1,0 +1,30 @@
+"""Is it the size that matters? Narrower dense networks against pruned ones.
+
+Reproduces PEG figures 7, 11 and 12 and table 7: networks each 80% as wide as the one before,
+trained as usual, or trained as long as one-shot pruning trains.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from experiments import cli
+from tfprune.config import FamilyConfig
+from tfprune.studies.families import families
+
+EXPERIMENT = cli.Experiment(
+    "width_scaling",
+    str(__doc__),
+    (FamilyConfig,),
+    expand=lambda configs, options: families(configs, options[0].methods),
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

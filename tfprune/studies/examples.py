@@ -1,0 +1,272 @@
+"""What pruning does to single examples: EL2N scores, losses of all examples, galleries (PEG 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from etils import epath
+
+from tfprune.config import RunConfig, ScoresConfig
+from tfprune.files import load_arrays, save_arrays
+from tfprune.results import layout
+from tfprune.studies.trial import Row, Stage, Trial
+from tfprune.studies.work import Advance, Branch, Measurement
+
+if TYPE_CHECKING:
+    from tfprune.studies.iterative import PruneRetrain
+    from tfprune.studies.study import Study
+
+# Keys the draws of EL2N's networks apart from those of the trunk and of its branches.
+_EL2N_DRAW = 2_000_000
+
+
+def losses() -> Measurement:
+    """The loss and the prediction of every training example, at the end of a stage (PEG 3)."""
+    return Measurement("examples", {}, _measure_losses, suffix="npz")
+
+
+def read_losses(stage: Stage) -> dict[str, np.ndarray]:
+    """What `losses` measured: `indices`, `losses`, `predictions`, `labels`, `original_labels`,
+    `selected`, each [examples]."""
+    return load_arrays(losses().table(stage))
+
+
+def _measure_losses(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
+    from tfprune.measures.example_groups import example_losses
+    from tfprune.pruning.masks import Masks
+
+    weights = load_arrays(stage.folder / layout.END)
+    masks = Masks.load(stage.folder / layout.MASKS)
+    logits = loop.trainer.train_logits(loop.data, weights, masks)
+    save_arrays(
+        table,
+        {
+            "indices": loop.data.indices,
+            "losses": example_losses(logits, loop.data.labels).astype(np.float32),
+            "predictions": logits.argmax(axis=1).astype(np.int32),
+            "labels": loop.data.labels,
+            "original_labels": loop.data.original_labels,
+            "selected": loop.data.selected,
+        },
+    )
+    return {}
+
+
+def train_el2n(study: Study, options: ScoresConfig) -> None:
+    """Trains the networks that EL2N scores come from, and measures the scores (PEG B.3).
+
+    Each trial has networks of its own: they see its labels and its training examples, and differ
+    in initialization and order. Trials of one dense network share them.
+    """
+    plan = {}
+    for trial in study.trials:
+        branch = _el2n_branch(trial.config, options)
+        stages = [trial.dense_stage(branch.name, n) for n in range(options.el2n_models)]
+        plan[trial] = (branch, stages)
+    trained = study.train(plan)
+    complete = [trial for trial, done in trained.items() if len(done) == options.el2n_models]
+    study.measure(_el2n_scores(options), {trial: [trial.stage(0)] for trial in complete})
+
+
+def _el2n_branch(config: RunConfig, options: ScoresConfig) -> Branch:
+    from tfprune.measures.example_groups import partial_epochs
+
+    epochs = partial_epochs(config.training.train_epochs, options.el2n_percent)
+    name = f"el2n{options.el2n_percent:g}"
+    return Branch(name, epochs, partial(_train_part, epochs=epochs))
+
+
+def _train_part(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int) -> None:
+    from tfprune.training.schedules import epoch_drops
+    from tfprune.training.trainer import TrainingPlan
+
+    draw = _EL2N_DRAW + stage.level
+    initial = loop.trainer.initial_weights(stage.seed, draw)
+    plan = TrainingPlan(
+        seed=stage.seed,
+        level=draw,
+        weights=initial,
+        masks=loop.trainer.dense_masks,
+        initial=initial,
+        schedule=epoch_drops(loop.config.training),
+        epochs=epochs,
+        augment=loop.config.data.augment,
+        where=f"{loop.trial.name}, seed {stage.seed}, network {stage.level} of EL2N",
+    )
+    loop.train(stage, plan, advance)
+
+
+def _el2n_scores(options: ScoresConfig) -> Measurement:
+    used = {"el2n_models": options.el2n_models, "el2n_percent": options.el2n_percent}
+    return Measurement("el2n", used, partial(_measure_el2n, options=options), suffix="npz")
+
+
+def _measure_el2n(
+    loop: PruneRetrain, stage: Stage, table: epath.Path, options: ScoresConfig
+) -> Row:
+    from tfprune.measures.el2n import mean_el2n, save_scores
+
+    branch = _el2n_branch(loop.config, options)
+
+    def logits() -> Iterator[np.ndarray]:
+        for number in range(options.el2n_models):
+            folder = loop.trial.dense_stage(branch.name, number).folder
+            yield loop.trainer.train_logits(
+                loop.data, load_arrays(folder / layout.END), loop.trainer.dense_masks
+            )
+
+    about = {
+        "dataset": loop.config.data.dataset,
+        "model": loop.config.model.model,
+        "models": options.el2n_models,
+        "epochs": branch.epochs,
+        "seed": stage.seed,
+    }
+    save_scores(table, mean_el2n(logits(), loop.data.labels), loop.data.indices, about)
+    return {}
+
+
+def measure_galleries(study: Study, options: ScoresConfig) -> None:
+    """The examples that pruning affects most and least, of each trial's first seed (PEG K.1).
+
+    Their losses, and the levels to average over, are means over seeds.
+    """
+    for name in dict.fromkeys(trial.name for trial in study.trials):
+        seeds = [trial for trial in study.all_trials if trial.name == name]
+        whole = [trial for trial in seeds if _is_measured(trial)]
+        if whole and whole[0] in study.trials:
+            measurement = gallery(options, tuple(trial.seed for trial in whole))
+            study.measure(measurement, {whole[0]: [whole[0].stage(0)]})
+
+
+def _is_measured(trial: Trial) -> bool:
+    return all(stage.is_done and losses().is_done(stage) for stage in trial.stages())
+
+
+def gallery(options: ScoresConfig, seeds: tuple[int, ...]) -> Measurement:
+    """Images, labels and majority predictions of the examples that pruning affects most and least.
+
+    Args:
+      options: how many examples.
+      seeds: the trials to average over.
+    """
+    used = {"gallery_examples": options.gallery_examples, "seeds": list(seeds)}
+    measure = partial(_measure_gallery, options=options, seeds=seeds)
+    return Measurement("gallery", used, measure, suffix="npz")
+
+
+def _measure_gallery(
+    loop: PruneRetrain,
+    stage: Stage,
+    table: epath.Path,
+    options: ScoresConfig,
+    seeds: tuple[int, ...],
+) -> Row:
+    from tfprune.data.prepare import PreparedData
+    from tfprune.errors import InputError
+    from tfprune.measures.example_groups import KINDS
+
+    if not isinstance(loop.data, PreparedData):
+        raise InputError("galleries show images in memory; this set is streamed")
+    trials = [Trial(loop.config, seed) for seed in seeds]
+    curves = _mean_curves(trials)
+    arrays: dict[str, np.ndarray] = {}
+    for kind in KINDS:
+        chosen = gallery_levels(kind, curves)
+        shown = _shown(loop.data, trials, kind, chosen, options.gallery_examples)
+        arrays |= {f"{kind}/{name}": value for name, value in shown.items()}
+    save_arrays(table, arrays)
+    return {}
+
+
+def _mean_curves(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
+    """Train loss and test error of every level, means over seeds."""
+    results = [[stage.result() for stage in trial.stages()] for trial in trials]
+    return {
+        "train_loss": np.mean([[row["train_loss"] for row in rows] for rows in results], axis=0),
+        "test_error": 1
+        - np.mean([[row["test_accuracy_last"] for row in rows] for rows in results], axis=0),
+    }
+
+
+def gallery_levels(kind: str, curves: Mapping[str, np.ndarray]) -> list[int]:
+    """The levels at which losses are compared with the dense network's (PEG K.1, table 4).
+
+    Most worsened: levels that generalize better at a higher training loss; where there are none,
+    levels of higher training loss that lose at most two points. Most improved: levels that
+    generalize better at a lower training loss. Least affected: levels that lose at most two
+    points. Level 0 is none of them: nothing has changed there.
+
+    Args:
+      kind: `most_worsened`, `most_improved` or `least_affected`.
+      curves: `train_loss` and `test_error` [levels + 1], the dense network's first.
+    """
+    error, loss = curves["test_error"][1:], curves["train_loss"][1:]
+    better = error < curves["test_error"][0]
+    close = error <= curves["test_error"][0] + 0.02
+    worse_fit = loss > curves["train_loss"][0]
+    if kind == "most_worsened":
+        chosen = better & worse_fit if np.any(better & worse_fit) else close & worse_fit
+    elif kind == "most_improved":
+        chosen = better & (loss < curves["train_loss"][0])
+    else:
+        chosen = close
+    return [int(level) + 1 for level in np.flatnonzero(chosen)]
+
+
+def _shown(
+    data: Any, trials: Sequence[Trial], kind: str, levels: Sequence[int], count: int
+) -> dict[str, np.ndarray]:
+    from tfprune.measures.example_groups import affected_examples, average_loss_change
+
+    found = {"levels": np.array(levels, np.int64)}
+    if not levels:
+        empty = np.zeros(0, np.int64)
+        none = dict.fromkeys(("labels", "predictions", "indices"), empty)
+        return {**found, **none, "images": data.images[:0], "score": np.zeros(0)}
+    before = losses_by_seed(trials, 0)
+    after = [losses_by_seed(trials, level) for level in levels]
+    # Only examples that this trial trained on: it has their images.
+    mine = np.full(before.shape[1], np.nan)
+    mine[data.indices] = 0.0
+    indices = affected_examples(after, before + mine, kind, min(count, len(data.indices)))
+    rows = np.searchsorted(data.indices, indices)
+    votes = [_predictions_at(trial.stage(level), indices) for trial in trials for level in levels]
+    return {
+        **found,
+        "indices": indices,
+        "images": data.images[rows],
+        "labels": data.labels[rows],
+        "predictions": _majority(np.array(votes)),
+        "score": average_loss_change(after, before, kind)[indices],
+    }
+
+
+def losses_by_seed(trials: Sequence[Trial], level: int) -> np.ndarray:
+    """A level's losses at the examples' positions in the dataset, float64 [seeds, N].
+
+    NaN where an example was not trained on. N is one more than the last position of any.
+    """
+    from tfprune.measures.example_groups import at_positions
+
+    found = [read_losses(trial.stage(level)) for trial in trials]
+    examples = max(int(one["indices"].max()) for one in found) + 1
+    # Every level of a trial has the same examples, so N is the same for all of them.
+    return np.stack([at_positions(one["losses"], one["indices"], examples) for one in found])
+
+
+def _predictions_at(stage: Stage, indices: np.ndarray) -> np.ndarray:
+    """A stage's predictions for some examples; -1 where one was held out for validation."""
+    found = read_losses(stage)
+    everywhere = np.full(max(found["indices"].max(), indices.max()) + 1, -1, np.int64)
+    everywhere[found["indices"]] = found["predictions"]
+    return everywhere[indices]
+
+
+def _majority(votes: np.ndarray) -> np.ndarray:
+    """The class that most of the votes name, [examples]; -1 is no vote."""
+    classes = np.arange(votes.max() + 1)
+    return np.argmax((votes[:, :, None] == classes).sum(axis=0), axis=1)
