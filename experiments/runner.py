@@ -17,7 +17,9 @@ from tfprune.stopping import StopSignals
 from tfprune.studies import study
 from tfprune.studies.executors import Executor, InProcess, OnRay, Processes
 from tfprune.studies.progress import StudyProgress
+from tfprune.studies.workers import Chief, follow
 from tfprune.studies.workshop import Workshop
+from tfprune.training.cluster import worker_of
 
 
 def run_and_report(
@@ -33,6 +35,8 @@ def run_and_report(
     Returns:
       0, or 1 if a trial stopped; the others are reported all the same.
     """
+    if not worker_of(command.configs[0]).is_chief:
+        return _follow(command)
     with (
         StopSignals() as signals,
         StudyProgress() as progress,
@@ -67,7 +71,17 @@ def _executor(command: Command, progress: StudyProgress, signals: StopSignals) -
         return OnRay(config, command.argv, progress, before_training)
     if config.workers > 1:
         return Processes(config.workers, command.argv, progress, before_training)
-    return InProcess(Workshop(command.argv, progress, before_training, signals))
+    workshop = Workshop(command.argv, progress, before_training, signals)
+    return Chief(workshop, config) if config.strategy == "multi_worker" else InProcess(workshop)
+
+
+def _follow(command: Command) -> int:
+    """What a process does that shares the chief's trainings; see `tfprune.studies.workers`."""
+    before_training = partial(import_tensorflow, command.verbosity)
+    with StopSignals(raises=False) as signals, StudyProgress() as progress:
+        follow(Workshop(command.argv, progress, before_training, signals), command.configs[0])
+    print("the chief has written the results")
+    return 0
 
 
 def import_tensorflow(verbosity: int) -> None:
@@ -86,10 +100,12 @@ def import_tensorflow(verbosity: int) -> None:
     try:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-        import tfprune.training.trainer  # noqa: F401
+        import tfprune.backend
+        import tfprune.training.trainer
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+    tfprune.backend.tf.get_logger().setLevel("ERROR")
 
 
 def show(output_dir: str, only: str | None = None) -> None:

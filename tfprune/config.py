@@ -41,6 +41,8 @@ STRATEGIES = {
     "multi_worker": "the processes in TF_CONFIG, all running the same command",
     "tpu": "the cores of --tpu",
 }
+# Their trainings take all devices there are.
+_ONE_AT_A_TIME = ("mirrored", "multi_worker", "tpu")
 EXECUTORS = ("local", "ray")
 BATCH_NORM_GAMMA = ("ones", "uniform")
 SHORTCUTS = ("projection", "zero_pad")
@@ -608,6 +610,12 @@ class RunConfig(Section):
                 "rewind_to",
                 self.pruning.rewind_to,
                 f"a point before the end of training (--train_epochs={self.training.train_epochs})",
+            )
+        if self.strategy in _ONE_AT_A_TIME and (self.workers > 1 or self.executor == "ray"):
+            raise SettingError(
+                "strategy",
+                self.strategy,
+                "one training over several devices; without --workers and --executor=ray",
             )
         if self.executor == "ray" and self.workers > 1:
             raise SettingError(

@@ -76,7 +76,8 @@ class PruneRetrain:
     def run(self, stage: Stage, advance: Advance) -> None:
         """Trains one stage of the trunk; the stages before it must be done."""
         shape = {"input_shape": self.data.input_shape, "num_classes": self.data.num_classes}
-        write_config(stage, self.config, {**self.about, **shape})
+        if self._writes:
+            write_config(stage, self.config, {**self.about, **shape})
         if stage.level == 0:
             self._dense(stage, advance)
         else:
@@ -121,7 +122,8 @@ class PruneRetrain:
         new = self.trainer.prune(
             self.data, self.trial.seed, stage.level, trained, masks, pruning, sparsity
         )
-        new.save(path)
+        if self._writes:
+            new.save(path)
         return new
 
     def _start(self, trained: Arrays, initial: Arrays) -> Arrays:
@@ -141,13 +143,15 @@ class PruneRetrain:
         if self._rewind_step == 0:
             return load_arrays(start)
         path = self.trial.rewind_file()
-        if path.exists():
+        # All processes of one training must train to the point, or none.
+        if self.trainer.distribution.from_chief(path.exists()):
             with whole_or_set_aside(path):
                 return load_arrays(path)
         initial = load_arrays(start)
         plan = self._plan(self.trial.stage(0), initial, self.trainer.dense_masks, initial)
         weights = self.trainer.train_to(self.data, plan, self._rewind_step)
-        save_arrays(path, weights)
+        if self._writes:
+            save_arrays(path, weights)
         return weights
 
     def _plan(self, stage: Stage, weights: Arrays, masks: Masks, initial: Arrays) -> TrainingPlan:
@@ -188,8 +192,9 @@ class PruneRetrain:
           **values: further results of the stage.
         """
         self.trainer.load(plan.weights, plan.masks)
-        save_arrays(stage.folder / layout.START, read_weights(self.trainer.model))
-        plan.masks.save(stage.folder / layout.MASKS)
+        if self._writes:
+            save_arrays(stage.folder / layout.START, read_weights(self.trainer.model))
+            plan.masks.save(stage.folder / layout.MASKS)
         outputs = TrainingOutputs(
             stage.folder,
             stage.tensorboard,
@@ -199,6 +204,8 @@ class PruneRetrain:
             self._note,
         )
         rows = self.trainer.train(data or self.data, plan, outputs)
+        if not self._writes:
+            return
         save_arrays(stage.folder / layout.END, read_weights(self.trainer.model))
         masks = plan.masks
         stage.finish(
@@ -221,6 +228,11 @@ class PruneRetrain:
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch."""
         return steps_per_epoch(len(self.data.labels), self.config.training.batch_size)
+
+    @property
+    def _writes(self) -> bool:
+        """Whether this process writes the files: of several that share a training, one does."""
+        return self.trainer.distribution.is_chief
 
     @property
     def _rewind_step(self) -> int:

@@ -43,8 +43,8 @@ class Loops(Protocol):
     def loop(self, trial: Trial) -> PruneRetrain:
         """The trial's loop."""
 
-    def training(self) -> AbstractContextManager[None]:
-        """Around a training, which a signal must not interrupt within an epoch."""
+    def train(self, trial: Trial, branch: Branch, stage: Stage, advance: Advance) -> None:
+        """Trains a stage; a signal ends it after an epoch."""
 
     def check_stop(self) -> None:
         """Raises Stopped if a signal asked the process to end."""
@@ -200,12 +200,10 @@ class Train:
     def _train(self, stage: Stage, loops: Loops) -> None:
         with loops.progress.stage(describe(stage), self.branch.epochs) as advance:
             try:
-                with loops.training():
-                    self.branch.train(loops.loop(self.trial), stage, advance)
+                loops.train(self.trial, self.branch, stage, advance)
             except DamagedFile as error:
                 self._mend(error, stage, loops)
-                with loops.training():
-                    self.branch.train(loops.loop(self.trial), stage, advance)
+                loops.train(self.trial, self.branch, stage, advance)
 
     def _mend(self, error: DamagedFile, stage: Stage, loops: Loops) -> None:
         """Trains again the finished stage whose file turned out damaged.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfprune.stopping import StopSignals
-from tfprune.studies.trial import Trial
-from tfprune.studies.work import Progress
+from tfprune.studies.trial import Stage, Trial
+from tfprune.studies.work import Advance, Branch, Progress
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
@@ -24,6 +23,9 @@ class Workshop:
       before_training: called once, before anything that needs TensorFlow.
       signals: what asks the process to end; None where nothing does.
       worker: this process's number among those that share the machine's accelerators.
+
+    Attributes:
+      announce: told of what all processes of one training must do together, just before it.
     """
 
     def __init__(
@@ -42,6 +44,14 @@ class Workshop:
         self._sources: dict[Any, Any] = {}
         self._trainers: dict[Any, Trainer] = {}
         self._loop: tuple[Trial, PruneRetrain] | None = None
+        self._started = False
+        self.announce: Callable[[tuple[Any, ...]], None] = lambda order: None
+
+    def start(self) -> None:
+        """Does once what comes before anything that needs TensorFlow."""
+        if not self._started:
+            self._started = True
+            self._before_training()
 
     def loop(self, trial: Trial) -> PruneRetrain:
         """The trial's loop; the last one asked for is kept."""
@@ -49,19 +59,19 @@ class Workshop:
             self._loop = (trial, self._build(trial))
         return self._loop[1]
 
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        """Around a training: a signal waits for the end of the epoch, and the checkpoint."""
+    def train(self, trial: Trial, branch: Branch, stage: Stage, advance: Advance) -> None:
+        """Trains a stage; a signal waits for the end of the epoch, and the checkpoint."""
+        loop = self.loop(trial)
+        self.announce((trial, branch, stage))
         with self._signals.held():
-            yield
+            branch.train(loop, stage, advance)
 
     def check_stop(self) -> None:
         """Raises Stopped if a signal asked the process to end."""
         self._signals.check()
 
     def _build(self, trial: Trial) -> PruneRetrain:
-        if not self._sources:
-            self._before_training()
+        self.start()
         from tfprune.data.prepare import prepare
         from tfprune.data.sources import load_source
         from tfprune.studies.iterative import PruneRetrain, about_run
@@ -70,7 +80,8 @@ class Workshop:
 
         config = trial.config
         if not self._trainers:
-            runtime.configure(config)
+            runtime.configure(config, self._worker)
+        self.announce((trial, None, None))
         key = (config.data.dataset, config.data.data_dir)
         if key not in self._sources:
             self._sources[key] = load_source(config.data)

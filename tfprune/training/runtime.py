@@ -5,27 +5,26 @@ from __future__ import annotations
 import contextlib
 import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 from tfprune.backend import keras, tf
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
-
-_VERSIONED = (
-    "tfprune",
-    "tensorflow",
-    "tf_keras",
-    "tensorflow-model-optimization",
-    "tensorflow-datasets",
-    "numpy",
-)
+from tfprune.training import strategies
 
 
-def configure(config: RunConfig) -> None:
+def configure(config: RunConfig, worker: int = 0) -> None:
     """Applies a run's strategy and determinism to this process.
 
+    It comes before data are loaded and models built: `multi_worker` cannot be set up once
+    TensorFlow has done anything, nor can a GPU be hidden.
+
+    Args:
+      config: the run.
+      worker: this process's number among the --workers of this machine; they take its GPUs in
+        turn.
+
     Raises:
-      SettingError: the strategy asks for a device that is not there.
+      SettingError: the strategy asks for a device or a worker that is not there.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if config.strategy == "gpu" and not gpus:
@@ -33,18 +32,35 @@ def configure(config: RunConfig) -> None:
     if config.strategy == "cpu" and gpus:
         with contextlib.suppress(RuntimeError):  # Devices are in use already: placement decides.
             tf.config.set_visible_devices([], "GPU")
+    if config.workers > 1 and gpus and config.strategy != "cpu":
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([gpus[worker % len(gpus)]], "GPU")
+            tf.config.experimental.set_memory_growth(gpus[worker % len(gpus)], True)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+    strategies.distribution_of(config)
 
 
 def device(config: RunConfig) -> str:
-    """The device that trains, as TensorFlow names it."""
-    use_gpu = config.strategy != "cpu" and tf.config.list_logical_devices("GPU")
+    """The device that trains, as TensorFlow names it.
+
+    Under a distributed strategy, the one that does all but train and evaluate: it draws, prunes
+    and measures. Beside a TPU that is the CPU.
+    """
+    use_gpu = config.strategy not in ("cpu", "tpu") and tf.config.list_logical_devices("GPU")
     return "/GPU:0" if use_gpu else "/CPU:0"
 
 
 def device_description(config: RunConfig) -> str:
     """The device in words, for config.json."""
+    replicas = strategies.distribution_of(config).num_replicas
+    if config.strategy == "tpu":
+        return f"{replicas} TPU cores"
+    shared = f"{replicas} x " if config.strategy in strategies.DISTRIBUTED else ""
+    return shared + _device_name(config)
+
+
+def _device_name(config: RunConfig) -> str:
     if device(config) == "/CPU:0":
         return f"CPU {platform.machine()}"
     details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
@@ -70,12 +86,3 @@ def dtype_policy(name: str) -> Iterator[None]:
         yield
     finally:
         keras.mixed_precision.set_global_policy(before)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that can change a number."""
-    found = {"python": platform.python_version()}
-    for package in _VERSIONED:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

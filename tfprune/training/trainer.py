@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from etils import epath
 
 from tfprune.backend import keras, tf
 from tfprune.config import PruningConfig, RunConfig
 from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
+from tfprune.measures.el2n import model_outputs
 from tfprune.measures.evaluation import Evaluator
 from tfprune.models.build import build_model
 from tfprune.models.initialize import initialize
@@ -25,13 +28,26 @@ from tfprune.pruning.selection import prune, prune_to_sparsity
 from tfprune.pruning.weights import Arrays, read_weights, write_weights
 from tfprune.results import layout
 from tfprune.seeds import Stream, generator
-from tfprune.training import checkpoints, optimizers, runtime
+from tfprune.training import optimizers, runtime, strategies
+from tfprune.training.callbacks.chief import StopWithChief
 from tfprune.training.callbacks.distance import DistanceFromInit
 from tfprune.training.callbacks.progress import EpochProgress
 from tfprune.training.callbacks.record import EpochRecord, Row
 from tfprune.training.callbacks.safety import EpochCheckpoint, StopOnNonFinite
 from tfprune.training.callbacks.tensorboard import TensorBoardScalars
-from tfprune.training.epoch_model import EpochModel, EpochProgram, Feeding, steps_per_epoch
+from tfprune.training.checkpoints import Checkpoints
+from tfprune.training.distributed import (
+    DistributedProgram,
+    DistributedStreamedProgram,
+    training_state,
+)
+from tfprune.training.epoch_model import (
+    EVALUATION_BATCH,
+    EpochModel,
+    EpochProgram,
+    Feeding,
+    steps_per_epoch,
+)
 from tfprune.training.resident import ResidentProgram
 from tfprune.training.schedules import Schedule, fixed
 from tfprune.training.streamed import StreamedProgram
@@ -83,16 +99,25 @@ class TrainingOutputs:
       tensorboard: the run's event folder.
       checkpoint_seconds: time between checkpoints.
       advance: called after every epoch with its metrics.
+      stop_requested: the signal that asked the process to end, if any: training stops after the
+        epoch, with a checkpoint.
+      note: told what the user should know.
     """
 
     folder: epath.Path
     tensorboard: epath.Path
     checkpoint_seconds: float = 60.0
     advance: Callable[[dict[str, Any]], None] = field(default=lambda logs: None)
+    stop_requested: Callable[[], int | None] = field(default=lambda: None)
+    note: Callable[[str], None] = field(default=lambda text: None)
 
 
 class Trainer:
     """Builds and compiles once; every training only changes the values of variables.
+
+    Under a distributed strategy the replicas train and evaluate, and `model` is a network on one
+    device that holds the same values after every epoch. `distribution` says which process this is.
+    Every worker process makes the same calls; only the chief writes files.
 
     Args:
       config: the run; only its model, its training and where it runs matter here.
@@ -101,6 +126,7 @@ class Trainer:
     """
 
     def __init__(self, config: RunConfig, input_shape: tuple[int, ...], num_classes: int):
+        self.distribution = strategies.distribution_of(config)
         self._device = runtime.device(config)
         self._model_config = config.model
         self._batch_size = config.training.batch_size
@@ -125,6 +151,11 @@ class Trainer:
         shapes = {name: w.shape for name, w in pruned.prunable_weights(self.model).items()}
         return Masks.dense(shapes)
 
+    def parameters(self, masks: Masks) -> int:
+        """How many trainable parameters are not pruned under these masks."""
+        pruned_away = sum(int((~mask).sum()) for mask in masks.values())
+        return sum(math.prod(v.shape) for v in self.model.trainable_variables) - pruned_away
+
     def initial_weights(self, seed: int, level: int = 0) -> Arrays:
         """A random initialization: level 0's for the trial, a level's own for `scratch`."""
         initialize(self.model, seed, level, self._model_config.batch_norm_gamma)
@@ -133,29 +164,64 @@ class Trainer:
     def train(self, data: Data, plan: TrainingPlan, outputs: TrainingOutputs) -> list[Row]:
         """Runs a plan, from its last checkpoint if there is one.
 
+        Every worker process trains what the chief's plan and checkpoint say.
+
         Returns:
           A row of metrics per epoch. The model holds the final weights.
 
         Raises:
           TrainingDiverged: a loss is NaN or infinite.
+          Stopped: a signal asked the process to end; the checkpoint is written.
         """
         self._start(plan)
-        checkpoint = outputs.folder / layout.CHECKPOINT
+        checkpoints = Checkpoints(outputs.folder, outputs.note)
         steps = steps_per_epoch(len(data.labels), self._batch_size)
-        first_epoch, rows = plan.start_step // steps, []
-        if checkpoint.exists():
-            resumed = checkpoints.restore(checkpoint, self.model)
-            first_epoch, rows = resumed.epoch, resumed.rows
+        first_epoch, rows = self._resume(checkpoints, plan.start_step // steps)
         self._attach(data, plan.feeding())
+        if not self.distribution.is_chief:
+            return self._train_beside_the_chief(plan, outputs, first_epoch, rows)
         record = EpochRecord(outputs.folder / layout.METRICS, rows=rows)
         board = TensorBoardScalars(outputs.tensorboard, {"sparsity": plan.masks.sparsity})
-        callbacks = self._callbacks(plan, outputs, record, board, checkpoint)
+        callbacks = self._callbacks(plan, outputs, record, board, checkpoints)
         try:
             self.model.fit_epochs(first_epoch, plan.epochs, callbacks)
         finally:  # Keras does not end callbacks of a training that raises.
             record.write()
             board.close()
         return record.rows
+
+    def _resume(self, checkpoints: Checkpoints, first_epoch: int) -> tuple[int, list[Row]]:
+        """The next epoch and the rows before it; every process gets what the chief finds."""
+        rows: list[Row] = []
+        resumed = checkpoints.restore(self.model) if self.distribution.is_chief else None
+        if resumed is not None:
+            first_epoch, rows = resumed.epoch, resumed.rows
+        if self.distribution.worker.num_workers > 1:
+            variables = training_state(self.model, self.model.optimizer)
+            values = {name: variable.numpy() for name, variable in variables.items()}
+            for name, value in self.distribution.arrays_from_chief(values).items():
+                variables[name].assign(value)
+        first_epoch = self.distribution.from_chief(first_epoch)
+        return first_epoch, self.distribution.from_chief(rows)
+
+    def _train_beside_the_chief(
+        self, plan: TrainingPlan, outputs: TrainingOutputs, first_epoch: int, rows: list[Row]
+    ) -> list[Row]:
+        """As the chief trains, but no file is written."""
+        record = EpochRecord(rows=rows)
+        callbacks = [
+            DistanceFromInit(plan.initial),
+            record,
+            StopOnNonFinite(plan.where),
+            StopWithChief(self._stop_requested(outputs)),
+            EpochProgress(outputs.advance),
+        ]
+        self.model.fit_epochs(first_epoch, plan.epochs, callbacks)
+        return record.rows
+
+    def _stop_requested(self, outputs: TrainingOutputs) -> Callable[[], int | None]:
+        """The signal that asked the chief to end: one that other processes get does not count."""
+        return lambda: self.distribution.from_chief(outputs.stop_requested())
 
     def train_to(self, data: Data, plan: TrainingPlan, step: int) -> Arrays:
         """The weights of a plan after this many steps of its schedule, nothing written."""
@@ -207,6 +273,21 @@ class Trainer:
         metrics = self._attach(data, None).evaluate()
         return {name: float(value) for name, value in metrics.items()}
 
+    def train_logits(self, data: Data, weights: Arrays, masks: Masks) -> np.ndarray:
+        """The logits of every training example, not augmented, for these weights and masks.
+
+        Returns:
+          float [examples, classes], in the order of the data.
+        """
+        self.load(weights, masks)
+        if not isinstance(data, StreamedData):
+            return model_outputs(self.model, data.images, mean=data.mean, std=data.std)
+        logits = np.zeros((len(data.labels), data.num_classes), np.float32)
+        for images, _, rows in data.evaluation("train", EVALUATION_BATCH):
+            inputs = tf.cast(images, self.model.compute_dtype)
+            logits[rows] = self.model(inputs, training=False).numpy()
+        return logits
+
     def load(self, weights: Arrays, masks: Masks) -> None:
         """Puts weights and masks into the model."""
         write_weights(self.model, weights)
@@ -220,12 +301,18 @@ class Trainer:
         """The program for this kind of data, with the data attached."""
         kind = type(data)
         if kind not in self._programs:
-            program = StreamedProgram if kind is StreamedData else ResidentProgram
-            self._programs[kind] = program(self.model, self._batch_size, self._jit)
+            self._programs[kind] = self._program(streamed=kind is StreamedData)
         self.model.program = self._programs[kind]
         with tf.device(self._device):
             self.model.program.attach(data, feeding)
         return self.model.program
+
+    def _program(self, streamed: bool) -> EpochProgram:
+        if self.distribution.strategy is not None:
+            distributed = DistributedStreamedProgram if streamed else DistributedProgram
+            return distributed(self.model, self._batch_size, self.distribution)
+        program = StreamedProgram if streamed else ResidentProgram
+        return program(self.model, self._batch_size, self._jit)
 
     def _callbacks(
         self,
@@ -233,7 +320,7 @@ class Trainer:
         outputs: TrainingOutputs,
         record: EpochRecord,
         board: TensorBoardScalars,
-        checkpoint: epath.Path,
+        checkpoints: Checkpoints,
     ) -> list[keras.callbacks.Callback]:
         """In this order: what adds to an epoch's metrics, what keeps them, what may stop."""
         return [
@@ -241,6 +328,8 @@ class Trainer:
             record,
             board,
             StopOnNonFinite(plan.where),
-            EpochCheckpoint(checkpoint, record, outputs.checkpoint_seconds),
+            EpochCheckpoint(
+                checkpoints, record, outputs.checkpoint_seconds, self._stop_requested(outputs)
+            ),
             EpochProgress(outputs.advance),
         ]

@@ -1,0 +1,83 @@
+"""One study whose every training two worker processes share, on this machine."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from end_to_end.commands import ROOT, run
+from tfprune.files import load_arrays
+from tfprune.results import layout
+from tfprune.results.store import read_results
+
+COMMAND = (
+    "redense", "--preset=smoke", "--levels=1", "--train_epochs=2", "--seeds=0", "--momentum=0.9",
+    "--rewind_to=1ep", "--branch_levels=1", "--surface_points=0", "--jit=off", "--alpha_step=0.5",
+    "--line_points=3", "--directions=1",
+)  # fmt: skip
+
+
+def free_ports(count):
+    with_sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in with_sockets]
+    for one in with_sockets:
+        one.close()
+    return ports
+
+
+def start(folder, ports, index):
+    cluster = {"worker": [f"localhost:{port}" for port in ports]}
+    config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *COMMAND, "--strategy=multi_worker",
+         f"--output_dir={folder}"],
+        env={**os.environ, "TF_CONFIG": json.dumps(config)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    together, alone = (tmp_path_factory.mktemp(name) for name in ("together", "alone"))
+    ports = free_ports(2)
+    processes = [start(together, ports, index) for index in (0, 1)]
+    try:
+        texts = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], texts
+    assert "3 stages trained" in texts[0][0]
+    assert run(*COMMAND, f"--output_dir={alone}").returncode == 0
+    return together, alone
+
+
+def test_two_workers_end_where_one_process_ends(folders):
+    together, alone = folders
+    ends = sorted(path.relative_to(alone) for path in alone.rglob(layout.END))
+    assert len(ends) == 3
+    for end in ends:
+        got, want = load_arrays(together / end), load_arrays(alone / end)
+        for name, value in want.items():
+            np.testing.assert_allclose(got[name], value, atol=1e-6, err_msg=f"{end} {name}")
+
+
+def test_masks_branches_and_measurements_are_there_once(folders):
+    together, alone = (read_results(folder) for folder in folders)
+    keys = ["trial", "seed", "branch", "level", "sparsity", "train_epochs"]
+    assert together[keys].equals(alone[keys])
+    for column in ("test_accuracy_last", "train_loss", "distance_from_init", "sharpness"):
+        np.testing.assert_allclose(together[column], alone[column], rtol=1e-4, atol=1e-5)
+
+
+def test_a_worker_without_tf_config_is_told_what_to_set():
+    process = run(*COMMAND, "--strategy=multi_worker", TF_CONFIG="")
+    assert process.returncode == 2
+    assert process.stderr.startswith("tfprune: error: --strategy=multi_worker: it needs TF_CONFIG")
+    assert len(process.stderr.splitlines()) == 1

@@ -1,0 +1,103 @@
+"""Every network's training step and evaluation compile with XLA, every shape known beforehand.
+
+What compiles here is what each replica of a distributed training runs, the program that a TPU gets.
+Programs are compiled to XLA's own form and not to machine code, which takes a CPU minutes.
+"""
+
+import re
+
+import numpy as np
+import pytest
+
+from tfprune.backend import tf
+from tfprune.config import ModelConfig
+from tfprune.models.build import build_model
+from tfprune.models.prunable import prunable_kernels
+from tfprune.models.registry import MODELS
+from tfprune.pruning.model import prune_model
+from tfprune.training.distributed import ReplicatedNetwork
+from tfprune.training.epoch_model import EVALUATION_BATCH
+from tfprune.training.optimizers import SGD
+from tfprune.training.runtime import dtype_policy
+
+SHAPE = (8, 8, 3)
+BATCH = 2
+
+
+def network_of(name, dtype="float32"):
+    with dtype_policy(dtype):
+        plain = build_model(ModelConfig(model=name, width=0.05), SHAPE, num_classes=3)
+        model = prune_model(plain, prunable_kernels(plain, "default", name))
+    model.compile(SGD(0.1, momentum=0.9, l2=1e-4))
+    return ReplicatedNetwork(model, tf.distribute.get_strategy())
+
+
+def compiled(function, *arguments):
+    """A function's XLA program as text, and whatever has a shape that is not known beforehand."""
+    program = tf.function(function, jit_compile=True, autograph=False)
+    unknown = [
+        tensor.name
+        for operation in program.get_concrete_function(*arguments).graph.get_operations()
+        for tensor in operation.outputs
+        if tensor.dtype not in (tf.resource, tf.variant) and not tensor.shape.is_fully_defined()
+    ]
+    text = program.experimental_get_compiler_ir(*arguments)(stage="hlo")
+    # XLA writes a dimension that is only bounded as `<=8`, inside loops too.
+    return text, unknown + re.findall(r"\w+\[[^\]]*<=[^\]]*\]", text)
+
+
+def batch(dtype=tf.float32):
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.normal(size=(BATCH, *SHAPE)), dtype)
+    return images, tf.constant([0, 2])
+
+
+# The same blocks as ResNet-20, more of them.
+DEEPER = ("resnet32", "resnet56")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name in DEEPER else ()) for name in MODELS
+    ],
+)
+def network(request):
+    return network_of(request.param)
+
+
+def test_a_training_step_compiles_with_static_shapes(network):
+    def step(images, labels, rate):
+        network.train_share(images, labels, rate, BATCH)
+
+    text, unknown = compiled(step, *batch(), tf.constant(0.1))
+    assert unknown == []
+    assert f"f32[{BATCH},8,8,3]" in text
+
+
+def test_an_evaluation_compiles_with_static_shapes(network):
+    images, labels = batch()
+    examples = EVALUATION_BATCH + 3
+
+    def evaluate(images, labels):
+        def infer(positions):
+            rows = positions % BATCH
+            return network.infer(tf.gather(images, rows), tf.gather(labels, rows))
+
+        return tuple(network.per_example(examples, infer))
+
+    text, unknown = compiled(evaluate, images, labels)
+    assert unknown == []
+    assert f"f32[{examples}]" in text
+
+
+def test_bfloat16_compiles_with_static_shapes():
+    network = network_of("resnet20", "mixed_bfloat16")
+    assert network.compute_dtype == "bfloat16"
+
+    def step(images, labels, rate):
+        network.train_share(images, labels, rate, BATCH)
+
+    text, unknown = compiled(step, *batch(tf.bfloat16), tf.constant(0.1))
+    assert unknown == []
+    assert "bf16[" in text
