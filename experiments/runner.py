@@ -61,7 +61,6 @@ def run_and_report(
     print(f"{work.trained} stages trained, {work.reused} reused")
     for failure in work.failures:
         print(f"tfprune: trial stopped: {failure}", file=sys.stderr)
-    return 1 if work.failures else 0
 
 
 def _executor(command: Command, progress: StudyProgress, signals: StopSignals) -> Executor:

@@ -470,7 +470,10 @@ class LeaveOutConfig(Section):
         tuple(LEAVE_OUT_SETS), _explained(LEAVE_OUT_SETS), identity=False
     )
     leave_out_levels: str = setting(
-        "all", "levels that choose the sets: all, or a list as 1,4,8", identity=False
+        "all",
+        "levels that choose the sets: all, a list as 1,4,8, or auto: the one of best validation "
+        "accuracy and five evenly spaced",
+        identity=False,
     )
     improved_fraction: float = setting(
         0.2, "fraction of the examples that tie and rnd leave out", check=between(0, 0.99)
@@ -488,8 +491,9 @@ class LeaveOutConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         _names("leave_out_sets", self.leave_out_sets, LEAVE_OUT_SETS)
-        if self.leave_out_levels != "all" and _level_list(self.leave_out_levels) is None:
-            raise SettingError("leave_out_levels", self.leave_out_levels, "all, or levels as 1,4,8")
+        text = self.leave_out_levels
+        if text not in ("all", "auto") and _level_list(text) is None:
+            raise SettingError("leave_out_levels", text, "all, auto, or levels as 1,4,8")
         if self.worsened_fraction > min(self.subsample_fraction, 1 - self.subsample_fraction):
             raise SettingError(
                 "worsened_fraction",
@@ -500,17 +504,17 @@ class LeaveOutConfig(Section):
     def check_with(self, config: RunConfig) -> None:
         """Refuses levels that the trunk does not have."""
         last = config.pruning.last_level
-        if max(self.levels_of(config), default=0) > last:
+        if max(_level_list(self.leave_out_levels) or (0,)) > last:
             raise SettingError(
                 "leave_out_levels",
                 self.leave_out_levels,
                 f"levels from 0 to {last}, or more --levels in the trunk",
             )
 
-    def levels_of(self, config: RunConfig) -> list[int]:
-        """The levels that choose sets, increasing."""
-        listed = _level_list(self.leave_out_levels)
-        return list(range(config.pruning.last_level + 1)) if listed is None else list(listed)
+    @property
+    def listed_levels(self) -> tuple[int, ...] | None:
+        """The levels that are listed, increasing; None for `all` and `auto`."""
+        return _level_list(self.leave_out_levels)
 
 
 _SHARD = re.compile(r"(\d+)/(\d+)")

@@ -17,13 +17,15 @@ from functools import cache
 from typing import Any, Protocol
 
 from tfprune.config import RunConfig
-from tfprune.errors import InputError, SettingError, TfpruneError
+from tfprune.errors import InputError, SettingError, Stopped, TfpruneError
 from tfprune.stopping import StopSignals
 from tfprune.studies.work import Advance, Outcome, Progress, Work
 from tfprune.studies.workshop import Workshop
 
 # A worker tells of its epochs this often; more would cost a small network's epochs time.
 _TELL_SECONDS = 0.2
+# How long tasks on Ray may take to end their epoch and save it.
+_ENDING_SECONDS = 600.0
 
 
 class Executor(AbstractContextManager["Executor"], Protocol):
@@ -79,6 +81,7 @@ class Processes(AbstractContextManager["Processes"]):
             self._numbers.put(number)
         self._listener = _Listener(self._events, progress)
         self._workers = workers
+        self._is_started = False
         self._pool = ProcessPoolExecutor(
             workers,
             mp_context=context,
@@ -93,9 +96,22 @@ class Processes(AbstractContextManager["Processes"]):
           TfpruneError: a worker process has died.
         """
         try:
-            return self._pool.submit(_carry_out_here, work)
+            if not self._is_started:
+                self._start()
+            return self._pool.submit(_carry_out_in_worker, work)
         except BrokenProcessPool as error:
             raise _worker_died() from error
+
+    def _start(self) -> None:
+        """Starts all workers.
+
+        A pool that starts them one by one does not notice the death of the last until some work
+        is finished, which may take hours.
+        """
+        self._is_started = True
+        with _blocked(signal.SIGINT):  # A process that is started inherits that.
+            for _ in range(self._workers):
+                self._pool.submit(os.getpid)
 
     def __exit__(self, kind: type[BaseException] | None, *exception: Any) -> None:
         if kind is not None:  # Trainings that run end after their epoch, with a checkpoint.
@@ -144,15 +160,22 @@ class OnRay(AbstractContextManager["OnRay"]):
         self._events = Queue(actor_options={"num_cpus": 0})
         self._settings = (self._events, tuple(argv), before_training)
         self._listener = _Listener(self._events, progress)
+        self._running: list[Any] = []
         self._task = ray.remote(_carry_out_on_ray).options(
             num_cpus=config.ray_cpus, num_gpus=config.ray_gpus, max_retries=config.ray_retries
         )
 
     def submit(self, work: Work) -> Future[Outcome]:
         """Submits the work as one task."""
-        return self._task.remote(work, *self._settings).future()
+        task = self._task.remote(work, *self._settings)
+        self._running.append(task)
+        return task.future()
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: Any) -> None:
+        if kind is not None:  # Trainings that run end after their epoch, with a checkpoint.
+            for task in self._running:
+                self._ray.cancel(task, force=False)
+            self._ray.wait(self._running, num_returns=len(self._running), timeout=_ENDING_SECONDS)
         self._listener.stop()
         self._ray.shutdown()
 
@@ -171,6 +194,11 @@ def explained(future: Future[Outcome]) -> Outcome:
         cause = getattr(error, "cause", None)  # Ray wraps what a task raises.
         if isinstance(cause, TfpruneError):
             raise cause from None
+        if type(error).__module__.startswith("ray.") and cause is None:
+            raise TfpruneError(
+                f"Ray lost a task too often ({str(error).splitlines()[0]}); the same command goes "
+                "on from what is saved"
+            ) from error
         raise
 
 
@@ -182,8 +210,8 @@ def _worker_died() -> TfpruneError:
 
 
 @cache
-def _this_process() -> list[Workshop]:
-    """The process's workshop, once it is made; neither pool nor Ray gives it another place."""
+def _this_process() -> list[tuple[Workshop, StopSignals]]:
+    """The process's workshop and signals, once made; neither pool nor Ray has a place for them."""
     return []
 
 
@@ -192,23 +220,53 @@ def _start_worker(
 ) -> None:
     # Ctrl-C reaches the whole group of processes; the parent passes it on, once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signals = StopSignals((signal.SIGTERM,), raises=False)
-    signals.__enter__()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signals = StopSignals((signal.SIGTERM,), again_ends=False)
     workshop = Workshop(argv, _Teller(events), before_training, signals, numbers.get())
-    _this_process().append(workshop)
+    _this_process().append((workshop, signals))
 
 
-def _carry_out_here(work: Work) -> Outcome:
-    (workshop,) = _this_process()
-    return work.carry_out(workshop)
+def _end_with_parent() -> None:
+    """Without a parent that takes results, a worker would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _carry_out_in_worker(work: Work) -> Outcome:
+    (workshop, signals), *_ = _this_process()
+    try:
+        with signals:  # Between pieces of work, SIGTERM ends the process at once.
+            return work.carry_out(workshop)
+    except Stopped as stopped:  # The parent that sent the signal takes no result.
+        os._exit(128 + stopped.signum)
 
 
 def _carry_out_on_ray(
     work: Work, events: Any, argv: tuple[str, ...], before_training: Callable[[], None]
 ) -> Outcome:
     if not _this_process():  # Ray gives a process many tasks, all of one driver.
-        _this_process().append(Workshop(argv, _Teller(events), before_training))
-    return _carry_out_here(work)
+        # Ray cancels a task by SIGINT.
+        signals = StopSignals((signal.SIGINT,), again_ends=False)
+        workshop = Workshop(argv, _Teller(events), before_training, signals)
+        _this_process().append((workshop, signals))
+    (workshop, signals), *_ = _this_process()
+    try:
+        with signals:
+            return work.carry_out(workshop)
+    except Stopped:  # The driver that cancelled it takes no result.
+        return Outcome()
+
+
+@contextmanager
+def _blocked(signum: signal.Signals) -> Iterator[None]:
+    """Keeps a signal from this thread for a moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signum])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Teller:
@@ -264,10 +322,15 @@ class _Listener:
 
     def stop(self) -> None:
         """Shows what is still to be told, and ends."""
-        self._events.put(None)
+        with contextlib.suppress(Exception):  # Ray's queue is gone with its machine.
+            self._events.put(None)
         self._thread.join(timeout=10)
 
     def _listen(self) -> None:
+        with contextlib.suppress(Exception):
+            self._show()
+
+    def _show(self) -> None:
         while (event := self._events.get()) is not None:
             key, kind, values = event
             if kind == "message":

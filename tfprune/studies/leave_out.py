@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Keeps the draws of each set apart from those of all levels.
 _DRAW = 3_000_000
 
+_EVENLY_SPACED = 5
+
 
 def train_leave_out(study: Study, options: LeaveOutConfig) -> None:
     """Trains dense networks on every set asked for, at every level asked for."""
@@ -28,7 +30,7 @@ def train_leave_out(study: Study, options: LeaveOutConfig) -> None:
     for trial in study.all_trials:
         if trial.name in levels:
             continue
-        levels[trial.name] = options.levels_of(trial.config)
+        levels[trial.name] = _levels(options, trial)
         if not study.is_finished(trial.name):
             levels[trial.name] = []
             study.note(
@@ -39,6 +41,21 @@ def train_leave_out(study: Study, options: LeaveOutConfig) -> None:
         # The dense network differs from itself in no loss: only its predictions choose a set.
         own = {t: [n for n in ns if n or name == "dense_subset"] for t, ns in levels.items()}
         study.train_branches(partial(leave_out, name=name, options=options), own)
+
+
+def _levels(options: LeaveOutConfig, trial: Trial) -> list[int]:
+    """The levels of a trial that choose sets, increasing, the same for all its seeds."""
+    everything = list(range(trial.config.pruning.last_level + 1))
+    if options.leave_out_levels != "auto":
+        return list(options.listed_levels or everything)
+    seeds = [Trial(trial.config, seed) for seed in trial.config.seeds]
+    rows = [[s.result() for s in other.stages()] for other in seeds if other.is_finished()]
+    if not rows:
+        return []
+    name = "test_accuracy_last" if rows[0][0].get("val_accuracy") is None else "val_accuracy"
+    best = int(np.argmax(np.mean([[row[name] for row in seed] for seed in rows], axis=0)))
+    spaced = np.linspace(0, everything[-1], min(_EVENLY_SPACED, len(everything))).round()
+    return sorted({best, *(int(level) for level in spaced)})
 
 
 def leave_out(config: RunConfig, name: str, options: LeaveOutConfig) -> Branch:
@@ -113,7 +130,7 @@ def rows_of(trial: Trial, level: int, name: str, options: LeaveOutConfig) -> np.
     if name == "dense_subset":
         return np.flatnonzero(found["predictions"] == found["labels"])
     trials = [Trial(trial.config, seed) for seed in trial.config.seeds]
-    seeds = [other for other in trials if all(stage.is_done for stage in other.stages())]
+    seeds = [other for other in trials if other.is_finished()]
     before, after = losses_by_seed(seeds, 0), losses_by_seed(seeds, level)
     change = example_groups.per_example_loss_change(before, after)[found["indices"]]
     rng = generator(trial.seed, Stream.MEASURE, _DRAW + level)

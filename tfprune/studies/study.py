@@ -6,15 +6,16 @@ Nothing here imports TensorFlow until there is something to train.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from tfprune.config import RunConfig
-from tfprune.files import check_writable
+from tfprune.files import check_writable, set_aside
 from tfprune.results.store import KEY_COLUMNS, mend_results, merge_rows, read_results
 from tfprune.studies.executors import Executor, InProcess, explained
-from tfprune.studies.folders import check_folders
+from tfprune.studies.folders import check_folders, set_aside_configs
 from tfprune.studies.trial import Stage, Trial
 from tfprune.studies.work import (
     Branch,
@@ -72,6 +73,8 @@ class Study:
         self.reused = 0
         self.failures: list[str] = []
         self._stopped: set[tuple[str, int]] = set()
+        # What was trained, so that a stage found damaged later can be trained again.
+        self._branches: dict[Trial, list[tuple[Branch, tuple[Stage, ...]]]] = defaultdict(list)
         self._progress = progress
         settings = tuple(dict.fromkeys((*DESCRIBING, *varying)))
         self._columns = Columns(dict(own_columns or {}), settings, dict(columns_of or {}))
@@ -85,10 +88,11 @@ class Study:
         """
         for trial in self.trials:
             check_writable(trial.output_dir)
-        for sentence in [*check_folders(self.trials), mend_results(self.trials[0].output_dir)]:
+        check_folders(self.trials)
+        self._check()
+        for sentence in (*set_aside_configs(self.trials), mend_results(self.trials[0].output_dir)):
             if sentence:
                 self.note(sentence)
-        self._check()
         stages = {trial: trial.stages() for trial in self.trials}
         self.train({trial: (trunk(trial.config), those) for trial, those in stages.items()})
 
@@ -187,6 +191,11 @@ class Study:
             for sentence in set_aside_damaged(stages):
                 self.note(sentence)
             epochs |= {stage.relative: branch.epochs for stage in stages if not stage.is_done}
+            for stage in stages:
+                if stage.relative not in epochs:  # Killed between its result and their removal.
+                    stage.forget_checkpoints()
+        for trial, (branch, stages) in plan.items():
+            self._branches[trial].append((branch, tuple(stages)))
         different = {stage.relative for _, stages in plan.values() for stage in stages}
         self.reused += len(different) - len(epochs)
         self._progress.expect(len(epochs), sum(epochs.values()))
@@ -214,20 +223,25 @@ class Study:
         told = ""
         while waiting or running:
             running |= {self._executor.submit(work): work for work in waiting}
-            blocked: list[tuple[Work, str]] = []
-            progressed = False
+            waiting, blocks, progressed = [], [], False
+            # While something is blocked, others must not keep it from being tried again.
+            until: float | None = None
             while running and not progressed:
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                pause = None if until is None else max(0.0, until - time.monotonic())
+                done, _ = wait(running, timeout=pause, return_when=FIRST_COMPLETED)
+                if not done:
+                    break
                 for future in done:
                     work, outcome = running.pop(future), explained(future)
                     self._take(work, outcome)
-                    if outcome.blocked:
-                        blocked.append((work, outcome.blocked))
                     progressed |= not outcome.blocked or outcome.trained > 0
-            waiting = [work for work, _ in blocked]
-            if blocked and not progressed:
-                if blocked[0][1] != told:
-                    told = blocked[0][1]
+                    if outcome.blocked:
+                        waiting.append(work)
+                        blocks.append(outcome.blocked)
+                        until = until or time.monotonic() + _POLL_SECONDS
+            if waiting and not running and not progressed:
+                if blocks[0] != told:
+                    told = blocks[0]
                     self.note(f"waiting for another process to finish {told}")
                 time.sleep(_POLL_SECONDS)
 

@@ -10,16 +10,13 @@ from typing import Any
 from etils import epath
 
 from tfprune.config import RunConfig, hash8, identity
-from tfprune.errors import DamagedFile
-from tfprune.files import read_json, set_aside, write_json
+from tfprune.files import damage_of_sealed, read_sealed, set_aside, write_sealed
 from tfprune.results import layout
 
 Row = dict[str, Any]
 
 DENSE = ("data", "model", "training")
 PRUNED = (*DENSE, "pruning")
-
-_BYTES = "bytes"  # In result.json, the size of each of the stage's files.
 
 
 def trial_name(config: RunConfig, sections: tuple[str, ...] = PRUNED) -> str:
@@ -82,21 +79,7 @@ class Stage:
     def damage(self) -> str:
         """What is wrong with a stage that has a result; nothing if it is whole or has none."""
         path = self.folder / layout.RESULT
-        if not path.exists():
-            return ""
-        try:
-            sizes = read_json(path)[_BYTES]
-        except DamagedFile as error:
-            return f"{layout.RESULT}: {error.what}"
-        except (KeyError, TypeError):
-            return f"{layout.RESULT} does not name the stage's files"
-        for name, size in sizes.items():
-            file = self.folder / name
-            if not file.exists():
-                return f"{name} is gone"
-            if file.stat().length != size:
-                return f"{name} has {file.stat().length} bytes, not {size}"
-        return ""
+        return damage_of_sealed(path) if path.exists() else ""
 
     def set_aside(self) -> None:
         """Makes a damaged stage one to be trained; nothing is deleted."""
@@ -106,17 +89,21 @@ class Stage:
 
     def result(self) -> Row:
         """What a finished stage measured."""
-        return {k: v for k, v in read_json(self.folder / layout.RESULT).items() if k != _BYTES}
+        return read_sealed(self.folder / layout.RESULT)
 
     def finish(self, result: Row) -> None:
         """Marks the stage as done; its other files must be whole by now."""
         names = (layout.START, layout.END, layout.MASKS, layout.METRICS)
         files = [self.folder / name for name in names if (self.folder / name).exists()]
-        sizes = {file.name: file.stat().length for file in files}
-        write_json(self.folder / layout.RESULT, {**result, _BYTES: sizes})
-        for left in (*layout.CHECKPOINTS, ".*.tmp"):  # A killed process leaves half a file.
-            for file in self.folder.glob(left):
-                file.unlink(missing_ok=True)
+        write_sealed(self.folder / layout.RESULT, result, files)
+        for left in self.folder.glob(".*.tmp"):  # A killed process leaves half a file.
+            left.unlink(missing_ok=True)
+        self.forget_checkpoints()
+
+    def forget_checkpoints(self) -> None:
+        """Removes what only an unfinished training needs."""
+        for name in layout.CHECKPOINTS:
+            (self.folder / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -169,6 +156,10 @@ class Trial:
     def finished(self) -> list[Stage]:
         """The stages of the trunk that are done."""
         return [stage for stage in self.stages() if stage.is_done]
+
+    def is_finished(self) -> bool:
+        """Whether all stages of the trunk are done."""
+        return all(stage.is_done for stage in self.stages())
 
     def rewind_file(self) -> epath.Path:
         """The weights at the rewind point, beside the dense training they belong to."""

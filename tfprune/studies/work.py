@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from etils import epath
 
 from tfprune.claims import claim
 from tfprune.config import RunConfig, hash8, join, settings_of
-from tfprune.errors import DamagedFile, InputError, TrainingDiverged
-from tfprune.files import finite, read_json, write_json
+from tfprune.errors import CannotWrite, DamagedFile, InputError, TrainingDiverged
+from tfprune.files import damage_of_sealed, finite, load_arrays, read_sealed, write_sealed
+from tfprune.results import layout
 from tfprune.results.store import merge_rows
 from tfprune.studies.trial import Row, Stage, Trial
 
@@ -99,17 +100,12 @@ class Measurement:
 
     def damage(self, stage: Stage) -> str:
         """What is wrong with its files; nothing if they are whole or not there."""
-        if not self.file(stage, "json").exists():
-            return ""
-        try:
-            self.result(stage)
-        except DamagedFile as error:
-            return str(error.what)
-        return "" if self.table(stage).exists() else "its table is gone"
+        path = self.file(stage, "json")
+        return damage_of_sealed(path) if path.exists() else ""
 
     def result(self, stage: Stage) -> Row:
         """The columns it adds to the stage's row."""
-        return read_json(self.file(stage, "json"))
+        return read_sealed(self.file(stage, "json"))
 
 
 @dataclass(frozen=True)
@@ -233,11 +229,15 @@ class Measure:
       trial: whose stages.
       stages: which.
       measurement: what is measured.
+      columns: of the rows.
+      branches: further trainings whose stages may be read, and so found damaged, with their stages.
     """
 
     trial: Trial
     stages: tuple[Stage, ...]
     measurement: Measurement
+    columns: Columns
+    branches: tuple[tuple[Branch, tuple[Stage, ...]], ...] = ()
 
     def carry_out(self, loops: Loops) -> Outcome:
         """Measures until all is done or another process has claimed a stage's measurement."""
@@ -248,21 +248,75 @@ class Measure:
             with claim(stage.claim_file) as mine:
                 if not mine:
                     return Outcome(blocked=f"{stage.relative} ({self.measurement.name})")
+                if self.measurement.is_done(stage):  # Since it was looked at.
+                    continue
                 loops.progress.message(f"{describe(stage)}: {self.measurement.name}")
                 try:
-                    self._measure(stage, loops)
-                except DamagedFile:
+                    self._measure_or_mend(stage, loops)
+                except _Busy as busy:
+                    return Outcome(blocked=str(busy))
+                except (DamagedFile, CannotWrite):
                     raise
                 except InputError as error:  # What was trained is kept and reported.
                     return Outcome(note=f"not measured: {error}")
         return Outcome()
+
+    def _measure_or_mend(self, stage: Stage, loops: Loops) -> None:
+        try:
+            self._measure(stage, loops)
+        except DamagedFile as error:
+            again = {before: trunk(self.trial.config) for before in self.trial.stages()}
+            again |= {before: branch for branch, those in self.branches for before in those}
+            _mend(error, self.trial, again, self.columns, loops, claimed=stage)
+            self._measure(stage, loops)
 
     def _measure(self, stage: Stage, loops: Loops) -> None:
         measurement = self.measurement
         table = measurement.table(stage)
         columns = measurement.measure(loops.loop(self.trial), stage, table)
         about = {measurement.name: f"{stage.relative}/{table.name}", **finite(columns)}
-        write_json(measurement.file(stage, "json"), about)
+        write_sealed(measurement.file(stage, "json"), about, [table])
+
+
+def _mend(
+    error: DamagedFile,
+    trial: Trial,
+    trained: Mapping[Stage, Branch],
+    columns: Columns,
+    loops: Loops,
+    claimed: Stage | None = None,
+) -> None:
+    """Trains again the finished stage whose weights or masks turned out damaged.
+
+    Args:
+      error: names the file.
+      trial: whose stages.
+      trained: what trained the stages that the file may be of.
+      columns: of the rows.
+      loops: of this process.
+      claimed: a stage that this process has claimed already.
+
+    Raises:
+      DamagedFile: the file is none of these.
+      _Busy: another process works on its stage.
+    """
+    path = epath.Path(error.path)
+    stage = next((stage for stage in trained if stage.folder == path.parent), None)
+    if stage is None or path.name not in (layout.START, layout.END, layout.MASKS):
+        raise error
+    with nullcontext(True) if stage == claimed else claim(stage.claim_file) as mine:
+        if not mine:
+            raise _Busy(stage.relative)
+        with suppress(DamagedFile):
+            load_arrays(path)
+            return  # Another process has trained it again.
+        loops.progress.message(f"{path} is damaged ({error.what}): its stage is trained again")
+        stage.set_aside()
+        Train(trial, (stage,), trained[stage], columns).train_claimed(stage, loops)
+
+
+class _Busy(Exception):
+    """Another process works on this stage."""
 
 
 Work = Check | Train | Measure
@@ -318,7 +372,10 @@ def _flat(config: RunConfig) -> dict[str, Any]:
 def set_aside_damaged(stages: Iterable[Stage]) -> Iterator[str]:
     """Sets aside the results of stages that are not whole; a sentence about each."""
     for stage in stages:
-        damage = stage.damage()
-        if damage:
-            stage.set_aside()
-            yield f"{stage.relative} is damaged ({damage}): it is trained again"
+        if not stage.damage():
+            continue
+        with claim(stage.claim_file) as mine:
+            damage = stage.damage() if mine else ""  # Else the other process sees to it.
+            if damage:
+                stage.set_aside()
+                yield f"{stage.relative} is damaged ({damage}): it is trained again"

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from tfprune.training.trainer import Trainer
 
 
+# Compiled networks kept, the last used: each holds its weights, slots and data on the device.
+_KEPT = 4
+
+
 class Workshop:
     """Builds what trials need, once per process.
 
@@ -79,19 +83,22 @@ class Workshop:
         from tfprune.training.trainer import Trainer
 
         config = trial.config
-        if not self._trainers:
-            runtime.configure(config, self._worker)
+        runtime.configure(config, self._worker)
         self.announce((trial, None, None))
         key = (config.data.dataset, config.data.data_dir)
         if key not in self._sources:
             self._sources[key] = load_source(config.data)
         data = prepare(self._sources[key], config.data, trial.seed)
         program = (config.model, config.training, config.jit, data.input_shape, data.num_classes)
-        if program not in self._trainers:
-            self._trainers[program] = Trainer(config, data.input_shape, data.num_classes)
+        trainer = self._trainers.pop(program, None)
+        if trainer is None:
+            while len(self._trainers) >= _KEPT:
+                del self._trainers[next(iter(self._trainers))]
+            trainer = Trainer(config, data.input_shape, data.num_classes)
+        self._trainers[program] = trainer  # The last used comes last.
         return PruneRetrain(
             trial,
-            self._trainers[program],
+            trainer,
             data,
             about_run(config, self._argv),
             stop_requested=self._signals.requested,
