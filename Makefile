@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-fast lint format clean
+.PHONY: run test test-fast soak bench lint format clean
 
 run: $(READY)
 	$(BIN)/python run.py
@@ -16,6 +16,13 @@ test: $(READY)
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+# kill -9 at random moments, 20 times in one process and 20 with two workers; about ten minutes.
+soak: $(READY)
+	PYTHONPATH=tests:. $(BIN)/python -m end_to_end.soak --kills=20
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -88,6 +88,11 @@ class EpochModel(keras.Model):
         """The same network as an EpochModel."""
         return cls(model.inputs, model.outputs, name=model.name)
 
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """None of Keras's: the program measures. To look for them, `fit` would walk all layers."""
+        return []
+
     def make_train_function(self, force: bool = False) -> Callable[[Any], dict[str, tf.Tensor]]:
         """See base class; the iterator yields epoch indices."""
 
