@@ -37,22 +37,25 @@ def run_and_report(
     """
     if not worker_of(command.configs[0]).is_chief:
         return _follow(command)
-    with (
-        StopSignals() as signals,
-        StudyProgress() as progress,
-        _executor(command, progress, signals) as executor,
-    ):
-        work = study.Study(
-            command.configs,
-            command.argv,
-            progress,
-            command.own_columns,
-            command.swept,
-            command.columns_of,
-            executor,
-        )
-        work.train_trunks()
-        further(work)
+    with StopSignals() as signals:
+        with StudyProgress() as progress, _executor(command, progress, signals) as executor:
+            work = study.Study(
+                command.configs,
+                command.argv,
+                progress,
+                command.own_columns,
+                command.swept,
+                command.columns_of,
+                executor,
+            )
+            work.train_trunks()
+            further(work)
+        _show_results(command, work)
+    return 1 if work.failures else 0
+
+
+def _show_results(command: Command, work: study.Study) -> None:
+    """The table and the report of what is there, and how much was trained."""
     config = command.configs[0]
     if config.shard_of[1] > 1:
         print(f"shard {config.shard} is done: run.py report --output_dir={config.output_dir}")

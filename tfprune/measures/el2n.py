@@ -133,7 +133,7 @@ def el2n(
     def outputs() -> Iterable[np.ndarray]:
         for model in given:
             values = model_outputs(model, images, batch_size, mean=mean, std=std)
-            _check_kind(model, values, from_logits)
+            check_kind(model, values, from_logits)
             yield values
 
     return mean_el2n(outputs(), labels, from_logits)
@@ -238,7 +238,7 @@ def _load_npy(path: epath.Path) -> np.ndarray:
         raise DamagedFile(path, str(error), "give a .npy of numbers") from error
 
 
-def _check_kind(model: keras.Model, outputs: np.ndarray, from_logits: bool) -> None:
+def check_kind(model: keras.Model, outputs: np.ndarray, from_logits: bool) -> None:
     """Refuses probabilities taken for logits and logits taken for probabilities."""
     sums = outputs.astype(np.float64).sum(axis=-1)
     # Half precision rounds a sum of probabilities by up to a few parts in a thousand.

@@ -94,7 +94,7 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
 
-class _Split(NamedTuple):
+class DeviceExamples(NamedTuple):
     """`Examples` as tensors on the device; mean and std may be None."""
 
     images: tf.Tensor
@@ -103,7 +103,7 @@ class _Split(NamedTuple):
     std: Any
 
     @classmethod
-    def of(cls, examples: Examples) -> _Split:
+    def of(cls, examples: Examples) -> DeviceExamples:
         normalization = (
             None if value is None else tf.constant(value) for value in (examples.mean, examples.std)
         )
@@ -154,6 +154,11 @@ class Evaluator:
         """How many programs were built so far."""
         return self._program.experimental_get_tracing_count()
 
+    @property
+    def variables(self) -> dict[str, tf.Variable]:
+        """The copy's own variables, for other programs to assign before `fold_outputs`."""
+        return self._variables
+
     def at_points(
         self,
         anchors: Sequence[Mapping[str, np.ndarray]],
@@ -186,7 +191,7 @@ class Evaluator:
         if reestimation_split is not None and reestimation_split not in splits:
             raise unknown_name("reestimation_split", reestimation_split, splits)
         self._set_whole_numbers(anchors[0])
-        data = {name: _Split.of(examples) for name, examples in splits.items()}
+        data = {name: DeviceExamples.of(examples) for name, examples in splits.items()}
         order = None
         if reestimation_split is not None and self._batch_norms:
             order = tf.constant(_batch_order(len(splits[reestimation_split].labels)), tf.int32)
@@ -221,8 +226,8 @@ class Evaluator:
         self,
         anchors: dict[str, tf.Tensor],
         coefficients: tf.Tensor,
-        splits: dict[str, _Split],
-        reestimation: _Split | None,
+        splits: dict[str, DeviceExamples],
+        reestimation: DeviceExamples | None,
         order: tf.Tensor | None,
     ) -> dict[str, Metrics]:
         def point(coefficient: tf.Tensor) -> dict[str, Metrics]:
@@ -240,13 +245,10 @@ class Evaluator:
             parallel_iterations=1,  # The points share the variables.
         )
 
-    def _evaluate(self, split: _Split) -> Metrics:
+    def _evaluate(self, split: DeviceExamples) -> Metrics:
         """Inference over a split; float64 sums, so that a long split loses no digits."""
 
-        def add(start: tf.Tensor, size: int, sums: Metrics) -> Metrics:
-            pixels = _rows(split.images, start, size)
-            outputs = self._copy(self._inputs(pixels, split), training=False)
-            labels = _rows(split.labels, start, size)
+        def add(start: tf.Tensor, outputs: tf.Tensor, labels: tf.Tensor, sums: Metrics) -> Metrics:
             correct = tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
             return Metrics(
                 sums.loss + tf.reduce_sum(tf.cast(self._loss(labels, outputs), tf.float64)),
@@ -255,10 +257,37 @@ class Evaluator:
 
         zero = tf.zeros([], tf.float64)
         examples = split.labels.shape[0]
-        sums = _fold(examples, self._batch_size, add, Metrics(zero, zero))
+        sums = self.fold_outputs(split, add, Metrics(zero, zero))
         return Metrics(sums.loss / examples, sums.accuracy / examples)
 
-    def _reestimate(self, split: _Split, order: tf.Tensor) -> None:
+    def fold_outputs(
+        self,
+        split: DeviceExamples,
+        add: Callable[..., Any],
+        initial: Any,
+        batch_size: int | None = None,
+    ) -> Any:
+        """Inference over a split by the copy's weights as they are, inside another program.
+
+        Args:
+          split: the examples.
+          add: (start, outputs, labels, state) -> state, batch by batch; `start` is the index of
+            the batch's first example.
+          initial: the state before the first batch.
+          batch_size: the most examples in a batch; the evaluator's own if None.
+
+        Returns:
+          The state after the last batch.
+        """
+
+        def step(start: tf.Tensor, size: int, state: Any) -> Any:
+            pixels = _rows(split.images, start, size)
+            outputs = self._copy(self._inputs(pixels, split), training=False)
+            return add(start, outputs, _rows(split.labels, start, size), state)
+
+        return _fold(split.labels.shape[0], batch_size or self._batch_size, step, initial)
+
+    def _reestimate(self, split: DeviceExamples, order: tf.Tensor) -> None:
         """Sets the batch-norm statistics to those over a split, in batches in this order."""
 
         def add(start: tf.Tensor, size: int, moments: list[Any]) -> list[Any]:
@@ -270,7 +299,7 @@ class Evaluator:
         moments = _fold(order.shape[0], self._batch_size, add, nothing)
         batch_norm.assign_statistics(self._batch_norms, moments)
 
-    def _inputs(self, images: tf.Tensor, split: _Split) -> tf.Tensor:
+    def _inputs(self, images: tf.Tensor, split: DeviceExamples) -> tf.Tensor:
         if split.mean is None:
             return images
         dtype = self.model.compute_dtype

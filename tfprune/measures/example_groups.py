@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special, stats
 
 from tfprune.errors import InputError, SettingError, unknown_name
 
@@ -104,7 +104,7 @@ def example_losses(outputs: ArrayLike, labels: ArrayLike, from_logits: bool = Tr
     values, classes = checked_outputs(outputs, labels)
     own = values[np.arange(len(classes)), classes]
     if from_logits:
-        return special.logsumexp(values, axis=1) - own
+        return scipy.special.logsumexp(values, axis=1) - own
     with np.errstate(divide="ignore"):  # A probability of 0 is an infinite loss.
         return -np.log(own)
 
@@ -132,7 +132,7 @@ def majority_prediction(predictions: ArrayLike) -> np.ndarray:
     votes = np.asarray(predictions)
     if votes.ndim != 2 or not votes.size or not np.issubdtype(votes.dtype, np.integer):
         raise InputError(f"need predicted classes [seeds, examples], not {votes.shape}")
-    return stats.mode(votes, axis=0).mode.astype(np.int64)
+    return scipy.stats.mode(votes, axis=0).mode.astype(np.int64)
 
 
 def at_positions(values: ArrayLike, indices: ArrayLike, examples: int) -> np.ndarray:
@@ -378,7 +378,7 @@ def jaccard_baseline(fraction: float, examples: int | None = None) -> float:
     if not size:
         raise SettingError("fraction", fraction, f"at least one of {examples} examples")
     shared = np.arange(max(0, 2 * size - examples), size + 1)
-    probability = stats.hypergeom.pmf(shared, examples, size, size)
+    probability = scipy.stats.hypergeom.pmf(shared, examples, size, size)
     return float(np.sum(probability * shared / (2 * size - shared)))
 
 

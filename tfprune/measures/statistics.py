@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from tfprune.errors import SettingError
 
@@ -152,7 +152,7 @@ def correlation(first: ArrayLike, second: ArrayLike) -> Correlation:
     x, y = _pairs(first, second)
     if x.size < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Correlation(int(x.size), math.nan, math.nan, math.nan, math.nan)
-    pearson, kendall = stats.pearsonr(x, y), stats.kendalltau(x, y)
+    pearson, kendall = scipy.stats.pearsonr(x, y), scipy.stats.kendalltau(x, y)
     return Correlation(
         int(x.size),
         float(pearson.statistic),
@@ -241,7 +241,7 @@ def _pearson(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def _kendall(x: np.ndarray, y: np.ndarray) -> float:
-    return float(stats.kendalltau(x, y).statistic)
+    return float(scipy.stats.kendalltau(x, y).statistic)
 
 
 def _correlation_interval(
@@ -270,8 +270,8 @@ def _percentiles(
 ) -> Interval:
     with warnings.catch_warnings():
         # Of SciPy's own interval, which is NaN as soon as a single resample is: not taken here.
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        found = scipy.stats.bootstrap(
             samples,
             statistic,
             n_resamples=resamples,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+
+from tfprune.measures import statistics
+
+Correlation = statistics.Correlation
+correlation = statistics.correlation
+Difference = statistics.Difference
+difference = statistics.difference
 
 # Train accuracy that may be lost before a level counts as hurt (SDD 4 names no number).
 DEFAULT_TOLERANCE = 0.01
@@ -191,74 +195,3 @@ def crossings(position: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLi
         else:
             found.append(float((x[left + 1] + x[right - 1]) / 2))
     return found
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """How two quantities go together: n points, coefficients and two-sided p-values.
-
-    NaN where they are not defined: fewer than three points, or a constant.
-    """
-
-    n: int
-    pearson: float
-    pearson_p: float
-    kendall: float
-    kendall_p: float
-
-
-def correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation:
-    """Pearson's r and Kendall's tau-b of two vectors, pairs with a NaN left out.
-
-    Raises:
-      ValueError: the shapes differ.
-    """
-    x, y = np.asarray(first, float), np.asarray(second, float)
-    if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"need two vectors of one length, got {x.shape}, {y.shape}")
-    there = ~(np.isnan(x) | np.isnan(y))
-    x, y = x[there], y[there]
-    if x.size < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Correlation(int(x.size), math.nan, math.nan, math.nan, math.nan)
-    pearson, kendall = stats.pearsonr(x, y), stats.kendalltau(x, y)
-    return Correlation(
-        int(x.size),
-        float(pearson.statistic),
-        float(pearson.pvalue),
-        float(kendall.statistic),
-        float(kendall.pvalue),
-    )
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A difference over seeds: how many, mean, std (ddof 1, NaN for one seed)."""
-
-    n: int
-    mean: float
-    std: float
-
-    @property
-    def differs(self) -> bool:
-        """PEG section 2's rule: the mean is at least one standard deviation away from zero.
-
-        False for fewer than two seeds, of which the rule says nothing.
-        """
-        # A mean that lies exactly on the bound must not fall to rounding.
-        return self.n > 1 and self.mean != 0 and abs(self.mean) >= self.std - 1e-12
-
-    @property
-    def verdict(self) -> str:
-        """`higher`, `lower` or `matches`; "" for fewer than two seeds."""
-        if self.n < 2:
-            return ""
-        return ("higher" if self.mean > 0 else "lower") if self.differs else "matches"
-
-
-def difference(seed_wise: npt.ArrayLike) -> Difference:
-    """The mean and std of differences `[seeds]`, those that are NaN left out."""
-    values = np.asarray(seed_wise, float)
-    values = values[~np.isnan(values)]
-    mean = float(values.mean()) if values.size else math.nan
-    std = float(values.std(ddof=1)) if values.size > 1 else math.nan
-    return Difference(int(values.size), mean, std)

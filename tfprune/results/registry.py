@@ -18,8 +18,22 @@ REPORTS.add("learning_distance", "tfprune.results.learning_distance:build", "SDD
 REPORTS.add(
     "random_reinit", "tfprune.results.random_reinit:build", "SDD poster: tickets and reinit"
 )
+REPORTS.add(
+    "pruning_effect",
+    "tfprune.results.pruning_effect:build",
+    "PEG figures 1a, 3, 4, 6, 8, 14, 15",
+)
+REPORTS.add("width_scaling", "tfprune.results.width_scaling:build", "PEG figures 7, 11, 12")
+REPORTS.add(
+    "example_effects",
+    "tfprune.results.example_effects:build",
+    "PEG figures 1b, 2, 5, 13, 18, 19, 20",
+)
+REPORTS.add("example_galleries", "tfprune.results.example_galleries:build", "PEG figure 16")
+REPORTS.add("leave_out", "tfprune.results.leave_out:build", "PEG figures 9, 10, 17")
 
-# A function (results) -> list[tfprune.results.tables.Table] of the experiment's rows.
+# A function (results) -> list[tfprune.results.tables.Table] of the experiment's rows; with
+# `reads_files` a function (results, output_dir), whose tables are made of files the rows name.
 TABLES = Registry("experiment")
 TABLES.add(
     "sparse_double_descent",
@@ -40,4 +54,31 @@ TABLES.add(
     "random_reinit",
     "tfprune.results.random_reinit:build_tables",
     "accuracy at every level, reinitialization minus ticket",
+)
+TABLES.add(
+    "pruning_effect",
+    "tfprune.results.pruning_effect:build_tables",
+    "PEG tables 2, 5, 6, 9, 10, 11, ours beside the paper's",
+)
+TABLES.add(
+    "width_scaling",
+    "tfprune.results.width_scaling:build_tables",
+    "PEG table 7, ours beside the paper's",
+)
+TABLES.add(
+    "example_effects",
+    "tfprune.results.example_effects:build_tables",
+    "loss changes of easy and hard examples, PEG table 3",
+    reads_files=True,
+)
+TABLES.add(
+    "example_galleries",
+    "tfprune.results.example_galleries:build_tables",
+    "PEG table 4",
+    reads_files=True,
+)
+TABLES.add(
+    "leave_out",
+    "tfprune.results.leave_out:build_tables",
+    "what leaving examples out changes at every level, PEG table 8",
 )

@@ -78,21 +78,30 @@ def build_report(output_dir: epath.PathLike) -> epath.Path:
     return folder / layout.REPORT
 
 
-def build_tables(results: pd.DataFrame, experiment: str) -> list[tables.Table]:
+def build_tables(
+    results: pd.DataFrame, experiment: str, output_dir: epath.PathLike | None = None
+) -> list[tables.Table]:
     """An experiment's tables; those of an experiment without its own are the accuracy table.
 
     Args:
       results: rows of results.csv, of any experiments.
       experiment: one of them.
+      output_dir: where the files are that the rows name; None leaves out tables made of them.
+
+    Raises:
+      InputError: a file is damaged.
     """
     mine = results[results["experiment"] == experiment]
-    if experiment in registry.TABLES:
-        return registry.TABLES[experiment](mine)
-    return [tables.accuracy_table(mine, f"{experiment}_accuracy")]
+    if experiment not in registry.TABLES:
+        return [tables.accuracy_table(mine, f"{experiment}_accuracy")]
+    entry = registry.TABLES.entry(experiment)
+    if not dict(entry.properties).get("reads_files"):
+        return entry.load()(mine)
+    return [] if output_dir is None else entry.load()(mine, output_dir)
 
 
 def _section(folder: epath.Path, results: pd.DataFrame, experiment: str) -> _Section:
-    tabled = build_tables(results, experiment)
+    tabled = build_tables(results, experiment, folder)
     for table in tabled:
         tables.write_table(folder, table)
     if experiment in registry.REPORTS:

@@ -27,8 +27,9 @@ _MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 INTERPOLATION_COLUMNS = ("alpha", *_MEASURES)
 LINE_COLUMNS = ("direction", "distance", *_MEASURES)
 SURFACE_COLUMNS = ("x", "y", *_MEASURES)
-_FILES = ("interpolation", "line", "surface")  # Columns that name a file.
-_TEXT_COLUMNS = ("experiment", "trial", "branch", STAGE, *_FILES)
+# Columns that name a file.
+_FILES = ("interpolation", "line", "surface", "examples", "el2n", "gallery")
+_TEXT_COLUMNS = ("experiment", "trial", "branch", "method", STAGE, *_FILES)
 _WHOLE_COLUMNS = ("train_epochs", "best_epoch")  # Whole numbers that may be missing.
 
 
@@ -107,8 +108,10 @@ def mend_results(output_dir: epath.PathLike) -> str:
       A sentence about it; nothing if the file is whole or not there.
     """
     path = epath.Path(output_dir) / layout.RESULTS
+    if not path.exists():
+        return ""
     with exclusively(epath.Path(output_dir) / layout.CLAIMS / f"{layout.RESULTS}.lock"):
-        columns, lines, is_whole = _lines(path) if path.exists() else ([], [], True)
+        columns, lines, is_whole = _lines(path)
         if is_whole:
             return ""
         aside = set_aside(path)
@@ -130,11 +133,25 @@ def _read_cells(path: epath.Path) -> tuple[list[str], dict[Any, dict[str, str]]]
 
 def _lines(path: epath.Path) -> tuple[list[str], list[list[str]], bool]:
     """The header, the rows that have as many cells, and whether that is all there is."""
-    text = path.read_bytes().decode(errors="replace")
-    columns, *lines = csv.reader(text.replace("\0", "").splitlines()) if text else ([],)
-    whole = [line for line in lines if len(line) == len(columns)]
+    text = path.read_bytes().decode(errors="replace").replace("\0", "\ufffd")
+    columns, *lines = [_parsed(line) for line in text.split("\n")[:-1]] or [[]]
+    whole = [line for line in lines if len(line) == len(columns) and _is_text(line)]
+    if set(layout.RESULT_COLUMNS) - set(columns):
+        return columns, [], False  # Of a damaged header, no cell is sure.
     table = _table(columns, whole, path)
     return columns, whole, text.endswith("\n") and len(table) == len(lines)
+
+
+def _parsed(line: str) -> list[str]:
+    """The cells of a line: none, if it cannot be read."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
+
+
+def _is_text(line: Iterable[str]) -> bool:
+    return all(cell.isprintable() and "\ufffd" not in cell for cell in line)
 
 
 def _table(columns: list[str], lines: list[list[str]], path: epath.Path) -> dict[Any, Any]:
@@ -144,7 +161,12 @@ def _table(columns: list[str], lines: list[list[str]], path: epath.Path) -> dict
 
 def _whole_key(row: Mapping[str, str], path: epath.Path) -> tuple[str, str, int, str, int] | None:
     """The key of a row that is whole."""
+    numbers = [name for name in layout.RESULT_COLUMNS if name not in _TEXT_COLUMNS]
     try:
+        for name in numbers:
+            float(row[name] or "nan")
+        for name in _WHOLE_COLUMNS:
+            int(row[name] or 0)
         return _key(row, path)
     except ValueError:
         return None
@@ -251,7 +273,7 @@ def _exact_floats() -> dict[str, Any]:
 
 
 def _read_csv(path: epath.Path, needed: Iterable[str], types: dict[str, Any]) -> pd.DataFrame:
-    text = path.read_text()
+    text = path.read_bytes().decode(errors="replace")
     header = next(csv.reader(io.StringIO(text, newline="")), [])
     _require(header, needed, path)
     try:

@@ -12,6 +12,7 @@ import rich.box
 import rich.table
 from etils import epath
 from rich.console import Console
+from rich.measure import Measurement
 
 from tfprune import files
 from tfprune.results import analysis, layout, trials
@@ -250,7 +251,14 @@ def print_table(table: Table, console: Console | None = None) -> None:
         # Units and second words go below: eight columns must fit a terminal 80 wide.
         lines = heading.replace(" (", "\n(").split("\n")
         below = "\n".join(part for line in lines for part in textwrap.wrap(line, 11))
-        printed.add_column(below, justify="left" if left else "right", no_wrap=not left)
+        cells = [*below.split("\n"), *map(str, table.shown[heading])]
+        words = [word for cell in cells for word in cell.split()] if left else cells
+        printed.add_column(
+            below,
+            justify="left" if left else "right",
+            no_wrap=not left,
+            min_width=max(map(len, words), default=1),
+        )
     # A rule between trials, where the table has several and more than a row for each.
     # Not itertuples: of no columns, which a single trial has, it makes no rows in pandas 2.
     labels = [tuple(row) for row in table.shown[list(table.labels)].to_numpy()]
@@ -258,4 +266,7 @@ def print_table(table: Table, console: Console | None = None) -> None:
     ends = series.ne(series.shift(-1)) & (series.nunique() < len(series))
     for row, end in zip(table.shown.itertuples(index=False), ends, strict=True):
         printed.add_row(*(str(cell) for cell in row), end_section=bool(end))
-    console.print(printed)
+    # Squeezed into a narrower terminal, the labels would vanish.
+    least = Measurement.get(console, console.options.update(max_width=1000), printed).minimum
+    printed.width = least if least > console.width else None
+    console.print(printed, crop=False)

@@ -35,7 +35,8 @@ def family(base: RunConfig, method: str) -> list[RunConfig]:
     if method == "width":
         # Nothing is pruned: `scratch` only gives these trials a name that no other family has.
         return [replace(base, width=w, levels=0, retrain="scratch") for w in widths]
-    return [replace(base, width=w, levels=1, retrain="extended_dense") for w in widths]
+    # Trained as one_shot trains, to no sparsity.
+    return [replace(base, width=w, sparsities=(0.0,), retrain="lr_rewind") for w in widths]
 
 
 def families(

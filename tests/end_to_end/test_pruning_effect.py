@@ -1,0 +1,161 @@
+"""PEG's five experiments at smoke size, through the real run.py, in one output folder."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from end_to_end.commands import run
+from experiments.registry import EXPERIMENTS
+from tfprune.files import load_arrays
+from tfprune.measures.el2n import load_scores
+from tfprune.results import layout
+from tfprune.results.registry import REPORTS, TABLES
+
+NAMES = ("pruning_effect", "width_scaling", "example_effects", "example_galleries", "leave_out")
+SMALL = ("--preset=smoke", "--jit=off", "--seeds=0,1", "--sweep=noise_fraction=0,0.2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def processes(folder):
+    return {name: run(name, *SMALL, f"--output_dir={folder}") for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def rows(folder, processes):
+    with (folder / layout.RESULTS).open() as file:
+        return list(csv.DictReader(file))
+
+
+def rows_of(rows, experiment, **values):
+    return [
+        row
+        for row in rows
+        if row["experiment"] == experiment and all(row[k] == v for k, v in values.items())
+    ]
+
+
+def test_every_experiment_has_its_own_tables_figures_and_report():
+    for registry in (EXPERIMENTS, REPORTS, TABLES):
+        assert set(NAMES) <= set(registry)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_ends_with_its_table_report_and_figures(folder, processes, name):
+    assert processes[name].returncode == 0, processes[name].stderr
+    assert list((folder / layout.FIGURES).glob(f"{name}_*.png"))
+    assert name in (folder / layout.REPORT).read_text()
+
+
+def test_what_experiments_share_is_trained_once(rows):
+    """The same levels of learning-rate rewinding are in all five, from the same folders."""
+    stages = {
+        name: [row["stage"] for row in rows_of(rows, name, method="lr_rewind", branch="")]
+        for name in NAMES
+    }
+    assert len(stages["leave_out"]) == 12  # 2 seeds, 2 noise levels, 3 levels.
+    assert all(found == stages["leave_out"] for found in stages.values())
+
+
+def test_every_method_has_its_levels_for_every_seed_and_noise_level(rows):
+    found = {
+        method: len(rows_of(rows, "pruning_effect", method=method))
+        for method in (
+            "lr_rewind", "weight_rewind", "extended_dense", "synflow", "snip", "random"
+        )
+    }  # fmt: skip
+    assert set(found.values()) == {12}
+    widths = {row["width"] for row in rows_of(rows, "width_scaling", method="width")}
+    assert widths == {"1.0", "0.5", "0.25"}
+    one_shot = rows_of(rows, "width_scaling", method="one_shot", noise_fraction="0.0", seed="0")
+    assert [float(row["sparsity"]) for row in one_shot] == pytest.approx([0, 0.5, 0.75], abs=1e-4)
+
+
+def test_extended_dense_training_removes_nothing_and_trains_as_long(rows):
+    long = rows_of(rows, "pruning_effect", method="extended_dense")
+    pruned = rows_of(rows, "pruning_effect", method="lr_rewind")
+    assert {row["sparsity"] for row in long} == {"0.0"}
+    assert [row["train_epochs"] for row in long] == [row["train_epochs"] for row in pruned]
+
+
+def test_losses_of_examples_average_to_the_row_and_its_noisy_part(folder, rows):
+    measured = [row for row in rows_of(rows, "example_effects") if row["examples"]]
+    assert len(measured) == len(rows_of(rows, "example_effects", branch=""))
+    for row in measured:
+        found = load_arrays(folder / row["examples"])
+        assert found["losses"].mean() == pytest.approx(float(row["train_loss"]), rel=1e-5)
+        accuracy = np.mean(found["predictions"] == found["labels"])
+        assert accuracy == pytest.approx(float(row["train_accuracy"]), abs=1e-6)
+        noisy = found["selected"]
+        assert noisy.sum() == round(float(row["noise_fraction"]) * len(noisy))
+        assert np.all((found["labels"] != found["original_labels"]) == noisy)
+        if noisy.any():
+            assert found["losses"][noisy].mean() == pytest.approx(
+                float(row["noisy_loss"]), rel=1e-5
+            )
+
+
+def test_el2n_scores_are_a_seeds_own_and_of_its_training_examples(folder, rows):
+    dense = rows_of(rows, "example_effects", method="lr_rewind", level="0", branch="")
+    scores = {row["seed"]: load_scores(folder / row["el2n"]) for row in dense}
+    assert not np.array_equal(scores["0"].indices, scores["1"].indices)
+    for row in dense:
+        found = load_scores(folder / row["el2n"])
+        examples = load_arrays(folder / row["examples"])
+        np.testing.assert_array_equal(found.indices, examples["indices"])
+        assert np.all((found.values >= 0) & (found.values <= np.sqrt(2)))
+        assert found.metadata["models"] == 2
+    networks = rows_of(rows, "example_effects", method="lr_rewind", branch="el2n10")
+    assert {row["train_epochs"] for row in networks} == {"1"}  # 10% of 3 epochs, at least one.
+    assert len({row["train_loss"] for row in networks}) == len(networks)
+
+
+def test_galleries_show_the_images_of_their_indices(folder, rows):
+    from sklearn.datasets import load_digits
+
+    (row,) = [row for row in rows_of(rows, "example_galleries") if row["gallery"]][:1]
+    gallery = load_arrays(folder / row["gallery"])
+    examples = load_arrays(folder / row["examples"])
+    for kind in ("most_worsened", "most_improved", "least_affected"):
+        indices = gallery[f"{kind}/indices"]
+        assert len(gallery[f"{kind}/images"]) == len(indices)
+        if len(indices):
+            where = np.searchsorted(examples["indices"], indices)
+            np.testing.assert_array_equal(gallery[f"{kind}/labels"], examples["labels"][where])
+    assert len(load_digits().images) == 1797
+
+
+def test_sets_that_leave_out_have_the_sizes_they_claim(folder, rows):
+    for row in rows_of(rows, "leave_out"):
+        if not row["branch"]:
+            continue
+        trunk = rows_of(
+            rows, "leave_out", trial=row["trial"], seed=row["seed"], level=row["level"], branch=""
+        )
+        examples = load_arrays(folder / trunk[0]["examples"])
+        total = len(examples["labels"])
+        expected = {
+            "dense_subset": int(np.sum(examples["predictions"] == examples["labels"])),
+            "worsened_subsample": round(0.4 * total),
+            "random_subsample": round(0.4 * total),
+        }
+        size = int(row["subset_examples"])
+        if row["branch"] in expected:
+            assert size == expected[row["branch"]]
+        else:  # tie and rnd, both of the examples that every seed has a loss for.
+            assert 0.79 * total < size < 0.81 * total
+        if row["branch"] == "dense_subset":
+            steps = -(-size // 128) * int(row["train_epochs"])
+            full = -(-total // 128) * 3
+            assert abs(steps - full) <= -(-size // 128) / 2
+
+
+def test_the_second_run_trains_and_measures_nothing(folder, processes):
+    again = run("leave_out", *SMALL, f"--output_dir={folder}")
+    assert "0 stages trained" in again.stdout
+    assert again.stderr.strip() == ""

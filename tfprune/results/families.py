@@ -1,0 +1,786 @@
+"""Families of models in PEG: their optimal member, and tables of ours beside the paper's numbers.
+
+A family is what one method makes of one benchmark: the levels of an iterative pruning, the cycles
+of extended dense training, dense networks of ever smaller width. The dense model of the benchmark
+belongs to each of its families (PEG figure 5, table 6).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfprune.measures.statistics import (
+    Difference,
+    PairedDifference,
+    match_or_differ,
+    match_published,
+)
+from tfprune.results import tables, trials
+from tfprune.results.published import published
+
+PAPER = "PEG"
+LR_REWIND, WEIGHT_REWIND, EXTENDED_DENSE = "lr_rewind", "weight_rewind", "extended_dense"
+SYNFLOW, SNIP, RANDOM = "synflow", "snip", "random"
+DENSE = "dense"
+WIDTH, ONE_SHOT, WIDTH_MATCHED = "width", "one_shot", "width_matched"
+METHOD_NAMES = {
+    LR_REWIND: "LR rewinding",
+    WEIGHT_REWIND: "weight rewinding",
+    SYNFLOW: "SynFlow",
+    SNIP: "SNIP",
+    RANDOM: "random pruning",
+    EXTENDED_DENSE: "extended dense",
+    WIDTH: "width scaling",
+    ONE_SHOT: "one-shot pruning",
+    WIDTH_MATCHED: "matched width scaling",
+}
+MODEL_NAMES = {
+    "lenet_300_100": "LeNet-300-100",
+    "resnet20": "ResNet-20",
+    "vgg16": "VGG-16",
+    "resnet32": "ResNet-32",
+    "resnet50": "ResNet-50",
+}
+# What the paper's tables call a method, where they do not use our name for it.
+_PUBLISHED_METHODS = {WIDTH: "width_scaling"}
+_PAPER_NOISE = ("none", "uniform_other")
+_WIDTH_METHODS = (WIDTH, WIDTH_MATCHED)
+# The standard dense model is the same in all families; rows are taken in this order.
+_DENSE_FROM = (LR_REWIND, WEIGHT_REWIND, ONE_SHOT, EXTENDED_DENSE, WIDTH)
+_BASE = ("dataset", "model", "label_noise", "noise_fraction")
+TEST_ERROR, VAL_ERROR = "test_error_percent", "val_error_percent"
+OPTIMAL_RULE = "optimal: of best mean validation error over seeds, the dense model included"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is learned, whatever is then pruned: data, model, noise.
+
+    Attributes:
+      dataset: as its flag.
+      model: as its flag.
+      label_noise: as its flag, `none` where the fraction is 0.
+      noise_fraction: in [0, 1].
+      width: the width multiplier of the full model.
+      extra: other settings that a sweep varied, as (name, value).
+    """
+
+    dataset: str
+    model: str
+    label_noise: str
+    noise_fraction: float
+    width: float = 1.0
+    extra: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def panel(self) -> str:
+        """Everything but the noise, in words: benchmarks of one panel differ in noise alone."""
+        parts = [MODEL_NAMES.get(self.model, self.model), self.dataset]
+        parts += [f"width {self.width:g}"] if self.width != 1 else []
+        return ", ".join(parts + [f"{n}={trials.shown_value(v)}" for n, v in self.extra])
+
+    @property
+    def noise(self) -> str:
+        """The noise in words: "no noise", "15% noise", with its kind where it is not PEG's."""
+        if not self.is_noisy:
+            return "no noise"
+        kind = "" if self.label_noise in _PAPER_NOISE else f"{self.label_noise} "
+        return f"{100 * self.noise_fraction:g}% {kind}noise"
+
+    @property
+    def noise_percent(self) -> str:
+        """As `noise`, for a column: "15%"."""
+        return "0%" if not self.is_noisy else self.noise.removesuffix(" noise")
+
+    @property
+    def name(self) -> str:
+        return f"{self.panel}, {self.noise}"
+
+    @property
+    def is_noisy(self) -> bool:
+        return self.noise_fraction > 0
+
+
+@dataclass(frozen=True)
+class Family:
+    """The models that one method makes on one benchmark.
+
+    Attributes:
+      benchmark: what is learned.
+      method: as the column `method` of results.csv.
+      points: a row per (member, seed): the columns of results.csv, and
+        `member`: 0 is the dense model, then from the largest to the smallest model: the level, or
+        for width scaling the place among the widths;
+        `portion`: parameters that are not pruned, as a fraction of the full dense model's;
+        `total_epochs`: of all training up to here, that of earlier levels included;
+        `test_error_percent` and `val_error_percent`, at the last epoch.
+      seeds: all seeds that the benchmark has, so that a missing one can be named.
+    """
+
+    benchmark: Benchmark
+    method: str
+    points: pd.DataFrame = field(repr=False, compare=False)
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return METHOD_NAMES.get(self.method, self.method)
+
+    @property
+    def members(self) -> list[int]:
+        return sorted(int(member) for member in self.points["member"].unique())
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether there is a validation split to choose by."""
+        return bool(self.points[VAL_ERROR].notna().any())
+
+    def rows(self, member: int) -> pd.DataFrame:
+        """One member's rows, by seed."""
+        return self.points[self.points["member"] == member].sort_values("seed")
+
+    def by_seed(self, column: str, member: int | None) -> dict[int, float]:
+        """seed -> a member's value of a column, seeds without one left out; {} for no member."""
+        if member is None or column not in self.points:
+            return {}
+        rows = self.rows(member).dropna(subset=[column])
+        return {int(s): float(v) for s, v in zip(rows["seed"], rows[column], strict=True)}
+
+    def means(self, *columns: str) -> pd.DataFrame:
+        """Mean, std (ddof 1) and n over seeds, indexed by member.
+
+        Returns:
+          `weights_remaining`, `portion`, `parameters` and `total_epochs` (means), and for every
+          column COLUMN_mean, COLUMN_std and COLUMN_n. Members without any value are left out.
+        """
+        groups = self.points.groupby("member", sort=True)
+        table = groups[["weights_remaining", "portion", "parameters", "total_epochs"]].mean()
+        for column in columns:
+            table[f"{column}_mean"] = groups[column].mean()
+            table[f"{column}_std"] = groups[column].std(ddof=1)
+            table[f"{column}_n"] = groups[column].count()
+        return table.dropna(subset=[f"{column}_mean" for column in columns], how="all")
+
+    def from_dense(self, column: str) -> pd.Series:
+        """Mean over seeds of a member's value minus the same seed's dense one, by member.
+
+        Where every seed is there this is the difference of the means; where one is missing, the
+        others are still compared with their own dense models. Without any dense model it is the
+        mean itself.
+        """
+        values = self.points.set_index(["member", "seed"])[column]
+        dense = self.by_seed(column, 0)
+        if dense:
+            values = values - values.index.get_level_values("seed").map(dense).to_numpy(float)
+        return values.groupby("member").mean().dropna()
+
+    def optimal(self) -> int | None:
+        """The member of best mean validation error over seeds; of equals, the least pruned.
+
+        One level for all seeds: the paper does not say whether it chooses by seed. By test error
+        where there is no validation split (see `selection_note`); None where there is neither.
+        """
+        change = self.from_dense(VAL_ERROR if self.is_validated else TEST_ERROR)
+        return int(change.index.to_numpy()[int(change.argmin())]) if len(change) else None
+
+    def highest_beating_dense(self) -> int | None:
+        """The last member whose mean test error is below dense (PEG section 3); None for none."""
+        if not self.by_seed(TEST_ERROR, 0):
+            return None
+        better = self.from_dense(TEST_ERROR)
+        better = better[better < 0]
+        return int(max(better.index.to_numpy())) if len(better) else None
+
+    def missing_seeds(self, member: int | None, column: str = TEST_ERROR) -> tuple[int, ...]:
+        """The benchmark's seeds without a value here."""
+        return tuple(sorted(set(self.seeds) - set(self.by_seed(column, member))))
+
+
+def selection_note(found: Iterable[Family]) -> str:
+    """How optimal members were chosen, for a title: warns where test error had to do."""
+    without = [family for family in found if not family.is_validated]
+    if not without:
+        return OPTIMAL_RULE
+    return (
+        f"{OPTIMAL_RULE}; without a validation split, by TEST error, which is optimistic: "
+        "set --validation_examples"
+    )
+
+
+def families(results: pd.DataFrame) -> list[Family]:
+    """Every family of an experiment's results.
+
+    Settings besides dataset, model, noise, criterion and retraining that a sweep varied make
+    benchmarks of their own, and so do trials that results.csv has no column to tell apart.
+
+    Args:
+      results: rows of results.csv of one experiment; branches are left out.
+
+    Returns:
+      Ordered by panel as they first come, noise, and method as in `METHOD_NAMES`.
+    """
+    rows = results[results["branch"] == ""] if "branch" in results else results
+    rows = rows[rows["method"].fillna("").ne("")] if "method" in rows else rows.iloc[:0]
+    if rows.empty:
+        return []
+    rows = _measured(rows)
+    rows = rows.assign(benchmark=pd.Series(_benchmarks(rows), rows.index, dtype="object"))
+    found = []
+    for benchmark, mine in rows.groupby("benchmark", sort=False):
+        dense = _dense_rows(mine, benchmark)
+        seeds = tuple(sorted(int(seed) for seed in mine["seed"].unique()))
+        for method, own in mine.groupby("method", sort=False):
+            points = _points(str(method), own, dense)
+            found.append(Family(benchmark, str(method), points, seeds))
+    return _in_order(found)
+
+
+def by_panel(found: Iterable[Family]) -> dict[str, list[Family]]:
+    """Families by `Benchmark.panel`, in their order."""
+    panels: dict[str, list[Family]] = {}
+    for family in found:
+        panels.setdefault(family.benchmark.panel, []).append(family)
+    return panels
+
+
+def by_benchmark(found: Iterable[Family]) -> dict[Benchmark, dict[str, Family]]:
+    """benchmark -> method -> its family, in their order."""
+    table: dict[Benchmark, dict[str, Family]] = {}
+    for family in found:
+        table.setdefault(family.benchmark, {})[family.method] = family
+    return table
+
+
+def with_methods(found: Iterable[Family], *methods: str) -> list[Family]:
+    """Families of these methods, on benchmarks where every one of them was run."""
+    return [
+        here[method]
+        for here in by_benchmark(found).values()
+        if all(name in here for name in methods)
+        for method in methods
+    ]
+
+
+def optimal_errors(here: Mapping[str, Family], method: str) -> dict[int, float]:
+    """seed -> test error in % of a method's optimal model, or of the model `dense`.
+
+    Args:
+      here: a benchmark's families by method, as `by_benchmark` gives them.
+      method: {} where it was not run.
+    """
+    if method == DENSE:
+        dense = [family.by_seed(TEST_ERROR, 0) for family in here.values()]
+        return max(dense, key=len, default={})
+    family = here.get(method)
+    return family.by_seed(TEST_ERROR, family.optimal()) if family else {}
+
+
+def compare_optima(here: Mapping[str, Family], first: str, second: str) -> PairedDifference:
+    """Optimal test error of one method minus that of another, points, by PEG section 2's rule."""
+    return match_or_differ(optimal_errors(here, first), optimal_errors(here, second))
+
+
+def _in_order(found: list[Family]) -> list[Family]:
+    panels = list(by_panel(found))
+    methods = list(METHOD_NAMES)
+
+    def place(family: Family) -> tuple[int, float, str, int]:
+        mark, method = family.benchmark, family.method
+        rank = methods.index(method) if method in methods else len(methods)
+        return panels.index(mark.panel), mark.noise_fraction, mark.label_noise, rank
+
+    return sorted(found, key=place)
+
+
+def _measured(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with errors in % and the epochs trained so far; columns that may lack are NaN."""
+    rows = rows.sort_values(["trial", "seed", "level"], kind="stable").reset_index(drop=True)
+    for name, default in (("width", 1.0), ("parameters", math.nan)):
+        if name not in rows:
+            rows[name] = default
+    rows["width"] = rows["width"].fillna(1.0)
+    rows[TEST_ERROR] = 100 * (1 - rows["test_accuracy_last"])
+    rows[VAL_ERROR] = 100 * (1 - rows["val_accuracy"])
+    groups = rows.groupby(["trial", "seed"], sort=False)
+    epochs = rows["train_epochs"].astype("float64")
+    # A level that is missing leaves the sum unknown.
+    total = epochs.groupby([rows["trial"], rows["seed"]], sort=False).cumsum()
+    rows["total_epochs"] = total.where(groups.cumcount() == rows["level"])
+    one_shot = rows["method"] == ONE_SHOT
+    first = epochs.where(rows["level"] == 0).groupby([rows["trial"], rows["seed"]])
+    apart = first.transform("max") + epochs.where(rows["level"] > 0, 0.0)
+    rows.loc[one_shot, "total_epochs"] = apart[one_shot]
+    return rows
+
+
+def _benchmarks(rows: pd.DataFrame) -> list[Benchmark]:
+    """The benchmark of every row."""
+    noisy = rows["noise_fraction"].fillna(0.0) > 0
+    base = pd.DataFrame(
+        {
+            "dataset": rows["dataset"],
+            "model": rows["model"],
+            "label_noise": rows["label_noise"].where(noisy, "none"),
+            "noise_fraction": rows["noise_fraction"].fillna(0.0),
+        }
+    )
+    scaled = rows["method"].isin(_WIDTH_METHODS)
+    extras = _swept(rows, base, scaled)
+    full = base.join(extras)
+    full["width"] = _full_width(rows, [full[name] for name in full], scaled)
+    names = [str(name) for name in extras]
+    return [
+        Benchmark(
+            dataset=row["dataset"],
+            model=row["model"],
+            label_noise=row["label_noise"],
+            noise_fraction=row["noise_fraction"],
+            width=row["width"],
+            extra=tuple((name, row[name]) for name in names if not _is_empty(row[name])),
+        )
+        for row in full.to_dict("records")
+    ]
+
+
+def _full_width(rows: pd.DataFrame, keys: list[pd.Series], scaled: pd.Series) -> pd.Series:
+    """The width that a family starts from: its own, or of a family of widths the largest.
+
+    Where that one is not there yet, the next larger at which another method was run.
+    """
+    widest = rows.groupby([*keys, rows["method"]], dropna=False)["width"].transform("max")
+    marks = pd.Series(list(zip(*keys, strict=True)), rows.index)
+    others = rows["width"][~scaled].groupby(marks[~scaled]).agg(set).to_dict()
+    larger = [
+        min((width for width in others.get(mark, ()) if width >= own), default=own)
+        for mark, own in zip(marks, widest, strict=True)
+    ]
+    return rows["width"].where(~scaled, pd.Series(larger, rows.index))
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == "" or value != value
+
+
+def _swept(rows: pd.DataFrame, base: pd.DataFrame, scaled: pd.Series) -> pd.DataFrame:
+    """The other settings that differ within one method on the same data, model, noise, width."""
+    known = [name for name in trials.settings(rows) if name not in (*_BASE, "width")]
+    keys = [base[name] for name in base] + [rows["method"], rows["width"]]
+    extras = pd.DataFrame(index=rows.index)
+    for name in map(str, known):
+        if rows.groupby(keys, dropna=False)[name].nunique(dropna=False).gt(1).any():
+            extras[name] = rows[name]
+    keys += [extras[name] for name in extras]
+    twins = rows.groupby(keys, dropna=False)["trial"].transform("nunique") > 1
+    if twins.any():
+        extras["trial"] = rows["trial"].where(twins, "")
+    return extras
+
+
+def _dense_rows(rows: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
+    """The benchmark's standard dense model, a row per seed."""
+    dense = rows[(rows["level"] == 0) & (rows["width"] == benchmark.width)]
+    rank = dense["method"].map({name: n for n, name in enumerate(_DENSE_FROM)})
+    order = rank.fillna(len(_DENSE_FROM)).argsort(kind="stable")
+    return dense.iloc[order.to_numpy()].drop_duplicates("seed")
+
+
+def _points(method: str, own: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
+    """A family's rows, the dense model's among them, numbered and measured against it."""
+    if method in _WIDTH_METHODS:
+        level = 0 if method == WIDTH else 1
+        own = own[own["level"] == level]
+        widths = sorted(own["width"].unique(), reverse=True)
+        is_dense = method == WIDTH and bool(set(dense["width"]) & set(widths[:1]))
+        first = 0 if is_dense else 1
+        own = own.assign(member=own["width"].map({w: n + first for n, w in enumerate(widths)}))
+    else:
+        own = own.assign(member=own["level"])
+    absent = dense[~dense["seed"].isin(own.loc[own["member"] == 0, "seed"])]
+    points = pd.concat([absent.assign(member=0), own]) if len(absent) else own
+    full = dense["parameters"].dropna()
+    portion = points["parameters"] / full.iloc[0] if len(full) else math.nan
+    points = points.assign(member=points["member"].astype(int), portion=portion)
+    return points.sort_values(["member", "seed"], kind="stable").reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A number as the paper prints it.
+
+    Attributes:
+      mean: in the unit of its metric.
+      std: NaN where none is printed.
+      n: seeds.
+      note: misprints, and what other tables print.
+    """
+
+    mean: float
+    std: float
+    n: int
+    note: str = ""
+
+
+def printed(
+    table: int | str,
+    benchmark: Benchmark,
+    method: str,
+    at: str = "optimal",
+    metric: str = TEST_ERROR,
+) -> Printed | None:
+    """What a table of PEG prints for this benchmark and method; None where it has no such cell.
+
+    Args:
+      table: as printed.
+      benchmark: ours; one of another width, or with noise of another kind, has no cell.
+      method: our name of it, `dense` for the dense model.
+      at: `optimal`, or `dense` for level 0.
+      metric: as in `tfprune.results.published`.
+    """
+    if benchmark.width != 1 or benchmark.label_noise not in _PAPER_NOISE:
+        return None
+    rows = published(PAPER, table)
+    here = (
+        (rows["model"] == benchmark.model)
+        & (rows["dataset"] == benchmark.dataset)
+        & np.isclose(rows["noise_fraction"], benchmark.noise_fraction)
+        & (rows["method"] == _PUBLISHED_METHODS.get(method, method))
+        & (rows["at"] == at)
+        & (rows["metric"] == metric)
+    )
+    if not here.any():
+        return None
+    row = rows[here].iloc[0]
+    return Printed(float(row["mean"]), float(row["std"]), int(row["n"]), str(row["note"]))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of a comparison: ours by seed, and what it is held against.
+
+    Attributes:
+      benchmark: what is learned.
+      labels: heading -> text, what the row is about ("algorithm": "SynFlow").
+      values: seed -> ours, in the unit of the metric; empty where nothing was run.
+      printed: the paper's.
+      against: seed -> ours of what `comparison_table` names as `against`.
+      details: heading -> text, shown beside ("remaining (%)": "41").
+      missing: seeds that others have and this has not.
+      metric: as in `tfprune.results.published`.
+    """
+
+    benchmark: Benchmark
+    labels: Mapping[str, str]
+    values: Mapping[int, float]
+    printed: Printed | None = None
+    against: Mapping[int, float] = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[int, ...] = ()
+    metric: str = TEST_ERROR
+
+
+def optimal_cell(
+    here: Mapping[str, Family],
+    benchmark: Benchmark,
+    method: str,
+    table: int | str,
+    against: str = "",
+) -> Cell:
+    """A method's optimal test error on a benchmark, for `comparison_table`.
+
+    Args:
+      here: the benchmark's families by method, as `by_benchmark` gives them.
+      benchmark: theirs.
+      method: of one of them, of one that was not run, or `dense`.
+      table: of the paper.
+      against: the method to compare it with; "" for none.
+    """
+    at = DENSE if method == DENSE else "optimal"
+    family = next(iter(here.values())) if method == DENSE else here.get(method)
+    member = 0 if method == DENSE else family.optimal() if family else None
+    return Cell(
+        benchmark,
+        {"algorithm": METHOD_NAMES.get(method, method)},
+        optimal_errors(here, method),
+        printed(table, benchmark, method, at),
+        optimal_errors(here, against) if against != method else {},
+        {"optimum at": place_text(family, member)},
+        family.missing_seeds(member) if family else (),
+    )
+
+
+def remaining_text(family: Family | None, member: int | None) -> str:
+    """Weights remaining of a member in %: of the full model's for a family of widths."""
+    if family is None or member is None or member not in family.members:
+        return ""
+    column = "portion" if family.method in _WIDTH_METHODS else "weights_remaining"
+    return percent_text(float(family.rows(member)[column].mean()))
+
+
+def place_text(family: Family | None, member: int | None) -> str:
+    """Where in its family a member is: weights remaining, or epochs where training alone differs.
+
+    Returns:
+      "41%", or "1380 epochs"; "" for no member.
+    """
+    if family is None or member is None or member not in family.members:
+        return ""
+    if family.method != EXTENDED_DENSE:
+        return f"{remaining_text(family, member)}%"
+    epochs = float(family.rows(member)["total_epochs"].mean())
+    return f"level {member}" if math.isnan(epochs) else f"{epochs:g} epochs"
+
+
+def percent_text(fraction: float) -> str:
+    """A fraction in % with three digits, "" for NaN.
+
+    Example:
+      >>> [percent_text(0.8**level) for level in (0, 4, 20, 28)]
+      ['100', '41', '1.15', '0.193']
+    """
+    return "" if math.isnan(fraction) else f"{100 * fraction:.3g}"
+
+
+def comparison_table(
+    name: str,
+    title: str,
+    cells: Sequence[Cell],
+    unit: str = "%",
+    digits: int = 2,
+    against: str = "",
+) -> tables.Table:
+    """Ours beside the paper's, each row with its verdict by PEG section 2's rule and n.
+
+    Args:
+      name: of the table's files.
+      title: what is compared; the rule is added to it.
+      cells: the rows. Columns that no row fills are left out.
+      unit: of the numbers, shown.
+      digits: decimals shown, as the paper prints.
+      against: what `Cell.against` are of ("dense"), "" for nothing.
+    """
+    numbers = pd.DataFrame([_numbers(cell, against) for cell in cells])
+    shown = pd.DataFrame([_shown(cell, unit, digits, against) for cell in cells], dtype="object")
+    shown = shown.loc[:, [bool(shown[c].fillna("").ne("").any()) for c in shown]].fillna("")
+    title, shown = _without_the_same(title, shown)
+    labels = [c for c in shown if c in {"model", "noise", *(k for x in cells for k in x.labels)}]
+    rule = (
+        "verdicts: matches, or higher and lower where ours differs, by at least one std of the "
+        "difference"
+    )
+    return tables.Table(name, f"{title}; {rule}", numbers, shown, tuple(map(str, labels)))
+
+
+def _without_the_same(title: str, shown: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Moves the model, where it is the same in all rows, into the title."""
+    if shown["model"].nunique() > 1:
+        return title, shown
+    return f"{shown['model'].iloc[0]}: {title}", shown.drop(columns="model")
+
+
+def _numbers(cell: Cell, against: str) -> dict[str, Any]:
+    mark, ours = cell.benchmark, list(cell.values.values())
+    paper = _from_paper(cell)
+    row: dict[str, Any] = {name: getattr(mark, name) for name in (*_BASE, "width")}
+    row |= dict(mark.extra) | dict(cell.labels) | {"metric": cell.metric}
+    row |= {
+        **_summary(ours),
+        "missing_seeds": ", ".join(map(str, cell.missing)),
+        **cell.details,
+        "paper_mean": cell.printed.mean if cell.printed else math.nan,
+        "paper_std": cell.printed.std if cell.printed else math.nan,
+        "paper_n": cell.printed.n if cell.printed else 0,
+        "minus_paper": paper.mean,
+        "verdict_paper": paper.verdict,
+    }
+    if against:
+        gap = match_or_differ(cell.values, cell.against)
+        row |= {f"minus_{against}_{k}": getattr(gap, k) for k in ("n", "mean", "std")}
+        row[f"verdict_{against}"] = gap.verdict
+    return row | {"paper_note": cell.printed.note if cell.printed else ""}
+
+
+def _from_paper(cell: Cell) -> Difference:
+    values = list(cell.values.values())
+    if not values or cell.printed is None:
+        return Difference(len(values), math.nan, math.nan)
+    return match_published(values, cell.printed.mean, cell.printed.std)
+
+
+def _shown(cell: Cell, unit: str, digits: int, against: str) -> dict[str, str]:
+    ours, paper = list(cell.values.values()), cell.printed
+    summary = _summary(ours)
+    row = {"model": cell.benchmark.panel, "noise": cell.benchmark.noise_percent}
+    row |= {**cell.labels, **cell.details}
+    row[f"ours ({unit})"] = number_text(summary["mean"], summary["std"], digits)
+    row["seeds"] = str(len(ours)) if ours else ""
+    row[f"paper ({unit})"] = number_text(paper.mean, paper.std, digits) if paper else ""
+    row["vs paper"] = _from_paper(cell).verdict
+    if against:
+        gap = match_or_differ(cell.values, cell.against)
+        row[f"vs {METHOD_NAMES.get(against, against)}"] = verdict_text(gap, len(ours))
+    return row | {"missing seeds": ", ".join(map(str, cell.missing)) if ours else ""}
+
+
+def number_text(mean: float, std: float, digits: int) -> str:
+    """ "4.40 ± 0.20", without the std where there is none, "" without a mean."""
+    if math.isnan(mean):
+        return ""
+    return f"{mean:.{digits}f}" + ("" if math.isnan(std) else f" ± {std:.{digits}f}")
+
+
+def verdict_text(gap: Difference, seeds: int) -> str:
+    """ "lower (-0.90)"; with n where fewer than `seeds` were paired.
+
+    Of one seed, of which the rule says nothing, the difference alone.
+    """
+    if not gap.n:
+        return ""
+    n = "" if gap.n == seeds else f", n={gap.n}"
+    return f"{gap.verdict} ({gap.mean:+.2f}{n})".strip()
+
+
+def optima_table(found: Iterable[Family], name: str) -> tables.Table:
+    """Every family: its dense model, its optimum, and how far it goes while it still beats dense.
+
+    Args:
+      found: the families, a row each.
+      name: of the table's files.
+    """
+    found = list(found)
+    numbers = pd.DataFrame([_optimum(family) for family in found])
+    shown = pd.DataFrame(
+        {
+            "model": [family.benchmark.panel for family in found],
+            "noise": [family.benchmark.noise_percent for family in found],
+            "algorithm": [family.name for family in found],
+            "dense (%)": _errors_text(numbers, "dense"),
+            "optimum at": [place_text(f, f.optimal()) for f in found],
+            "optimal (%)": _errors_text(numbers, "optimal"),
+            "vs dense": [
+                verdict_text(_gain(family), n)
+                for family, n in zip(found, numbers["optimal_n"], strict=True)
+            ],
+            "still beats dense": [
+                place_text(f, f.highest_beating_dense()) or "never" for f in found
+            ],
+            "seeds": numbers["optimal_n"].astype(str),
+            "missing seeds": numbers["missing_seeds"],
+        }
+    )
+    if not numbers["missing_seeds"].ne("").any():
+        shown = shown.drop(columns="missing seeds")
+    title = (
+        "Test error of every family of models, and the last model of each that still beats "
+        f"dense; {selection_note(found)}"
+    )
+    title, shown = _without_the_same(title, shown)
+    labels = [c for c in shown if c in ("model", "noise", "algorithm")]
+    return tables.Table(name, title, numbers, shown, tuple(map(str, labels)))
+
+
+def _gain(family: Family) -> PairedDifference:
+    """Optimal minus dense, points."""
+    return match_or_differ(
+        family.by_seed(TEST_ERROR, family.optimal()), family.by_seed(TEST_ERROR, 0)
+    )
+
+
+def _optimum(family: Family) -> dict[str, Any]:
+    optimal, last, gain = family.optimal(), family.highest_beating_dense(), _gain(family)
+    mark = family.benchmark
+    row: dict[str, Any] = {name: getattr(mark, name) for name in (*_BASE, "width")}
+    row |= dict(mark.extra) | {"method": family.method, "metric": TEST_ERROR}
+    for name, member in (("dense", 0), ("optimal", optimal)):
+        values = list(family.by_seed(TEST_ERROR, member).values())
+        row |= {f"{name}_{key}": value for key, value in _summary(values).items()}
+    return row | {
+        "optimal_member": optimal,
+        "optimal_weights_remaining": _mean_at(family, optimal),
+        "highest_beating_dense_member": last,
+        "highest_beating_dense_weights_remaining": _mean_at(family, last),
+        "chosen_by": "validation" if family.is_validated else "test",
+        "minus_dense_n": gain.n,
+        "minus_dense_mean": gain.mean,
+        "minus_dense_std": gain.std,
+        "verdict_dense": gain.verdict,
+        "missing_seeds": ", ".join(map(str, family.missing_seeds(optimal))),
+    }
+
+
+def _mean_at(family: Family, member: int | None) -> float:
+    column = "portion" if family.method in _WIDTH_METHODS else "weights_remaining"
+    values = family.by_seed(column, member).values()
+    return float(np.mean(list(values))) if values else math.nan
+
+
+def _summary(values: Sequence[float]) -> dict[str, Any]:
+    """n, mean and std (ddof 1), NaN where they are not defined."""
+    return {
+        "n": len(values),
+        "mean": float(np.mean(values)) if len(values) else math.nan,
+        "std": float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
+    }
+
+
+def _errors_text(numbers: pd.DataFrame, which: str) -> list[str]:
+    both = zip(numbers[f"{which}_mean"], numbers[f"{which}_std"], strict=True)
+    return [number_text(mean, std, 2) for mean, std in both]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something the paper says in words, and what came out.
+
+    Attributes:
+      text: what is claimed.
+      paper: how often, or how large, in the paper.
+      ours: likewise, "" where nothing was run that could tell.
+    """
+
+    text: str
+    paper: str
+    ours: str
+
+
+def count_verdicts(found: Iterable[Family], first: str, second: str) -> str:
+    """On how many benchmarks one optimum is lower than, matches, or is higher than another.
+
+    Returns:
+      "lower on 2, matches on 1, higher on 1 of 4"; "" where no benchmark has both methods.
+    """
+    gaps = [compare_optima(here, first, second) for here in by_benchmark(found).values()]
+    gaps = [gap for gap in gaps if gap.n]
+    if not gaps:
+        return ""
+    count = {v: sum(gap.verdict == v for gap in gaps) for v in ("lower", "matches", "higher", "")}
+    text = f"lower on {count['lower']}, matches on {count['matches']}, higher on {count['higher']}"
+    return f"{text}{_one_seed_on(count[''])} of {len(gaps)}"
+
+
+def _one_seed_on(benchmarks: int) -> str:
+    return f", one seed on {benchmarks}" if benchmarks else ""
+
+
+def claims_table(name: str, claims: Iterable[Claim]) -> tables.Table | None:
+    """What the paper says beside what came out; None where no claim could be checked."""
+    checked = [claim for claim in claims if claim.ours]
+    if not checked:
+        return None
+    shown = pd.DataFrame(
+        {
+            "claim": [claim.text for claim in checked],
+            "paper": [claim.paper for claim in checked],
+            "ours": [claim.ours for claim in checked],
+        }
+    )
+    title = (
+        "What PEG says of the test error of optimal models, and what came out, in benchmarks on "
+        "which the first is lower than, matches, or is higher than the second"
+    )
+    return tables.Table(name, title, shown, shown, (str(shown.columns[0]),))
