@@ -7,7 +7,7 @@ import pytest
 
 from tfprune.backend import keras, tf
 from tfprune.errors import DamagedFile, InputError, SettingError
-from tfprune.measures import el2n
+from tfprune.measures import el2n, example_groups
 from tfprune.measures.registry import MEASURES
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0], [-3.0, 4.0, 1.0], [1e4, 0.0, -1e4]])

@@ -11,6 +11,7 @@ from tfprune.models.registry import MODELS
 from tfprune.results.published import COLUMNS, papers, published
 
 CELL = ["model", "method", "at", "noise_fraction"]
+SUMMED = ["table", "metric"]
 
 
 def errors(table):
@@ -138,8 +139,35 @@ def test_cells_that_tables_disagree_on_say_so():
     assert "25.29±0.49 (table 5/7/10)" in note
 
 
+def test_pms_tables_have_as_many_numbers_as_it_prints_and_add_up_to_them():
+    rows = published("PM")
+    assert tuple(rows.columns) == COLUMNS
+    assert set(rows["model"]) == {"resnet20"}
+    assert not rows.duplicated(["table", *CELL, "metric"]).any()
+    assert rows[["std", "n"]].isna().all(axis=None)
+    sums = {tuple(key): (len(part), part["mean"].sum()) for key, part in rows.groupby(SUMMED)}
+    # Table 1 has two dashes; the sums were taken over the numbers of the paper's text.
+    assert sums == {
+        ("1", "val_accuracy_percent"): (8 - 2, pytest.approx(490.590)),
+        ("2", "val_accuracy_percent"): (2 * 3, pytest.approx(546.62)),
+        ("2", "train_loss"): (2 * 3, pytest.approx(0.197)),
+    }
+
+
+def test_pm_prefers_pruned_networks_to_small_ones_but_for_channels():
+    """What sections 2.2.2 and 3 conclude from the tables."""
+    values = published("PM").set_index(["table", "metric", "at", "method"])["mean"].sort_index()
+    first = values["1", "val_accuracy_percent", "level_5"]
+    assert first["lr_rewind"] > first["finetune"] > first["small"]
+    assert first["channel_small"] > first["channel_lr_rewind"] > first["channel_finetune"]
+    second = values["2"].unstack("method")
+    better = second["lr_rewind"] > second["small"]
+    assert better["val_accuracy_percent"].all()
+    assert not better["train_loss"].any()
+
+
 def test_unknown_papers_and_tables_are_refused_by_name():
-    assert "PEG" in papers()
+    assert papers() == ("PEG", "PM")
     with pytest.raises(SettingError, match="paper=PEH: did you mean PEG"):
         published("peh")
     with pytest.raises(SettingError, match=r"table=4: .*allowed: 2, 3, 5"):

@@ -26,6 +26,16 @@ MEASURES.add(
     "loss on the plane of two directions (Li et al. 2018)",
 )
 MEASURES.add(
+    "plane_grid",
+    "tfprune.measures.plane:plane_grid",
+    "loss and accuracy on the plane through three networks (PM 3)",
+)
+MEASURES.add(
+    "utility",
+    "tfprune.measures.utility:utility",
+    "how far outputs move when random weights are zeroed (PM definitions 1-3)",
+)
+MEASURES.add(
     "el2n",
     "tfprune.measures.el2n:el2n",
     "how far partly trained models are from each label (PEG B.3)",
