@@ -1,9 +1,12 @@
 """The transcribed tables against the numbers that the paper repeats or derives from them."""
 
+import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from tfprune.data.registry import DATASETS
 from tfprune.errors import SettingError
@@ -166,8 +169,70 @@ def test_pm_prefers_pruned_networks_to_small_ones_but_for_channels():
     assert not better["train_loss"].any()
 
 
+def gst(metric):
+    """{(table, model): mean} of a metric of GST."""
+    rows = published("GST")
+    rows = rows[rows["metric"] == metric]
+    return {(table, model): mean for table, model, mean in rows[["table", "model", "mean"]].values}
+
+
+def test_gsts_numbers_have_the_columns_and_names_of_a_run():
+    rows = published("GST")
+    assert tuple(rows.columns) == COLUMNS
+    assert set(rows["model"]) <= set(MODELS)
+    assert set(rows["dataset"]) <= set(DATASETS)
+    assert not rows.duplicated([*SUMMED, *CELL]).any()
+    assert rows["table"].value_counts().to_dict() == {
+        "figure 2": 4,
+        "figure 3": 1,
+        "section 2": 2,
+        "section 3.2": 1,
+    }
+    assert gst("test_accuracy_percent") == {("figure 3", "vgg11"): 85.2}
+
+
+def p_values(r, points):
+    """Of a Pearson correlation printed to two digits: (lowest, highest)."""
+    r = abs(r) + np.array([0.005, -0.005])
+    statistic = r * np.sqrt((points - 2) / (1 - r**2))
+    return tuple(2 * stats.t.sf(statistic, points - 2))
+
+
+def test_figure_2s_p_values_are_those_of_its_correlations_but_for_resnet18():
+    r, p = gst("accuracy_stability_pearson"), gst("accuracy_stability_pearson_p")
+    low, high = p_values(r["figure 2", "vgg11"], 30)
+    assert low < p["figure 2", "vgg11"] < high
+    printed = p["figure 2", "resnet18"]
+    fits = [n for n in range(20, 41) if _overlap(p_values(r["figure 2", "resnet18"], n), printed)]
+    assert fits == [31, 32]  # Not the 30 of three configurations of ten runs.
+
+
+def _overlap(interval, printed):
+    return interval[0] < printed + 0.0005 and interval[1] > printed - 0.0005
+
+
+def test_gsts_parameter_reductions_are_those_of_its_schedules():
+    removed = gst("parameters_removed_percent")
+    vgg = np.array([256, 512, 512, 512, 512])
+    assert _removed(vgg, [30, 30, 30, 90], 9.23e6, readers=False) == removed["section 2", "vgg11"]
+    assert _removed(vgg, [30, 30, 30, 90], 9.23e6, readers=True) == 54
+    resnet = np.array([256, 512, 512, 512, 512])
+    found = _removed(resnet, [25, 40, 25, 95], 11.17e6, readers=True)
+    assert found == removed["section 2", "resnet18"]
+    found = _removed(resnet, [25, 80, 25, 95], 11.17e6, readers=True)
+    assert found == removed["section 3.2", "resnet18"]
+
+
+def _removed(channels, percents, parameters, readers):
+    """Percent of a network's parameters that pruning its last four 3x3 convolutions removes."""
+    kept = [math.ceil((100 - percent) * 512 / 100) for percent in percents]
+    inputs = [256, *kept[:-1]] if readers else channels[:-1]
+    left = 9 * np.dot(inputs, kept)
+    return round(100 * (9 * np.dot(channels[:-1], channels[1:]) - left) / parameters)
+
+
 def test_unknown_papers_and_tables_are_refused_by_name():
-    assert papers() == ("PEG", "PM")
+    assert papers() == ("GST", "PEG", "PM")
     with pytest.raises(SettingError, match="paper=PEH: did you mean PEG"):
         published("peh")
     with pytest.raises(SettingError, match=r"table=4: .*allowed: 2, 3, 5"):

@@ -31,6 +31,31 @@ MEASURES.add(
     "loss and accuracy on the plane through three networks (PM 3)",
 )
 MEASURES.add(
+    "flatness",
+    "tfprune.measures.curvature:flatness",
+    "Hessian spectrum and trace, gradient covariance, perturbations withstood (GST 3.4)",
+)
+MEASURES.add(
+    "top_eigenpairs",
+    "tfprune.measures.curvature:top_eigenpairs",
+    "the dominant eigenvalues and eigenvectors of the Hessian (GST 3.4)",
+)
+MEASURES.add(
+    "hessian_trace",
+    "tfprune.measures.curvature:hessian_trace",
+    "the trace of the Hessian by random probes (GST 3.4)",
+)
+MEASURES.add(
+    "gradient_covariance_trace",
+    "tfprune.measures.curvature:gradient_covariance_trace",
+    "mean squared norm of per-example gradients (GST 3.4)",
+)
+MEASURES.add(
+    "perturb",
+    "tfprune.measures.curvature:perturb",
+    "how the loss rises along the dominant eigenvectors (GST 3.4)",
+)
+MEASURES.add(
     "utility",
     "tfprune.measures.utility:utility",
     "how far outputs move when random weights are zeroed (PM definitions 1-3)",
