@@ -19,7 +19,8 @@ from typing import Any
 
 from etils import epath
 
-from tfprune.errors import InputError, reason
+from tfprune.errors import CannotWrite, InputError, reason
+from tfprune.files import explained
 
 RENEW_SECONDS = 30.0
 STALE_SECONDS = 300.0
@@ -44,7 +45,7 @@ def claim(path: epath.PathLike) -> Iterator[bool]:
         return
     import filelock
 
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(os.fspath(path), thread_local=False)
         try:
@@ -86,17 +87,6 @@ def exclusively(path: epath.PathLike, timeout_seconds: float = 600.0) -> Iterato
         time.sleep(pause)
 
 
-@contextlib.contextmanager
-def _explained(path: epath.Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path.name} in {path.parent} ({reason(error)}): "
-            "free space there, allow writing, or choose another --output_dir"
-        ) from error
-
-
 class _CloudClaim:
     """A claim on Google Cloud Storage, by writes that succeed only on the generation they expect.
 
@@ -118,6 +108,10 @@ class _CloudClaim:
         self._renewal = threading.Thread(target=self._renew, daemon=True)
 
     def __enter__(self) -> bool:
+        with _cloud_explained(self._blob):
+            return self._enter()
+
+    def _enter(self) -> bool:
         held = self._read()
         if held is None:
             self._generation = self._write(expected=0)
@@ -133,7 +127,8 @@ class _CloudClaim:
             return
         self._ended.set()
         self._renewal.join()
-        with contextlib.suppress(*_lost()):  # Taken over while this machine was asleep.
+        # Taken over while this machine was asleep, or out of reach: then it becomes stale.
+        with contextlib.suppress(*_cloud_errors()):
             self._blob.delete(if_generation_match=self._generation)
 
     def _read(self) -> tuple[int, float] | None:
@@ -151,13 +146,28 @@ class _CloudClaim:
         try:
             self._blob.upload_from_string(self._owner, if_generation_match=expected)
         except _lost():
-            return None
+            return self._generation_if_mine()
         return int(self._blob.generation)
+
+    def _generation_if_mine(self) -> int | None:
+        """The claim's generation, if it is this one's after all.
+
+        So it is where the answer to a write was lost: the client writes again, and that fails.
+        """
+        try:
+            owner = self._blob.download_as_bytes()
+            self._blob.reload()
+        except _lost():
+            return None
+        return int(self._blob.generation) if owner == self._owner.encode() else None
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
             if self._generation is not None:
-                renewed = self._write(expected=self._generation)
+                try:
+                    renewed = self._write(expected=self._generation)
+                except _cloud_errors():
+                    continue  # It may be in reach the next time, before the claim is stale.
                 if renewed is None:
                     return
                 self._generation = renewed
@@ -169,6 +179,24 @@ def _lost() -> tuple[type[Exception], ...]:
     return (PreconditionFailed, NotFound)
 
 
+def _cloud_errors() -> tuple[type[Exception], ...]:
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+
+    return (GoogleAPIError, GoogleAuthError, OSError)  # Those of requests are an OSError.
+
+
+@contextlib.contextmanager
+def _cloud_explained(blob: Any) -> Iterator[None]:
+    try:
+        yield
+    except _cloud_errors() as error:
+        raise CannotWrite(
+            f"cannot write {blob.name} in gs://{blob.bucket.name} ({reason(error)}): check the "
+            "bucket, the credentials and the network"
+        ) from error
+
+
 def _cloud_client() -> Any:
     try:
         from google.cloud import storage
@@ -176,4 +204,12 @@ def _cloud_client() -> Any:
         raise InputError(
             "an --output_dir on gs:// needs google-cloud-storage: pip install 'tfprune[gcs]'"
         ) from None
-    return storage.Client()
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        return storage.Client()
+    except (GoogleAuthError, OSError) as error:  # OSError: no project can be told.
+        raise InputError(
+            f"an --output_dir on gs:// needs credentials ({reason(error)}): "
+            "gcloud auth application-default login"
+        ) from error

@@ -37,6 +37,10 @@ class SettingError(InputError):
         return SettingError, (self.name, self.value, self.allowed)
 
 
+class CannotWrite(InputError):
+    """The disk is full, or the folder may not be written; what was finished before is kept."""
+
+
 class DamagedFile(InputError):
     """A file is not whole: truncated, or its bytes are not those that were written.
 
@@ -56,8 +60,10 @@ class DamagedFile(InputError):
         return DamagedFile, (self.path, self.what, self.advice)
 
 
-class Stopped(TfpruneError):
+class Stopped(BaseException):
     """A signal asked the process to end; what was trained is saved.
+
+    As KeyboardInterrupt, it is no Exception: nothing that catches those must keep it.
 
     Args:
       signum: the signal.
@@ -73,8 +79,9 @@ class TrainingDiverged(TfpruneError, ArithmeticError):
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in as few words as it has."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    """What an error says, in as few words as it has, in one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
 
 
 def nearest(value: str, known: Iterable[str]) -> str:

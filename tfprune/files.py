@@ -13,25 +13,19 @@ import math
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from tfprune.errors import DamagedFile, InputError, SettingError, reason
+from tfprune.errors import CannotWrite, DamagedFile, InputError, SettingError, reason
+from tfprune.results import layout
 
-# What reading a damaged .npz can raise.
-_NOT_WHOLE = (
-    ValueError,
-    EOFError,
-    OSError,
-    KeyError,
-    AttributeError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+# In sealed JSON, what is not of the row.
+_FILES = "_files"
+_CHECKSUM = "_checksum"
+_LARGE = (layout.START, layout.END, layout.MASKS)
 
 
 def write_bytes_atomic(path: epath.PathLike, data: bytes) -> None:
@@ -42,24 +36,32 @@ def write_bytes_atomic(path: epath.PathLike, data: bytes) -> None:
       data: everything that the file shall hold.
 
     Raises:
-      InputError: the folder cannot be written.
+      CannotWrite: the folder cannot be written.
     """
     path = epath.Path(path)
     # In the same folder, because a rename is atomic only within one file system.
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        _remove(temporary)
-        raise InputError(
-            f"cannot write {path.name} in {path.parent} ({reason(error)}): "
-            "free space there, allow writing, or choose another --output_dir"
-        ) from error
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            temporary.replace(path)
     except BaseException:
         _remove(temporary)
         raise
+
+
+@contextlib.contextmanager
+def explained(path: epath.PathLike) -> Iterator[None]:
+    """Around writing a file or a folder: what the system refuses becomes a `CannotWrite`."""
+    path = epath.Path(path)
+    try:
+        yield
+    except OSError as error:
+        raise CannotWrite(
+            f"cannot write {path.name} in {path.parent} ({reason(error)}): "
+            "free space there, allow writing, or choose another --output_dir"
+        ) from error
 
 
 def _remove(path: epath.Path) -> None:
@@ -76,7 +78,7 @@ def write_json(path: epath.PathLike, value: Any) -> None:
     """Writes JSON atomically; floats and NumPy scalars keep every bit.
 
     Raises:
-      InputError: the folder cannot be written.
+      CannotWrite: the folder cannot be written.
       ValueError: a number is NaN or infinite, which JSON does not know; use None.
     """
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
@@ -112,6 +114,54 @@ def read_json(path: epath.PathLike) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise DamagedFile(path, reason(error)) from error
+
+
+def write_sealed(path: epath.PathLike, row: Mapping[str, Any], made: Iterable[Any]) -> None:
+    """Writes a row of results as JSON that also tells, later, whether it and some files are whole.
+
+    Args:
+      path: the JSON file.
+      row: its names do not begin with an underscore.
+      made: files beside it that the row comes with.
+
+    Raises:
+      CannotWrite: the folder cannot be written.
+    """
+    files = {epath.Path(file).name: fingerprint(file) for file in made}
+    content = json.loads(json.dumps({**row, _FILES: files}, allow_nan=False, default=_plain))
+    write_json(path, {**content, _CHECKSUM: _checksum(content)})
+
+
+def read_sealed(path: epath.PathLike) -> dict[str, Any]:
+    """The row that `write_sealed` wrote.
+
+    Raises:
+      InputError: there is no such file, or it cannot be read.
+      DamagedFile: it is not whole.
+    """
+    return {name: value for name, value in _sealed(path).items() if name != _FILES}
+
+
+def damage_of_sealed(path: epath.PathLike) -> str:
+    """What is wrong with the file, or with those it was written with; nothing if all are whole."""
+    path = epath.Path(path)
+    try:
+        files = _sealed(path)[_FILES]
+    except DamagedFile as error:
+        return f"{path.name}: {error.what}"
+    found = (changed_since(path.parent / name, before) for name, before in files.items())
+    return next(filter(None, found), "")
+
+
+def _sealed(path: epath.PathLike) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict) or content.pop(_CHECKSUM, None) != _checksum(content):
+        raise DamagedFile(path, "it is not as it was written")
+    return content
+
+
+def _checksum(content: Any) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def check_writable(folder: epath.PathLike, setting: str = "output_dir") -> None:
@@ -151,9 +201,18 @@ def load_arrays(path: epath.PathLike) -> dict[str, np.ndarray]:
     path = epath.Path(path)
     content = _read(path)
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            # At the archive's end; `zipfile` would leave out arrays without a word.
+            if len(archive.infolist()) != int.from_bytes(content[-12:-10], "little"):
+                raise DamagedFile(path, "arrays are missing")
+            wrong = archive.testzip()  # Before NumPy takes a header's word for a size.
+        if wrong is not None:
+            raise DamagedFile(path, f"the checksum of {wrong} is another")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except _NOT_WHOLE as error:
+    except DamagedFile:
+        raise
+    except Exception as error:  # A damaged header may raise any, as tokenize.TokenError.
         raise DamagedFile(path, reason(error)) from error
 
 
@@ -162,11 +221,17 @@ def set_aside(path: epath.PathLike) -> epath.Path:
 
     Returns:
       Its new path: the old one with `.damaged` and, if that exists, a number.
+
+    Raises:
+      InputError: it cannot be renamed.
     """
     path = epath.Path(path)
     names = (f"{path.name}.damaged{number or ''}" for number in itertools.count())
     aside = next(path.parent / name for name in names if not (path.parent / name).exists())
-    path.rename(aside)
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise InputError(f"cannot rename the damaged {path} ({reason(error)})") from error
     return aside
 
 
@@ -177,6 +242,30 @@ def whole_or_set_aside(path: epath.PathLike) -> Iterator[None]:
         yield
     except DamagedFile:
         set_aside(path)
+
+
+def fingerprint(path: epath.PathLike) -> list[int]:
+    """What tells later whether a file is still the one it was: its size in bytes and a checksum.
+
+    Of weights and masks, which are large, only the size: they hold checksums of their own, which
+    `load_arrays` compares.
+    """
+    path = epath.Path(path)
+    size = path.stat().length
+    return [size] if path.name in _LARGE else [size, zlib.crc32(_read(path))]
+
+
+def changed_since(path: epath.PathLike, before: Any) -> str:
+    """What is wrong with a file whose `fingerprint` was this; nothing if it is the same."""
+    path = epath.Path(path)
+    if not path.exists():
+        return f"{path.name} is gone"
+    now = fingerprint(path)
+    if now == before:
+        return ""
+    if not isinstance(before, list) or now[:1] == before[:1]:
+        return f"{path.name} is not as it was written"
+    return f"{path.name} has {now[0]} bytes, not {before[0]}"
 
 
 def _read(path: epath.Path) -> bytes:

@@ -22,6 +22,17 @@ _PACKAGES = (
 # The parts of tfprune that make numbers; the rest shows, names or moves them.
 _NUMERIC = ("data", "measures", "models", "pruning", "studies", "training")
 _NUMERIC_MODULES = ("config.py", "seeds.py")
+# Of those parts, what only says where, when and by which process stages are trained.
+_HARMLESS_MODULES = (
+    "studies/executors.py",
+    "studies/folders.py",
+    "studies/progress.py",
+    "studies/study.py",
+    "studies/sweeps.py",
+    "studies/work.py",
+    "studies/workers.py",
+    "studies/workshop.py",
+)
 # Versions that are recorded, but do not change a number.
 _HARMLESS = ("python",)
 
@@ -54,9 +65,10 @@ def _code() -> str:
     root = Path(__file__).parent
     files = [root / name for name in _NUMERIC_MODULES]
     files += [file for part in _NUMERIC for file in (root / part).rglob("*.py")]
+    by_name = {file.relative_to(root).as_posix(): file for file in files}
     digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(f"{file.relative_to(root).as_posix()}\n{_without_words(file)}\n".encode())
+    for name in sorted(by_name.keys() - set(_HARMLESS_MODULES)):
+        digest.update(f"{name}\n{_without_words(by_name[name])}\n".encode())
     return digest.hexdigest()[:12]
 
 
@@ -65,7 +77,7 @@ def _without_words(file: Path) -> str:
 
     Lines, not the syntax tree, whose printed form differs between versions of Python.
     """
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     words: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(

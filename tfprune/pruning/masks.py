@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from numpy.typing import ArrayLike, NDArray
 
-from tfprune.files import write_bytes_atomic
+from tfprune.files import load_arrays, write_bytes_atomic
 
 BoolArray = NDArray[np.bool_]
 
@@ -124,9 +124,10 @@ class Masks(Mapping[str, BoolArray]):
 
         Raises:
           ValueError: if the file holds anything but zeros and ones.
+          InputError: there is no such file, or it cannot be read.
+          DamagedFile: it is not whole.
         """
-        with np.load(io.BytesIO(epath.Path(path).read_bytes()), allow_pickle=False) as arrays:
-            return cls({name: arrays[name] for name in arrays.files})
+        return cls(load_arrays(path))
 
 
 def _read_only_mask(name: str, mask: ArrayLike) -> BoolArray:

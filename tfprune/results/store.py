@@ -16,7 +16,7 @@ import pandas as pd
 from etils import epath
 
 from tfprune.claims import exclusively
-from tfprune.errors import InputError, unknown_name
+from tfprune.errors import InputError, reason, unknown_name
 from tfprune.files import set_aside, write_text_atomic
 from tfprune.results import layout
 
@@ -286,4 +286,6 @@ def _read_csv(path: epath.Path, needed: Iterable[str], types: dict[str, Any]) ->
             **_exact_floats(),
         )
     except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): move it away and run again") from error
+        raise InputError(
+            f"{path} is damaged ({reason(error)}): move it away and run again"
+        ) from error

@@ -6,10 +6,13 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import re
 import signal
+import socket
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
@@ -151,10 +154,15 @@ class OnRay(AbstractContextManager["OnRay"]):
         except ImportError:
             raise InputError("--executor=ray needs Ray: pip install 'tfprune[ray]'") from None
         try:
-            ray.init(address=config.ray_address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, OSError) as error:
+            with _silent(), _handlers_kept((signal.SIGTERM, signal.SIGINT)):
+                _reach(config.ray_address)
+                ray.init(
+                    address=config.ray_address, log_to_driver=False, logging_level=logging.ERROR
+                )
+        except Exception as error:  # Of many classes, some of Ray's own.
+            what = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise SettingError(
-                "ray_address", config.ray_address, f"the address of a Ray cluster ({error})"
+                "ray_address", config.ray_address, f"the address of a Ray cluster ({what})"
             ) from error
         self._ray = ray
         self._events = Queue(actor_options={"num_cpus": 0})
@@ -257,6 +265,39 @@ def _carry_out_on_ray(
             return work.carry_out(workshop)
     except Stopped:  # The driver that cancelled it takes no result.
         return Outcome()
+
+
+def _reach(address: str) -> None:
+    """Raises OSError if nothing listens at HOST:PORT, which Ray tries for many minutes."""
+    match = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address)
+    if match:
+        socket.create_connection((match[1], int(match[2])), timeout=10).close()
+
+
+@contextmanager
+def _handlers_kept(signums: Iterable[signal.Signals]) -> Iterator[None]:
+    """Puts handlers of signals back that Ray replaces by its own, which abort the process."""
+    before = {signum: signal.getsignal(signum) for signum in signums}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signum, handler)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps from standard error what C++ writes there; exceptions say it as well."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 @contextmanager

@@ -138,10 +138,10 @@ class Study:
             for stage in those:
                 damage = measurement.damage(stage)
                 if damage:
-                    self.note(f"{measurement.file(stage, 'json')} is damaged ({damage})")
-                    measurement.file(stage, "json").unlink()
+                    self.note(f"{stage.relative}: {damage}: {measurement.name} is measured again")
+                    set_aside(measurement.file(stage, "json"))
         self._carry_out(
-            Measure(trial, tuple(those), measurement)
+            Measure(trial, tuple(those), measurement, self._columns, tuple(self._branches[trial]))
             for trial, those in stages.items()
             if not all(measurement.is_done(stage) for stage in those)
         )

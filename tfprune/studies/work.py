@@ -186,39 +186,28 @@ class Train:
                     if not mine:
                         return Outcome(trained, blocked=stage.relative)
                     if not stage.is_done:  # Nor was it finished before this claim.
-                        self._train(stage, loops)
+                        self.train_claimed(stage, loops)
                         trained += 1
-                        write_rows(self.trial, [stage], self.columns)
         except TrainingDiverged as error:
             return Outcome(trained, failure=str(error))
+        except _Busy as busy:
+            return Outcome(trained, blocked=str(busy))
         return Outcome(trained)
+
+    def train_claimed(self, stage: Stage, loops: Loops) -> None:
+        """Trains a stage that this process has claimed, and writes its row."""
+        self._train(stage, loops)
+        write_rows(self.trial, [stage], self.columns)
 
     def _train(self, stage: Stage, loops: Loops) -> None:
         with loops.progress.stage(describe(stage), self.branch.epochs) as advance:
             try:
                 loops.train(self.trial, self.branch, stage, advance)
             except DamagedFile as error:
-                self._mend(error, stage, loops)
+                again = {before: trunk(self.trial.config) for before in self.trial.stages()}
+                again.pop(stage, None)
+                _mend(error, self.trial, again, self.columns, loops)
                 loops.train(self.trial, self.branch, stage, advance)
-
-    def _mend(self, error: DamagedFile, stage: Stage, loops: Loops) -> None:
-        """Trains again the finished stage whose file turned out damaged.
-
-        Raises:
-          DamagedFile: the file is not one of a finished stage of this trial.
-        """
-        found = epath.Path(error.path).parent
-        before = next((s for s in self.trial.stages() if s.folder == found and s != stage), None)
-        if before is None:
-            raise error
-        loops.progress.message(
-            f"{error.path} is damaged ({error.what}): its stage is trained again"
-        )
-        before.set_aside()
-        again = replace(self, stages=(before,), branch=trunk(self.trial.config))
-        outcome = again.carry_out(loops)
-        if outcome.blocked or outcome.failure:
-            raise error
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
+import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from etils import epath
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tfprune.backend import keras
+from tfprune.files import explained
 from tfprune.results.tensorboard import scalar_tag
 
+_FLUSH_SECONDS = 10.0
 _NOT_METRICS = ("epoch", "wall_seconds")
 
 
@@ -33,14 +38,17 @@ class TensorBoardScalars(keras.callbacks.Callback):
         super().__init__()
         self.folder = epath.Path(folder)
         self.scalars = scalars or {}
-        self._writer: EventFileWriter | None = None
+        self._file: IO[bytes] | None = None
+        self._flushed_at = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._writer = EventFileWriter(str(self.folder), flush_secs=10)
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+        with explained(self.folder / name):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / f"{name}.{uuid.uuid4().hex[:8]}").open("wb")
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._writer is None:
-            raise ValueError("on_train_begin was not called")
         rate = keras.backend.get_value(self.model.optimizer.learning_rate)
         metrics: dict[str, Any] = {**(logs or {}), **self.scalars, "learning_rate": rate}
         values = [
@@ -49,13 +57,24 @@ class TensorBoardScalars(keras.callbacks.Callback):
             if name not in _NOT_METRICS and np.isscalar(value) and not np.isnan(value)
         ]
         event = Event(wall_time=time.time(), step=epoch + 1, summary=Summary(value=values))
-        self._writer.add_event(event)
+        self._write(event)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.close()
 
     def close(self) -> None:
         """Writes what is still in memory, for a training that ends by an exception too."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        if self._file is not None:
+            file, self._file = self._file, None
+            with explained(self.folder):
+                file.close()
+
+    def _write(self, event: Event) -> None:
+        # Not tensorboard's own writer: its thread prints a traceback where the disk is full.
+        if self._file is None:
+            raise ValueError("on_train_begin was not called")
+        with explained(self.folder):
+            RecordWriter(self._file).write(event.SerializeToString())
+            if time.monotonic() - self._flushed_at >= _FLUSH_SECONDS:
+                self._file.flush()
+                self._flushed_at = time.monotonic()

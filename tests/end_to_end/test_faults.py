@@ -1,0 +1,223 @@
+"""A run that is interrupted, damaged or out of space says so in one line and goes on from there."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from end_to_end.commands import ROOT, run
+from end_to_end.soak import assert_equal, end_group, soak, start
+from tfprune.results import layout
+
+COMMAND = (
+    "redense", "--preset=smoke", "--levels=1", "--train_epochs=60", "--seeds=0", "--momentum=0.9",
+    "--branch_levels=1", "--checkpoint_seconds=1000", "--surface_points=0", "--directions=20",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What an uninterrupted run makes."""
+    folder = tmp_path_factory.mktemp("whole")
+    process = run(*COMMAND, f"--output_dir={folder}")
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    """A copy of a finished folder, to be spoiled."""
+    return Path(shutil.copytree(whole, tmp_path / "copy"))
+
+
+def one_line(process, code, *parts):
+    assert process.returncode == code, process.stderr
+    assert process.stderr.count("\n") == 1, process.stderr
+    assert all(part in process.stderr for part in parts), process.stderr
+
+
+def wait_for(process, folder, pattern, seconds=60):
+    until = time.monotonic() + seconds
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, pattern
+        time.sleep(0.002)
+
+
+def interrupt(command, folder, pattern, signum, after=0.1):
+    """The text and the exit code of a run that gets a signal a moment after a file is there."""
+    process = start(*command, f"--output_dir={folder}")
+    try:
+        wait_for(process, folder, pattern)
+        time.sleep(after)
+        process.send_signal(signum)
+        _, text = process.communicate(timeout=60)
+    finally:
+        end_group(process)
+    return process.returncode, text
+
+
+def test_signals_in_every_phase_save_and_the_next_run_goes_on(whole, tmp_path):
+    """In a dense training, a level, a branch and a measurement, one after the other."""
+    phases = [
+        ("level_00/start.npz", signal.SIGTERM, True),
+        ("level_01/start.npz", signal.SIGINT, True),
+        ("redense_level_01/start.npz", signal.SIGTERM, True),
+        ("redense_level_01/interpolation-*.json", signal.SIGINT, False),
+    ]
+    command = (*COMMAND, "--train_epochs=60")
+    for pattern, signum, is_training in phases:
+        code, text = interrupt(command, tmp_path, f"trials/*/seed_0/{pattern}", signum, after=0.02)
+        name = signal.Signals(signum).name
+        assert code == 128 + signum, text
+        last = text.splitlines()[-1]
+        assert last == f"tfprune: ended by {name}; the same command goes on from here"
+        assert "Traceback" not in text
+        stage = tmp_path.glob(f"trials/*/seed_0/{pattern.partition('/')[0]}")
+        (folder,) = stage
+        if is_training:
+            assert list(folder.glob("checkpoint-0.npz")) or (folder / layout.RESULT).exists()
+    process = run(*command, f"--output_dir={tmp_path}")
+    assert process.returncode == 0, process.stderr
+    assert_equal(tmp_path, whole)
+
+
+def test_a_signal_while_loading_ends_at_once_and_writes_nothing(tmp_path):
+    process = start(*COMMAND, f"--output_dir={tmp_path / 'out'}", PYTHONUNBUFFERED="1")
+    try:
+        until = time.monotonic() + 30
+        while not loads_tensorflow(process.pid):
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        process.send_signal(signal.SIGTERM)
+        _, text = process.communicate(timeout=30)
+    finally:
+        end_group(process)
+    assert process.returncode == 143, text
+    assert text == "tfprune: ended by SIGTERM; the same command goes on from here\n"
+    assert not (tmp_path / "out").exists()
+
+
+def loads_tensorflow(pid):
+    try:
+        return "libtensorflow" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+
+
+def test_workers_save_on_a_signal_and_a_killed_one_is_one_sentence(whole, tmp_path):
+    command = (*COMMAND, "--workers=2")
+    code, text = interrupt(
+        command, tmp_path, "trials/*/seed_0/level_00/start.npz", signal.SIGTERM, after=0.05
+    )
+    assert code == 143, text
+    assert "Traceback" not in text
+    assert list(tmp_path.glob("trials/*/seed_0/level_0?/checkpoint-0.npz"))
+    process = start(*command, f"--output_dir={tmp_path}")
+    try:
+        wait_for(process, tmp_path, "trials/*/seed_0/level_01/start.npz")
+        for child in trainers(process.pid):
+            os.kill(child, signal.SIGKILL)
+        _, text = process.communicate(timeout=60)
+    finally:
+        end_group(process)
+    assert process.returncode == 1, text
+    assert text.splitlines()[-1].startswith("tfprune: a worker process died")
+    assert "Traceback" not in text
+    process = run(*command, f"--output_dir={tmp_path}")
+    assert process.returncode == 0, process.stderr
+    assert_equal(tmp_path, whole)
+
+
+def trainers(pid):
+    """The children of a process that have TensorFlow loaded."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if loads_tensorflow(child)]
+
+
+def limited(size):
+    """No file of this process and its children may become longer."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_one_line_and_what_is_finished_stays(whole, copy, workers):
+    (branch,) = copy.glob("trials/*/seed_0/redense_level_01")
+    shutil.rmtree(branch)
+    finished = {path: path.read_bytes() for path in copy.glob("trials/*/seed_0/*/result.json")}
+    command = (*COMMAND, f"--workers={workers}", f"--output_dir={copy}")
+    process = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *command],
+        preexec_fn=limited(100_000),  # Less than the weights take.
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    one_line(process, 2, "tfprune: error: cannot write", "File too large", "free space")
+    assert all(path.read_bytes() == content for path, content in finished.items())
+    assert not list(copy.rglob("*.tmp"))
+    again = run(*command)
+    assert again.returncode == 0, again.stderr
+    assert_equal(copy, whole)
+
+
+def snapshot(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_of_other_code_or_edited_settings_is_refused_untouched(copy):
+    (path,) = copy.glob("trials/*dense*/seed_0/config.json")
+    about = json.loads(path.read_text())
+    good = path.read_text()
+    path.write_text(json.dumps({**about, "versions": {**about["versions"], "code": "0" * 12}}))
+    before = snapshot(copy)
+    process = run(*COMMAND, f"--output_dir={copy}")
+    one_line(process, 2, "code 000000000000, now", "--mix_versions")
+    assert snapshot(copy) == before
+    process = run(*COMMAND, "--mix_versions", f"--output_dir={copy}")
+    assert process.returncode == 0, process.stderr
+    assert "0 stages trained" in process.stdout
+    path.write_text(good.replace('"learning_rate": 0.1', '"learning_rate": 0.2'))
+    assert path.read_text() != good
+    one_line(run(*COMMAND, f"--output_dir={copy}"), 2, "was edited", "learning_rate")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "results.csv",
+        "trials/*/seed_0/level_01/metrics.csv",
+        "trials/*/seed_0/config.json",
+        "trials/*/seed_0/redense_level_01/interpolation-*.csv",
+        "trials/*/seed_0/level_01/result.json",
+    ],
+)
+def test_a_report_on_a_damaged_folder_is_one_clear_line_at_worst(copy, pattern, capsys):
+    """In this process: what a report does with a damaged file needs no other one."""
+    import run as door
+    from experiments import cli
+
+    path = next(iter(copy.glob(pattern)))
+    good = path.read_bytes()
+    for content in (good[: len(good) // 2], b"", b"\xff\x00" + good, good.replace(b"0.", b"\xff,")):
+        path.write_bytes(content)
+        code = cli.exit_code(lambda: door.dispatch(["report", f"--output_dir={copy}"]))
+        text = capsys.readouterr().err
+        assert code in (0, 2)
+        assert text.count("\n") == (1 if code else 0), text
+        if code:
+            assert path.name in text
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_few_kills_at_random_moments(whole, tmp_path, workers):
+    """The short version of `make soak`."""
+    command = (*COMMAND, "--checkpoint_seconds=0", f"--workers={workers}")
+    soak(command, whole, tmp_path, kills=2, seed=workers)

@@ -1,0 +1,158 @@
+"""Files are whole or not there, and every damage is found whatever bytes it hits."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tfprune.errors import DamagedFile, InputError
+from tfprune.files import (
+    changed_since,
+    damage_of_sealed,
+    fingerprint,
+    load_arrays,
+    read_sealed,
+    save_arrays,
+    set_aside,
+    whole_or_set_aside,
+    write_sealed,
+)
+from tfprune.pruning.masks import Masks
+
+ARRAYS = {
+    "dense1/kernel": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "epoch": np.int64(7),
+    "rows": np.frombuffer(b'[{"loss": 0.5}]', np.uint8),
+}
+
+
+def same(found):
+    return found.keys() == ARRAYS.keys() and all(
+        found[name].dtype == value.dtype and np.array_equal(found[name], value)
+        for name, value in ARRAYS.items()
+    )
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "a.npz"
+    save_arrays(path, ARRAYS)
+    return path, path.read_bytes()
+
+
+def test_arrays_truncated_at_any_length_are_damaged(saved):
+    path, content = saved
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(DamagedFile):
+            load_arrays(path)
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
+def test_a_flipped_byte_is_damage_or_changes_nothing(saved, flip):
+    """What does not matter are dates and the like in the zip's directory."""
+    path, content = saved
+    damaged = 0
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= flip
+        path.write_bytes(changed)
+        try:
+            found = load_arrays(path)
+        except DamagedFile:
+            damaged += 1
+        else:
+            assert same(found), position
+    assert damaged > len(content) // 2
+
+
+def test_masks_that_are_not_whole_say_so(tmp_path):
+    path = tmp_path / "masks.npz"
+    Masks({"dense": np.array([True, False])}).save(path)
+    for length in (0, 10, path.stat().st_size - 1):
+        path.write_bytes(path.read_bytes()[:length])
+        with pytest.raises(DamagedFile, match=r"masks\.npz is damaged"):
+            Masks.load(path)
+
+
+def test_a_damaged_file_is_kept_under_another_name(tmp_path):
+    for content in ("first", "second"):
+        (tmp_path / "a.json").write_text(content)
+        set_aside(tmp_path / "a.json")
+    kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert kept == {"a.json.damaged": "first", "a.json.damaged1": "second"}
+
+
+def test_reading_what_can_be_made_again_goes_on_without_it(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"PK")
+    with whole_or_set_aside(tmp_path / "a.npz"):
+        load_arrays(tmp_path / "a.npz")
+        pytest.fail("half an archive was read")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz.damaged"]
+
+
+@pytest.fixture
+def sealed(tmp_path):
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    (folder / "metrics.csv").write_text("epoch,loss\n1,0.5\n")
+    save_arrays(folder / "end.npz", ARRAYS)
+    row = {"loss": 0.1, "epochs": 3, "none": None, "text": "ε"}
+    write_sealed(folder / "result.json", row, [folder / "metrics.csv", folder / "end.npz"])
+    return folder, row
+
+
+def test_a_sealed_row_reads_back_and_hides_its_seal(sealed):
+    folder, row = sealed
+    assert read_sealed(folder / "result.json") == row
+    assert damage_of_sealed(folder / "result.json") == ""
+
+
+def test_every_byte_of_a_sealed_row_counts(sealed):
+    folder, row = sealed
+    path = folder / "result.json"
+    content = path.read_bytes()
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 0x01
+        path.write_bytes(changed)
+        if not damage_of_sealed(path):  # One kind of white space for another.
+            assert read_sealed(path) == row
+            assert json.loads(content) == json.loads(bytes(changed))
+        path.write_bytes(content[:position])
+        # Without its last line break it says all the same.
+        assert damage_of_sealed(path) or position == len(content) - 1, position
+
+
+@pytest.mark.parametrize("content", ["", "null", "[]", "{}", '"', '{"_files": 3, "_checksum": 1}'])
+def test_other_json_is_no_sealed_row(sealed, content):
+    folder, _ = sealed
+    (folder / "result.json").write_text(content)
+    assert damage_of_sealed(folder / "result.json")
+    with pytest.raises(DamagedFile):
+        read_sealed(folder / "result.json")
+
+
+def test_files_beside_a_sealed_row_are_compared(sealed):
+    folder, _ = sealed
+    (folder / "metrics.csv").write_text("epoch,loss\n1,0.6\n")
+    assert damage_of_sealed(folder / "result.json") == "metrics.csv is not as it was written"
+    (folder / "metrics.csv").write_text("epoch,loss\n")
+    assert damage_of_sealed(folder / "result.json") == "metrics.csv has 11 bytes, not 17"
+    (folder / "metrics.csv").unlink()
+    assert damage_of_sealed(folder / "result.json") == "metrics.csv is gone"
+
+
+def test_weights_are_compared_by_size_because_their_checksums_are_inside(sealed, tmp_path):
+    folder, _ = sealed
+    assert fingerprint(folder / "end.npz") == [(folder / "end.npz").stat().st_size]
+    copy = tmp_path / "end.npz"
+    shutil.copy(folder / "end.npz", copy)
+    assert changed_since(copy, fingerprint(folder / "end.npz")) == ""
+
+
+def test_a_file_that_is_not_there_is_no_damage_but_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*no\.npz") as error:
+        load_arrays(tmp_path / "no.npz")
+    assert not isinstance(error.value, DamagedFile)
