@@ -207,6 +207,8 @@ _OWN_FLAGS = ("preset", "sweep", "verbosity")
 def _sweep_texts(preset_flags: Sequence[str], argv: Sequence[str]) -> list[str]:
     """The preset's sweeps and the explicit ones; an explicit flag ends a preset's sweep of it."""
     explicit = {re.split("=", argument.lstrip("-"))[0] for argument in argv}
+    if _values_of("label_noise", argv)[-1:] == ["none"]:
+        explicit.add("noise_fraction")
     kept = [
         text for text in _values_of("sweep", preset_flags) if text.split("=")[0] not in explicit
     ]

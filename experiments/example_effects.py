@@ -33,7 +33,12 @@ def further(command: cli.Command, study: Study) -> None:
     from tfprune.studies import examples
 
     study.measure(examples.losses(), {trial: trial.finished() for trial in study.trials})
-    examples.train_el2n(study, command.options[1])
+    full_width = [
+        trial
+        for trial in study.trials
+        if trial.stage(0).trial == command.columns_of[trial.name]["dense_trial"]
+    ]
+    examples.train_el2n(study, command.options[1], full_width)
 
 
 def main(argv: Sequence[str]) -> int:

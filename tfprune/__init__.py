@@ -40,6 +40,7 @@ _EXPORTS = {
     "prune_to_sparsity": "tfprune.pruning.selection",
     "save_model": "tfprune.pruning.export",
     "set_masks": "tfprune.pruning.model",
+    "shrink": "tfprune.pruning.shrink",
     "sparsity": "tfprune.pruning.model",
     "strip": "tfprune.pruning.model",
     "to_tflite": "tfprune.pruning.export",

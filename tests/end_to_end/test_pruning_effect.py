@@ -113,6 +113,9 @@ def test_el2n_scores_are_a_seeds_own_and_of_its_training_examples(folder, rows):
     networks = rows_of(rows, "example_effects", method="lr_rewind", branch="el2n10")
     assert {row["train_epochs"] for row in networks} == {"1"}  # 10% of 3 epochs, at least one.
     assert len({row["train_loss"] for row in networks}) == len(networks)
+    narrow = [row for row in rows_of(rows, "example_effects") if float(row["width"]) < 1]
+    assert narrow
+    assert not any(row["el2n"] or row["branch"] for row in narrow)
 
 
 def test_galleries_show_the_images_of_their_indices(folder, rows):

@@ -240,3 +240,55 @@ def test_benchmarks_are_counted_by_verdict():
     text = "lower on 1, matches on 1, higher on 0, one seed on 1 of 3"
     assert families.count_verdicts(found(rows), LR_REWIND, DENSE) == text
     assert families.count_verdicts(found(rows), WEIGHT_REWIND, DENSE) == ""
+
+
+def test_methods_that_start_from_different_dense_networks_are_not_compared():
+    """As when one was run with other epochs into the same folder."""
+    rows = family(LR_REWIND, {0: [5, 4]}, dense_trial="a")
+    rows += family(WEIGHT_REWIND, {0: [5, 3]}, dense_trial="b")
+    marks = families.by_benchmark(found(rows))
+    assert [mark.extra for mark in marks] == [(("dense_trial", "a"),), (("dense_trial", "b"),)]
+    rows = family(LR_REWIND, {0: [5, 4]}, dense_trial="a")
+    rows += family(WEIGHT_REWIND, {0: [5, 3]}, dense_trial="a")
+    (mark,) = families.by_benchmark(found(rows))
+    assert mark.extra == ()
+
+
+def test_two_dense_networks_keep_their_methods_together():
+    rows = [
+        row(method, 0, 0, 5.0, trial=f"{method}-{start}", dense_trial=start)
+        for method in (LR_REWIND, WEIGHT_REWIND)
+        for start in ("a", "b")
+    ]
+    marks = families.by_benchmark(found(rows))
+    assert [mark.extra for mark in marks] == [(("dense_trial", "a"),), (("dense_trial", "b"),)]
+    assert all(set(here) == {LR_REWIND, WEIGHT_REWIND} for here in marks.values())
+
+
+def test_of_a_sweep_over_widths_every_one_has_its_own_narrower_networks():
+    rows = []
+    for full, start in ((1.0, "a"), (8.0, "b")):
+        rows.append(row(LR_REWIND, 0, 0, 5.0, width=full, trial=start, dense_trial=start))
+        rows += [
+            row(WIDTH, 0, 0, 5.0 + member, width=full * 0.8**member, dense_trial=start)
+            for member in range(3)
+        ]
+    for here in families.by_benchmark(found(rows)).values():
+        width = here[LR_REWIND].benchmark.width
+        assert width in (1.0, 8.0)
+        assert here[WIDTH].members == [0, 1, 2]
+        assert here[WIDTH].rows(2)["width"].tolist() == pytest.approx([width * 0.64])
+
+
+def test_twins_of_one_method_leave_the_others_together():
+    rows = family(LR_REWIND, {0: [5, 4]}) + family(WEIGHT_REWIND, {0: [5, 3]})
+    rows += [
+        row(WIDTH_MATCHED, 1, 0, 5.0, width=0.8, trial=name, retrain=name)
+        for name in ("lr_rewind", "extended_dense")
+    ]
+    methods = {mark.extra: set(here) for mark, here in families.by_benchmark(found(rows)).items()}
+    assert methods == {
+        (): {LR_REWIND, WEIGHT_REWIND},
+        (("trial", "extended_dense"),): {WIDTH_MATCHED},
+        (("trial", "lr_rewind"),): {WIDTH_MATCHED},
+    }

@@ -657,7 +657,7 @@ def overlap_table(found: list[Effects]) -> tables.Table:
         f"most {_LARGEST_PRINTED_STD}, which is taken here"
     )
     name = f"{EXPERIMENT}_overlap"
-    return families.comparison_table(name, title, cells, "Jaccard", against="random")
+    return families.comparison_table(name, title, cells, "Jaccard", against="random_sets")
 
 
 def _overlap_cell(here: Effects) -> families.Cell:

@@ -54,6 +54,8 @@ _WIDTH_METHODS = (WIDTH, WIDTH_MATCHED)
 # The standard dense model is the same in all families; rows are taken in this order.
 _DENSE_FROM = (LR_REWIND, WEIGHT_REWIND, ONE_SHOT, EXTENDED_DENSE, WIDTH)
 _BASE = ("dataset", "model", "label_noise", "noise_fraction")
+# The column that names the dense network a family starts from.
+_DENSE_TRIAL = "dense_trial"
 TEST_ERROR, VAL_ERROR = "test_error_percent", "val_error_percent"
 OPTIMAL_RULE = "optimal: of best mean validation error over seeds, the dense model included"
 
@@ -330,11 +332,19 @@ def _benchmarks(rows: pd.DataFrame) -> list[Benchmark]:
             "noise_fraction": rows["noise_fraction"].fillna(0.0),
         }
     )
-    scaled = rows["method"].isin(_WIDTH_METHODS)
-    extras = _swept(rows, base, scaled)
-    full = base.join(extras)
-    full["width"] = _full_width(rows, [full[name] for name in full], scaled)
-    names = [str(name) for name in extras]
+    full = base.join(_swept(rows, base))
+    full["width"] = _full_width(rows, [full[name] for name in full])
+    if _DENSE_TRIAL in rows:
+        starts = rows[_DENSE_TRIAL].replace("", np.nan)
+        keys = [full[name] for name in full]
+        if starts.groupby(keys, dropna=False).nunique().gt(1).any():
+            apart = starts.groupby(keys, dropna=False).transform("nunique") > 1
+            full[_DENSE_TRIAL] = starts.where(apart, "")
+    keys = [full[name] for name in full] + [rows["method"], rows["width"]]
+    twins = rows["trial"].groupby(keys, dropna=False).transform("nunique") > 1
+    if twins.any():
+        full["trial"] = rows["trial"].where(twins, "")
+    names = [str(name) for name in full if name not in (*_BASE, "width")]
     return [
         Benchmark(
             dataset=row["dataset"],
@@ -348,11 +358,14 @@ def _benchmarks(rows: pd.DataFrame) -> list[Benchmark]:
     ]
 
 
-def _full_width(rows: pd.DataFrame, keys: list[pd.Series], scaled: pd.Series) -> pd.Series:
+def _full_width(rows: pd.DataFrame, keys: list[pd.Series]) -> pd.Series:
     """The width that a family starts from: its own, or of a family of widths the largest.
 
     Where that one is not there yet, the next larger at which another method was run.
     """
+    scaled = rows["method"].isin(_WIDTH_METHODS)
+    if _DENSE_TRIAL in rows:
+        keys = [*keys, rows[_DENSE_TRIAL]]
     widest = rows.groupby([*keys, rows["method"]], dropna=False)["width"].transform("max")
     marks = pd.Series(list(zip(*keys, strict=True)), rows.index)
     others = rows["width"][~scaled].groupby(marks[~scaled]).agg(set).to_dict()
@@ -367,18 +380,15 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == "" or value != value
 
 
-def _swept(rows: pd.DataFrame, base: pd.DataFrame, scaled: pd.Series) -> pd.DataFrame:
+def _swept(rows: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
     """The other settings that differ within one method on the same data, model, noise, width."""
-    known = [name for name in trials.settings(rows) if name not in (*_BASE, "width")]
+    # A method says how it retrains.
+    known = [name for name in trials.settings(rows) if name not in (*_BASE, "width", "retrain")]
     keys = [base[name] for name in base] + [rows["method"], rows["width"]]
     extras = pd.DataFrame(index=rows.index)
     for name in map(str, known):
         if rows.groupby(keys, dropna=False)[name].nunique(dropna=False).gt(1).any():
             extras[name] = rows[name]
-    keys += [extras[name] for name in extras]
-    twins = rows.groupby(keys, dropna=False)["trial"].transform("nunique") > 1
-    if twins.any():
-        extras["trial"] = rows["trial"].where(twins, "")
     return extras
 
 
@@ -623,7 +633,8 @@ def _shown(cell: Cell, unit: str, digits: int, against: str) -> dict[str, str]:
     row["vs paper"] = _from_paper(cell).verdict
     if against:
         gap = match_or_differ(cell.values, cell.against)
-        row[f"vs {METHOD_NAMES.get(against, against)}"] = verdict_text(gap, len(ours))
+        name = METHOD_NAMES.get(against, against.replace("_", " "))
+        row[f"vs {name}"] = verdict_text(gap, len(ours))
     return row | {"missing seeds": ", ".join(map(str, cell.missing)) if ours else ""}
 
 

@@ -55,14 +55,20 @@ def _measure_losses(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
     return {}
 
 
-def train_el2n(study: Study, options: ScoresConfig) -> None:
+def train_el2n(study: Study, options: ScoresConfig, trials: Sequence[Trial]) -> None:
     """Trains the networks that EL2N scores come from, and measures the scores (PEG B.3).
 
     Each trial has networks of its own: they see its labels and its training examples, and differ
     in initialization and order. Trials of one dense network share them.
+
+    Args:
+      study: its trunks are trained.
+      options: how many networks, and how far they are trained.
+      trials: those of the study that have scores. Narrower networks need none: every change is
+        against the standard dense network, whose scores group the examples.
     """
     plan = {}
-    for trial in study.trials:
+    for trial in trials:
         branch = _el2n_branch(trial.config, options)
         stages = [trial.dense_stage(branch.name, n) for n in range(options.el2n_models)]
         plan[trial] = (branch, stages)
@@ -132,18 +138,34 @@ def _measure_el2n(
 def measure_galleries(study: Study, options: ScoresConfig) -> None:
     """The examples that pruning affects most and least, of each trial's first seed (PEG K.1).
 
-    Their losses, and the levels to average over, are means over seeds.
+    Their losses, and the levels to average over, are means over seeds. Of a study in shards, the
+    one that ends last measures.
     """
     for name in dict.fromkeys(trial.name for trial in study.trials):
-        seeds = [trial for trial in study.all_trials if trial.name == name]
-        whole = [trial for trial in seeds if _is_measured(trial)]
-        if whole and whole[0] in study.trials:
+        whole = measured_seeds(study, name)
+        if whole:
             measurement = gallery(options, tuple(trial.seed for trial in whole))
             study.measure(measurement, {whole[0]: [whole[0].stage(0)]})
 
 
+def measured_seeds(study: Study, name: str) -> list[Trial]:
+    """The seeds of a trial whose losses are all measured; a note and none while some may yet be.
+
+    Those that stopped here are left out.
+    """
+    seeds = [trial for trial in study.all_trials if trial.name == name]
+    finished = [trial for trial in seeds if trial.is_finished()]
+    if study.is_finished(name) and all(_is_measured(trial) for trial in finished):
+        return finished
+    study.note(
+        f"{name}: what follows is of all seeds, and other shards are not done; run the same "
+        "command again when they are"
+    )
+    return []
+
+
 def _is_measured(trial: Trial) -> bool:
-    return all(stage.is_done and losses().is_done(stage) for stage in trial.stages())
+    return all(losses().is_done(stage) for stage in trial.stages())
 
 
 def gallery(options: ScoresConfig, seeds: tuple[int, ...]) -> Measurement:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from tfprune.config import RunConfig, replace
+from tfprune.config import PruningConfig, RunConfig, join, replace
 from tfprune.errors import SettingError
+from tfprune.studies.trial import DENSE, trial_name
+
+_SMALLER = ("width", "width_matched", "one_shot")
 
 
 def family(base: RunConfig, method: str) -> list[RunConfig]:
@@ -17,6 +21,9 @@ def family(base: RunConfig, method: str) -> list[RunConfig]:
     Args:
       base: a run; its criterion is that of `lr_rewind`, `weight_rewind` and `one_shot`.
       method: a name in `tfprune.config.METHODS`.
+
+    Returns:
+      One run, or one for each width; none for `one_shot` without levels.
     """
     levels = base.pruning.levels
     kept = [(1 - base.pruning.prune_fraction) ** level for level in range(levels + 1)]
@@ -29,14 +36,19 @@ def family(base: RunConfig, method: str) -> list[RunConfig]:
         "extended_dense": {"retrain": "extended_dense"},
         "one_shot": {"retrain": "lr_rewind", "sparsities": tuple(1 - part for part in kept[1:])},
     }
+    if method == "one_shot" and not levels:
+        return []  # Without sparsities it would be `lr_rewind`.
     if method in one:
         return [replace(base, **one[method])]
-    widths = [base.model.width * part for part in kept]
     if method == "width":
         # Nothing is pruned: `scratch` only gives these trials a name that no other family has.
-        return [replace(base, width=w, levels=0, retrain="scratch") for w in widths]
-    # Trained as one_shot trains, to no sparsity.
-    return [replace(base, width=w, sparsities=(0.0,), retrain="lr_rewind") for w in widths]
+        pruning = PruningConfig(levels=0, retrain="scratch")
+    else:
+        # Trained as one_shot trains, to no sparsity. Of the pruning only the rewind point counts.
+        rewind_to = base.pruning.rewind_to
+        pruning = PruningConfig(sparsities=(0.0,), retrain="lr_rewind", rewind_to=rewind_to)
+    of_any_width = dataclasses.replace(base, pruning=pruning)
+    return [replace(of_any_width, width=base.model.width * part) for part in kept]
 
 
 def families(
@@ -44,15 +56,59 @@ def families(
 ) -> list[tuple[RunConfig, dict[str, Any]]]:
     """Every run of some families, each with the columns its rows have besides the usual ones.
 
+    These are `method`, `width`, and `dense_trial`: the folder of the dense network that the family
+    starts from. Families that differ in it were trained in different ways.
+
     Raises:
-      SettingError: the base runs differ in what tells families apart.
+      SettingError: the base runs say how to prune where the methods say it, two methods would be
+        one trial, or nothing is left to run.
     """
     bases, methods = list(bases), tuple(methods)
-    if len({base.pruning.retrain for base in bases}) > 1:
-        raise SettingError("sweep", "retrain=...", "other fields; --methods names the retrainings")
-    return [
-        (config, {"method": method, "width": config.model.width})
-        for base in bases
-        for method in methods
-        for config in family(base, method)
-    ]
+    for base in bases:
+        _check(base, methods)
+    found: dict[str, tuple[RunConfig, dict[str, Any]]] = {}
+    for base in bases:
+        for method in methods:
+            columns = {"method": method, "dense_trial": trial_name(base, DENSE)}
+            for config in family(base, method):
+                name = trial_name(config)
+                _, there = found.setdefault(
+                    name, (config, {**columns, "width": config.model.width})
+                )
+                if there["method"] != method:
+                    raise _same_trial(there["method"], method, config)
+                if there["dense_trial"] != columns["dense_trial"]:
+                    raise SettingError(
+                        "width", base.model.width, "a width that no narrower network of others has"
+                    )
+    if not found:
+        raise SettingError("levels", 0, f"at least 1 with --methods={join(methods)}")
+    return list(found.values())
+
+
+def _check(base: RunConfig, methods: tuple[str, ...]) -> None:
+    pruning = base.pruning
+    if pruning.retrain != "lr_rewind":
+        raise SettingError(
+            "retrain", pruning.retrain, "lr_rewind here: --methods names the retrainings"
+        )
+    if pruning.sparsities:
+        raise SettingError(
+            "sparsities",
+            join(pruning.sparsities),
+            "none here: --levels and --prune_fraction say how far --methods=one_shot prunes",
+        )
+    if not 0 < pruning.prune_fraction < 1 and pruning.levels and set(methods) & set(_SMALLER):
+        raise SettingError(
+            "prune_fraction",
+            pruning.prune_fraction,
+            f"above 0 and below 1 with any of --methods={join(_SMALLER)}",
+        )
+
+
+def _same_trial(first: str, second: str, config: RunConfig) -> SettingError:
+    return SettingError(
+        "methods",
+        join((first, second)),
+        f"one of the two: they are the same with --criterion={config.pruning.criterion}",
+    )

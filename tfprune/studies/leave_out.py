@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfprune.config import LeaveOutConfig, RunConfig, hash8
+from tfprune.config import (
+    LEAVE_OUT_SETS,
+    SECTIONS,
+    LeaveOutConfig,
+    RunConfig,
+    hash8,
+    settings_of,
+)
+from tfprune.results import layout
+from tfprune.results.store import KEY_COLUMNS, STAGE, merge_rows, read_results
 from tfprune.seeds import Stream, generator
-from tfprune.studies.examples import losses_by_seed, read_losses
-from tfprune.studies.trial import Stage, Trial
+from tfprune.studies.examples import losses_by_seed, measured_seeds, read_losses
+from tfprune.studies.trial import Stage, Trial, trial_name
 from tfprune.studies.work import Advance, Branch
 
 if TYPE_CHECKING:
@@ -28,19 +38,63 @@ def train_leave_out(study: Study, options: LeaveOutConfig) -> None:
     """Trains dense networks on every set asked for, at every level asked for."""
     levels: dict[str, list[int]] = {}
     for trial in study.all_trials:
-        if trial.name in levels:
-            continue
-        levels[trial.name] = _levels(options, trial)
-        if not study.is_finished(trial.name):
-            levels[trial.name] = []
-            study.note(
-                f"{trial.name}: what to leave out follows from all seeds, and other shards are "
-                "not done; run the same command again when they are"
-            )
+        if trial.name not in levels:
+            ready = measured_seeds(study, trial.name)
+            levels[trial.name] = _levels(options, trial) if ready else []
+            if ready:
+                _forget_other_options(trial.config, options)
     for name in options.leave_out_sets:
-        # The dense network differs from itself in no loss: only its predictions choose a set.
-        own = {t: [n for n in ns if n or name == "dense_subset"] for t, ns in levels.items()}
-        study.train_branches(partial(leave_out, name=name, options=options), own)
+        plan = {}
+        for trial in study.trials:
+            branch = leave_out(trial.config, name, options)
+            chosen = [n for n in levels[trial.name] if _is_a_set(study, trial, n, name)]
+            stages = [trial.branch_stage(branch.name, n, branch.variant) for n in chosen]
+            plan[trial] = (branch, stages)
+        study.train(plan)
+
+
+def _is_a_set(study: Study, trial: Trial, level: int, name: str) -> bool:
+    """Whether a level of a trial chooses examples to train on."""
+    if name != "dense_subset":
+        return level > 0  # The dense network differs from itself in no loss.
+    if trial.is_finished() and not len(_predicted_right(trial, level)):
+        study.note(
+            f"{trial.name}, seed {trial.seed}: no dense subset, level {level} is never right"
+        )
+        return False
+    return True
+
+
+def _predicted_right(trial: Trial, level: int) -> np.ndarray:
+    found = read_losses(trial.stage(level))
+    return np.flatnonzero(found["predictions"] == found["labels"])
+
+
+def _forget_other_options(config: RunConfig, options: LeaveOutConfig) -> None:
+    """Empties what a trial's rows say of sets that other options or other seeds chose.
+
+    One table and figure must not mix them; the files stay, and a run with those options puts
+    them back.
+    """
+    results = read_results(config.output_dir)
+    mine = (results["experiment"] == config.experiment) & (results["trial"] == trial_name(config))
+    measured = _measured_columns(map(str, results.columns))
+    emptied: list[dict[str, Any]] = []
+    for row in results[mine & results["branch"].isin(LEAVE_OUT_SETS)].to_dict("records"):
+        key = {name: row[name] for name in KEY_COLUMNS}
+        variant = leave_out(config, key["branch"], options).variant
+        trial = Trial(config, int(key["seed"]))
+        stage = trial.branch_stage(key["branch"], int(key["level"]), variant)
+        if row[STAGE] != stage.relative:
+            emptied.append({**key, **dict.fromkeys(measured)})
+    merge_rows(config.output_dir, emptied, measured)
+
+
+def _measured_columns(columns: Iterable[str]) -> list[str]:
+    """Columns of results.csv that say what came out; the others say what was run, and where."""
+    run = {name for section in SECTIONS.values() for name in settings_of(section)}
+    run = {*KEY_COLUMNS, STAGE, "method", "dense_trial", *(run - set(layout.RESULT_COLUMNS))}
+    return [name for name in columns if name not in run]
 
 
 def _levels(options: LeaveOutConfig, trial: Trial) -> list[int]:
@@ -126,9 +180,9 @@ def rows_of(trial: Trial, level: int, name: str, options: LeaveOutConfig) -> np.
     """
     from tfprune.measures import example_groups
 
-    found = read_losses(trial.stage(level))
     if name == "dense_subset":
-        return np.flatnonzero(found["predictions"] == found["labels"])
+        return _predicted_right(trial, level)
+    found = read_losses(trial.stage(level))
     trials = [Trial(trial.config, seed) for seed in trial.config.seeds]
     seeds = [other for other in trials if other.is_finished()]
     before, after = losses_by_seed(seeds, 0), losses_by_seed(seeds, level)

@@ -1,0 +1,105 @@
+"""Sets of examples to leave out: when they are known, and that options do not mix."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tfprune.config import LeaveOutConfig, from_settings
+from tfprune.files import save_arrays, write_sealed
+from tfprune.results.store import merge_rows, read_results
+from tfprune.studies import leave_out
+from tfprune.studies.examples import losses, measured_seeds
+from tfprune.studies.trial import Trial
+
+
+@pytest.fixture
+def trials(tmp_path, monkeypatch):
+    """Two seeds of three trained levels."""
+    monkeypatch.setattr(Trial, "is_finished", lambda self: True)
+    values = {"levels": 2, "retrain": "lr_rewind", "seeds": (0, 1), "output_dir": str(tmp_path)}
+    config = from_settings(values, experiment="leave_out")
+    return [Trial(config, seed) for seed in config.seeds]
+
+
+def study_of(trials, all_trials, note=print, train=None):
+    return SimpleNamespace(
+        trials=trials, all_trials=all_trials, note=note, train=train, is_finished=lambda name: True
+    )
+
+
+def measure(trial, predictions=(0, 1, 2)):
+    for stage in trial.stages():
+        table = losses().table(stage)
+        save_arrays(
+            table,
+            {
+                "indices": np.arange(3),
+                "labels": np.arange(3),
+                "losses": np.ones(3, np.float32),
+                "predictions": np.array(predictions),
+            },
+        )
+        write_sealed(losses().file(stage, "json"), {"examples": "losses"}, [table])
+
+
+def rows_of(trial, branch, level, folder, error=0.1):
+    return {
+        "experiment": "leave_out",
+        "trial": trial.name,
+        "seed": trial.seed,
+        "branch": branch,
+        "level": level,
+        "test_accuracy_last": 1 - error,
+        "subset_examples": 8,
+        "dataset": "digits",
+        "stage": folder,
+    }
+
+
+def test_a_shard_waits_for_the_losses_of_the_others(trials):
+    """Their networks may be trained by another experiment and not be measured yet."""
+    first, second = trials
+    measure(first)
+    notes = []
+    assert measured_seeds(study_of([first], trials, notes.append), first.name) == []
+    assert "run the same command again" in notes[0]
+    measure(second)
+    assert measured_seeds(study_of([first], trials), first.name) == trials
+
+
+def test_rows_of_other_options_are_emptied_and_those_of_these_stay(trials):
+    trial, options = trials[0], LeaveOutConfig(improved_fraction=0.5)
+    variant = leave_out.leave_out(trial.config, "tie", options).variant
+    old = leave_out.leave_out(trial.config, "tie", LeaveOutConfig()).variant
+    assert variant != old
+    rows = [
+        rows_of(trial, "tie", 1, trial.branch_stage("tie", 1, variant).relative),
+        rows_of(trial, "tie", 2, trial.branch_stage("tie", 2, old).relative),
+        rows_of(trial, "dense_subset", 2, trial.branch_stage("dense_subset", 2).relative),
+        rows_of(trial, "", 2, trial.stage(2).relative),
+    ]
+    merge_rows(trial.output_dir, rows, ["subset_examples", "dataset"])
+    leave_out._forget_other_options(trial.config, options)
+    left = read_results(trial.output_dir).set_index(["branch", "level"])
+    assert left["test_accuracy_last"].dropna().index.tolist() == [
+        ("", 2), ("dense_subset", 2), ("tie", 1)
+    ]  # fmt: skip
+    assert np.isnan(left.loc[("tie", 2), "subset_examples"])
+    assert set(left["dataset"]) == {"digits"}
+
+
+def test_a_level_that_is_never_right_has_no_dense_subset_and_is_named(trials):
+    measure(trials[0], predictions=(1, 2, 0))
+    measure(trials[1], predictions=(1, 2, 2))
+    merge_rows(
+        trials[0].output_dir, [rows_of(trials[0], "", 0, "")], ["subset_examples", "dataset"]
+    )
+    notes, plans = [], []
+    study = study_of(trials, trials, notes.append, plans.append)
+    options = LeaveOutConfig(leave_out_sets=("tie", "dense_subset"), leave_out_levels="0,2")
+    leave_out.train_leave_out(study, options)
+    chosen = [[[s.level for s in stages] for _, stages in plan.values()] for plan in plans]
+    assert chosen == [[[2], [2]], [[], [0, 2]]]
+    assert len(notes) == 2
+    assert "seed 0: no dense subset, level 0 is never right" in notes[0]
