@@ -1,5 +1,24 @@
-"""What all tests share: quiet TensorFlow, bits that repeat."""
+"""What all tests share: quiet TensorFlow, seeded draws, no test file that changes another."""
 
 import os
+import sys
+
+import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_runtest_setup(item):
+    """Keras's own initializers draw the same numbers in every run, before any fixture draws."""
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].random.set_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _determinism_ends_with_its_file():
+    """Runs turn deterministic kernels on for the process; some programs have none."""
+    yield
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework import config
+
+        config.disable_op_determinism()
