@@ -11,11 +11,14 @@ READY := $(VENV)/.ready
 run: $(READY)
 	$(BIN)/python run.py
 
+# Files side by side: most of the time goes into starting processes and building networks.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
