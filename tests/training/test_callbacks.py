@@ -8,8 +8,8 @@ import tfprune
 from tfprune.backend import keras, tf
 from tfprune.errors import TrainingDiverged
 from tfprune.pruning.weights import read_weights, write_weights
-from tfprune.training.checkpoints import Checkpoints
 from tfprune.training.callbacks.tensorboard import scalar_tag
+from tfprune.training.checkpoints import Checkpoints
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 8)).astype(np.float32)
