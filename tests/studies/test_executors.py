@@ -202,6 +202,8 @@ def test_ctrl_c_in_a_terminal_reaches_workers_that_are_just_starting_without_a_t
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # As in a terminal, even where these tests run in the background, which ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     parent.stdout.readline()
     timer = threading.Timer(0.1, os.killpg, [parent.pid, signal.SIGINT])
