@@ -1,6 +1,7 @@
 """What all tests share: quiet TensorFlow, seeded draws, no test file that changes another."""
 
 import os
+import random
 import sys
 
 import pytest
@@ -9,9 +10,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def pytest_runtest_setup(item):
-    """Keras's own initializers draw the same numbers in every run, before any fixture draws."""
-    if "tensorflow" in sys.modules:
-        sys.modules["tensorflow"].random.set_seed(0)
+    """Keras's own initializers draw the same numbers in every run, before any fixture draws.
+
+    They take their seeds from Python's `random`, or from a generator that an earlier test of the
+    same process may have left behind; `set_random_seed` resets both, and TensorFlow's seed.
+    """
+    random.seed(0)
+    if "tf_keras" in sys.modules:
+        sys.modules["tf_keras"].utils.set_random_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="module")
