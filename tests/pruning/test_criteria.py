@@ -12,7 +12,7 @@ from tfprune.pruning.criteria import ScoringInputs
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks, prune_model, set_masks
 from tfprune.pruning.registry import CRITERIA
-from tfprune.pruning.selection import prune
+from tfprune.pruning.selection import prune, prune_to_sparsity
 
 
 def _inputs(model, **kwargs):
@@ -100,6 +100,55 @@ def test_synflow_conserves_its_sum_in_every_layer(kind, request):
     sums = [score.sum() for score in scores.values()]
     np.testing.assert_allclose(sums, sums[0], rtol=1e-12)
     assert sums[0] > 1
+
+
+def _narrow_wide_narrow(seed):
+    """Kernels of fan-in 9, 36, 288 and 4, and so of very different scale by He's rule."""
+    layers, init = keras.layers, keras.initializers.HeNormal
+    images = keras.Input((8, 8, 1))
+    x = images
+    for index, filters in enumerate((4, 32, 4)):
+        x = layers.Conv2D(
+            filters, 3, padding="same", activation="relu", use_bias=False,
+            kernel_initializer=init(seed + index), name=f"conv{index}",
+        )(x)  # fmt: skip
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(3, use_bias=False, kernel_initializer=init(seed + 3), name="output")(x)
+    return prune_model(keras.Model(images, x))
+
+
+def _iterative_counts(criterion, model):
+    """Weights left in every layer at every level: 20% of all of them a level, down to one each."""
+    counts = []
+    while (masks := get_masks(model)).remaining > len(masks):
+        scores = CRITERIA[criterion](ScoringInputs(model, masks))
+        set_masks(model, prune(scores, masks, 0.2, "global"))
+        counts.append([int(mask.sum()) for mask in get_masks(model).values()])
+    return np.array(counts)
+
+
+@pytest.mark.parametrize("seed", [0, 10])
+def test_iterative_synflow_never_empties_a_layer_where_magnitude_does(seed):
+    """Every layer's scores sum to R, so no score is above a last weight's (Tanaka et al. 2020)."""
+    left = _iterative_counts("synflow", _narrow_wide_narrow(seed))
+    assert len(left) == 27
+    assert left.min() == 1
+    assert left[-1].tolist() == [1, 1, 1, 1]  # A path from input to logits.
+    by_magnitude = _iterative_counts("magnitude", _narrow_wide_narrow(seed))
+    emptied = by_magnitude[by_magnitude.min(axis=1) == 0]
+    assert emptied[0].argmin() == 2  # The small weights of the 32 -> 4 convolution,
+    assert emptied[0].sum() == 492  # while a fifth of all weights are left.
+
+
+@pytest.mark.parametrize("criterion", ["snip", "synflow"])
+def test_scores_of_the_dense_network_alone_empty_a_layer(criterion, examples):
+    """It is the scoring anew at every level that keeps the layers alive, of SynFlow too."""
+    model = _narrow_wide_narrow(0)
+    masks, batches = get_masks(model), [examples((8, 8, 1))]
+    scores = CRITERIA[criterion](ScoringInputs(model, masks, batches))
+    left = prune_to_sparsity(scores, masks, 0.995, "global")
+    assert left.remaining == 11
+    assert min(mask.sum() for mask in left.values()) == 0
 
 
 def test_synflow_takes_batch_norm_as_the_absolute_affine_map_of_inference():

@@ -14,6 +14,13 @@ from tfprune.errors import InputError, SettingError
 
 BATCH_NORM_MOMENTUM = 0.9  # PyTorch's 0.1, which weighs the new batch instead of the old average.
 BATCH_NORM_EPSILON = 1e-5
+GATE_SUFFIX = "_gate"
+
+
+def is_gate(layer: Any) -> bool:
+    """Whether a layer is a gate of `tfprune.pruning.dead_filters.gate_shortcuts`."""
+    gate = isinstance(layer, keras.layers.DepthwiseConv2D) and layer.name.endswith(GATE_SUFFIX)
+    return gate and not layer.trainable
 
 
 def scaled(units: int, width: float) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from tfprune.backend import keras
 from tfprune.config import BATCH_NORM_GAMMA
 from tfprune.errors import InputError, unknown_name
+from tfprune.models.blocks import is_gate
 from tfprune.seeds import Stream, generator
 
 
@@ -25,6 +26,7 @@ def initial_weights(
     | their biases | 0 |
     | batch norm: γ, β, moving mean, moving variance | 1 or U[0, 1), 0, 0, 1 |
     | layer and group norm: γ, β | 1, 0 |
+    | gates on identity shortcuts | 1 |
     | any other variable that is not trainable (a `Normalization` layer's) | its present value |
 
     fan_in is the number of inputs that one output sums over: 784 for LeNet's first layer, 9 for
@@ -125,6 +127,8 @@ def _rules(model: Any) -> tuple[dict[int, int], dict[int, float], set[int]]:
 
 def _kernel_fan_ins(layer: Any) -> list[tuple[Any, int]]:
     """The kernels of a layer, each with the number of inputs that one output sums over."""
+    if is_gate(layer):
+        return []
     kinds = keras.layers
     depthwise = (kinds.DepthwiseConv1D, kinds.DepthwiseConv2D)
     separable = (kinds.SeparableConv1D, kinds.SeparableConv2D)
@@ -148,6 +152,8 @@ def _norm_constants(layer: Any) -> dict[str, float]:
         return {"beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
     if isinstance(layer, (keras.layers.LayerNormalization, keras.layers.GroupNormalization)):
         return {"gamma": 1.0, "beta": 0.0}
+    if is_gate(layer):
+        return {"depthwise_kernel": 1.0}
     return {}
 
 

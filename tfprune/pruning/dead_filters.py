@@ -10,14 +10,19 @@ from numpy.typing import ArrayLike
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, nearest
+from tfprune.models.blocks import GATE_SUFFIX
 from tfprune.pruning.channel_flow import (
     channel_graph,
     inner,
     is_batch_norm,
     mixes,
 )
+from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.channels import BoolArray
-from tfprune.pruning.weights import named_variables
+from tfprune.pruning.filter_selection import kept_filters
+from tfprune.pruning.masks import Masks
+from tfprune.pruning.model import get_masks, masked_layers, set_masks
+from tfprune.pruning.weights import mask_variables, named_variables
 from tfprune.pruning.wiring import Wiring
 
 
@@ -48,8 +53,46 @@ def zero_filters(
     return list(masks)
 
 
+def set_filter_masks(model: keras.Model, masks: Masks, cut_shortcuts: bool = False) -> Masks:
+    """Sets a wrapped model's masks; filters without a weight are dead and stay dead in training.
+
+    What belongs to such a filter is what `filter_masks` says. It is zeroed, and where it can be
+    trained it is kept at zero by its mask.
+
+    Args:
+      model: from `tfprune.prune_model(..., filters=True)`.
+      masks: of the kernels.
+      cut_shortcuts: whether the shortcut into a dead channel is cut too (GST): the filters of a
+        projection, and gates, see `gate_shortcuts`.
+
+    Returns:
+      The masks of the kernels as they are now: with `cut_shortcuts` they may be sparser.
+
+    Raises:
+      InputError: the model is not such a one, or the masks are of another.
+    """
+    if not has_masks(model):
+        raise InputError("filters cannot be masked: wrap it with prune_model(..., filters=True)")
+    set_masks(model, masks)
+    variables = named_variables(model)
+    dead = filter_masks(model, kept_filters(masks), shortcuts=cut_shortcuts)
+    kernels = {id(layer.kernel): layer for layer in masked_layers(model).values()}
+    for name, mask in mask_variables(model).items():
+        layer = kernels.get(id(variables[name]))
+        if layer is None:
+            mask.assign(dead.get(name, np.ones(mask.shape, bool)).astype(mask.dtype.as_numpy_dtype))
+        elif name in dead:
+            layer.set_mask(layer.mask.numpy().astype(bool) & dead[name])
+    for name, mask in dead.items():
+        variables[name].assign(np.where(mask, variables[name].numpy(), 0))
+    return get_masks(model)
+
+
 def filter_masks(
-    model: keras.Model, keep: Mapping[str, ArrayLike], whole_group: bool = False
+    model: keras.Model,
+    keep: Mapping[str, ArrayLike],
+    whole_group: bool = False,
+    shortcuts: bool = True,
 ) -> dict[str, BoolArray]:
     """What has to be zero for pruned filters' channels to be dead.
 
@@ -72,6 +115,8 @@ def filter_masks(
       keep: layer name -> bool [filters] of convolutions, or [units] of dense layers; True where a
         filter is kept.
       whole_group: whether a channel is pruned wherever it is added to.
+      shortcuts: whether shortcuts into a pruned channel are cut. Without it the channel carries
+        the shortcut on, as in network slimming, whose code selects channels inside blocks.
 
     Returns:
       Variable name (as in `tfprune.pruning.weights.named_variables`) -> bool mask that broadcasts
@@ -91,7 +136,10 @@ def filter_masks(
         here = {name: drop for name, drop in pruned.items() if name in known and name in layers}
         for name, drop in here.items():
             _check_length(layers[name], drop)
-        spread = _through_group(part, here) if whole_group else _with_followers(part, here)
+        if whole_group:
+            spread = _through_group(part, here)
+        else:
+            spread = _with_followers(part, here, shortcuts)
         for name, drop in spread.items():
             for variable, mask in _variable_masks(layers[name], ~drop):
                 masks[names[id(variable)]] = mask
@@ -126,9 +174,9 @@ def gate_shortcuts(model: keras.Model) -> keras.Model:
     pruned filters, as GST's published code does for identity shortcuts. Without it a block's
     pruned channel still carries the block's input (see `filter_masks`).
 
-    Gate a model after `tfprune.models.initialize.initialize`, which would draw the gates too. An
-    identity is an input of an `Add` of images that comes, without a weight on the way, from where
-    the block's convolutions start too; zero-padded shortcuts count.
+    `tfprune.models.initialize.initialize` opens all gates. An identity is an input of an `Add` of
+    images that comes, without a weight on the way, from where the block's convolutions start too;
+    zero-padded shortcuts count.
 
     Args:
       model: a built functional model, wrapped or plain. Blocks inside nested models get no gates.
@@ -167,7 +215,7 @@ def _gate(add: keras.layers.Layer, source: list[Any]) -> dict[str, Any]:
         depthwise_initializer="ones",
         trainable=False,
         dtype=add.dtype_policy,
-        name=f"{add.name}_gate",
+        name=f"{add.name}{GATE_SUFFIX}",
     )
     serialized = keras.layers.serialize(layer)
     return {**serialized, "name": layer.name, "inbound_nodes": [[[*source[:3], {}]]]}
@@ -212,7 +260,9 @@ def _through_group(model: keras.Model, pruned: Mapping[str, BoolArray]) -> dict[
     return {name: drop for name, drop in spread.items() if drop.any()}
 
 
-def _with_followers(model: keras.Model, pruned: Mapping[str, BoolArray]) -> dict[str, BoolArray]:
+def _with_followers(
+    model: keras.Model, pruned: Mapping[str, BoolArray], shortcuts: bool
+) -> dict[str, BoolArray]:
     """The pruned channels of the layers, of their batch norms and of the shortcuts beside them."""
     if not pruned:
         return {}
@@ -221,7 +271,7 @@ def _with_followers(model: keras.Model, pruned: Mapping[str, BoolArray]) -> dict
     spread: dict[str, BoolArray] = {}
     for name, drop in pruned.items():
         beside = [name, *([batch_norms[name].name] if name in batch_norms else [])]
-        for layer in (*beside, *wiring.shortcut_layers(name)):
+        for layer in (*beside, *(wiring.shortcut_layers(name) if shortcuts else ())):
             spread[layer] = spread.get(layer, False) | drop
     return {name: drop for name, drop in spread.items() if drop.any()}
 

@@ -9,13 +9,16 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, unknown_name
+from tfprune.pruning.channel_masks import create_masks, expect_masks
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.wrapper import MaskedLayer, can_mask
 
 Prunable = str | Sequence[str] | Callable[[keras.layers.Layer], bool]
 
 
-def prune_model(model: keras.Model, prunable: Prunable = "default") -> keras.Model:
+def prune_model(
+    model: keras.Model, prunable: Prunable = "default", filters: bool = False
+) -> keras.Model:
     """A copy of a model whose prunable layers are wrapped, so that masks can be set.
 
     The copy has its own layers and weights, computes the same function, and is not compiled;
@@ -27,6 +30,8 @@ def prune_model(model: keras.Model, prunable: Prunable = "default") -> keras.Mod
       prunable: which layers' kernels are pruned. `default`, every convolution and dense kernel;
         a name that `tfprune.models.prunable.prunable_kernels` knows; a list of layer names; or a
         function of a layer.
+      filters: whether whole filters are to be pruned: scale and shift of batch norms and biases
+        get masks too, which `tfprune.pruning.dead_filters.set_filter_masks` sets.
 
     Raises:
       InputError: if the model is not a built functional or sequential `tf_keras` model, is pruned
@@ -46,9 +51,11 @@ def prune_model(model: keras.Model, prunable: Prunable = "default") -> keras.Mod
 
     def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         copy = _from_config(layer)
+        copy = expect_masks(copy) if filters else copy
         return MaskedLayer(copy) if layer.name in chosen else copy
 
-    return copy_model(model, copy_layer)
+    wrapped = copy_model(model, copy_layer)
+    return create_masks(wrapped) if filters else wrapped
 
 
 def strip(model: keras.Model) -> keras.Model:

@@ -78,6 +78,18 @@ def prune_to_sparsity(
     return _remove_lowest(scores, masks, to_remove(masks.flat()))
 
 
+def prune_to_count(scores: Mapping[str, np.ndarray], masks: Masks, remaining: int) -> Masks:
+    """Removes the lowest scores, over all layers, until exactly so many weights are left.
+
+    Raises:
+      ValueError: fewer are left already.
+      InputError: as `prune`.
+    """
+    if remaining > masks.remaining:
+        raise ValueError(f"{masks.remaining} weights are left, fewer than {remaining}")
+    return _remove_lowest(scores, masks, masks.remaining - remaining)
+
+
 def remaining_counts(
     totals: Mapping[str, int], fraction: float, levels: int, scope: str
 ) -> list[int]:

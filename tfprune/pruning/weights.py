@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from tfprune.backend import keras, tf
+from tfprune.pruning.channel_masks import channel_mask
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import masked_layers
 from tfprune.pruning.wrapper import MaskedLayer
 
 Arrays = dict[str, np.ndarray]
@@ -69,9 +69,10 @@ def under_masks(weights: Mapping[str, np.ndarray], masks: Masks) -> Arrays:
 
 
 def mask_variables(model: keras.Model) -> dict[str, tf.Variable]:
-    """The mask of every prunable kernel, by the kernel's name."""
-    names = {id(variable): name for name, variable in named_variables(model).items()}
-    return {names[id(layer.kernel)]: layer.mask for layer in masked_layers(model).values()}
+    """Every mask, by the name of the variable it is on: of all prunable kernels, and those of
+    filters (see `tfprune.pruning.channel_masks`)."""
+    masks = {name: channel_mask(variable) for name, variable in named_variables(model).items()}
+    return {name: mask for name, mask in masks.items() if mask is not None}
 
 
 def kernel_names(model: keras.Model) -> tuple[str, ...]:

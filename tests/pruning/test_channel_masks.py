@@ -1,0 +1,166 @@
+"""Filters that are pruned stay dead in any training: kernels, biases, batch norm, shortcuts."""
+
+import numpy as np
+import pytest
+
+from tfprune import MaskedLayer, prune_model
+from tfprune.backend import keras, tf
+from tfprune.errors import InputError
+from tfprune.models.resnet import resnet20
+from tfprune.pruning.channel_masks import has_masks
+from tfprune.pruning.dead_filters import gate_shortcuts, set_filter_masks
+from tfprune.pruning.filter_selection import filter_kernels, kept_filters
+from tfprune.pruning.masks import Masks
+from tfprune.pruning.model import get_masks, strip
+from tfprune.pruning.weights import mask_variables, named_variables, read_weights, write_weights
+
+
+def plain_net():
+    images = keras.Input((6, 6, 2))
+    x = keras.layers.Conv2D(4, 3, name="first")(images)
+    x = keras.layers.ReLU(name="relu")(x)
+    x = keras.layers.Conv2D(5, 3, use_bias=False, name="second")(x)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(images, keras.layers.Dense(3, name="logits")(x))
+
+
+def net():
+    return prune_model(plain_net(), ["first", "second"], filters=True)
+
+
+def without(model, **filters):
+    masks = get_masks(model)
+    keep = kept_filters(masks)
+    for name, index in filters.items():
+        keep[name][index] = False
+    return filter_kernels(masks, keep)
+
+
+def train(model, steps=4):
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(32, *model.input_shape[1:])).astype(np.float32)
+    labels = rng.integers(0, model.output_shape[-1], 32)
+    # Momentum and decay push dead variables as hard as they can.
+    model.compile(keras.optimizers.SGD(0.5, momentum=0.9, nesterov=True),
+                  keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # fmt: skip
+    model.fit(images, labels, batch_size=8, epochs=steps // 4, verbose=0)
+    return images
+
+
+def test_what_belongs_to_a_pruned_filter_is_zero_after_training_and_the_rest_has_moved():
+    model = net()
+    train(model)  # So that slots and batch norm are not at their beginnings.
+    before = read_weights(model)
+    set_filter_masks(model, without(model, first=1, second=[0, 3]))
+    train(model)
+    after = read_weights(model)
+    assert not after["first/kernel"][..., 1].any()
+    assert after["first/bias"][1] == 0
+    assert not after["second/kernel"][..., [0, 3]].any()
+    for name in ("norm/gamma", "norm/beta"):
+        assert not after[name][[0, 3]].any(), name
+        assert (after[name][[1, 2, 4]] != before[name][[1, 2, 4]]).all(), name
+    assert (after["first/bias"][[0, 2, 3]] != before["first/bias"][[0, 2, 3]]).all()
+
+
+def test_a_dead_channel_contributes_exactly_nothing():
+    model = net()
+    images = train(model)
+    set_filter_masks(model, without(model, second=2))
+    output = keras.Model(model.input, model.get_layer("norm").output)
+    for training in (False, True):
+        values = output(images, training=training).numpy()
+        assert not values[..., 2].any()
+        assert values[..., 0].any()
+
+
+def test_dense_masks_let_all_filters_train_again():
+    model = net()
+    dense, weights = get_masks(model), read_weights(model)
+    set_filter_masks(model, without(model, first=1, second=2))
+    set_filter_masks(model, dense)
+    write_weights(model, weights)
+    assert all(np.all(mask.numpy() == 1) for mask in mask_variables(model).values())
+    train(model)
+    after = read_weights(model)
+    assert after["norm/beta"][2] != 0
+    assert after["first/bias"][1] != 0
+
+
+def test_every_mask_is_named_by_its_variable():
+    names = {"first/kernel", "first/bias", "second/kernel", "norm/gamma", "norm/beta"}
+    assert set(mask_variables(net())) == {*names, "logits/bias"}
+    wrapped = prune_model(plain_net(), ["first", "second"])
+    assert set(mask_variables(wrapped)) == {"first/kernel", "second/kernel"}
+    assert has_masks(net())
+    assert not has_masks(wrapped)
+
+
+def test_configs_and_stripped_models_know_nothing_of_the_masks():
+    model = net()
+    set_filter_masks(model, without(model, first=1))
+    assert model.get_layer("norm").get_config()["gamma_constraint"] is None
+    plain = strip(model)
+    assert not any(isinstance(layer, MaskedLayer) for layer in plain.layers)
+    assert plain.get_layer("first").bias.constraint is None
+    images = np.random.default_rng(0).normal(size=(4, 6, 6, 2)).astype(np.float32)
+    np.testing.assert_array_equal(plain(images), model(images))
+
+
+def test_a_constraint_of_the_layer_s_own_still_holds():
+    images = keras.Input((4, 4, 1))
+    x = keras.layers.Conv2D(3, 3, bias_constraint="non_neg", name="conv")(images)
+    flat = keras.layers.Flatten(name="flat")(x)
+    model = keras.Model(images, keras.layers.Dense(2, name="logits")(flat))
+    model = prune_model(model, ["conv"], filters=True)
+    train(model, steps=8)
+    bias = named_variables(model)["conv/bias"]
+    assert (bias.numpy() >= 0).all()
+    assert model.get_layer("masked_layer_conv").layer.get_config()["bias_constraint"] is not None
+
+
+def test_shortcuts_into_a_dead_channel_are_cut_where_asked_for():
+    model = prune_model(gate_shortcuts(resnet20((8, 8, 3), 10, width=0.25)), "conv", filters=True)
+    masks = get_masks(model)
+    identity = next(name for name in masks if "block2" in name and name.endswith("conv2"))
+    projected = [name for name in masks if "shortcut" in name or "projection" in name]
+    pruned = without(model, **{identity: 1})
+    kept = set_filter_masks(model, pruned, cut_shortcuts=True)
+    assert kept == pruned  # Its shortcut is an identity.
+    train(model)
+    gates = {n: v for n, v in read_weights(model).items() if "_gate" in n}
+    assert [n for n, v in gates.items() if (v == 0).any()] != []
+    # A block whose shortcut is a projection: its filter goes with the block's.
+    block = projected[0].rsplit("_", 1)[0]
+    last = next(n for n in masks if n.startswith(block) and n.endswith("conv2"))
+    kept = set_filter_masks(model, without(model, **{last: 0}), cut_shortcuts=True)
+    assert not kept[projected[0]][..., 0].any()
+    train(model)
+    assert not read_weights(model)[f"{projected[0]}/kernel"][..., 0].any()
+
+
+def test_a_model_that_is_not_wrapped_for_filters_is_refused():
+    model = prune_model(plain_net(), ["first"])
+    with pytest.raises(InputError, match="filters=True"):
+        set_filter_masks(model, Masks.dense({"first": (3, 3, 2, 4)}))
+
+
+def test_masks_hold_under_xla():
+    model = net()
+    set_filter_masks(model, without(model, second=2))
+    optimizer = keras.optimizers.SGD(0.5, momentum=0.9)
+    optimizer.build(model.trainable_variables)
+    images = tf.random.stateless_normal((8, 6, 6, 2), (0, 1))
+
+    @tf.function(jit_compile=True)
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(images, training=True) ** 2)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+
+    for _ in range(3):
+        step()
+    assert not read_weights(model)["norm/beta"][2].any()
+    assert read_weights(model)["norm/beta"][1].any()

@@ -1,0 +1,135 @@
+"""Filter selection: which filters a pruning event removes, given their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tfprune.errors import InputError, unknown_name
+from tfprune.pruning.masks import BoolArray, Masks
+from tfprune.pruning.registry import TARGETS
+from tfprune.pruning.selection import prune
+
+
+def kept_filters(masks: Masks) -> dict[str, BoolArray]:
+    """Layer name -> bool [filters]: whether any weight of the filter is left.
+
+    A filter is an index of the kernel's last axis.
+
+    Example:
+      >>> kept_filters(Masks({"hidden": [[1, 0, 0], [0, 1, 0]]}))["hidden"]
+      array([ True,  True, False])
+    """
+    return {
+        name: np.any(mask.reshape(-1, mask.shape[-1]), axis=0).astype(bool)
+        for name, mask in masks.items()
+    }
+
+
+def filter_kernels(masks: Masks, keep: Mapping[str, ArrayLike]) -> Masks:
+    """The masks without any weight of pruned filters.
+
+    Args:
+      masks: what is left now.
+      keep: layer name -> bool [filters], True where a filter is kept; layers that are not named
+        stay as they are.
+
+    Raises:
+      ValueError: if `keep` has a layer that `masks` has not, or of another number of filters.
+    """
+    kept = {name: np.asarray(flags, dtype=bool) for name, flags in keep.items()}
+    for name, flags in kept.items():
+        if name not in masks or flags.shape != masks.shapes[name][-1:]:
+            raise ValueError(f"{len(flags)} filters of layer {name!r} do not fit {masks.shapes}")
+    return Masks({name: mask & kept.get(name, True) for name, mask in masks.items()})
+
+
+def prune_filters(
+    scores: Mapping[str, np.ndarray],
+    masks: Masks,
+    fraction: float,
+    scope: str,
+    target: str = "smallest",
+    rng: np.random.Generator | None = None,
+) -> Masks:
+    """Removes `ceil(fraction * remaining)` of the remaining filters, with all their weights.
+
+    Equal scores go in the order of the flat index: layers in order, filters in order. Scores of
+    pruned filters are not looked at.
+
+    Args:
+      scores: layer name -> a score per filter, [filters].
+      masks: what is left now.
+      fraction: in [0, 1].
+      scope: `global`, filters compete across layers, and a layer may lose all of its own; `layer`,
+        each layer loses its own fraction.
+      target: `smallest`, `largest` or `random`: PruneS, PruneL or PruneR (GST 2).
+      rng: source of the draws of `random`.
+
+    Returns:
+      Masks nested in `masks`.
+
+    Raises:
+      SettingError: if the fraction, the scope or the target is not allowed.
+      InputError: if a remaining filter's score is NaN; the message names the layer.
+      ValueError: if the scores are of other layers or numbers of filters than the masks, or
+        `random` has no generator.
+    """
+    ranked = {name: _lowest_first(score, target, rng) for name, score in scores.items()}
+    return filter_kernels(masks, prune(ranked, Masks(kept_filters(masks)), fraction, scope))
+
+
+def remove_filters(
+    score: np.ndarray,
+    keep: BoolArray,
+    count: int,
+    target: str = "smallest",
+    rng: np.random.Generator | None = None,
+    layer: str = "",
+) -> BoolArray:
+    """Removes `count` of one layer's remaining filters.
+
+    Args:
+      score: [filters]; equal scores go from the first filter on.
+      keep: bool [filters], True where a filter is left now.
+      count: how many to remove.
+      target: `smallest`, `largest` or `random` (whatever the scores).
+      rng: source of the draws of `random`.
+      layer: what errors call the layer.
+
+    Returns:
+      bool [filters], what is left then.
+
+    Raises:
+      SettingError: if the target is unknown.
+      InputError: if a remaining filter's score is NaN.
+      ValueError: if there are fewer filters than `count`, or `random` has no generator.
+    """
+    if not 0 <= count <= np.count_nonzero(keep):
+        raise ValueError(f"cannot remove {count} of {np.count_nonzero(keep)} filters")
+    candidates = np.flatnonzero(keep)
+    ranked = _lowest_first(score, target, rng)[candidates]
+    if np.isnan(ranked).any():
+        raise InputError(
+            f"layer {layer!r} has scores that are NaN, so its filters cannot be ranked: "
+            "check that its weights and the loss are finite"
+        )
+    left = keep.copy()
+    left[candidates[np.argsort(ranked, kind="stable")[:count]]] = False
+    return left
+
+
+def _lowest_first(
+    score: np.ndarray, target: str, rng: np.random.Generator | None
+) -> NDArray[np.float64]:
+    """Scores of which the lowest are those that the target prunes first."""
+    if target not in TARGETS:
+        raise unknown_name("target", target, TARGETS)
+    if target == "random":
+        if rng is None:
+            raise ValueError("random filters need a generator")
+        return rng.random(np.shape(score))
+    exact = np.asarray(score, dtype=np.float64)
+    return exact if target == "smallest" else -exact
