@@ -163,3 +163,40 @@ def test_the_same_generator_gives_the_same_interval():
 def test_a_level_that_is_no_probability_is_refused():
     with pytest.raises(SettingError, match="confidence=95"):
         statistics.mean_interval([1.0, 2.0], np.random.default_rng(0), confidence=95)
+
+
+def test_a_t_test_pools_the_variances_of_independent_runs():
+    # Means 2 and 6, sums of squares 2 and 20 over 2 + 3 degrees of freedom.
+    found = statistics.t_test([1, 2, 3, np.nan], [3, 5, 7, 9])
+    t = -4 / math.sqrt(22 / 5 * (1 / 3 + 1 / 4))
+    assert (found.n_first, found.n_second, found.difference) == (3, 4, -4)
+    assert (found.t, found.p) == (pytest.approx(t), pytest.approx(2 * stats.t.sf(-t, 5)))
+    assert found.p == pytest.approx(stats.ttest_ind([1, 2, 3], [3, 5, 7, 9]).pvalue)
+
+
+@pytest.mark.parametrize(("first", "second"), [([1.0], [1.0, 2.0]), ([1.0, 1.0], [2.0, 2.0])])
+def test_single_runs_and_constants_have_no_t(first, second):
+    found = statistics.t_test(first, second)
+    assert math.isnan(found.t)
+    assert math.isnan(found.p)
+    assert found.difference == np.mean(first) - np.mean(second)
+    assert math.isnan(statistics.t_test([], [1.0]).difference)
+
+
+def test_a_band_is_the_interval_of_the_mean_at_every_point():
+    values = np.random.default_rng(3).normal([0.0, 5.0, -2.0], size=(12, 3))
+    low, high = statistics.mean_band(values, np.random.default_rng(0))
+    for point in range(3):
+        one = statistics.mean_interval(values[:, point], np.random.default_rng(1))
+        assert (low[point], high[point]) == (
+            pytest.approx(one.low, abs=0.03), pytest.approx(one.high, abs=0.03)
+        )  # fmt: skip
+
+
+def test_a_band_leaves_out_runs_without_the_point():
+    values = [[1.0, 1.0, 1.0], [3.0, 3.0, np.nan], [2.0, np.nan, np.nan]]
+    low, high = statistics.mean_band(values, np.random.default_rng(0))
+    np.testing.assert_array_equal([low[1], high[1]], [1, 3])
+    assert np.isnan([low[2], high[2]]).all()
+    with pytest.raises(SettingError, match="confidence=1"):
+        statistics.mean_band(values, np.random.default_rng(0), confidence=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from tfprune.backend import keras, tf
 from tfprune.data import augmentation
 from tfprune.data.prepare import PreparedData
-from tfprune.errors import InputError, unknown_name
+from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures import batch_norm
 from tfprune.pruning.model import copy_model
 from tfprune.pruning.weights import named_variables, read_weights
@@ -69,6 +69,22 @@ def splits_of(data: PreparedData) -> dict[str, Examples]:
     if len(data.val_labels):
         splits["val"] = Examples(data.val_images, data.val_labels, data.mean, data.std)
     return splits
+
+
+def some_examples(
+    examples: Examples, count: int, rng: np.random.Generator, setting: str
+) -> Examples:
+    """This many random examples, in the order they are in.
+
+    Raises:
+      SettingError: there are fewer; `setting` is what asked for so many.
+    """
+    there = len(examples.labels)
+    if count > there:
+        raise SettingError(setting, count, f"at most the {there} there are")
+    chosen = np.sort(rng.permutation(there)[:count])
+    labels = np.asarray(examples.labels)[chosen]
+    return replace(examples, images=examples.images[chosen], labels=labels)
 
 
 class Metrics(NamedTuple):

@@ -21,9 +21,7 @@ KINDS = ("most_worsened", "most_improved", "least_affected")
 # "We set negative training loss increase due to pruning to a small number" (PEG footnotes 8, 9).
 FLOOR = 1e-5
 
-
-# PEG B.3: N models, each trained for K percent of its training.
-NUM_MODELS = 10
+# PEG B.3: each model is trained for K percent of its training.
 TRAIN_PERCENT = 10.0
 
 

@@ -56,6 +56,11 @@ MEASURES.add(
     "how the loss rises along the dominant eigenvectors (GST 3.4)",
 )
 MEASURES.add(
+    "instability",
+    "tfprune.measures.stability:instability",
+    "the fraction of its accuracy that a pruning event costs a network (GST 2)",
+)
+MEASURES.add(
     "utility",
     "tfprune.measures.utility:utility",
     "how far outputs move when random weights are zeroed (PM definitions 1-3)",

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 from tfprune.errors import SettingError
 
 RESAMPLES = 9999
-# Kendall's tau is not vectorized: this many resamples take a fraction of a second.
+# Kendall's tau looks at every pair of points: this many resamples take a fraction of a second.
 KENDALL_RESAMPLES = 1999
+_PAIRS_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,25 @@ class Correlation:
     kendall_p: float
 
 
+@dataclass(frozen=True)
+class TTest:
+    """Whether two sets of runs have one mean.
+
+    Attributes:
+      n_first: runs of the first.
+      n_second: runs of the second.
+      difference: mean of the first minus mean of the second; NaN where one is empty.
+      t: the statistic.
+      p: two-sided.
+    """
+
+    n_first: int
+    n_second: int
+    difference: float
+    t: float
+    p: float
+
+
 def difference(seed_wise: ArrayLike) -> Difference:
     """The mean and std of differences `[seeds]`, those that are NaN left out.
 
@@ -143,6 +163,28 @@ def match_published(values: ArrayLike, mean: float, std: float) -> Difference:
     return Difference(ours.n, ours.mean - mean, math.hypot(spread, std))
 
 
+def t_test(first: ArrayLike, second: ArrayLike) -> TTest:
+    """Student's t test of two sets of independent runs, variances pooled (GST table F1).
+
+    Args:
+      first: `[runs]`; NaN is no run.
+      second: `[runs]`, of any length.
+
+    Returns:
+      The test. t and p are NaN for fewer than two runs of either, and where neither varies.
+    """
+    a, b = (np.asarray(values, np.float64) for values in (first, second))
+    a, b = a[~np.isnan(a)], b[~np.isnan(b)]
+    gap = float(a.mean() - b.mean()) if a.size and b.size else math.nan
+    if min(a.size, b.size) < 2 or np.ptp(a) == np.ptp(b) == 0:
+        return TTest(int(a.size), int(b.size), gap, math.nan, math.nan)
+    # Of the moments: SciPy's test of the values warns of a set that does not vary.
+    found = scipy.stats.ttest_ind_from_stats(
+        a.mean(), a.std(ddof=1), a.size, b.mean(), b.std(ddof=1), b.size
+    )
+    return TTest(int(a.size), int(b.size), gap, float(found.statistic), float(found.pvalue))
+
+
 def correlation(first: ArrayLike, second: ArrayLike) -> Correlation:
     """Pearson's r and Kendall's tau-b of two vectors, pairs with a NaN left out.
 
@@ -187,7 +229,42 @@ def mean_interval(
     _check_confidence(confidence)
     if x.size < 2:
         return Interval(math.nan, math.nan)
-    return _percentiles((x,), np.mean, rng, confidence, resamples, vectorized=True)
+    return _percentiles((x,), np.mean, rng, confidence, resamples)
+
+
+def mean_band(
+    values: ArrayLike,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`mean_interval` of every column of curves, whole runs resampled.
+
+    Args:
+      values: `[runs, points]`; NaN where a run has no such point.
+      rng: where the resamples are drawn.
+      confidence: level, in (0, 1).
+      resamples: how many, with replacement; memory grows with resamples × points.
+
+    Returns:
+      Low and high ends, `[points]` each; NaN where fewer than two runs have the point.
+
+    Raises:
+      SettingError: the level is outside (0, 1).
+    """
+    x = np.asarray(values, np.float64)
+    _check_confidence(confidence)
+    there = ~np.isnan(x)
+    runs = len(x)
+    counts = rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # 0 / 0: no run of this resample has the point.
+        means = (counts @ np.where(there, x, 0)) / (counts @ there)
+    low, high = np.full((2, x.shape[1]), math.nan)
+    known = there.sum(axis=0) > 1
+    tail = (1 - confidence) / 2
+    if known.any():
+        low[known], high[known] = np.nanquantile(means[:, known], (tail, 1 - tail), axis=0)
+    return low, high
 
 
 def pearson_interval(
@@ -206,7 +283,7 @@ def pearson_interval(
       SettingError: the level is outside (0, 1).
       ValueError: the shapes differ.
     """
-    return _correlation_interval(first, second, _pearson, True, rng, confidence, resamples)
+    return _correlation_interval(first, second, _pearson, rng, confidence, resamples)
 
 
 def kendall_interval(
@@ -217,7 +294,7 @@ def kendall_interval(
     resamples: int = KENDALL_RESAMPLES,
 ) -> Interval:
     """As `pearson_interval`, of Kendall's tau-b."""
-    return _correlation_interval(first, second, _kendall, False, rng, confidence, resamples)
+    return _correlation_interval(first, second, _kendall, rng, confidence, resamples)
 
 
 def _results(by_seed: Mapping[int, float]) -> dict[int, float]:
@@ -240,15 +317,20 @@ def _pearson(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
         return (x * y).sum(axis=axis) / norms
 
 
-def _kendall(x: np.ndarray, y: np.ndarray) -> float:
-    return float(scipy.stats.kendalltau(x, y).statistic)
+def _kendall(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Tau-b from all pairs, over the last axis: SciPy's takes one resample at a time."""
+    a = np.sign(x[..., :, None] - x[..., None, :]).astype(np.int8)
+    b = np.sign(y[..., :, None] - y[..., None, :]).astype(np.int8)
+    pairs = (-2, -1)
+    untied = np.sqrt(1.0 * np.count_nonzero(a, axis=pairs) * np.count_nonzero(b, axis=pairs))
+    with np.errstate(invalid="ignore"):  # 0 / 0: a constant has no correlation.
+        return (a * b).sum(axis=pairs) / untied
 
 
 def _correlation_interval(
     first: ArrayLike,
     second: ArrayLike,
-    statistic: Callable[..., np.ndarray | float],
-    vectorized: bool,
+    statistic: Callable[..., np.ndarray],
     rng: np.random.Generator,
     confidence: float,
     resamples: int,
@@ -257,16 +339,15 @@ def _correlation_interval(
     _check_confidence(confidence)
     if x.size < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Interval(math.nan, math.nan)
-    return _percentiles((x, y), statistic, rng, confidence, resamples, vectorized)
+    return _percentiles((x, y), statistic, rng, confidence, resamples)
 
 
 def _percentiles(
     samples: tuple[np.ndarray, ...],
-    statistic: Callable[..., np.ndarray | float],
+    statistic: Callable[..., np.ndarray],
     rng: np.random.Generator,
     confidence: float,
     resamples: int,
-    vectorized: bool,
 ) -> Interval:
     with warnings.catch_warnings():
         # Of SciPy's own interval, which is NaN as soon as a single resample is: not taken here.
@@ -276,7 +357,9 @@ def _percentiles(
             statistic,
             n_resamples=resamples,
             paired=len(samples) > 1,
-            vectorized=vectorized,
+            vectorized=True,
+            # Pairs of points of as many resamples take some ten megabytes.
+            batch=max(_PAIRS_AT_ONCE // samples[0].size ** 2, 1),
             method="percentile",
             random_state=rng,  # SciPy before 1.15 does not know it as `rng`.
         )

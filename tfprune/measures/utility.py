@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures.el2n import check_kind
-from tfprune.measures.evaluation import DeviceExamples, Evaluator, Examples
+from tfprune.measures.evaluation import DeviceExamples, Evaluator, Examples, some_examples
 from tfprune.models.prunable import prunable_kernels
 from tfprune.pruning import model as pruned
 from tfprune.pruning.masks import Masks
@@ -214,9 +214,11 @@ class UtilityMeter:
         self.ablations = Ablations() if ablations is None else ablations
         self.evaluator = model if isinstance(model, Evaluator) else Evaluator(model)
         self._kernels = _kernel_names(self.evaluator.model, self.ablations.kernels)
-        self._data = DeviceExamples.of(
-            _some_of(examples, self.ablations.num_examples, self.ablations.seed)
-        )
+        count = self.ablations.num_examples
+        if count is not None:
+            rng = generator(self.ablations.seed, Stream.MEASURE, level=_EXAMPLE_DRAW)
+            examples = some_examples(examples, count, rng, "num_examples")
+        self._data = DeviceExamples.of(examples)
         self._from_logits = from_logits
         self._batch_size = batch_size
         compiled = not _on_cpu(self.evaluator) if jit is None else jit
@@ -463,6 +465,22 @@ def utility(
     return meter.measure(masks=masks)
 
 
+def eligible_weights(
+    model: keras.Model, kernels: str = "conv_dense", masks: Masks | None = None
+) -> int:
+    """How many weights can be ablated: those of the kernels that no mask prunes.
+
+    Args:
+      model: wrapped or plain; its own masks are not looked at.
+      kernels: as for `Ablations`.
+      masks: by layer; layers without a mask count as a whole.
+    """
+    names = _kernel_names(model, kernels)
+    variables = named_variables(model)
+    values = {name: variables[name].numpy() for name in names.values()}
+    return int(np.count_nonzero(_unpruned(names, values, {} if masks is None else masks)))
+
+
 def kl_divergence(reference: tf.Tensor, outputs: tf.Tensor, from_logits: bool = True) -> tf.Tensor:
     """KL(f ‖ g) = Σ_c f_c ln(f_c / g_c) of each example, in nats, float64 [batch].
 
@@ -556,20 +574,6 @@ def _unpruned(
             )
         parts.append(mask.ravel())
     return np.concatenate(parts)
-
-
-def _some_of(examples: Examples, count: int | None, seed: int) -> Examples:
-    if count is None:
-        return examples
-    if count > len(examples.labels):
-        raise SettingError("num_examples", count, f"at most the {len(examples.labels)} there are")
-    rng = generator(seed, Stream.MEASURE, level=_EXAMPLE_DRAW)
-    chosen = np.sort(rng.permutation(len(examples.labels))[:count])
-    return replace(
-        examples,
-        images=examples.images[chosen],
-        labels=np.asarray(examples.labels)[chosen],
-    )
 
 
 def _on_cpu(evaluator: Evaluator) -> bool:
