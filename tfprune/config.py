@@ -19,7 +19,7 @@ from etils import epath
 from tfprune.data.registry import AUGMENTATIONS, DATASETS, LABEL_NOISE, PATH_DATASETS
 from tfprune.errors import InputError, SettingError, nearest, unknown_name
 from tfprune.models.registry import MODELS, PRUNABLE_KERNELS
-from tfprune.pruning.registry import CRITERIA, SCOPES
+from tfprune.pruning.registry import CRITERIA, FILTER_CRITERIA, SCOPES
 from tfprune.registry import Registry
 from tfprune.seeds import MAX_SEED
 
@@ -207,6 +207,9 @@ class ModelConfig(Section):
         "ResNet shortcuts that change shape: 1x1 convolution with batch norm, or zero padding",
         choices=SHORTCUTS,
     )
+    cut_shortcuts: bool = setting(
+        False, "pruning a filter of a block cuts the shortcut into its channel too (GST)"
+    )
     batch_norm_gamma: str = setting(
         "ones", "initial batch-norm scale: ones, or uniform in (0, 1)", choices=BATCH_NORM_GAMMA
     )
@@ -271,7 +274,11 @@ class RewindPoint:
 class PruningConfig(Section):
     """What is removed between trainings, and how training goes on."""
 
-    criterion: str = setting("magnitude", CRITERIA.help_lines(), choices=CRITERIA)
+    criterion: str = setting(
+        "magnitude",
+        f"{CRITERIA.help_lines()}; of whole filters {FILTER_CRITERIA.help_lines()}",
+        choices=(*CRITERIA, *FILTER_CRITERIA),
+    )
     criterion_batches: int = setting(
         10, "training batches that snip averages over", check=at_least(1)
     )
@@ -304,6 +311,11 @@ class PruningConfig(Section):
             raise SettingError(
                 "sparsities", join(self.sparsities), "increasing fractions below 1, none twice"
             )
+
+    @property
+    def prunes_filters(self) -> bool:
+        """Whether whole filters are pruned, and fractions are of filters."""
+        return self.criterion in FILTER_CRITERIA
 
     @property
     def last_level(self) -> int:
@@ -517,6 +529,258 @@ class LeaveOutConfig(Section):
         return _level_list(self.leave_out_levels)
 
 
+def _share(name: str, value: Any) -> None:
+    if not 0 < value <= 1:
+        raise SettingError(name, value, "fractions above 0, at most 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class UtilityConfig(Section):
+    """How weight utility is measured (PM 2.1)."""
+
+    ablation_ratios: tuple[float, ...] = setting(
+        (0.01, 0.05, 0.075, 0.1, 0.15, 0.25),
+        "fractions of the weights that are zeroed",
+        check=_share,
+    )
+    ablation_subsets: int = setting(
+        500, "random subsets of the weights for each ratio", check=at_least(1)
+    )
+    ablation_examples: int = setting(
+        0, "training examples that utility is a mean over; 0 takes all", check=at_least(0)
+    )
+    ablation_kernels: str = setting(
+        "conv_dense", "which kernels count as weights", choices=("conv_dense", "conv", "hidden")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.ablation_ratios or (
+            tuple(sorted(set(self.ablation_ratios))) != self.ablation_ratios
+        ):
+            raise SettingError(
+                "ablation_ratios", join(self.ablation_ratios), "increasing fractions, none twice"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeConfig(Section):
+    """Which smaller networks are trained (PM 2.2.1)."""
+
+    sizes: tuple[float, ...] = setting(
+        (0.5, 0.25),
+        "fractions of the prunable weights that networks pruned at random at initialization have",
+        check=_share,
+        identity=False,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.sizes)) != len(self.sizes) or 1.0 in self.sizes:
+            raise SettingError("sizes", join(self.sizes), "different fractions below 1")
+
+
+STRUCTURES = {
+    "weights": "single weights by --criterion",
+    "channels": "filters by --channel_criterion",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SurfaceConfig(Section):
+    """What is pruned, and the plane through the networks it leads to (PM 3)."""
+
+    structures: tuple[str, ...] = setting(tuple(STRUCTURES), _explained(STRUCTURES), identity=False)
+    channel_criterion: str = setting(
+        "filter_gamma", FILTER_CRITERIA.help_lines(), choices=FILTER_CRITERIA, identity=False
+    )
+    channel_fraction: float = setting(
+        0.2,
+        "fraction of the remaining filters that a level removes",
+        check=between(0, 1),
+        identity=False,
+    )
+    plane_levels: str = setting(
+        "all", "levels whose plane is measured: all, last, or a list as 1,3,5", identity=False
+    )
+    plane_points: int = setting(15, "points along each side of the plane's grid", check=at_least(2))
+    plane_margin: float = setting(
+        0.2,
+        "how far the grid goes beyond the networks, as a fraction of their extent",
+        check=between(0, 10),
+    )
+    plane_examples: int = setting(
+        0, "training examples that the plane is measured on; 0 takes all", check=at_least(0)
+    )
+    plane_batch_norm: str = setting(
+        "reestimated",
+        "batch-norm statistics at a point of the plane",
+        choices=("reestimated", "interpolated"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _names("structures", self.structures, STRUCTURES)
+        if self.plane_levels not in ("all", "last") and _level_list(self.plane_levels) is None:
+            raise SettingError("plane_levels", self.plane_levels, "all, last, or levels as 1,3,5")
+
+    def check_with(self, config: RunConfig) -> None:
+        """Refuses levels that the trunk does not have."""
+        last = config.pruning.last_level
+        listed = _level_list(self.plane_levels)
+        if listed and not 1 <= listed[0] <= listed[-1] <= last:
+            raise SettingError(
+                "plane_levels",
+                self.plane_levels,
+                f"levels from 1 to {last}, or more --levels in the trunk",
+            )
+
+    def levels(self, config: RunConfig) -> list[int]:
+        """The levels whose plane is measured."""
+        every = list(range(1, config.pruning.last_level + 1))
+        listed = _level_list(self.plane_levels)
+        return list(listed) if listed else every[-1:] if self.plane_levels == "last" else every
+
+
+_PRUNING_RUN = re.compile(
+    r"(smallest|random|largest):(\d+)(:0?\.\d+)?|scratch:(smallest|random|largest)"
+)
+_NOISE_RUN = re.compile(r"(zeroing|restoring|gaussian):(\d+)(:cumulative)?")
+
+
+def _runs(name: str, values: tuple[str, ...], pattern: re.Pattern[str], allowed: str) -> None:
+    matches = [pattern.fullmatch(value) for value in values]
+    counts = [int(match[2]) for match in matches if match and match[2]]
+    if not all(matches) or not all(counts) or len(set(values)) != len(values):
+        raise SettingError(name, join(values), allowed)
+
+
+@dataclasses.dataclass(frozen=True)
+class FilterConfig(Section):
+    """Which filters are pruned during training, and when (GST 2); --criterion scores them."""
+
+    prunings: tuple[str, ...] = setting(
+        ("smallest:40", "largest:40"),
+        "what is compared with no pruning: TARGET:PERIOD prunes the smallest, random or largest "
+        "scores every PERIOD epochs, TARGET:PERIOD:FRACTION another fraction than "
+        "--prune_fractions; scratch:TARGET trains the pruned architecture from the outset",
+        identity=False,
+    )
+    prune_layers: str = setting(
+        "all",
+        "convolutions that lose filters: all of the network's blocks, lastN, or names as one,two",
+    )
+    prune_fractions: tuple[float, ...] = setting(
+        (0.3,),
+        "fraction of each layer's filters that is pruned in the end; one for all, or one per layer",
+        check=between(0, 0.999),
+    )
+    prune_starts: tuple[int, ...] = setting(
+        (3,),
+        "index, from 0, of the epoch after which a layer is first pruned; one, or one per layer",
+        check=at_least(0),
+    )
+    prune_ends: tuple[int, ...] = setting(
+        (150,),
+        "index of the epoch after which a layer is no more pruned; one, or one per layer",
+        check=at_least(0),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = (
+            "different ones of TARGET:PERIOD, TARGET:PERIOD:FRACTION and scratch:TARGET, with "
+            "TARGET one of smallest, random and largest and PERIOD above 0"
+        )
+        _runs("prunings", self.prunings, _PRUNING_RUN, allowed)
+        counts = {
+            name: len(getattr(self, name))
+            for name in ("prune_fractions", "prune_starts", "prune_ends")
+        }
+        longest = max(counts.values())
+        for name, count in counts.items():
+            if count not in (1, longest) or count == 0:
+                raise SettingError(name, join(getattr(self, name)), f"one value, or {longest}")
+        pairs = zip(self._spread("prune_starts"), self._spread("prune_ends"), strict=True)
+        if any(start > end for start, end in pairs):
+            raise SettingError("prune_ends", join(self.prune_ends), "no end before its start")
+        if not self.prune_layers:
+            raise SettingError("prune_layers", "", "all, lastN, or names of layers")
+
+    def check_with(self, config: RunConfig) -> None:
+        """Refuses criteria of single weights, and schedules that begin after training."""
+        if not config.pruning.prunes_filters:
+            raise SettingError(
+                "criterion", config.pruning.criterion, f"one of filters: {join(FILTER_CRITERIA)}"
+            )
+        if max(self.prune_starts) >= config.training.train_epochs:
+            raise SettingError(
+                "prune_starts",
+                join(self.prune_starts),
+                f"epochs before the last (--train_epochs={config.training.train_epochs})",
+            )
+
+    def _spread(self, name: str) -> tuple[Any, ...]:
+        values = getattr(self, name)
+        longest = max(map(len, (self.prune_fractions, self.prune_starts, self.prune_ends)))
+        return values * longest if len(values) == 1 else values
+
+    def per_layer(self, layers: int) -> list[tuple[float, int, int]]:
+        """(fraction, start, end) of each of so many layers.
+
+        Raises:
+          SettingError: the settings are of another number of layers.
+        """
+        spans = list(
+            zip(*map(self._spread, ("prune_fractions", "prune_starts", "prune_ends")), strict=True)
+        )
+        if len(spans) == 1:
+            return spans * layers
+        if len(spans) != layers:
+            raise SettingError(
+                "prune_layers", self.prune_layers, f"{len(spans)} layers, as many as the schedules"
+            )
+        return spans
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseConfig(Section):
+    """Noise on the filters that would be pruned (GST 3.3)."""
+
+    noises: tuple[str, ...] = setting(
+        ("zeroing:1", "zeroing:50", "gaussian:1", "gaussian:50"),
+        "KIND:BATCHES or KIND:BATCHES:cumulative, KIND one of zeroing (the filters are zero for so "
+        "many batches), restoring (zero, then as before) and gaussian (noise is added each batch)",
+        identity=False,
+    )
+    noise_target: str = setting(
+        "largest", "which scores are disturbed", choices=("smallest", "random", "largest")
+    )
+    noise_period: int = setting(40, "epochs from one event to the next", check=at_least(1))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = "different ones of KIND:BATCHES, with :cumulative or without, BATCHES above 0"
+        _runs("noises", self.noises, _NOISE_RUN, allowed)
+
+
+@dataclasses.dataclass(frozen=True)
+class FlatnessConfig(Section):
+    """How the flatness of a minimum is measured (GST 2, 3.4, E)."""
+
+    flatness_examples: int = setting(
+        512, "test examples that derivatives are taken on, the first ones", check=at_least(1)
+    )
+    eigenvalues: int = setting(100, "eigenvalues of the Hessian, the largest", check=at_least(1))
+    trace_probes: int = setting(
+        100, "random vectors of Hutchinson's estimate of the trace", check=at_least(2)
+    )
+    perturbed_eigenvectors: int = setting(
+        10, "eigenvectors along which the loss is measured", check=at_least(1)
+    )
+    unpruned_only: bool = setting(True, "leave pruned weights out of all derivatives")
+
+
 _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
@@ -543,6 +807,12 @@ class RunConfig(Section):
     checkpoint_seconds: float = setting(
         60.0,
         "time between epoch checkpoints; 0 writes one every epoch",
+        check=at_least(0),
+        identity=False,
+    )
+    snapshot_every: int = setting(
+        0,
+        "keep the weights of the dense training every so many epochs; 0 keeps none",
         check=at_least(0),
         identity=False,
     )
@@ -602,6 +872,12 @@ class RunConfig(Section):
         super().__post_init__()
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise SettingError("seeds", join(self.seeds), "distinct integers, at least one")
+        if self.model.cut_shortcuts and not self.pruning.prunes_filters:
+            raise SettingError(
+                "cut_shortcuts",
+                True,
+                f"false, or a --criterion of filters with it: {', '.join(FILTER_CRITERIA)}",
+            )
         if self.tpu and self.strategy != "tpu":
             raise SettingError("tpu", self.tpu, "nothing, or --strategy=tpu with it")
         if self.jit == "on" and self.strategy in ("mirrored", "multi_worker"):
