@@ -6,6 +6,7 @@ Everything goes through etils.epath, so a path may also be `gs://BUCKET/FILE`.
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import itertools
 import json
@@ -13,7 +14,7 @@ import math
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,21 @@ def _remove(path: epath.Path) -> None:
 def write_text_atomic(path: epath.PathLike, text: str) -> None:
     """As `write_bytes_atomic`, UTF-8."""
     write_bytes_atomic(path, text.encode())
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Rows as CSV; floats keep every bit, and what does not apply is empty.
+
+    Args:
+      rows: by column.
+      columns: which, in this order; those of the first row if none is given.
+    """
+    text = io.StringIO()
+    names = list(columns or (rows[0] if rows else ()))
+    writer = csv.DictWriter(text, names, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def write_json(path: epath.PathLike, value: Any) -> None:

@@ -8,6 +8,7 @@ import tfprune
 from tfprune.backend import keras, tf
 from tfprune.errors import TrainingDiverged
 from tfprune.pruning.weights import read_weights, write_weights
+from tfprune.training.callbacks.filter_noise import NoiseState
 from tfprune.training.callbacks.tensorboard import scalar_tag
 from tfprune.training.checkpoints import Checkpoints
 
@@ -235,6 +236,63 @@ def test_a_checkpoint_restores_weights_and_momentum(tmp_path):
     assert_same(read_weights(model), weights)
     for got, want in zip(model.optimizer.variables, momentum, strict=True):
         np.testing.assert_array_equal(got.numpy(), want)
+
+
+def test_a_checkpoint_restores_masks_that_changed_on_the_way(tmp_path):
+    """As of a network whose filters are pruned while it trains."""
+    model = own_model()
+    fit(model, epochs=1)
+    kept = RNG.random((8, 16)) < 0.5
+    masks = tfprune.Masks({**tfprune.get_masks(model), "hidden": kept})
+    tfprune.set_masks(model, masks)
+    Checkpoints(tmp_path).save(model, 1, [])
+    weights = read_weights(model)
+    other = own_model()
+    other.optimizer.build(other.trainable_variables)
+    assert Checkpoints(tmp_path).restore(other).epoch == 1
+    assert tfprune.get_masks(other) == masks
+    assert_same(read_weights(other), weights)
+    fit(other, epochs=1)
+    assert not np.any(read_weights(other)["hidden/kernel"][~kept])
+
+
+def noise_of(model, layer="hidden"):
+    return NoiseState(model, [layer])
+
+
+def test_a_checkpoint_restores_noise_that_is_still_on(tmp_path):
+    model = own_model()
+    fit(model, epochs=1)
+    noise = noise_of(model)
+    noise.start("restoring", 0)
+    noise.begin("hidden", np.arange(16) < 4, 3, cumulative=False)
+    Checkpoints(tmp_path, state=noise).save(model, 1, [])
+    other = own_model()
+    other.optimizer.build(other.trainable_variables)
+    resumed = noise_of(other)
+    assert Checkpoints(tmp_path, state=resumed).restore(other).epoch == 1
+    assert_same(resumed.read(), noise.read())
+    assert resumed.read()["hidden/remaining"] == 3
+    for state in (noise, resumed):
+        state.start("restoring", 0)
+        for _ in range(4):
+            state.before_batch()
+    assert_same(read_weights(other), read_weights(model))
+    assert np.all(read_weights(other)["hidden/kernel"][:, :4] != 0)
+
+
+@pytest.mark.parametrize(("saved", "asked"), [("hidden", ""), ("", "hidden"), ("hidden", "output")])
+def test_a_checkpoint_of_other_noise_is_not_used(tmp_path, saved, asked):
+    model, told = own_model(), []
+    fit(model, epochs=1)
+    before = read_weights(model)
+    states = [noise_of(model, layer) if layer else None for layer in (saved, asked)]
+    Checkpoints(tmp_path, state=states[0]).save(model, 1, [])
+    assert Checkpoints(tmp_path, told.append, states[1]).restore(model) is None
+    assert len(told) == 1
+    assert "another network or optimizer" in told[0]
+    assert_same(read_weights(model), before)
+    assert not list(tmp_path.glob("checkpoint-?.npz"))
 
 
 def test_a_nan_loss_stops_fit():

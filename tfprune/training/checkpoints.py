@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from etils import epath
@@ -13,10 +13,25 @@ from etils import epath
 from tfprune.backend import keras
 from tfprune.errors import DamagedFile
 from tfprune.files import load_arrays, save_arrays, set_aside
-from tfprune.pruning.weights import named_variables, read_weights, write_weights
+from tfprune.pruning.weights import (
+    mask_variables,
+    named_variables,
+    read_weights,
+    write_weights,
+)
 from tfprune.results import layout
 
 Row = dict[str, Any]
+
+
+class State(Protocol):
+    """State of a training that is neither weights nor masks nor slots."""
+
+    def read(self) -> dict[str, np.ndarray]:
+        """All of it, by name."""
+
+    def write(self, values: Mapping[str, np.ndarray]) -> None:
+        """Sets it to what `read` returned."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +55,27 @@ class Checkpoints:
     Args:
       folder: where they are.
       note: told of a damaged one.
+      state: what the training depends on besides weights, masks and slots.
     """
 
-    def __init__(self, folder: epath.PathLike, note: Callable[[str], None] = lambda text: None):
+    def __init__(
+        self,
+        folder: epath.PathLike,
+        note: Callable[[str], None] = lambda text: None,
+        state: State | None = None,
+    ):
         self._paths = [epath.Path(folder) / name for name in layout.CHECKPOINTS]
         self._note = note
+        self._state = state
         self._next = 0
 
     def save(self, model: keras.Model, epoch: int, rows: list[Row]) -> None:
-        """Writes weights, optimizer slots, finished epochs and their metrics.
+        """Writes weights, masks, optimizer slots, finished epochs and their metrics.
 
         All other state is a function of the epoch's index, so resuming from here ends where an
         uninterrupted training ends.
         """
-        save(self._paths[self._next], model, epoch, rows)
+        save(self._paths[self._next], model, epoch, rows, self._state)
         self._next = 1 - self._next
 
     def restore(self, model: keras.Model) -> Resumed | None:
@@ -71,7 +93,7 @@ class Checkpoints:
         for index, path in enumerate(self._paths):
             if path.exists():
                 try:
-                    whole.append((_read(path, model), index))
+                    whole.append((_read(path, model, self._state), index))
                 except DamagedFile as error:
                     aside = set_aside(path)
                     self._note(f"{path} is damaged ({error.what}), now {aside.name}: not used")
@@ -79,12 +101,18 @@ class Checkpoints:
             return None
         arrays, index = max(whole, key=lambda found: int(found[0]["epoch"]))
         self._next = 1 - index
-        return _write(arrays, model)
+        return _write(arrays, model, self._state)
 
 
-def save(path: epath.Path, model: keras.Model, epoch: int, rows: list[Row]) -> None:
+def save(
+    path: epath.Path, model: keras.Model, epoch: int, rows: list[Row], state: State | None = None
+) -> None:
     """Writes one checkpoint."""
     arrays = {f"model/{name}": value for name, value in read_weights(model).items()}
+    for name, mask in mask_variables(model).items():
+        arrays[f"mask/{name}"] = mask.numpy().astype(bool)
+    if state is not None:
+        arrays |= {f"state/{name}": value for name, value in state.read().items()}
     for index, variable in enumerate(model.optimizer.variables):
         arrays[f"optimizer/{index}"] = variable.numpy()
     arrays["epoch"] = np.int64(epoch)
@@ -92,10 +120,13 @@ def save(path: epath.Path, model: keras.Model, epoch: int, rows: list[Row]) -> N
     save_arrays(path, arrays)
 
 
-def _read(path: epath.Path, model: keras.Model) -> dict[str, np.ndarray]:
+def _read(path: epath.Path, model: keras.Model, state: State | None) -> dict[str, np.ndarray]:
     """A checkpoint's arrays, if they are all that this model and its optimizer need."""
     arrays = load_arrays(path)
     variables = {f"model/{name}": v for name, v in named_variables(model).items()}
+    variables |= {f"mask/{name}": v for name, v in mask_variables(model).items()}
+    if state is not None:
+        variables |= {f"state/{name}": value for name, value in state.read().items()}
     variables |= {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
     if set(arrays) != {*variables, "epoch", "rows"} or any(
         arrays[name].shape != tuple(variable.shape) for name, variable in variables.items()
@@ -104,13 +135,20 @@ def _read(path: epath.Path, model: keras.Model) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _write(arrays: dict[str, np.ndarray], model: keras.Model) -> Resumed:
-    weights = {
-        name.removeprefix("model/"): value
-        for name, value in arrays.items()
-        if name.startswith("model/")
-    }
-    write_weights(model, weights)
+def _write(arrays: dict[str, np.ndarray], model: keras.Model, state: State | None) -> Resumed:
+    write_weights(model, _under(arrays, "model/"))
+    for name, mask in mask_variables(model).items():
+        mask.assign(arrays[f"mask/{name}"].astype(mask.dtype.as_numpy_dtype))
+    if state is not None:
+        state.write(_under(arrays, "state/"))
     for index, variable in enumerate(model.optimizer.variables):
         variable.assign(arrays[f"optimizer/{index}"])
     return Resumed(int(arrays["epoch"]), json.loads(arrays["rows"].tobytes()))
+
+
+def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in arrays.items()
+        if name.startswith(prefix)
+    }

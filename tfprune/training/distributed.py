@@ -26,6 +26,7 @@ from tfprune.data.order import epoch_order
 from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
 from tfprune.errors import SettingError
+from tfprune.pruning.channel_masks import create_masks, expect_masks, has_masks
 from tfprune.pruning.model import copy_model
 from tfprune.pruning.weights import mask_variables, named_variables
 from tfprune.pruning.wrapper import MaskedLayer
@@ -102,7 +103,7 @@ class ReplicatedNetwork:
         )  # The copy takes the process's default for its own.
         model.optimizer.build(model.trainable_variables)
         with strategy.scope():
-            self.model = copy_model(model, _synchronized_copy)
+            self.model = _replica_of(model)
             self.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
             self.optimizer.build(self.model.trainable_variables)
             self._loss_sum = tf.Variable(
@@ -667,6 +668,19 @@ def _network(model: keras.Model, batch_size: int, distribution: Distribution) ->
     if distribution.is_tpu and batch_size % replicas:
         raise SettingError("batch_size", batch_size, f"a multiple of the {replicas} TPU cores")
     return ReplicatedNetwork(model, distribution.strategy)
+
+
+def _replica_of(model: keras.Model) -> keras.Model:
+    """A copy with global batch norm, with masks where the model has them."""
+    if not has_masks(model):
+        return copy_model(model, _synchronized_copy)
+
+    def masked_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, MaskedLayer):
+            return MaskedLayer(expect_masks(_synchronized_copy(layer.layer)))
+        return expect_masks(_synchronized_copy(layer))
+
+    return create_masks(copy_model(model, masked_copy))
 
 
 def _synchronized_copy(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -82,6 +82,8 @@ class EpochModel(keras.Model):
     """
 
     program: EpochProgram | None = None
+    # A `NoiseState`: programs that are traced while it is set apply it before each batch.
+    noise: Any = None
 
     @classmethod
     def of(cls, model: keras.Model) -> EpochModel:

@@ -145,6 +145,7 @@ class ResidentProgram:
     def _train_and_evaluate(self, data: ResidentData, feed: EpochFeed) -> dict[str, tf.Tensor]:
         loss = self._train(data, feed)
         with tf.control_dependencies([loss]):
+            step.settle(self._model)
             return {"loss": loss, **self._evaluate(data)}
 
     def _train(self, data: ResidentData, feed: EpochFeed) -> tf.Tensor:

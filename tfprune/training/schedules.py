@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -38,3 +38,22 @@ def rate_at(config: TrainingConfig, epoch: int) -> float:
 def last_rate(config: TrainingConfig) -> float:
     """The learning rate of the last epoch: what fine-tuning and re-dense training keep."""
     return rate_at(config, config.train_epochs - 1)
+
+
+def one_after_another(passes: Sequence[tuple[Schedule, int, int]]) -> Schedule:
+    """Several trainings' learning rates as those of one.
+
+    Args:
+      passes: (schedule, its first epoch, how many epochs) of each. The last one goes on after its
+        end.
+    """
+
+    def schedule(epoch: int, steps: int) -> np.ndarray:
+        for rates, first, epochs in passes[:-1]:
+            if epoch < epochs:
+                return rates(first + epoch, steps)
+            epoch -= epochs
+        rates, first, _ = passes[-1]
+        return rates(first + epoch, steps)
+
+    return schedule

@@ -16,10 +16,16 @@ def train_on_batch(
       labels: int32 [batch].
       learning_rate: scalar.
 
+    Where the model has a `noise` (see `tfprune.training.callbacks.filter_noise.NoiseState`), it is
+    applied first.
+
     Returns:
       The loss before the update, float32 scalar.
     """
     optimizer = model.optimizer
+    noise = getattr(model, "noise", None)
+    if noise is not None:
+        noise.before_batch()
     with tf.GradientTape() as tape:
         logits = model(inputs, training=True)
         losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
@@ -28,3 +34,10 @@ def train_on_batch(
     optimizer.learning_rate.assign(tf.cast(learning_rate, optimizer.learning_rate.dtype))
     optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
     return tf.cast(loss, tf.float32)
+
+
+def settle(model: keras.Model) -> None:
+    """After the last batch of an epoch: what noise restores is put back before measuring."""
+    noise = getattr(model, "noise", None)
+    if noise is not None:
+        noise.settle()

@@ -41,7 +41,9 @@ class StreamedProgram:
 
     def run(self, epoch: int) -> dict[str, Any]:
         """See `EpochProgram`."""
-        return {"loss": self._train(epoch), **self.evaluate()}
+        loss = self._train(epoch)
+        step.settle(self._model)
+        return {"loss": loss, **self.evaluate()}
 
     def run_steps(self, epoch: int) -> None:
         """See `EpochProgram`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from tfprune.backend import keras, tf
 from tfprune.config import PruningConfig, RunConfig
 from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
+from tfprune.errors import SettingError
 from tfprune.measures.el2n import model_outputs
 from tfprune.measures.evaluation import Evaluator
 from tfprune.models.build import build_model
@@ -22,8 +23,10 @@ from tfprune.models.initialize import initialize
 from tfprune.models.prunable import prunable_kernels
 from tfprune.pruning import model as pruned
 from tfprune.pruning.criteria import ScoringInputs
+from tfprune.pruning.dead_filters import gate_shortcuts, set_filter_masks
+from tfprune.pruning.filter_selection import filter_kernels, kept_filters
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.registry import CRITERIA
+from tfprune.pruning.registry import CRITERIA, FILTER_CRITERIA
 from tfprune.pruning.selection import prune, prune_to_sparsity
 from tfprune.pruning.weights import Arrays, read_weights, write_weights
 from tfprune.results import layout
@@ -31,6 +34,7 @@ from tfprune.seeds import Stream, generator
 from tfprune.training import optimizers, runtime, strategies
 from tfprune.training.callbacks.chief import StopWithChief
 from tfprune.training.callbacks.distance import DistanceFromInit
+from tfprune.training.callbacks.filter_noise import NoiseState
 from tfprune.training.callbacks.progress import EpochProgress
 from tfprune.training.callbacks.record import EpochRecord, Row
 from tfprune.training.callbacks.safety import EpochCheckpoint, StopOnNonFinite
@@ -102,6 +106,7 @@ class TrainingOutputs:
       stop_requested: the signal that asked the process to end, if any: training stops after the
         epoch, with a checkpoint.
       note: told what the user should know.
+      after_epoch: called with the number of epochs trained, after each, before its checkpoint.
     """
 
     folder: epath.Path
@@ -110,6 +115,21 @@ class TrainingOutputs:
     advance: Callable[[dict[str, Any]], None] = field(default=lambda logs: None)
     stop_requested: Callable[[], int | None] = field(default=lambda: None)
     note: Callable[[str], None] = field(default=lambda text: None)
+    after_epoch: Callable[[int], None] = field(default=lambda epoch: None)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a training does besides its steps, such as pruning filters at the end of epochs.
+
+    Attributes:
+      callbacks: they come before what records an epoch, and may change its metrics. Every process
+        of a training has them.
+      noise: what disturbs weights before batches, of `Trainer.noise_state`.
+    """
+
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    noise: NoiseState | None = None
 
 
 class Trainer:
@@ -129,16 +149,20 @@ class Trainer:
         self.distribution = strategies.distribution_of(config)
         self._device = runtime.device(config)
         self._model_config = config.model
+        self._filters = config.pruning.prunes_filters
         self._batch_size = config.training.batch_size
         with tf.device(self._device), runtime.dtype_policy(config.training.dtype):
             network = build_model(config.model, input_shape, num_classes)
             names = prunable_kernels(network, config.model.prunable, config.model.model)
-            self.model = EpochModel.of(pruned.prune_model(network, names))
+            if config.model.cut_shortcuts:
+                network = gate_shortcuts(network)
+            self.model = EpochModel.of(pruned.prune_model(network, names, self._filters))
             self.model.compile(optimizers.build_optimizer(config.training))
             # Before any checkpoint is restored, which fills the slots there are.
             self.model.optimizer.build(self.model.trainable_variables)
             self._jit = runtime.use_jit(config, self.model)
-        self._programs: dict[type, EpochProgram] = {}
+        self._programs: dict[tuple[type, NoiseState | None], EpochProgram] = {}
+        self._noises: dict[tuple[str, ...], NoiseState] = {}
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -161,7 +185,28 @@ class Trainer:
         initialize(self.model, seed, level, self._model_config.batch_norm_gamma)
         return read_weights(self.model)
 
-    def train(self, data: Data, plan: TrainingPlan, outputs: TrainingOutputs) -> list[Row]:
+    def noise_state(self, layers: Iterable[str]) -> NoiseState:
+        """The noise on these layers' filters, forgotten what was before; compiled in once.
+
+        Raises:
+          SettingError: several devices share a training's batches.
+        """
+        if self.distribution.strategy is not None:
+            raise SettingError("strategy", "of several devices", "auto, cpu or gpu with noise")
+        names = tuple(layers)
+        if names not in self._noises:
+            with tf.device(self._device):
+                self._noises[names] = NoiseState(self.model, names)
+        self._noises[names].reset()
+        return self._noises[names]
+
+    def train(
+        self,
+        data: Data,
+        plan: TrainingPlan,
+        outputs: TrainingOutputs,
+        beside: Beside = Beside(),
+    ) -> list[Row]:
         """Runs a plan, from its last checkpoint if there is one.
 
         Every worker process trains what the chief's plan and checkpoint say.
@@ -173,16 +218,16 @@ class Trainer:
           TrainingDiverged: a loss is NaN or infinite.
           Stopped: a signal asked the process to end; the checkpoint is written.
         """
-        self._start(plan)
-        checkpoints = Checkpoints(outputs.folder, outputs.note)
+        self._start(plan, beside.noise)
+        checkpoints = Checkpoints(outputs.folder, outputs.note, beside.noise)
         steps = steps_per_epoch(len(data.labels), self._batch_size)
         first_epoch, rows = self._resume(checkpoints, plan.start_step // steps)
         self._attach(data, plan.feeding())
         if not self.distribution.is_chief:
-            return self._train_beside_the_chief(plan, outputs, first_epoch, rows)
+            return self._train_beside_the_chief(plan, outputs, beside, first_epoch, rows)
         record = EpochRecord(outputs.folder / layout.METRICS, rows=rows)
         board = TensorBoardScalars(outputs.tensorboard, {"sparsity": plan.masks.sparsity})
-        callbacks = self._callbacks(plan, outputs, record, board, checkpoints)
+        callbacks = self._callbacks(plan, outputs, beside, record, board, checkpoints)
         try:
             self.model.fit_epochs(first_epoch, plan.epochs, callbacks)
         finally:  # Keras does not end callbacks of a training that raises.
@@ -205,11 +250,17 @@ class Trainer:
         return first_epoch, self.distribution.from_chief(rows)
 
     def _train_beside_the_chief(
-        self, plan: TrainingPlan, outputs: TrainingOutputs, first_epoch: int, rows: list[Row]
+        self,
+        plan: TrainingPlan,
+        outputs: TrainingOutputs,
+        beside: Beside,
+        first_epoch: int,
+        rows: list[Row],
     ) -> list[Row]:
         """As the chief trains, but no file is written."""
         record = EpochRecord(rows=rows)
         callbacks = [
+            *beside.callbacks,
             DistanceFromInit(plan.initial),
             record,
             StopOnNonFinite(plan.where),
@@ -223,13 +274,27 @@ class Trainer:
         """The signal that asked the chief to end: one that other processes get does not count."""
         return lambda: self.distribution.from_chief(outputs.stop_requested())
 
-    def train_to(self, data: Data, plan: TrainingPlan, step: int) -> Arrays:
-        """The weights of a plan after this many steps of its schedule, nothing written."""
+    def train_to(
+        self,
+        data: Data,
+        plan: TrainingPlan,
+        step: int,
+        after_epoch: Callable[[int], None] = lambda epoch: None,
+    ) -> Arrays:
+        """The weights of a plan after this many steps of its schedule, nothing written.
+
+        Args:
+          data: what to train on.
+          plan: what to train.
+          step: where to end.
+          after_epoch: called with the number of epochs trained, after each.
+        """
         self._start(plan)
         program = self._attach(data, plan.feeding(stop_step=step))
         steps = steps_per_epoch(len(data.labels), self._batch_size)
         for epoch in range(plan.start_step // steps, -(-step // steps)):
             program.run_steps(epoch)
+            after_epoch(epoch + 1)
         return read_weights(self.model)
 
     def prune(
@@ -243,6 +308,8 @@ class Trainer:
         sparsity: float | None = None,
     ) -> Masks:
         """The masks of a level, from the trained weights of the network it prunes.
+
+        A criterion of filters ranks and removes whole filters, and fractions are of filters.
 
         Args:
           data: what gradients are taken on.
@@ -262,10 +329,23 @@ class Trainer:
             num_batches=pruning.criterion_batches,
             rng=generator(seed, Stream.MASK, level),
         )
-        scores = CRITERIA[pruning.criterion](inputs)
-        if sparsity is not None:
-            return prune_to_sparsity(scores, masks, sparsity, pruning.scope)
-        return prune(scores, masks, pruning.prune_fraction, pruning.scope)
+        if not pruning.prunes_filters:
+            return _selected(CRITERIA[pruning.criterion](inputs), masks, pruning, sparsity)
+        scores = FILTER_CRITERIA[pruning.criterion](inputs)
+        kept = _selected(scores, Masks(kept_filters(masks)), pruning, sparsity)
+        return self.set_masks(filter_kernels(masks, kept))
+
+    def check_filters(self, criterion: str) -> None:
+        """Raises InputError if the network's filters cannot be scored so: without batch norm."""
+        if criterion != "filter_activation":  # Of any layer, given batches.
+            rng = generator(0, Stream.MASK)
+            FILTER_CRITERIA[criterion](ScoringInputs(self.model, self.dense_masks, rng=rng))
+
+    def scoring_batches(self, count: int) -> list[tuple[Any, Any]]:
+        """Random training batches of the training that is going on, see `EpochProgram`."""
+        if self.model.program is None:
+            raise ValueError("nothing is trained")
+        return self.model.program.scoring_batches(count)
 
     def evaluate(self, data: Data, weights: Arrays, masks: Masks) -> dict[str, float]:
         """Every split's metrics for these weights under these masks."""
@@ -291,17 +371,29 @@ class Trainer:
     def load(self, weights: Arrays, masks: Masks) -> None:
         """Puts weights and masks into the model."""
         write_weights(self.model, weights)
-        pruned.set_masks(self.model, masks)
+        self.set_masks(masks)
 
-    def _start(self, plan: TrainingPlan) -> None:
+    def set_masks(self, masks: Masks) -> Masks:
+        """Sets the model's masks; where filters are pruned, those without weights are dead.
+
+        Returns:
+          The masks as they are now; sparser with `cut_shortcuts`, which prunes projections too.
+        """
+        if self._filters:
+            return set_filter_masks(self.model, masks, self._model_config.cut_shortcuts)
+        pruned.set_masks(self.model, masks)
+        return masks
+
+    def _start(self, plan: TrainingPlan, noise: NoiseState | None = None) -> None:
+        self.model.noise = noise
         self.load(plan.weights, plan.masks)
         optimizers.reset_slots(self.model.optimizer)
 
     def _attach(self, data: Data, feeding: Feeding | None) -> EpochProgram:
         """The program for this kind of data, with the data attached."""
-        kind = type(data)
+        kind = (type(data), self.model.noise)
         if kind not in self._programs:
-            self._programs[kind] = self._program(streamed=kind is StreamedData)
+            self._programs[kind] = self._program(streamed=isinstance(data, StreamedData))
         self.model.program = self._programs[kind]
         with tf.device(self._device):
             self.model.program.attach(data, feeding)
@@ -318,18 +410,31 @@ class Trainer:
         self,
         plan: TrainingPlan,
         outputs: TrainingOutputs,
+        beside: Beside,
         record: EpochRecord,
         board: TensorBoardScalars,
         checkpoints: Checkpoints,
     ) -> list[keras.callbacks.Callback]:
         """In this order: what adds to an epoch's metrics, what keeps them, what may stop."""
         return [
+            *beside.callbacks,
             DistanceFromInit(plan.initial),
             record,
             board,
             StopOnNonFinite(plan.where),
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: outputs.after_epoch(epoch + 1)
+            ),
             EpochCheckpoint(
                 checkpoints, record, outputs.checkpoint_seconds, self._stop_requested(outputs)
             ),
             EpochProgress(outputs.advance),
         ]
+
+
+def _selected(
+    scores: Mapping[str, np.ndarray], masks: Masks, pruning: PruningConfig, sparsity: float | None
+) -> Masks:
+    if sparsity is not None:
+        return prune_to_sparsity(scores, masks, sparsity, pruning.scope)
+    return prune(scores, masks, pruning.prune_fraction, pruning.scope)

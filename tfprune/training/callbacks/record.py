@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from tfprune.backend import keras
-from tfprune.files import write_text_atomic
+from tfprune.files import csv_text, write_text_atomic
 from tfprune.results.layout import METRIC_COLUMNS
 
 Row = dict[str, Any]
@@ -72,12 +70,7 @@ class EpochRecord(keras.callbacks.Callback):
         if self.path is None:
             raise ValueError("this record has no path")
         self._written_at = time.monotonic()
-        text = io.StringIO()
-        columns = self.columns or (list(self.rows[0]) if self.rows else [])
-        writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text_atomic(self.path, text.getvalue())
+        write_text_atomic(self.path, csv_text(self.rows, self.columns or ()))
 
 
 def _number(value: Any) -> Any:

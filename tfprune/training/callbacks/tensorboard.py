@@ -17,7 +17,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tfprune.backend import keras
 from tfprune.files import explained
-from tfprune.results.tensorboard import scalar_tag
+from tfprune.results.tensorboard import run_folder, scalar_tag
 
 _FLUSH_SECONDS = 10.0
 _NOT_METRICS = ("epoch", "wall_seconds")
@@ -30,7 +30,8 @@ class TensorBoardScalars(keras.callbacks.Callback):
     of a small network.
 
     Args:
-      folder: the run's folder.
+      folder: the run's folder. That of a study's stage, `.../tensorboard/TRIAL/seed_S/STAGE`, is
+        replaced by `tfprune.results.tensorboard.run_folder` of it, which has no hash.
       scalars: further scalars that are the same in every epoch, such as the sparsity.
     """
 
@@ -43,9 +44,10 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
-        with explained(self.folder / name):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self.folder / f"{name}.{uuid.uuid4().hex[:8]}").open("wb")
+        folder = run_folder(self.folder)
+        with explained(folder / name):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = (folder / f"{name}.{uuid.uuid4().hex[:8]}").open("wb")
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

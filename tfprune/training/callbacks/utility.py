@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,7 +9,7 @@ from etils import epath
 
 from tfprune.backend import keras
 from tfprune.errors import SettingError
-from tfprune.files import write_text_atomic
+from tfprune.files import csv_text, write_text_atomic
 from tfprune.measures.evaluation import Examples
 from tfprune.measures.utility import BATCH_SIZE, Ablations, Utility, UtilityMeter
 
@@ -101,15 +99,7 @@ class UtilityRecord(keras.callbacks.Callback):
         rows = [{"epoch": trained, **row} for row in found.rows()]
         self.rows = [row for row in self.rows if row["epoch"] < trained] + rows
         if self.path is not None:
-            write_text_atomic(self.path, _csv(self.rows))
+            write_text_atomic(self.path, csv_text(self.rows))
         if self._on_measured is not None:
             self._on_measured(trained, found)
         return rows
-
-
-def _csv(rows: list[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
