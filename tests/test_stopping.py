@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from processes import is_alive
 
 from tfprune.errors import Stopped
 from tfprune.stopping import StopSignals
@@ -79,14 +80,6 @@ def busy(tmp_path):
     yield process
     process.kill()
     process.communicate()
-
-
-def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

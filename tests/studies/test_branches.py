@@ -212,6 +212,9 @@ class Curve:
     def stages(self):
         return [Finished(row) for row in self._rows]
 
+    def is_finished(self):
+        return True
+
 
 class Finished:
     is_done = True

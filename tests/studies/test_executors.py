@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from processes import is_alive
 
 from tfprune.errors import InputError, SettingError, Stopped, TfpruneError
 from tfprune.studies.executors import Processes, explained
@@ -164,14 +165,6 @@ ORPHANS = """
         executor.submit(tests.Train(sys.argv[1]))
         time.sleep(60)
 """
-
-
-def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path):

@@ -340,6 +340,6 @@ def test_a_damaged_file_of_no_stage_ends_with_advice(run, damaged, monkeypatch):
     def fail(*_):
         raise DamagedFile("elsewhere/data.npz", "what")
 
-    monkeypatch.setattr(landscapes, "_splits", fail)
+    monkeypatch.setattr(landscapes, "splits", fail)
     with pytest.raises(DamagedFile, match="delete it and run again"):
         run(damaged)

@@ -157,7 +157,7 @@ def _levels_of(options: BranchConfig, seeds: Sequence[Trial]) -> list[int]:
 
 def _chosen(seeds: Sequence[Trial], everything: Sequence[int]) -> list[int]:
     """SDD's five sparsities by the mean over seeds; evenly spaced where there is no dip."""
-    finished = [trial for trial in seeds if all(stage.is_done for stage in trial.stages())]
+    finished = [trial for trial in seeds if trial.is_finished()]
     if not finished:
         return []
     curves = {

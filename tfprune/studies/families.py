@@ -86,6 +86,21 @@ def families(
     return list(found.values())
 
 
+def families_of_methods(
+    bases: Iterable[RunConfig], options: tuple[Any, ...]
+) -> list[tuple[RunConfig, dict[str, Any]]]:
+    """The `families` that --methods names: the `expand` of an experiment that compares them.
+
+    Args:
+      bases: the runs of a sweep.
+      options: the experiment's own settings, those of `tfprune.config.FamilyConfig` first.
+
+    Raises:
+      SettingError: as `families`.
+    """
+    return families(bases, options[0].methods)
+
+
 def _check(base: RunConfig, methods: tuple[str, ...]) -> None:
     pruning = base.pruning
     if pruning.retrain != "lr_rewind":

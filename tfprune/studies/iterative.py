@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from etils import epath
+
 from tfprune.config import RewindPoint, RunConfig
-from tfprune.errors import SettingError
+from tfprune.errors import InputError, SettingError
 from tfprune.files import load_arrays, save_arrays, whole_or_set_aside
+from tfprune.measures.stability import instability
 from tfprune.pruning.masks import Masks
+from tfprune.pruning.model import get_masks
 from tfprune.pruning.selection import check_levels
 from tfprune.pruning.weights import Arrays, read_weights
 from tfprune.results import layout
@@ -17,7 +22,7 @@ from tfprune.studies.folders import write_config
 from tfprune.studies.trial import Row, Stage, Trial, result_of
 from tfprune.training import runtime, schedules
 from tfprune.training.epoch_model import steps_per_epoch
-from tfprune.training.trainer import Data, Trainer, TrainingOutputs, TrainingPlan
+from tfprune.training.trainer import Beside, Data, Trainer, TrainingOutputs, TrainingPlan
 from tfprune.versions import versions
 
 Advance = Callable[[Row], None]
@@ -60,6 +65,7 @@ class PruneRetrain:
 
         Raises:
           SettingError: a rewind point past the end, or more levels than there are weights.
+          InputError: the network has no filters that the criterion can score.
         """
         steps = self.config.training.train_epochs * self.steps_per_epoch
         if self._rewind_step >= steps:
@@ -69,14 +75,19 @@ class PruneRetrain:
                 f"a point before the end of training ({steps} steps)",
             )
         pruning = self.config.pruning
+        if pruning.prunes_filters:
+            self.trainer.check_filters(pruning.criterion)
         if not pruning.sparsities and pruning.retrain != "extended_dense":
-            totals = {name: mask.size for name, mask in self.trainer.dense_masks.items()}
+            totals = {
+                name: mask.shape[-1] if pruning.prunes_filters else mask.size
+                for name, mask in self.trainer.dense_masks.items()
+            }
             check_levels(totals, pruning.prune_fraction, pruning.levels, pruning.scope)
 
     def run(self, stage: Stage, advance: Advance) -> None:
         """Trains one stage of the trunk; the stages before it must be done."""
         shape = {"input_shape": self.data.input_shape, "num_classes": self.data.num_classes}
-        if self._writes:
+        if self.writes:
             write_config(stage, self.config, {**self.about, **shape})
         if stage.level == 0:
             self._dense(stage, advance)
@@ -86,7 +97,9 @@ class PruneRetrain:
     def _dense(self, stage: Stage, advance: Advance) -> None:
         initial = self.trainer.initial_weights(self.trial.seed)
         masks = self.trainer.dense_masks
-        self.train(stage, self._plan(stage, initial, masks, initial), advance)
+        epochs = snapshot_epochs(self.config)
+        keep = partial(self._keep_snapshot, epochs=epochs[1:-1])
+        self.train(stage, self.plan(stage, initial, masks, initial), advance, after_epoch=keep)
 
     def _pruned(self, stage: Stage, advance: Advance) -> None:
         before = self._pruned_from(stage)
@@ -94,10 +107,10 @@ class PruneRetrain:
         trained_masks = Masks.load(before.folder / layout.MASKS)
         masks = self._masks(stage, trained, trained_masks)
         initial = self.initial_weights(stage.level)
-        plan = self._plan(stage, self._start(trained, initial), masks, initial)
+        plan = self.plan(stage, self._start(trained, initial), masks, initial)
         before_pruning = before.result()["test_accuracy_last"]
         after_pruning = self.trainer.evaluate(self.data, trained, masks)["test_accuracy"]
-        self.train(stage, plan, advance, instability=before_pruning - after_pruning)
+        self.train(stage, plan, advance, instability=instability(before_pruning, after_pruning))
 
     def initial_weights(self, level: int) -> Arrays:
         """The initialization that a level descends from, before its mask is applied."""
@@ -122,7 +135,7 @@ class PruneRetrain:
         new = self.trainer.prune(
             self.data, self.trial.seed, stage.level, trained, masks, pruning, sparsity
         )
-        if self._writes:
+        if self.writes:
             new.save(path)
         return new
 
@@ -148,13 +161,63 @@ class PruneRetrain:
             with whole_or_set_aside(path):
                 return load_arrays(path)
         initial = load_arrays(start)
-        plan = self._plan(self.trial.stage(0), initial, self.trainer.dense_masks, initial)
+        plan = self.plan(self.trial.stage(0), initial, self.trainer.dense_masks, initial)
         weights = self.trainer.train_to(self.data, plan, self._rewind_step)
-        if self._writes:
+        if self.writes:
             save_arrays(path, weights)
         return weights
 
-    def _plan(self, stage: Stage, weights: Arrays, masks: Masks, initial: Arrays) -> TrainingPlan:
+    def weights_at(self, epochs: Iterable[int]) -> Iterator[tuple[int, Arrays]]:
+        """The dense training's weights after these numbers of epochs, in order.
+
+        Those that `--snapshot_every` has not kept are trained again once and kept.
+
+        Raises:
+          InputError: some are not kept, and several processes would have to train for them.
+        """
+        epochs = sorted(epochs)
+        missing = {epoch for epoch in epochs if not self._is_kept(epoch)}
+        if missing:
+            self._train_for(missing)
+        for epoch in epochs:
+            yield epoch, load_arrays(self._snapshot(epoch))
+
+    def _train_for(self, epochs: Collection[int]) -> None:
+        """Repeats the dense training, and keeps its weights after these epochs."""
+        stage = self.trial.stage(0)
+        if self.trainer.distribution.worker.num_workers > 1:
+            raise InputError(
+                f"{stage.relative} has not kept its weights on the way: run once more with "
+                "--strategy=auto, or train with --snapshot_every in the first place"
+            )
+        self._note(f"{stage.relative}: trained again for its weights on the way")
+        initial = load_arrays(stage.folder / layout.START)
+        plan = self.plan(stage, initial, self.trainer.dense_masks, initial)
+        keep = partial(self._keep_snapshot, epochs=epochs)
+        self.trainer.train_to(self.data, plan, max(epochs) * self.steps_per_epoch, keep)
+
+    def _is_kept(self, epoch: int) -> bool:
+        path = self._snapshot(epoch)
+        if epoch in (0, self.config.training.train_epochs) or not path.exists():
+            return path.exists()
+        with whole_or_set_aside(path):
+            load_arrays(path)
+            return True
+        return False
+
+    def _snapshot(self, epoch: int) -> epath.Path:
+        """The file of the dense training's weights after so many epochs."""
+        folder = self.trial.stage(0).folder
+        if epoch in (0, self.config.training.train_epochs):
+            return folder / (layout.END if epoch else layout.START)
+        return folder / layout.snapshot(epoch)
+
+    def _keep_snapshot(self, epoch: int, epochs: Collection[int]) -> None:
+        if epoch in epochs and self.writes:
+            save_arrays(self._snapshot(epoch), read_weights(self.trainer.model))
+
+    def plan(self, stage: Stage, weights: Arrays, masks: Masks, initial: Arrays) -> TrainingPlan:
+        """What the loop trains at a level, from these weights under these masks."""
         training = self.config.training
         plan = TrainingPlan(
             seed=self.trial.seed,
@@ -162,17 +225,20 @@ class PruneRetrain:
             weights=weights,
             masks=masks,
             initial=initial,
-            schedule=schedules.epoch_drops(training),
+            schedule=self.schedule(stage.level),
             epochs=training.train_epochs,
             augment=self.config.data.augment,
             where=f"{self.trial.name}, seed {self.trial.seed}, level {stage.level}",
         )
-        if stage.level == 0:
+        if stage.level == 0 or self.config.pruning.retrain in ("finetune", "scratch"):
             return plan
-        retrain = self.config.pruning.retrain
-        if retrain == "finetune":
-            return replace(plan, schedule=schedules.fixed(self.last_rate(stage.level)))
-        return plan if retrain == "scratch" else replace(plan, start_step=self._rewind_step)
+        return replace(plan, start_step=self._rewind_step)
+
+    def schedule(self, level: int) -> schedules.Schedule:
+        """The learning rates of a level's training, from its rewind point on."""
+        if level > 0 and self.config.pruning.retrain == "finetune":
+            return schedules.fixed(self.last_rate(level))
+        return schedules.epoch_drops(self.config.training)
 
     def train(
         self,
@@ -180,6 +246,9 @@ class PruneRetrain:
         plan: TrainingPlan,
         advance: Advance,
         data: Data | None = None,
+        after_epoch: Callable[[int], None] = lambda epoch: None,
+        beside: Beside = Beside(),  # noqa: B008 - immutable.
+        found: Callable[[list[Row]], Row] = lambda rows: {},
         **values: Any,
     ) -> None:
         """Trains a plan and finishes its stage.
@@ -189,10 +258,13 @@ class PruneRetrain:
           plan: what to train.
           advance: called after every epoch.
           data: what to train on, if not the trial's own.
+          after_epoch: called with the number of epochs trained, after each.
+          beside: what else happens during the training; it may prune.
+          found: from the metrics of all epochs to further results of the stage.
           **values: further results of the stage.
         """
         self.trainer.load(plan.weights, plan.masks)
-        if self._writes:
+        if self.writes:
             save_arrays(stage.folder / layout.START, read_weights(self.trainer.model))
             plan.masks.save(stage.folder / layout.MASKS)
         outputs = TrainingOutputs(
@@ -202,12 +274,15 @@ class PruneRetrain:
             advance,
             self._stop_requested,
             self._note,
+            after_epoch,
         )
-        rows = self.trainer.train(data or self.data, plan, outputs)
-        if not self._writes:
+        rows = self.trainer.train(data or self.data, plan, outputs, beside)
+        if not self.writes:
             return
         save_arrays(stage.folder / layout.END, read_weights(self.trainer.model))
-        masks = plan.masks
+        masks = get_masks(self.trainer.model)
+        if masks != plan.masks:
+            masks.save(stage.folder / layout.MASKS)
         stage.finish(
             result_of(
                 rows,
@@ -215,6 +290,7 @@ class PruneRetrain:
                 weights_remaining=masks.weights_remaining,
                 parameters=self.trainer.parameters(masks),
                 **values,
+                **found(rows),
             )
         )
 
@@ -230,13 +306,19 @@ class PruneRetrain:
         return steps_per_epoch(len(self.data.labels), self.config.training.batch_size)
 
     @property
-    def _writes(self) -> bool:
+    def writes(self) -> bool:
         """Whether this process writes the files: of several that share a training, one does."""
         return self.trainer.distribution.is_chief
 
     @property
     def _rewind_step(self) -> int:
         return RewindPoint.parse(self.config.pruning.rewind_to).step(self.steps_per_epoch)
+
+
+def snapshot_epochs(config: RunConfig) -> list[int]:
+    """The epochs of the dense training whose weights are kept: 0, every so many, and the last."""
+    last, every = config.training.train_epochs, config.snapshot_every
+    return sorted({0, *(range(every, last, every) if every else ()), last})
 
 
 def about_run(config: RunConfig, argv: list[str]) -> dict[str, Any]:

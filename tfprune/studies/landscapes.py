@@ -41,7 +41,7 @@ def _measure_interpolation(
         loop.trainer.evaluator,
         start,
         end,
-        _splits(loop),
+        splits(loop),
         alphas=alpha_grid(options.alpha_step),
         batch_norm=options.interpolation_batch_norm,
     )
@@ -76,7 +76,7 @@ def _measure_line(
         weights, options.directions, stage.seed, stage.level, masks
     )
     distances = np.linspace(-options.line_distance, options.line_distance, options.line_points)
-    found = landscape.line(loop.trainer.evaluator, directions, _splits(loop), distances)
+    found = landscape.line(loop.trainer.evaluator, directions, splits(loop), distances)
     count, points = len(directions), len(distances)
     columns = {
         "direction": np.repeat(np.arange(count), points),
@@ -107,7 +107,7 @@ def _measure_surface(
     weights, masks = _load(loop, stage, options.sparse_subspace)
     first, second = landscape.random_directions(weights, 2, stage.seed, stage.level, masks)
     side = np.linspace(-options.line_distance, options.line_distance, options.surface_points)
-    found = landscape.surface(loop.trainer.evaluator, first, second, _splits(loop), x=side, y=side)
+    found = landscape.surface(loop.trainer.evaluator, first, second, splits(loop), x=side, y=side)
     x, y = np.meshgrid(side, side)
     columns = {"x": x.ravel(), "y": y.ravel(), **_columns(found.loss, found.accuracy)}
     _write(table, columns)
@@ -124,14 +124,16 @@ def _load(loop: PruneRetrain, stage: Stage, sparse_subspace: bool) -> tuple[Arra
     return weights, Masks.load(sparse) if sparse_subspace else None
 
 
-def _splits(loop: PruneRetrain) -> dict[str, Examples]:
+def splits(loop: PruneRetrain) -> dict[str, Examples]:
     from tfprune.data.prepare import PreparedData
     from tfprune.errors import InputError
     from tfprune.measures.evaluation import splits_of
 
     data = loop.data
     if not isinstance(data, PreparedData):
-        raise InputError("landscapes are measured on data in memory; this set is streamed")
+        raise InputError(
+            "this is measured on data in memory, and this set is streamed: choose --train_subset"
+        )
     return splits_of(data)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +11,14 @@ import numpy as np
 
 from tfprune.config import (
     LEAVE_OUT_SETS,
-    SECTIONS,
     LeaveOutConfig,
     RunConfig,
     hash8,
-    settings_of,
 )
-from tfprune.results import layout
-from tfprune.results.store import KEY_COLUMNS, STAGE, merge_rows, read_results
 from tfprune.seeds import Stream, generator
 from tfprune.studies.examples import losses_by_seed, measured_seeds, read_losses
-from tfprune.studies.trial import Stage, Trial, trial_name
+from tfprune.studies.forgetting import forget_rows
+from tfprune.studies.trial import Stage, Trial
 from tfprune.studies.work import Advance, Branch
 
 if TYPE_CHECKING:
@@ -71,30 +68,17 @@ def _predicted_right(trial: Trial, level: int) -> np.ndarray:
 
 
 def _forget_other_options(config: RunConfig, options: LeaveOutConfig) -> None:
-    """Empties what a trial's rows say of sets that other options or other seeds chose.
+    """Empties what a trial's rows say of sets that other options or other seeds chose."""
 
-    One table and figure must not mix them; the files stay, and a run with those options puts
-    them back.
-    """
-    results = read_results(config.output_dir)
-    mine = (results["experiment"] == config.experiment) & (results["trial"] == trial_name(config))
-    measured = _measured_columns(map(str, results.columns))
-    emptied: list[dict[str, Any]] = []
-    for row in results[mine & results["branch"].isin(LEAVE_OUT_SETS)].to_dict("records"):
-        key = {name: row[name] for name in KEY_COLUMNS}
+    def is_current(key: Mapping[str, Any], stage: str) -> bool:
+        if key["branch"] not in LEAVE_OUT_SETS:
+            return True
         variant = leave_out(config, key["branch"], options).variant
         trial = Trial(config, int(key["seed"]))
-        stage = trial.branch_stage(key["branch"], int(key["level"]), variant)
-        if row[STAGE] != stage.relative:
-            emptied.append({**key, **dict.fromkeys(measured)})
-    merge_rows(config.output_dir, emptied, measured)
+        there = trial.branch_stage(key["branch"], int(key["level"]), variant)
+        return stage == there.relative
 
-
-def _measured_columns(columns: Iterable[str]) -> list[str]:
-    """Columns of results.csv that say what came out; the others say what was run, and where."""
-    run = {name for section in SECTIONS.values() for name in settings_of(section)}
-    run = {*KEY_COLUMNS, STAGE, "method", "dense_trial", *(run - set(layout.RESULT_COLUMNS))}
-    return [name for name in columns if name not in run]
+    forget_rows(config, is_current, ("method", "dense_trial"))
 
 
 def _levels(options: LeaveOutConfig, trial: Trial) -> list[int]:

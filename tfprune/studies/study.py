@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfprune.config import RunConfig
 from tfprune.files import check_writable, set_aside
@@ -33,6 +33,9 @@ from tfprune.studies.work import (
 )
 from tfprune.studies.workshop import Workshop
 
+if TYPE_CHECKING:
+    from tfprune.studies.iterative import PruneRetrain
+
 # The settings that tell apart the trials a folder usually holds.
 DESCRIBING = ("dataset", "label_noise", "noise_fraction", "model", "criterion", "retrain")
 
@@ -54,6 +57,7 @@ class Study:
       varying: settings written as columns of results.csv.
       columns_of: further columns of results.csv, by the trial's name.
       executor: carries out the work; by default this process does.
+      check: refuses, besides what is always refused, what a trial's data or model do not allow.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Study:
         varying: Sequence[str] = DESCRIBING,
         columns_of: Mapping[str, Mapping[str, Any]] | None = None,
         executor: Executor | None = None,
+        check: Callable[[PruneRetrain], None] | None = None,
     ):
         self.all_trials = [Trial(config, seed) for config in configs for seed in config.seeds]
         shard, shards = configs[0].shard_of
@@ -76,6 +81,7 @@ class Study:
         # What was trained, so that a stage found damaged later can be trained again.
         self._branches: dict[Trial, list[tuple[Branch, tuple[Stage, ...]]]] = defaultdict(list)
         self._progress = progress
+        self._also_check = check
         settings = tuple(dict.fromkeys((*DESCRIBING, *varying)))
         self._columns = Columns(dict(own_columns or {}), settings, dict(columns_of or {}))
         self._executor = executor or InProcess(Workshop(argv, progress))
@@ -179,7 +185,7 @@ class Study:
     def is_finished(self, name: str) -> bool:
         """Whether the trunks of all seeds of a trial are trained, or stopped here."""
         return all(
-            self._is_stopped(trial) or all(stage.is_done for stage in trial.stages())
+            self._is_stopped(trial) or trial.is_finished()
             for trial in self.all_trials
             if trial.name == name
         )
@@ -211,9 +217,7 @@ class Study:
         """Refuses what cannot be trained, once per configuration, before anything is written."""
         first = {trial.name: trial for trial in reversed(self.trials)}
         self._carry_out(
-            Check(trial)
-            for trial in first.values()
-            if not all(stage.is_done for stage in trial.stages())
+            Check(trial, self._also_check) for trial in first.values() if not trial.is_finished()
         )
 
     def _carry_out(self, works: Iterable[Work]) -> None:

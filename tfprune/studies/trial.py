@@ -83,7 +83,7 @@ class Stage:
 
     def set_aside(self) -> None:
         """Makes a damaged stage one to be trained; nothing is deleted."""
-        for name in (layout.RESULT, layout.MASKS, layout.METRICS):
+        for name in (layout.RESULT, layout.MASKS, layout.METRICS, layout.EVENTS):
             if (self.folder / name).exists():
                 set_aside(self.folder / name)
 
@@ -93,7 +93,7 @@ class Stage:
 
     def finish(self, result: Row) -> None:
         """Marks the stage as done; its other files must be whole by now."""
-        names = (layout.START, layout.END, layout.MASKS, layout.METRICS)
+        names = (layout.START, layout.END, layout.MASKS, layout.METRICS, layout.EVENTS)
         files = [self.folder / name for name in names if (self.folder / name).exists()]
         write_sealed(self.folder / layout.RESULT, result, files)
         for left in self.folder.glob(".*.tmp"):  # A killed process leaves half a file.

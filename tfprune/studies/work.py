@@ -151,10 +151,14 @@ class Check:
     """Refuses what cannot be trained, before anything is written."""
 
     trial: Trial
+    also: Callable[[PruneRetrain], None] | None = None
 
     def carry_out(self, loops: Loops) -> Outcome:
         """Raises InputError for settings that the data or the model do not allow."""
-        loops.loop(self.trial).check()
+        loop = loops.loop(self.trial)
+        loop.check()
+        if self.also is not None:
+            self.also(loop)
         return Outcome()
 
 

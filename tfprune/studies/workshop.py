@@ -89,7 +89,14 @@ class Workshop:
         if key not in self._sources:
             self._sources[key] = load_source(config.data)
         data = prepare(self._sources[key], config.data, trial.seed)
-        program = (config.model, config.training, config.jit, data.input_shape, data.num_classes)
+        program = (
+            config.model,
+            config.training,
+            config.jit,
+            config.pruning.prunes_filters,
+            data.input_shape,
+            data.num_classes,
+        )
         trainer = self._trainers.pop(program, None)
         if trainer is None:
             while len(self._trainers) >= _KEPT:

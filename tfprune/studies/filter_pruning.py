@@ -1,0 +1,373 @@
+"""Filters pruned, or disturbed, while a network trains, beside training without (GST 2, 3.3)."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from etils import epath
+
+from tfprune.config import FilterConfig, NoiseConfig, RunConfig, hash8
+from tfprune.files import csv_text, load_arrays
+from tfprune.results import layout
+from tfprune.studies.forgetting import forget_rows
+from tfprune.studies.trial import Row, Stage, Trial
+from tfprune.studies.work import Advance, Branch, Measurement
+
+if TYPE_CHECKING:
+    from tfprune.pruning.filter_schedule import FilterSchedule
+    from tfprune.studies.iterative import PruneRetrain
+    from tfprune.studies.study import Study
+    from tfprune.training.callbacks.filter_pruning import FilterEvents
+    from tfprune.training.trainer import Beside
+
+# What its branches' names begin with.
+_PREFIXES = ("filters_", "scratch_", "zeroing_", "restoring_", "gaussian_")
+
+
+class Pruning(NamedTuple):
+    """One way to prune, as `--prunings` names it.
+
+    Attributes:
+      target: which scores go.
+      period: epochs between events; 0 prunes everything before training.
+      fraction: of every layer's filters, if not that of the schedules.
+    """
+
+    target: str
+    period: int
+    fraction: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Pruning:
+        """Reads `smallest:40`, `smallest:1:0.06` or `scratch:smallest`."""
+        first, second, *rest = text.split(":")
+        if first == "scratch":
+            return cls(second, 0)
+        return cls(first, int(second), float(rest[0]) if rest else None)
+
+    @property
+    def branch(self) -> str:
+        if not self.period:
+            return f"scratch_{self.target}"
+        of = "" if self.fraction is None else f"_f{self.fraction:g}"
+        return f"filters_{self.target}_p{self.period}{of}"
+
+
+class Noise(NamedTuple):
+    """One kind of noise, as `--noises` names it."""
+
+    kind: str
+    batches: int
+    cumulative: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Noise:
+        """Reads `zeroing:50` or `gaussian:50:cumulative`."""
+        kind, batches, *rest = text.split(":")
+        return cls(kind, int(batches), bool(rest))
+
+    @property
+    def branch(self) -> str:
+        return f"{self.kind}_{self.batches}" + ("_cumulative" if self.cumulative else "")
+
+
+def train_pruned(study: Study, options: FilterConfig) -> dict[Trial, list[Stage]]:
+    """Trains every network once for each of `--prunings`.
+
+    Returns:
+      The finished stages of each trial, the trunk's dense one first.
+    """
+    return _train_all(study, _pruned_makers(options))
+
+
+def train_noisy(
+    study: Study, options: FilterConfig, noise: NoiseConfig
+) -> dict[Trial, list[Stage]]:
+    """Trains every network once for each of `--noises`, and as `train_pruned`."""
+    kinds = [Noise.parse(text) for text in noise.noises]
+    noisy_makers = [partial(noisy, noise=kind, options=options, settings=noise) for kind in kinds]
+    return _train_all(study, [*_pruned_makers(options), *noisy_makers])
+
+
+def check_layers(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
+    """Refuses layers that the network has not, or another number than the schedules are for."""
+    settings: FilterConfig = options[0]
+    settings.per_layer(len(prunable_layers(loop, settings.prune_layers)))
+
+
+# From a trial's settings to what is trained.
+Maker = Callable[[RunConfig], Branch]
+
+
+def _pruned_makers(options: FilterConfig) -> list[Maker]:
+    kinds = [Pruning.parse(text) for text in options.prunings]
+    return [partial(pruned, pruning=kind, options=options) for kind in kinds]
+
+
+def _train_all(study: Study, makers: Sequence[Maker]) -> dict[Trial, list[Stage]]:
+    found = {trial: trial.finished()[:1] for trial in study.trials}
+    for make in makers:
+        plan = {}
+        for trial in study.trials:
+            branch = make(trial.config)
+            plan[trial] = (branch, [_stage(trial, branch)])
+        for trial, stages in study.train(plan).items():
+            found[trial] += stages
+    for config in {trial.name: trial.config for trial in study.trials}.values():
+        _forget_other_options(config, {make(config).variant for make in makers})
+    return found
+
+
+def _stage(trial: Trial, branch: Branch) -> Stage:
+    """Beside the dense training, whose trial it belongs to."""
+    stage = trial.dense_stage(branch.name, 0)
+    return dataclasses.replace(stage, name=f"{branch.name}{branch.variant}", level=0)
+
+
+def _forget_other_options(config: RunConfig, variants: Iterable[str]) -> None:
+    current = tuple(variants)
+    forget_rows(
+        config,
+        lambda key, stage: not key["branch"].startswith(_PREFIXES) or stage.endswith(current),
+    )
+
+
+def pruned(config: RunConfig, pruning: Pruning, options: FilterConfig) -> Branch:
+    """Training while filters are pruned, or from the outset without them (GST 2)."""
+    return Branch(
+        pruning.branch,
+        config.training.train_epochs,
+        partial(_train_pruned, pruning=pruning, options=options),
+        f"-{hash8(_used(config, options))}",
+    )
+
+
+def noisy(config: RunConfig, noise: Noise, options: FilterConfig, settings: NoiseConfig) -> Branch:
+    """Training with noise on the filters that would be pruned (GST 3.3)."""
+    return Branch(
+        noise.branch,
+        config.training.train_epochs,
+        partial(_train_noisy, noise=noise, options=options, settings=settings),
+        f"-{hash8({**_used(config, options), **settings.identity()})}",
+    )
+
+
+def _used(config: RunConfig, options: FilterConfig) -> dict[str, Any]:
+    pruning = config.pruning
+    return {
+        **options.identity(),
+        "criterion": pruning.criterion,
+        "criterion_batches": pruning.criterion_batches,
+    }
+
+
+def _train_pruned(
+    loop: PruneRetrain, stage: Stage, advance: Advance, pruning: Pruning, options: FilterConfig
+) -> None:
+    from tfprune.training.callbacks.filter_pruning import FilterPruning
+    from tfprune.training.trainer import Beside
+
+    schedules = _schedules(loop, options, pruning.period, pruning.fraction)
+    given = _given(loop, stage)
+    events = FilterPruning(
+        schedules,
+        loop.config.pruning.criterion,
+        pruning.target,
+        cut_shortcuts=loop.config.model.cut_shortcuts,
+        **given,
+    )
+    about = {"target": pruning.target, "period": pruning.period or None}
+    beside = Beside((given["test"], events))
+    _train(loop, stage, advance, beside, events, schedules, about)
+
+
+def _train_noisy(
+    loop: PruneRetrain,
+    stage: Stage,
+    advance: Advance,
+    noise: Noise,
+    options: FilterConfig,
+    settings: NoiseConfig,
+) -> None:
+    from tfprune.training.callbacks.filter_noise import FilterNoise
+    from tfprune.training.trainer import Beside
+
+    schedules = _schedules(loop, options, settings.noise_period)
+    state = loop.trainer.noise_state(schedule.layer for schedule in schedules)
+    given = _given(loop, stage)
+    events = FilterNoise(
+        schedules,
+        noise.kind,
+        noise.batches,
+        noise.cumulative,
+        loop.config.pruning.criterion,
+        settings.noise_target,
+        state=state,
+        **given,
+    )
+    about = {
+        "noise": noise.kind,
+        "noise_batches": noise.batches,
+        "cumulative": int(noise.cumulative),
+        "target": settings.noise_target,
+        "period": settings.noise_period,
+    }
+    beside = Beside((given["test"], events), state)
+    _train(loop, stage, advance, beside, events, schedules, about)
+
+
+def _given(loop: PruneRetrain, stage: Stage) -> dict[str, Any]:
+    """What the callbacks of both get: how to measure, what to score on, where events are kept."""
+    from tfprune.training.callbacks.event_accuracy import EventAccuracy
+
+    count = loop.config.pruning.criterion_batches
+    return {
+        "test": EventAccuracy(),
+        "batches": lambda: loop.trainer.scoring_batches(count),
+        "seed": stage.seed,
+        "path": stage.folder / layout.EVENTS if loop.writes else None,
+        "rows": read_events(stage),
+    }
+
+
+def _train(
+    loop: PruneRetrain,
+    stage: Stage,
+    advance: Advance,
+    beside: Beside,
+    events: FilterEvents,
+    schedules: Sequence[FilterSchedule],
+    about: Row,
+) -> None:
+    """The dense training, from its own initialization and in its own order, with events."""
+    initial = load_arrays(loop.trial.stage(0).folder / layout.START)
+    plan = loop.plan(stage, initial, loop.trainer.dense_masks, initial)
+    plan = dataclasses.replace(plan, where=f"{plan.where}, {stage.branch}")
+    last = schedules[-1]
+    about |= {"total_fraction": last.fraction, "iterative_rate": last.iterative_rate}
+
+    def found(rows: list[Row]) -> Row:
+        epochs = [event["epoch"] for event in events.events if event["epoch"] > 0]
+        return {
+            **about,
+            "instability": events.mean_instability,
+            "stability": events.mean_stability,
+            "pruned_epochs": len(epochs),
+            "last_pruning_epoch": max(epochs, default=None),
+            "events": f"{stage.relative}/{layout.EVENTS}" if events.events else None,
+        }
+
+    loop.train(stage, plan, advance, beside=beside, found=found)
+
+
+def _schedules(
+    loop: PruneRetrain, options: FilterConfig, period: int, fraction: float | None = None
+) -> list[FilterSchedule]:
+    """A schedule for each layer; without a period, all before training."""
+    from tfprune.pruning.filter_schedule import FilterSchedule
+
+    layers = prunable_layers(loop, options.prune_layers)
+    schedules = []
+    for layer, (own, start, end) in zip(layers, options.per_layer(len(layers)), strict=True):
+        part = own if fraction is None else fraction
+        if period:
+            schedules.append(FilterSchedule(layer, start, end, period, part))
+        else:
+            schedules.append(FilterSchedule.scratch(layer, part))
+    return schedules
+
+
+def prunable_layers(loop: PruneRetrain, chosen: str) -> list[str]:
+    """The layers that lose filters: `all` of the blocks, the `lastN` of them, or names.
+
+    Raises:
+      SettingError: there are no such layers, or they are not among `--prunable`.
+    """
+    import re
+
+    from tfprune.errors import SettingError
+    from tfprune.pruning.filter_schedule import block_convolutions
+    from tfprune.pruning.model import masked_layers
+
+    masked = masked_layers(loop.trainer.model)
+    every = [name for name in block_convolutions(loop.trainer.model) if name in masked]
+    last = re.fullmatch(r"last(\d+)", chosen)
+    names = chosen.split(",")
+    if last and 0 < int(last[1]) <= len(every):
+        names = every[-int(last[1]) :]
+    elif chosen == "all":
+        names = every
+    unknown = [name for name in names if name not in every]
+    if unknown or not names:
+        raise SettingError(
+            "prune_layers", chosen, f"all, last1 to last{len(every)}, or some of {', '.join(every)}"
+        )
+    return names
+
+
+def read_events(stage: Stage) -> list[Row]:
+    """The events of a stage so far, as `FilterEvents` keeps them."""
+    path = stage.folder / layout.EVENTS
+    if not path.exists():
+        return []
+    whole = ("epoch", "filters_removed", "filters_kept")
+    return [
+        {
+            name: int(value) if name in whole else value if name == "layers" else float(value)
+            for name, value in row.items()
+        }
+        for row in csv.DictReader(io.StringIO(path.read_text()))
+    ]
+
+
+def outcome() -> Measurement:
+    """What a training with or without pruning ended in: accuracy once stable, filters, FLOPs.
+
+    GST takes the best test accuracy at or after the last pruning epoch, and the generalization
+    gap of that epoch. The table has the filters that each layer has left.
+    """
+    return Measurement("architecture", {}, _measure_outcome)
+
+
+def _measure_outcome(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
+    from tfprune.files import write_text_atomic
+    from tfprune.pruning.filter_selection import kept_filters
+    from tfprune.pruning.masks import Masks
+    from tfprune.pruning.model import strip
+    from tfprune.pruning.shrink import flops, shrink
+
+    masks = Masks.load(stage.folder / layout.MASKS)
+    loop.trainer.load(load_arrays(stage.folder / layout.END), masks)
+    model = strip(loop.trainer.model)
+    small = shrink(model)
+    rows = [
+        {"layer": name, "filters": len(kept), "kept": int(kept.sum())}
+        for name, kept in kept_filters(masks).items()
+    ]
+    write_text_atomic(table, csv_text(rows))
+    return {
+        **_stable(stage),
+        "flops": flops(model),
+        "flops_shrunk": flops(small),
+        "parameters": model.count_params(),
+        "parameters_shrunk": small.count_params(),
+    }
+
+
+def _stable(stage: Stage) -> Mapping[str, Any]:
+    from tfprune.results.store import read_metrics
+
+    metrics = read_metrics(str(stage.output_dir), stage.relative)
+    first = max((event["epoch"] for event in read_events(stage)), default=0)
+    later = metrics[metrics["epoch"] >= first]
+    best = later.loc[later["test_accuracy"].idxmax()]
+    return {
+        "stable_accuracy_best": float(best["test_accuracy"]),
+        "train_accuracy_at_best": float(best["train_accuracy"]),
+        "generalization_gap": float(best["train_accuracy"] - best["test_accuracy"]),
+    }

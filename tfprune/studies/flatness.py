@@ -1,0 +1,87 @@
+"""How flat the minima are that trainings end in, as measurements beside the stages (GST 3.4)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from etils import epath
+
+from tfprune.config import FlatnessConfig
+from tfprune.files import csv_text, load_arrays, write_text_atomic
+from tfprune.results import layout
+from tfprune.studies.trial import Row, Stage
+from tfprune.studies.work import Measurement
+
+if TYPE_CHECKING:
+    from tfprune.measures.curvature import Flatness
+    from tfprune.studies.iterative import PruneRetrain
+
+
+def flatness(options: FlatnessConfig) -> Measurement:
+    """Hessian spectrum and trace, gradient covariance, TIC proxy and epsilon (GST 3.4, E).
+
+    The table has the eigenvalues. Two more are beside it, named by the same options:
+    `perturbations-*.csv`, how the test loss rises along the eigenvectors, and `examples-*.csv`,
+    the indices of the test examples that derivatives are taken on.
+    """
+    return Measurement("flatness", options.identity(), partial(_measure, options=options))
+
+
+def _measure(loop: PruneRetrain, stage: Stage, table: epath.Path, options: FlatnessConfig) -> Row:
+    import dataclasses
+
+    import numpy as np
+
+    from tfprune.measures.curvature import curvature_examples, flatness
+    from tfprune.pruning.masks import Masks
+    from tfprune.studies.landscapes import splits
+
+    masks = Masks.load(stage.folder / layout.MASKS)
+    loop.trainer.load(load_arrays(stage.folder / layout.END), masks)
+    test = splits(loop)["test"]
+    rows = curvature_examples(len(test.labels), options.flatness_examples)
+    some = dataclasses.replace(test, images=test.images[rows], labels=np.asarray(test.labels)[rows])
+    found = flatness(
+        loop.trainer.model,
+        some,
+        test,
+        masks if options.unpruned_only else {},  # None would be the network's own.
+        k=options.eigenvalues,
+        probes=options.trace_probes,
+        vectors=options.perturbed_eigenvectors,
+        seed=stage.seed,
+    )
+    perturbations = _beside(table, "perturbations")
+    values = [
+        {"index": index, "eigenvalue": float(value)}
+        for index, value in enumerate(found.eigenpairs.values)
+    ]
+    write_text_atomic(table, csv_text(values))
+    write_text_atomic(_beside(table, "examples"), csv_text([{"test_index": int(n)} for n in rows]))
+    write_text_atomic(perturbations, csv_text(_rises(found)))
+    return {
+        "hessian_trace_top": found.eigenpairs.trace,
+        "hessian_trace": found.hessian_trace.value,
+        "hessian_trace_error": found.hessian_trace.standard_error,
+        "gradient_covariance_trace": found.gradient_covariance_trace,
+        "tic_proxy": found.tic_proxy,
+        "tic_proxy_hutchinson": found.tic_proxy_hutchinson,
+        "epsilon": found.epsilon,
+        "top_eigenvalue": float(found.eigenpairs.values[0]),
+        "flatness_examples": len(rows),
+        "perturbations": f"{stage.relative}/{perturbations.name}",
+    }
+
+
+def _beside(table: epath.Path, name: str) -> epath.Path:
+    return table.parent / table.name.replace("flatness", name)
+
+
+def _rises(found: Flatness) -> list[Row]:
+    perturbed = found.perturbations
+    return [
+        {"direction": direction, "step": float(step), "test_loss_rise": float(rise)}
+        for direction, rises in enumerate(perturbed.rises)
+        for step, rise in zip(perturbed.distances, rises, strict=True)
+    ]

@@ -1,0 +1,151 @@
+"""Networks that are pruned at random at initialization: smaller ones to compare with (PM 2.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tfprune.config import RewindPoint, RunConfig
+from tfprune.errors import SettingError
+from tfprune.results import layout
+from tfprune.seeds import Stream, generator
+from tfprune.studies.trial import Stage, Trial
+from tfprune.studies.work import Advance, Branch
+
+if TYPE_CHECKING:
+    from tfprune.studies.iterative import PruneRetrain
+    from tfprune.studies.study import Study
+    from tfprune.training.schedules import Schedule
+
+# Keep these draws apart from those of all levels and of other branches.
+_SMALL_DRAW = 4_000_000
+_SIZE_DRAW = 5_000_000
+
+
+def train_small(study: Study, levels: Mapping[Trial, Sequence[int]]) -> dict[Trial, list[Stage]]:
+    """Trains a small network beside each of these finished levels.
+
+    Returns:
+      The finished stages of each trial.
+    """
+    found: dict[Trial, list[Stage]] = {trial: [] for trial in levels}
+    # Level by level: a branch trains for one number of epochs.
+    for level in sorted({level for those in levels.values() for level in those}):
+        plan = {
+            trial: (small(trial.config, level), [trial.branch_stage("small", level)])
+            for trial, those in levels.items()
+            if level in those and trial.stage(level).is_done
+        }
+        for trial, stages in study.train(plan).items():
+            found[trial] += stages
+    return found
+
+
+def train_sizes(study: Study, sizes: Sequence[float]) -> dict[Trial, list[Stage]]:
+    """Trains networks of these sizes; returns the finished stages of each trial."""
+    found: dict[Trial, list[Stage]] = {trial: [] for trial in study.trials}
+    for index, fraction in enumerate(sizes, start=1):
+        plan = {
+            trial: (size(trial.config, fraction), [size_stage(trial, fraction, index)])
+            for trial in study.trials
+            if trial.stage(0).is_done
+        }
+        for trial, stages in study.train(plan).items():
+            found[trial] += stages
+    return found
+
+
+def small(config: RunConfig, level: int) -> Branch:
+    """A network pruned at random at initialization to as many weights as a level has left.
+
+    It starts from the trial's own initialization, re-scaled (`tfprune.pruning.at_init`), and is
+    trained for as many epochs and by the same repeated schedule as the pruned and retrained one:
+    the dense training's, then each retraining's (PM 2.2.2, 3).
+
+    Args:
+      config: the trial's run.
+      level: of the twin, at least 1.
+    """
+    epochs = sum(epochs for _, epochs in _passes(config, level))
+    return Branch("small", epochs, partial(_train_small, epochs=epochs))
+
+
+def _train_small(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int) -> None:
+    from tfprune.pruning.masks import Masks
+    from tfprune.training.schedules import one_after_another
+
+    twin = Masks.load(loop.trial.stage(stage.level).folder / layout.MASKS)
+    passes = _passes(loop.config, stage.level)
+    schedule = one_after_another(
+        [(loop.schedule(level), *span) for level, span in enumerate(passes)]
+    )
+    _train(loop, stage, advance, twin.remaining, schedule, epochs, _SMALL_DRAW + stage.level)
+
+
+def _passes(config: RunConfig, level: int) -> list[tuple[int, int]]:
+    """The first epoch, and how many, of the dense training and of each retraining up to a level."""
+    epochs = config.training.train_epochs
+    rewinds = config.pruning.retrain in ("lr_rewind", "weight_rewind")
+    point = RewindPoint.parse(config.pruning.rewind_to)
+    if rewinds and point.unit == "it" and point.count:
+        raise SettingError("rewind_to", str(point), "a number of epochs, as 10ep, in this study")
+    first = point.count if rewinds else 0
+    retrainings = 1 if config.pruning.sparsities else level
+    return [(0, epochs), *[(first, epochs - first)] * retrainings]
+
+
+def size(config: RunConfig, fraction: float) -> Branch:
+    """A network pruned at random at initialization to a fraction of its weights (PM 2.2.1).
+
+    As `small`, but trained for as long as the dense network, whose trial it belongs to: it depends
+    on no pruning setting.
+    """
+    return Branch("size", config.training.train_epochs, partial(_train_size, fraction=fraction))
+
+
+def size_stage(trial: Trial, fraction: float, index: int) -> Stage:
+    """The stage of `size`; its level is its place in the list, its folder is named by its size."""
+    stage = trial.dense_stage("size", index)
+    return dataclasses.replace(stage, name=f"size_{fraction!r}")
+
+
+def _train_size(loop: PruneRetrain, stage: Stage, advance: Advance, fraction: float) -> None:
+    from tfprune.pruning.selection import exact_ceil
+
+    remaining = exact_ceil(fraction, loop.trainer.dense_masks.total)
+    # The size, not its place in a list, keys the draws.
+    draw = _SIZE_DRAW + round(fraction * 100_000)
+    epochs = loop.config.training.train_epochs
+    _train(loop, stage, advance, remaining, loop.schedule(0), epochs, draw)
+
+
+def _train(
+    loop: PruneRetrain,
+    stage: Stage,
+    advance: Advance,
+    remaining: int,
+    schedule: Schedule,
+    epochs: int,
+    draw: int,
+) -> None:
+    from tfprune.pruning.at_init import random_masks, rescaled
+    from tfprune.training.trainer import TrainingPlan
+
+    masks = random_masks(
+        loop.trainer.dense_masks, remaining, generator(stage.seed, Stream.MASK, draw)
+    )
+    initial = rescaled(loop.initial_weights(0), masks)
+    plan = TrainingPlan(
+        seed=stage.seed,
+        level=draw,
+        weights=initial,
+        masks=masks,
+        initial=initial,
+        schedule=schedule,
+        epochs=epochs,
+        augment=loop.config.data.augment,
+        where=f"{loop.trial.name}, seed {stage.seed}, {stage.branch} network {stage.level}",
+    )
+    loop.train(stage, plan, advance)

@@ -1,0 +1,154 @@
+"""The plane through a pretrained, a pruned and a retrained network, as measurements (PM 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from etils import epath
+
+from tfprune.config import SurfaceConfig, replace
+from tfprune.errors import SettingError
+from tfprune.files import load_arrays
+from tfprune.results import layout
+from tfprune.seeds import Stream, generator
+from tfprune.studies.partial_tables import PartialTable
+from tfprune.studies.trial import Row, Stage
+from tfprune.studies.work import Measurement
+
+if TYPE_CHECKING:
+    from tfprune.config import RunConfig
+    from tfprune.measures.evaluation import Examples
+    from tfprune.measures.plane import Plane
+    from tfprune.pruning.weights import Arrays
+    from tfprune.studies.iterative import PruneRetrain
+    from tfprune.studies.study import Study
+
+# Keys the draw of examples apart from those of other measures.
+_EXAMPLE_DRAW = 6_000_000
+
+
+def structured(
+    bases: Iterable[RunConfig], options: SurfaceConfig
+) -> list[tuple[RunConfig, Mapping[str, Any]]]:
+    """Every run of the structures that are pruned, with the column `structure` (PM 3, A.5.1)."""
+    channels = {
+        "criterion": options.channel_criterion,
+        "prune_fraction": options.channel_fraction,
+    }
+    changes: dict[str, dict[str, Any]] = {"weights": {}, "channels": channels}
+    return [
+        (replace(base, **changes[structure]), {"structure": structure})
+        for base in bases
+        for structure in options.structures
+    ]
+
+
+def check_examples(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
+    """Refuses to measure on more examples than there are; `options` is a SurfaceConfig alone."""
+    wanted, there = options[0].plane_examples, len(loop.data.labels)
+    if wanted > there:
+        raise SettingError("plane_examples", wanted, f"at most the {there} training examples")
+
+
+def measure_planes(study: Study, options: SurfaceConfig) -> None:
+    """Measures the plane, and the trajectory on it, of the levels asked for of all trials."""
+    # Level by level: three networks on a line have no plane, and the other levels still do.
+    levels = sorted({n for trial in study.trials for n in options.levels(trial.config)})
+    for level in levels:
+        stages = {trial: [trial.stage(level)] for trial in study.trials}
+        done = {trial: those for trial, those in stages.items() if those[0].is_done}
+        study.measure(plane(options), done)
+        study.measure(trajectory(), done)
+
+
+def plane(options: SurfaceConfig) -> Measurement:
+    """Accuracy and loss on the plane through W*, Wp and Wr of a level (figures 6, 16).
+
+    W* is the pretrained (dense) network, Wp the level's network before retraining, Wr after it.
+    """
+    used = {
+        name: value
+        for name, value in options.identity().items()
+        if name.startswith("plane_") and name != "plane_levels"
+    }
+    return Measurement("plane", used, partial(_measure_plane, options=options))
+
+
+def trajectory() -> Measurement:
+    """The networks of all cycles so far, projected onto a level's plane."""
+    return Measurement("trajectory", {}, _measure_trajectory)
+
+
+def _measure_plane(
+    loop: PruneRetrain, stage: Stage, table: epath.Path, options: SurfaceConfig
+) -> Row:
+    from tfprune.measures.plane import Cell, grid_axes, plane_grid
+
+    found = _plane(loop, stage)
+    x, y = grid_axes(found.points, options.plane_points, options.plane_margin)
+    rows = PartialTable(table)
+    cells = plane_grid(
+        loop.trainer.evaluator,
+        found,
+        _splits(loop, stage.seed, options.plane_examples),
+        x,
+        y,
+        measured=[Cell.from_row(row) for row in rows.rows],
+        batch_norm=options.plane_batch_norm,
+    )
+    for cell in cells:
+        rows.add(cell.as_row())
+    rows.finish()
+    pruned, retrained, between = found.distances
+    return {
+        "pruned_x": float(found.points[1, 0]),
+        "retrained_x": float(found.points[2, 0]),
+        "retrained_y": float(found.points[2, 1]),
+        "distance_pretrained_pruned": pruned,
+        "distance_pretrained_retrained": retrained,
+        "distance_pruned_retrained": between,
+    }
+
+
+def _measure_trajectory(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
+    found = _plane(loop, stage)
+    rows = PartialTable(table)
+    for cycle in range(stage.level + 1):
+        for network, weights in _networks(loop, cycle).items():
+            place = found.project(weights)._asdict()
+            rows.add({"cycle": cycle, "network": network, **place})
+    rows.finish()
+    return {}
+
+
+def _plane(loop: PruneRetrain, stage: Stage) -> Plane:
+    from tfprune.measures.plane import Plane
+
+    own = _networks(loop, stage.level)
+    (pretrained,) = _networks(loop, 0).values()
+    return Plane.through(pretrained, own["pruned"], own["retrained"])
+
+
+def _networks(loop: PruneRetrain, cycle: int) -> dict[str, Arrays]:
+    """The pretrained network, or a cycle's before and after its retraining."""
+    folder = loop.trial.stage(cycle).folder
+    if cycle == 0:
+        return {"pretrained": load_arrays(folder / layout.END)}
+    return {
+        "pruned": load_arrays(folder / layout.START),
+        "retrained": load_arrays(folder / layout.END),
+    }
+
+
+def _splits(loop: PruneRetrain, seed: int, examples: int) -> dict[str, Examples]:
+    """The training split, or this many examples of it, and the test split."""
+    from tfprune.measures.evaluation import some_examples
+    from tfprune.studies.landscapes import splits
+
+    found = splits(loop)
+    if examples:
+        rng = generator(seed, Stream.MEASURE, _EXAMPLE_DRAW)
+        found["train"] = some_examples(found["train"], examples, rng, "plane_examples")
+    return found
