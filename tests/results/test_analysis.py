@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from tfprune.results import analysis
 
@@ -120,42 +119,3 @@ def test_curves_that_touch_do_not_cross_and_those_that_coincide_cross_in_the_mid
     assert analysis.crossings([0, 1, 2, 3], [1, 0, 0, -1], [0, 0, 0, 0]) == [1.5]
     assert analysis.crossings([0, 1, 2], [1, np.nan, -1], [0, 0, 0]) == [1]
     assert analysis.crossings([0], [1], [0]) == analysis.crossings([], [], []) == []
-
-
-def test_correlation_is_that_of_scipy_without_the_pairs_that_lack_a_value():
-    random = np.random.default_rng(0)
-    x = random.normal(size=12)
-    y = x + random.normal(size=12)
-    found = analysis.correlation([*x, np.nan, 1], [*y, 1, np.nan])
-    assert found.n == 12
-    assert (found.pearson, found.pearson_p) == pytest.approx(tuple(stats.pearsonr(x, y)))
-    assert (found.kendall, found.kendall_p) == pytest.approx(tuple(stats.kendalltau(x, y)))
-    assert found.pearson == pytest.approx(np.corrcoef(x, y)[0, 1])
-
-
-def test_kendalls_p_of_five_points_in_order_is_one_in_sixty():
-    found = analysis.correlation([1, 2, 3, 4, 5], [1, 4, 9, 16, 25])
-    assert (found.kendall, found.kendall_p) == pytest.approx((1.0, 2 / math.factorial(5)))
-
-
-def test_two_points_and_constants_have_no_correlation():
-    assert math.isnan(analysis.correlation([1, 2], [1, 2]).pearson)
-    assert math.isnan(analysis.correlation([1, 2, 3], [5, 5, 5]).kendall)
-
-
-@pytest.mark.parametrize(
-    ("seed_wise", "verdict"),
-    [
-        ([0.02, 0.03, 0.04], "higher"),  # Mean 0.03, std 0.01.
-        ([-0.02, -0.03, -0.04], "lower"),
-        ([0.0, 0.1, 0.2], "higher"),  # Exactly one standard deviation away from zero.
-        ([-0.01, 0.1, 0.2], "matches"),  # Mean 0.097, std 0.105.
-        ([-0.1, 0.0, 0.1], "matches"),
-        ([0.0, 0.0], "matches"),
-        ([0.5], ""),
-        ([], ""),
-    ],
-)
-def test_results_differ_where_the_mean_is_a_standard_deviation_from_zero(seed_wise, verdict):
-    assert analysis.difference([*seed_wise, np.nan]).verdict == verdict
-    assert analysis.difference(seed_wise).n == len(seed_wise)

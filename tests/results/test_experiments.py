@@ -43,7 +43,7 @@ def test_every_experiment_draws_its_figures_and_writes_its_tables(make_branches)
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4
     for where in ("figures 4, 11 and 13", "figures 5 and 14", "figure 6"):
-        assert f"In the paper: SDD {where}" in page
+        assert f"In the paper: <cite>SDD {where}</cite>" in page
 
 
 def test_branches_are_known_by_their_kind_whatever_their_options():

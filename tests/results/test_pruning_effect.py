@@ -31,7 +31,7 @@ def test_all_families_make_every_figure_and_table_of_the_paper(tmp_path):
     report.build_report(tmp_path)
     page = (tmp_path / "report.html").read_text()
     for number in ("3", "1a", "4", "6", "8", "14", "15"):
-        assert f"In the paper: PEG figure {number}" in page
+        assert f"In the paper: <cite>PEG figure {number}" in page
     assert {path.stem.removeprefix("pruning_effect_") for path in tmp_path.glob("tables/*.md")} == {
         "optima", "table_2", "table_5", "table_6", "table_9", "table_10", "table_11", "claims"
     }  # fmt: skip

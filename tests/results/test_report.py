@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 from tfprune import files
@@ -44,21 +46,159 @@ def test_the_whole_report_of_a_dip_and_a_rise(make_folder):
         assert f'href="tables/sparse_double_descent_{name}.csv"' in page
 
 
-def test_the_page_loads_nothing_and_its_links_exist(make_folder):
-    folder = make_folder(levels=2, seeds=(0,))
+class Page(HTMLParser):
+    """What a browser would load or follow, and what every figure says."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.tags, self.ids, self.links, self.sources = [], [], [], []
+        self.figures: list[dict[str, str]] = []
+        self._within = ""
+        self.feed((folder / layout.REPORT).read_text())
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [given["id"]] if "id" in given else []
+        self.links += [given["href"]] if "href" in given else []
+        self.sources += [given["src"]] if "src" in given else []
+        if tag == "figure":
+            self.figures.append(dict.fromkeys(("alt", "title", "reading", "where"), ""))
+        elif tag == "img":
+            self.figures[-1]["alt"] = given["alt"]
+        parts = {"strong": "title", "span": "reading", "small": "where"}
+        self._within = parts.get(tag, self._within if tag in ("cite", "a") else "")
+
+    def handle_endtag(self, tag):
+        self._within = "" if tag in ("strong", "span", "small") else self._within
+
+    def handle_data(self, data):
+        if self._within and self.figures:
+            self.figures[-1][self._within] += data
+
+
+@pytest.fixture
+def of_many(make_folder):
+    """An output folder of two experiments, one of them unknown, and of one seed."""
+    for name in ("sparse_double_descent", "mystery"):
+        folder = make_folder(levels=2, seeds=(0,), experiment=name)
     report.build_report(folder)
-    links = []
+    return folder
 
-    class Links(HTMLParser):
-        def handle_starttag(self, tag, attrs):
-            assert tag not in ("script", "link", "iframe")
-            links.extend(value for name, value in attrs if name in ("src", "href"))
 
-    Links().feed((folder / layout.REPORT).read_text())
-    local = [link for link in links if not link.startswith("data:")]
-    assert len(local) > 4
-    assert all((folder / link).exists() for link in local)
-    assert "url(" not in text_of(folder)
+def test_the_page_loads_nothing_and_its_links_exist(of_many):
+    page = Page(of_many)
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    files_linked = [link for link in page.links if not link.startswith("#")]
+    assert {"results.csv", "tables/mystery_accuracy.csv"} <= set(files_linked)
+    assert all((of_many / link).is_file() for link in files_linked)
+    anchors = [link.removeprefix("#") for link in page.links if link.startswith("#")]
+    assert {"sparse_double_descent", "mystery", "run"} <= set(anchors)
+    assert set(anchors) <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert not re.search(r"url\(|@import|https?://", text_of(of_many))
+
+
+def test_every_figure_has_an_alt_text_a_caption_a_reading_and_its_place_in_the_paper(of_many):
+    found = Page(of_many).figures
+    assert len(found) == len(list(of_many.glob("figures/*.png"))) == 5
+    for figure in found:
+        assert figure["reading"].endswith(".")
+        assert figure["alt"] == f"{figure['title']} {figure['reading']}"
+        assert "In the paper: SDD" in figure["where"] or "mystery" in figure["title"]
+
+
+def test_what_was_run_is_said_once_for_stages_that_experiments_share(of_many):
+    page = re.sub(r"<[^>]+>", "", text_of(of_many))
+    assert "2 stages, 40 epochs, 0.4 s of training" in page
+    assert "tfprune 0.1.0, tensorflow 2.21.0" in page
+
+
+def test_a_figure_of_one_seed_says_so_and_one_of_several_does_not():
+    info = figures.FigureInfo("figures/a_b.png", "A", "Accuracy falls.", "")
+    one, two = (pd.DataFrame({"trial": ["t"] * n, "seed": range(n)}) for n in (1, 2))
+    assert report.reading(info, one) == f"Accuracy falls. {report.ONE_SEED}"
+    assert report.reading(info, two) == "Accuracy falls."
+    told = dataclasses.replace(info, reading="With one seed, nothing is told.")
+    assert report.reading(told, one) == told.reading
+    assert report.reading(dataclasses.replace(info, reading=""), two) == report.NOTHING_YET
+
+
+def test_cells_that_compare_are_marked(make_folder):
+    cells = ["matches", "higher (+0.75)", "+3.75 ± 0.59, lower", "lower on 0 of 2", "3.1", 4]
+    assert [report.verdict(cell) for cell in cells] == ["matches", "differs", "differs", "", "", ""]
+
+
+def test_stages_without_a_result_are_named_as_unfinished(make_folder):
+    folder = make_folder(levels=2, seeds=(0,))
+    for stage in folder.glob("trials/*/seed_0/level_*"):
+        files.write_json(stage / layout.RESULT, {})
+    report.build_report(folder)
+    assert "without a result" not in text_of(folder)
+    begun = folder / "trials/digits-lenet-00000000/seed_0/level_02"
+    begun.mkdir()
+    (begun / "start.npz").write_bytes(b"")
+    report.build_report(folder)
+    assert "1 stage begun, without a result: digits-lenet-00000000/seed_0/level_02" in text_of(
+        folder
+    )
+
+
+def test_a_trial_of_branches_of_another_has_the_settings_of_the_other(make_folder):
+    folder = make_folder(levels=1, seeds=(0, 1))
+    path = folder / layout.RESULTS
+    # The trial is another, and its stage is where it was.
+    path.write_text(path.read_text().replace(",digits-lenet-00000000,", ",digits-other-11111111,"))
+    report.build_report(folder)
+    page = re.sub(r"<[^>]+>", "", text_of(folder))
+    assert "CPU, 2 cores" in page
+    assert "Every setting of digits-lenet-00000000, whose training it shares" in page
+    assert "are not there yet" not in page
+
+
+def test_of_a_damaged_file_the_page_names_it_and_shows_the_rest(make_folder):
+    make_folder(levels=3, seeds=(0,), experiment="mystery")
+    folder = make_folder(levels=3, seeds=(0,))
+    damaged = folder / "trials/digits-lenet-00000000/seed_0/level_02/metrics.csv"
+    damaged.write_text("epoch\n1\n")
+    with pytest.raises(InputError, match=r"not whole: .*level_02/metrics\.csv lacks"):
+        report.build_report(folder)
+    page = text_of(folder)
+    assert f"{damaged} lacks" in page
+    assert "figures/mystery_accuracy.png" in Page(folder).links
+    assert "tables/sparse_double_descent_accuracy.csv" in Page(folder).links
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+def test_the_page_is_not_wider_than_the_window(make_folder):
+    folder = make_folder([{"criterion": c} for c in ("magnitude", "random")], levels=2)
+    report.build_report(folder)
+    # Iframes, for a window has a least width.
+    frames = [
+        f'<iframe src="{layout.REPORT}" width="{width}" height="900" style="border:0"></iframe>'
+        for width in (400, 1280)
+    ]
+    script = (
+        "<script>onload = () => { document.title = [frames[0], frames[1]].map("
+        "({document: page}) => [page.documentElement.scrollWidth, page.documentElement.clientWidth,"
+        "page.querySelector('.scroll').scrollWidth]).join() }</script>"
+    )
+    (folder / "frames.html").write_text("".join([*frames, script]))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    options = ["--allow-file-access-from-files", f"--user-data-dir={folder / 'profile'}"]
+    done = subprocess.run(
+        [*command, *options, "--dump-dom", (folder / "frames.html").as_uri()],
+        check=True, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    title = re.search(r"<title>([\d,]+)</title>", done.stdout)
+    assert title is not None, done.stdout[:2000]
+    narrow, narrow_window, table, wide, wide_window, _ = map(int, title[1].split(","))
+    # A scroll bar takes a few pixels of the window.
+    assert 380 <= narrow_window <= 400
+    assert 1260 <= wide_window <= 1280
+    assert (narrow, wide) == (narrow_window, wide_window)
+    assert table > narrow_window  # So that it is the table's own box that scrolls.
 
 
 def test_the_same_files_give_the_same_bytes_and_need_no_checkpoints(make_folder):

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from tensorboard.util import tensor_util
 
 from tfprune.errors import InputError
 from tfprune.results import layout, store, tensorboard
+from tfprune.training.callbacks.tensorboard import TensorBoardScalars
 
 DENSE = "digits-dense-00000000"
 SETTINGS = ("criterion", "noise_fraction")
@@ -143,10 +145,13 @@ def files_of(folder):
 
 def test_hparams_table_has_each_stage_once_under_a_name_that_starts_with_its_level(folder):
     rows = Reader(tensorboard.publish(folder)).rows()
-    expected = {f"level_00 seed_{seed} {DENSE}": f"{DENSE}/seed_{seed}/level_00" for seed in (0, 1)}
+    expected = {
+        f"level_00 seed_{seed} digits-dense": f"digits-dense/seed_{seed}/level_00"
+        for seed in (0, 1)
+    }
     expected |= {
         f"level_{level:02d} seed_{seed} {trial}": f"{trial}/seed_{seed}/level_{level:02d}"
-        for trial in ("digits-magnitude-12345678", "digits-random-12345678")
+        for trial in ("digits-magnitude", "digits-random")
         for seed in (0, 1)
         for level in (1, 2)
     }
@@ -157,7 +162,7 @@ def test_hparams_table_has_each_stage_once_under_a_name_that_starts_with_its_lev
 
 def test_hparams_table_has_the_values_of_results_csv(folder):
     rows = Reader(tensorboard.publish(folder)).rows()
-    hparams, metrics, _ = rows["level_02 seed_1 digits-random-12345678"]
+    hparams, metrics, _ = rows["level_02 seed_1 digits-random"]
     assert hparams == {
         "experiment": "sparse_double_descent",
         "seed": "1",
@@ -177,7 +182,7 @@ def test_hparams_table_has_the_values_of_results_csv(folder):
 
 
 def test_empty_cells_are_no_metrics(folder):
-    _, metrics, _ = Reader(tensorboard.publish(folder)).rows()[f"level_00 seed_0 {DENSE}"]
+    _, metrics, _ = Reader(tensorboard.publish(folder)).rows()["level_00 seed_0 digits-dense"]
     assert "final/instability" not in metrics
     assert metrics["final/test_accuracy_last"] == np.float32(0.9)
 
@@ -205,8 +210,8 @@ def test_a_branch_is_a_row_of_its_own_beside_its_trunk(tmp_path):
     store.merge_rows(tmp_path, [row(trial, 0, 1), row(trial, 0, 1, branch="redense")], SETTINGS)
     rows = Reader(tensorboard.publish(tmp_path)).rows()
     assert {name: hparams["branch"] for name, (hparams, _, _) in rows.items()} == {
-        f"level_01 seed_0 {trial}": "trunk",
-        f"level_01 seed_0 redense_level_01 {trial}": "redense",
+        "level_01 seed_0 digits-magnitude": "trunk",
+        "level_01 seed_0 redense_level_01 digits-magnitude": "redense",
     }
 
 
@@ -226,7 +231,7 @@ def test_an_experiments_own_measurement_is_a_metric_and_its_setting_is_not(tmp_p
 
 def test_final_metrics_stand_at_the_level_in_the_run_of_the_stage(folder):
     reader = Reader(tensorboard.publish(folder))
-    run = "digits-random-12345678/seed_0/level_02"
+    run = "digits-random/seed_0/level_02"
     assert reader.scalar(run, "final/test_accuracy_last") == [(2, float(np.float32(0.7)))]
 
 
@@ -318,12 +323,13 @@ def test_publishing_again_writes_only_what_changed(folder):
     store.merge_rows(folder, [changed], SETTINGS)
     tensorboard.publish(folder)
     after = files_of(logdir)
-    (gone,), (new,) = before.keys() - after.keys(), after.keys() - before.keys()
-    assert {gone.rsplit("/", 1)[0], new.rsplit("/", 1)[0]} == {
-        "digits-random-12345678/seed_1/level_02"
-    }
-    assert all(after[name] == time for name, time in before.items() if name != gone)
-    _, metrics, _ = Reader(logdir).rows()["level_02 seed_1 digits-random-12345678"]
+    gone, new = before.keys() - after.keys(), after.keys() - before.keys()
+    # The row of the HParams table, and the curve by level.
+    runs = ["digits-random/seed_1", "digits-random/seed_1/level_02"]
+    assert sorted(name.rsplit("/", 1)[0] for name in gone) == runs
+    assert sorted(name.rsplit("/", 1)[0] for name in new) == runs
+    assert all(after[name] == time for name, time in before.items() if name not in gone)
+    _, metrics, _ = Reader(logdir).rows()["level_02 seed_1 digits-random"]
     assert metrics["final/test_accuracy_last"] == 0.25
 
 
@@ -354,35 +360,136 @@ def test_the_curves_of_a_stage_are_left_alone(folder):
     assert curves.read_bytes() == b"curves"
 
 
-def test_views_show_the_curves_that_the_callback_writes(folder):
-    reader = Reader(tensorboard.publish(folder))
+def charts_of(logdir):
+    """{(category, chart): tags} of the page "Custom Scalars"."""
+    reader = Reader(logdir)
     views = json.loads(CustomScalarsPlugin(reader.context).layout_impl(reader.request, ""))
-    charts = {
+    return {
         (category["title"], chart["title"]): chart["multiline"]["tag"]
         for category in views["category"]
         for chart in category["chart"]
     }
-    assert list(dict.fromkeys(title for title, _ in charts)) == [
-        "accuracy",
-        "memorization",
-        "losses",
-        "distance",
-    ]
-    assert charts["accuracy", "train and test accuracy"] == ["^accuracy/train$", "^accuracy/test$"]
-    assert charts["memorization", "all three"] == [
-        "^accuracy/unpermuted$",
-        "^accuracy/permuted$",
-        "^accuracy/restored$",
-    ]
-    tags = {f"^{tensorboard.scalar_tag(metric)}$" for metric in layout.METRIC_COLUMNS}
-    assert {tag for chart in charts.values() for tag in chart} <= tags
 
 
-def test_stages_lie_where_training_writes_their_curves(tmp_path):
+def categories(charts):
+    return list(dict.fromkeys(title for title, _ in charts))
+
+
+def test_views_show_the_curves_that_training_and_publishing_write(tmp_path):
+    tensorboard.write_views(tmp_path / "all")
+    charts = charts_of(tmp_path)
+    assert categories(charts) == ["accuracy", "memorization", "losses", "distance", "instability"]
+    assert charts["accuracy", "test accuracy by level"] == ["^by_level/test_accuracy_last$"]
+    assert charts["accuracy", "train and test accuracy by epoch"] == [
+        "^accuracy/train$",
+        "^accuracy/test$",
+    ]
+    assert charts["instability", "instability by level"] == ["^by_level/instability$"]
+    by_epoch = {f"^{tensorboard.scalar_tag(metric)}$" for metric in layout.METRIC_COLUMNS}
+    by_level = {f"^by_level/{metric}$" for metric in layout.RESULT_COLUMNS}
+    for (_, title), tags in charts.items():
+        assert set(tags) <= (by_level if title.endswith("by level") else by_epoch)
+
+
+def test_views_leave_out_charts_that_would_be_empty(folder):
+    charts = charts_of(tensorboard.publish(folder))
+    assert categories(charts) == ["accuracy", "distance", "instability"]
+    assert ("accuracy", "validation accuracy by level") not in charts
+    # Without noise every example is unpermuted, which is no memorization.
+    store.merge_rows(folder, [two_trials()[0] | {"unpermuted_accuracy": 0.5}], SETTINGS)
+    assert "memorization" not in categories(charts_of(tensorboard.publish(folder)))
+    store.merge_rows(folder, [two_trials()[0] | {"permuted_accuracy": 0.5}], SETTINGS)
+    charts = charts_of(tensorboard.publish(folder))
+    assert ("memorization", "permuted examples by level") in charts
+    assert ("memorization", "restored examples by level") not in charts
+
+
+def test_each_seed_of_a_trial_is_a_run_with_its_metrics_by_level(folder):
+    reader = Reader(tensorboard.publish(folder))
+    for seed in (0, 1):
+        found = reader.scalar(f"digits-random/seed_{seed}", "by_level/test_accuracy_last")
+        expected = [(n, float(np.float32(0.9 - n / 10 - seed / 100))) for n in (0, 1, 2)]
+        assert found == expected
+    assert reader.scalar("digits-random/seed_0", "by_level/sparsity")[1] == (
+        1,
+        float(np.float32(1 - 0.8)),
+    )
+    # Empty at level 0.
+    assert reader.scalar("digits-random/seed_0", "by_level/instability") == [(1, 0.125), (2, 0.125)]
+    assert "digits-dense/seed_0" not in reader.events.Runs()  # One level is no curve.
+
+
+def test_branches_have_curves_of_their_own_and_numbered_networks_have_none(tmp_path):
+    trial = "digits-magnitude-12345678"
+    rows = [
+        row(trial, 0, level, branch="redense", test_accuracy_last=level / 4) for level in (1, 2)
+    ]
+    rows += [
+        row(trial, 0, n, branch="el2n", stage=f"trials/{DENSE}/seed_0/el2n_{n:02d}") for n in (1, 2)
+    ]
+    # Another experiment has the same stages, and one column more.
+    rows += [
+        {**one, "experiment": "other", "val_accuracy": one["level"] / 8}
+        for one in rows
+        if one["branch"] == "redense"
+    ]
+    store.merge_rows(tmp_path, rows, SETTINGS)
+    reader = Reader(tensorboard.publish(tmp_path))
+    run = "digits-magnitude/seed_0/redense"
+    assert reader.scalar(run, "by_level/test_accuracy_last")[0] == (1, 0.25)
+    assert reader.scalar(run, "by_level/val_accuracy") == [(1, 0.125), (2, 0.25)]
+    by_level = [name for name in reader.events.Runs() if not name.rpartition("_")[2].isdigit()]
+    assert sorted(by_level) == [run, tensorboard.OVERVIEW]
+
+
+# ---------------------------------------------------------------- names of runs
+FIRST, SECOND = "digits-magnitude-11111111", "digits-magnitude-22222222"
+
+
+def test_only_the_second_trial_of_a_name_keeps_its_hash_and_no_name_changes(tmp_path):
+    logdir = tmp_path / layout.TENSORBOARD
+    assert tensorboard.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
+    assert tensorboard.trial_folder(logdir, SECOND) == logdir / SECOND
+    assert tensorboard.trial_folder(logdir, "digits-random-33333333") == logdir / "digits-random"
+    assert tensorboard.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
+    assert tensorboard.trial_folder(logdir, "no-hash") == logdir / "no-hash"
+
+
+def test_runs_that_lie_under_the_whole_name_stay_there(tmp_path):
+    logdir = tmp_path / layout.TENSORBOARD
+    (logdir / FIRST).mkdir(parents=True)
+    assert tensorboard.trial_folder(logdir, FIRST) == logdir / FIRST
+    # The name is free for another.
+    assert tensorboard.trial_folder(logdir, SECOND) == logdir / "digits-magnitude"
+
+
+def test_of_many_that_ask_at_once_one_gets_the_name(tmp_path):
+    logdir = tmp_path / layout.TENSORBOARD
+    trials = [f"digits-magnitude-{number:08x}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda trial: tensorboard.trial_folder(logdir, trial), trials))
+    assert len(set(folders)) == 8
+    assert sum(folder == logdir / "digits-magnitude" for folder in folders) == 1
+    assert [tensorboard.trial_folder(logdir, trial) for trial in trials] == folders
+
+
+def test_training_writes_curves_where_publishing_looks_for_the_stage(tmp_path):
     from tfprune.studies.trial import Stage
 
-    stage = Stage(tmp_path, "digits-x-12345678", 3, "level_07", 7)
-    assert tensorboard.event_folder(tmp_path, stage.relative) == stage.tensorboard
+    stage = Stage(tmp_path, FIRST, 3, "level_07", 7)
+    run = tmp_path / layout.TENSORBOARD / "digits-magnitude" / "seed_3" / "level_07"
+    callback = TensorBoardScalars(stage.tensorboard)
+    callback.on_train_begin()
+    callback.close()
+    assert len(list(run.glob("events.out.tfevents.*"))) == 1
+    assert tensorboard.event_folder(tmp_path, stage.relative) == run
+    assert not stage.tensorboard.exists()
+
+
+def test_a_folder_of_ones_own_is_kept_as_it_is(tmp_path):
+    for folder in ("run-12345678", "logs/run-12345678/seed_0/level_00", "tensorboard/a-12345678/b"):
+        assert tensorboard.run_folder(tmp_path / folder) == tmp_path / folder
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_stage_outside_the_trials_is_refused(folder):

@@ -26,7 +26,7 @@ def test_all_families_make_every_figure_and_table_of_the_paper(tmp_path):
     report.build_report(tmp_path)
     page = (tmp_path / "report.html").read_text()
     for number in (7, 11, 12):
-        assert f"In the paper: PEG figure {number}" in page
+        assert f"In the paper: <cite>PEG figure {number}" in page
     assert {path.stem for path in tmp_path.glob("tables/*.csv")} == {
         "width_scaling_optima", "width_scaling_table_7", "width_scaling_claims"
     }  # fmt: skip

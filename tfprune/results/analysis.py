@@ -1,4 +1,4 @@
-"""Numbers read off curves over sparsity: efficacy, telling sparsities, crossings, correlation."""
+"""Numbers read off curves over sparsity: efficacy, telling sparsities, crossings."""
 
 from __future__ import annotations
 
@@ -8,13 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-
-from tfprune.measures import statistics
-
-Correlation = statistics.Correlation
-correlation = statistics.correlation
-Difference = statistics.Difference
-difference = statistics.difference
 
 # Train accuracy that may be lost before a level counts as hurt (SDD 4 names no number).
 DEFAULT_TOLERANCE = 0.01

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from tfprune.results import analysis, figures, tables, trials
+from tfprune.measures import statistics
+from tfprune.results import figures, tables, trials
 
 TRUNK, REDENSE, REINIT = "", "redense", "reinit"
 SPARSE_SPARSITY = "sparse_sparsity"
@@ -89,7 +90,7 @@ class Pair:
         Returns:
           A table indexed by level: sparsity (of the trunk), trunk and branch (means over the
           seeds that have both), n, mean and std of the differences, and verdict
-          (`analysis.Difference`).
+          (`statistics.Difference`).
         """
         keys = ["seed", "level"]
         both = self.trunk[[*keys, "sparsity", column]].merge(
@@ -99,7 +100,7 @@ class Pair:
         found = []
         for level, rows in both.groupby("level"):
             trunk, branch = rows[f"{column}_trunk"], rows[f"{column}_branch"]
-            gap = analysis.difference(branch - trunk)
+            gap = statistics.difference(branch - trunk)
             found.append(
                 {
                     "level": level,

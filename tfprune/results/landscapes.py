@@ -241,6 +241,33 @@ def surfaces(output_dir: epath.PathLike, pairs: Sequence[branches.Pair]) -> Figu
     return figure
 
 
+def edge_rises(output_dir: epath.PathLike, pair: branches.Pair) -> dict[str, float]:
+    """Mean train loss along the edge of every surface of `surfaces`, minus that at its minimum.
+
+    Returns:
+      Nats, by what the panel is called: "re-dense from 36.0% (seed 0)".
+
+    Raises:
+      InputError: a file is damaged.
+    """
+    return {
+        f"{' ('.join(title.splitlines())})": edge_rise(table)
+        for title, table in _surfaces(output_dir, pair)
+    }
+
+
+def edge_rise(surface: pd.DataFrame) -> float:
+    """Mean train loss along the edge of a surface, minus that at its centre, nats.
+
+    Args:
+      surface: a table of `store.SURFACE_COLUMNS`, on a grid around 0.
+    """
+    x, y = surface["x"].abs(), surface["y"].abs()
+    edge = np.isclose(x, x.max()) | np.isclose(y, y.max())
+    loss = surface["train_loss"].to_numpy(float)
+    return float(loss[edge].mean() - loss[(x + y).to_numpy().argmin()])
+
+
 def _surfaces(output_dir: epath.PathLike, pair: branches.Pair) -> list[tuple[str, pd.DataFrame]]:
     found = []
     dense = pair.trunk[pair.trunk["level"] == 0].sort_values("seed")

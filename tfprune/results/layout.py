@@ -13,6 +13,7 @@ CLAIMS = ".claims"
 CONFIG = "config.json"
 METRICS = "metrics.csv"
 MASKS = "masks.npz"
+EVENTS = "events.csv"
 START = "start.npz"
 END = "end.npz"
 RESULT = "result.json"
@@ -26,6 +27,11 @@ def seed_folder(seed: int) -> str:
 
 def level_folder(level: int) -> str:
     return f"level_{level:02d}"
+
+
+def snapshot(epoch: int) -> str:
+    """The weights of a dense training after so many epochs."""
+    return f"epoch_{epoch:05d}.npz"
 
 
 # The columns of results.csv that are always there, in order; an experiment's own come after them.

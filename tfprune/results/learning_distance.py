@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from tfprune.measures import statistics
 from tfprune.results import analysis, branches, figures, store, style, tables, trials
 
 EXPERIMENT = "learning_distance"
@@ -98,19 +99,24 @@ class TrialCurves:
         """The branches beside the trunk."""
         return [branch for branch in self.by_branch if branch != branches.TRUNK]
 
+    def shared_levels(self, branch: str) -> pd.Index:
+        """The levels at which both the trunk and the branch are there, increasing."""
+        trunk = self.by_branch.get(branches.TRUNK, pd.DataFrame())
+        return trunk.index.intersection(self.by_branch[branch].index)
+
     def crossings(self, column: str, branch: str) -> list[float]:
         """The sparsities where the trunk's and the branch's means cross, on the papers' axis."""
-        trunk = self.by_branch.get(branches.TRUNK, pd.DataFrame())
-        levels = trunk.index.intersection(self.by_branch[branch].index)
+        levels = self.shared_levels(branch)
         if levels.empty:
             return []
+        trunk = self.by_branch[branches.TRUNK]
         position = style.sparsity_position(trunk.loc[levels, "weights_remaining"])
         first, second = (
             table.loc[levels, f"{column}_mean"] for table in (trunk, self.by_branch[branch])
         )
         return [1 - math.exp(-x) for x in analysis.crossings(position, first, second)]
 
-    def correlations(self) -> dict[str, analysis.Correlation]:
+    def correlations(self) -> dict[str, statistics.Correlation]:
         """Of distance and accuracy over levels, by branch; and of trunk minus branch."""
         found = {
             branches.name(branch): _correlation(table) for branch, table in self.by_branch.items()
@@ -123,8 +129,8 @@ class TrialCurves:
         return found
 
 
-def _correlation(table: pd.DataFrame) -> analysis.Correlation:
-    return analysis.correlation(table[f"{DISTANCE}_mean"], table[f"{ACCURACY}_mean"])
+def _correlation(table: pd.DataFrame) -> statistics.Correlation:
+    return statistics.correlation(table[f"{DISTANCE}_mean"], table[f"{ACCURACY}_mean"])
 
 
 def trial_curves(results: pd.DataFrame) -> list[TrialCurves]:
@@ -297,7 +303,7 @@ def _draw_gaps(axes: Axes, trial: TrialCurves) -> None:
     axes.legend(loc="best")
 
 
-def _with_r(name: str, found: analysis.Correlation) -> str:
+def _with_r(name: str, found: statistics.Correlation) -> str:
     if math.isnan(found.pearson):
         return name
     return f"{name}: r = {found.pearson:.2f}"
@@ -305,26 +311,28 @@ def _with_r(name: str, found: analysis.Correlation) -> str:
 
 def crossing_reading(curves: list[TrialCurves]) -> str:
     """Where the sparse and re-dense curves cross, in one sentence."""
-    trial = next((t for t in curves if t.branches), None)
+    pairs = ((t, b, t.shared_levels(b)) for t in curves for b in t.branches)
+    trial, branch, levels = next((p for p in pairs if len(p[2]) > 1), (None, "", pd.Index([])))
     if trial is None:
-        return "No re-dense network is there yet to compare the sparse ones with."
-    branch = trial.branches[0]
+        return "There are no two levels yet at which both sparse and re-dense networks are there."
     said = [
         f"the {name} curves {_crossing_text(trial.crossings(column, branch))}"
         for column, name, _, _ in reversed(_QUANTITIES)
     ]
-    last = trial.by_branch[branch].index.intersection(trial.by_branch[branches.TRUNK].index)[-1]
-    trunk, dense = (trial.by_branch[b].loc[last] for b in (branches.TRUNK, branch))
-    closer = (
-        "closer to" if trunk[f"{DISTANCE}_mean"] < dense[f"{DISTANCE}_mean"] else "farther from"
-    )
-    better = "higher" if trunk[f"{ACCURACY}_mean"] > dense[f"{ACCURACY}_mean"] else "lower"
+    trunk, dense = (trial.by_branch[b].loc[levels[-1]] for b in (branches.TRUNK, branch))
     start = f"With {trial.name}: of" if len(curves) > 1 else "Of"
     where = branches.sparsity_text(float(trunk["sparsity"]))
     return (
         f"{start} sparse and re-dense networks, {' and '.join(said)}; at {where} the sparse one "
-        f"lies {closer} initialization, with {better} test accuracy."
+        f"lies {_place(trunk)}, the re-dense one {_place(dense)}."
     )
+
+
+def _place(row: pd.Series) -> str:
+    """The distance and the accuracy of a level, in words."""
+    distance = tables.measured([row[f"{DISTANCE}_mean"]], [row[f"{DISTANCE}_std"]])[0]
+    accuracy = tables.plus_minus([row[f"{ACCURACY}_mean"]], [row[f"{ACCURACY}_std"]])[0]
+    return f"{distance or '?'} from initialization, with {accuracy or '?'}% test accuracy"
 
 
 def _crossing_text(sparsities: list[float]) -> str:
@@ -347,7 +355,7 @@ def correlation_reading(curves: list[TrialCurves]) -> str:
     )
 
 
-def _correlation_text(name: str, found: analysis.Correlation) -> str:
+def _correlation_text(name: str, found: statistics.Correlation) -> str:
     if math.isnan(found.pearson):
         return f"{name} not measurably (n = {found.n})"
     return (

@@ -440,9 +440,8 @@ def pairing_reading(found: list[Sets], pairing: Pairing) -> str:
         what = _gap_text(gap) if gap.n else "no such sparsity has both sets"
         said.append(f"{what} with {here.benchmark.name}{_of_paper(here.benchmark, pairing)}")
     return (
-        "Where pruning improves generalization, dense training "
-        f"{pairing.what} has a test error that differs from that on as many random ones by "
-        f"{'; '.join(said)}."
+        "Where pruning improves generalization, the test error of dense training "
+        f"{pairing.what}, minus that on as many random ones: {'; '.join(said)}."
     )
 
 
@@ -463,8 +462,8 @@ def subset_reading(found: list[Sets]) -> str:
     if not said:
         return "No dense network on the subset of an optimally sparse one is there yet."
     return (
-        "On what the optimally sparse network classifies correctly, a dense network has a test "
-        f"error that differs from the sparse one's by {'; '.join(said)}."
+        "The test error of a dense network trained on what the optimally sparse one classifies "
+        f"correctly, minus the sparse one's: {'; '.join(said)}."
     )
 
 

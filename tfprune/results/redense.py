@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tfprune.results import analysis, branches, figures, landscapes, store, style, tables
+from tfprune.measures import statistics
+from tfprune.results import branches, figures, landscapes, store, style, tables
 
 EXPERIMENT = "redense"
 _NOTE = "; re-dense networks at the sparsity before their masks were lifted"
@@ -60,7 +61,7 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
         (
             "surface",
             "Loss surfaces around re-dense minima",
-            surface_reading(),
+            surface_reading(output_dir, pairs),
             "",
             landscapes.surfaces(output_dir, pairs),
         ),
@@ -243,7 +244,7 @@ def sharpness_reading(pairs: list[branches.Pair]) -> str:
     if not found:
         return "No loss around a re-dense minimum is there yet."
     pair, table = found[0]
-    trend = analysis.correlation(table["sparsity"], table["sharpness_mean"])
+    trend = statistics.correlation(table["sparsity"], table["sharpness_mean"])
     ends = table.iloc[[0, -1]]
     values = tables.measured(ends["sharpness_mean"], ends["sharpness_std"])
     names = [branches.sparsity_text(value) for value in ends["sparsity"]]
@@ -264,23 +265,35 @@ def sharpness_reading(pairs: list[branches.Pair]) -> str:
     return f"{text}."
 
 
-def _trend(trend: analysis.Correlation) -> str:
+def _trend(trend: statistics.Correlation) -> str:
     if not trend.kendall_p < _SIGNIFICANT:
         return "neither clearly grows nor falls with"
     return "grows with" if trend.kendall > 0 else "falls with"
 
 
-def _kendall(trend: analysis.Correlation) -> str:
+def _kendall(trend: statistics.Correlation) -> str:
     if trend.kendall_p != trend.kendall_p:
         return f"{trend.n} sparsities are too few to tell"
     return f"Kendall's τ = {trend.kendall:.2f}, {figures.p_value(trend.kendall_p)}, n = {trend.n}"
 
 
-def surface_reading() -> str:
-    """What the surfaces are, in one sentence."""
+def surface_reading(output_dir: epath.PathLike, pairs: list[branches.Pair]) -> str:
+    """How far train loss rises from the minimum to the edge of every surface, in one sentence.
+
+    Raises:
+      InputError: a file is damaged.
+    """
+    found = [(pair, landscapes.edge_rises(output_dir, pair)) for pair in pairs]
+    found = [(pair, rises) for pair, rises in found if rises]
+    if not found:
+        return "No loss surface around a re-dense minimum is there yet."
+    pair, rises = found[0]
+    start = f"With {pair.name}, from" if len(pairs) > 1 else "From"
+    texts = tables.measured(rises.values(), [float("nan")] * len(rises))
+    said = [f"{text or '?'} nats around {n}" for n, text in zip(rises, texts, strict=True)]
     return (
-        "Train loss on two filter-normalized random directions, a cross at the minimum, one scale "
-        "for all panels: contours closer together are a sharper minimum."
+        f"{start} the minimum (the cross) to the edge of its panel, train loss rises on average "
+        f"by {', '.join(said)}; one surface each, so without a spread."
     )
 
 

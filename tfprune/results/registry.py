@@ -31,6 +31,19 @@ REPORTS.add(
 )
 REPORTS.add("example_galleries", "tfprune.results.example_galleries:build", "PEG figure 16")
 REPORTS.add("leave_out", "tfprune.results.leave_out:build", "PEG figures 9, 10, 17")
+REPORTS.add(
+    "utility_dynamics", "tfprune.results.utility_dynamics:build", "PM figures 1, 2 and 7 to 13"
+)
+REPORTS.add("utility_size", "tfprune.results.utility_size:build", "PM figures 3, 4, 14")
+REPORTS.add("utility_pruned", "tfprune.results.utility_pruned:build", "PM figures 5, 15")
+REPORTS.add("accuracy_surface", "tfprune.results.accuracy_surface:build", "PM figures 6, 16")
+REPORTS.add(
+    "generalization_stability",
+    "tfprune.results.generalization_stability:build",
+    "GST figures 2, 3, 4, B2, C1, C3",
+)
+REPORTS.add("pruning_as_noise", "tfprune.results.pruning_as_noise:build", "GST figures 5, D2")
+REPORTS.add("flatness", "tfprune.results.flatness:build", "GST figures 6, E1 to E6")
 
 # A function (results) -> list[tfprune.results.tables.Table] of the experiment's rows; with
 # `reads_files` a function (results, output_dir), whose tables are made of files the rows name.
@@ -81,4 +94,43 @@ TABLES.add(
     "leave_out",
     "tfprune.results.leave_out:build_tables",
     "what leaving examples out changes at every level, PEG table 8",
+)
+TABLES.add(
+    "utility_dynamics",
+    "tfprune.results.utility_dynamics:build_tables",
+    "whether utility rises through training",
+    reads_files=True,
+)
+TABLES.add(
+    "utility_size",
+    "tfprune.results.utility_size:build_tables",
+    "utility of every size, by ratio and by number",
+    reads_files=True,
+)
+TABLES.add(
+    "utility_pruned",
+    "tfprune.results.utility_pruned:build_tables",
+    "PM table 2, likeness to the pretrained network, utility, accuracy",
+    reads_files=True,
+)
+TABLES.add(
+    "accuracy_surface",
+    "tfprune.results.accuracy_surface:build_tables",
+    "PM table 1, distances by cycle, accuracy",
+    reads_files=True,
+)
+TABLES.add(
+    "generalization_stability",
+    "tfprune.results.generalization_stability:build_tables",
+    "GST tables C1 and F1, correlations and sizes, ours beside the paper's",
+)
+TABLES.add(
+    "pruning_as_noise",
+    "tfprune.results.pruning_as_noise:build_tables",
+    "accuracy and stability of pruning and of each noise, t tests",
+)
+TABLES.add(
+    "flatness",
+    "tfprune.results.flatness:build_tables",
+    "flatness of every configuration, its correlations with stability and accuracy",
 )

@@ -28,8 +28,13 @@ INTERPOLATION_COLUMNS = ("alpha", *_MEASURES)
 LINE_COLUMNS = ("direction", "distance", *_MEASURES)
 SURFACE_COLUMNS = ("x", "y", *_MEASURES)
 # Columns that name a file.
-_FILES = ("interpolation", "line", "surface", "examples", "el2n", "gallery")
-_TEXT_COLUMNS = ("experiment", "trial", "branch", "method", STAGE, *_FILES)
+_FILES = (
+    *("interpolation", "line", "surface", "examples", "el2n", "gallery"),
+    *("utility_dynamics", "utility_ratio", "utility_number", "utility_magnitude"),
+    *("utility_pretrained", "plane", "trajectory"),
+    *("events", "architecture", "flatness", "perturbations"),
+)
+_TEXT_COLUMNS = ("experiment", "trial", "branch", "method", "structure", "target", STAGE, *_FILES)
 _WHOLE_COLUMNS = ("train_epochs", "best_epoch")  # Whole numbers that may be missing.
 
 

@@ -1,8 +1,9 @@
-"""What TensorBoard shows besides curves: the HParams table, figures and the usual views.
+"""What TensorBoard shows: names of runs, curves by level, the HParams table, figures, usual views.
 
-`publish` makes all of it from results.csv and figures/*.png. Event files are written whole with
-TensorBoard's own record format, and nothing here imports TensorFlow. The name of a file ends in a
-digest of what it holds, so that publishing again writes what changed and nothing else.
+Training writes curves by epoch; `publish` makes the rest from results.csv and figures/*.png. Event
+files are written whole with TensorBoard's own record format, and nothing here imports TensorFlow.
+The name of a file ends in a digest of what it holds, so that publishing again writes what changed
+and nothing else.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import re
 import struct
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from etils import epath
 from google.protobuf.struct_pb2 import ListValue, Value
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary, SummaryMetadata
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_scalar
@@ -30,8 +33,9 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
+from tfprune.claims import exclusively
 from tfprune.errors import InputError
-from tfprune.files import write_bytes_atomic
+from tfprune.files import write_bytes_atomic, write_text_atomic
 from tfprune.results import layout, store, trials
 
 HParam = bool | int | float | str
@@ -58,37 +62,74 @@ _METRICS = (
     "best_epoch",
     "wall_seconds",
 )
-# The usual views: (category, ((chart, metrics of every epoch), ...)).
-_VIEWS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...] = (
+# The usual views: (category, ((chart, tag, columns of results.csv), ...)).
+_BY_LEVEL, _BY_EPOCH = "by level", "by epoch"
+_Charts = tuple[tuple[str, str, tuple[str, ...]], ...]
+_VIEWS: tuple[tuple[str, _Charts], ...] = (
     (
         "accuracy",
         (
-            ("test accuracy", ("test_accuracy",)),
-            ("train accuracy", ("train_accuracy",)),
-            ("train and test accuracy", ("train_accuracy", "test_accuracy")),
+            ("test accuracy", _BY_LEVEL, ("test_accuracy_last",)),
+            ("best test accuracy", _BY_LEVEL, ("test_accuracy_best",)),
+            ("train accuracy", _BY_LEVEL, ("train_accuracy",)),
+            ("validation accuracy", _BY_LEVEL, ("val_accuracy",)),
+            ("test accuracy", _BY_EPOCH, ("test_accuracy_last",)),
+            ("train accuracy", _BY_EPOCH, ("train_accuracy",)),
+            ("train and test accuracy", _BY_EPOCH, ("train_accuracy", "test_accuracy_last")),
         ),
     ),
     (
         "memorization",
         (
-            ("unpermuted examples", ("unpermuted_accuracy",)),
-            ("permuted examples", ("permuted_accuracy",)),
-            ("restored examples", ("restored_accuracy",)),
-            ("all three", ("unpermuted_accuracy", "permuted_accuracy", "restored_accuracy")),
+            ("unpermuted examples", _BY_LEVEL, ("unpermuted_accuracy",)),
+            ("permuted examples", _BY_LEVEL, ("permuted_accuracy",)),
+            ("restored examples", _BY_LEVEL, ("restored_accuracy",)),
+            ("unpermuted examples", _BY_EPOCH, ("unpermuted_accuracy",)),
+            ("permuted examples", _BY_EPOCH, ("permuted_accuracy",)),
+            ("restored examples", _BY_EPOCH, ("restored_accuracy",)),
         ),
     ),
     (
         "losses",
         (
-            ("train and test loss", ("train_loss", "test_loss")),
-            ("loss on noisy and original examples", ("noisy_loss", "original_loss")),
+            ("train and test loss", _BY_LEVEL, ("train_loss", "test_loss")),
+            ("train and test loss", _BY_EPOCH, ("train_loss", "test_loss")),
+            (
+                "loss on noisy and original examples",
+                _BY_EPOCH,
+                ("noisy_loss", "original_loss"),
+            ),
         ),
     ),
-    ("distance", (("distance from initialization", ("distance_from_init",)),)),
+    (
+        "distance",
+        (
+            ("distance from initialization", _BY_LEVEL, ("distance_from_init",)),
+            ("distance from initialization", _BY_EPOCH, ("distance_from_init",)),
+        ),
+    ),
+    ("instability", (("instability", _BY_LEVEL, ("instability",)),)),
 )
+# Without permuted examples all are unpermuted, and that view shows the train accuracy once more.
+_NEEDS = {"memorization": "permuted_accuracy"}
+# Of weight utility (PM 2.1.2): what is a curve by epoch, for each ablation ratio, and the tables
+# of subsets whose utilities are histograms.
+_UTILITY_CURVES = {
+    "utility_imbalance": "imbalance",
+    "utility_mean": "mean",
+    "utility_min": "minimum",
+    "utility_max": "maximum",
+    "ablated_accuracy_mean": "accuracy",
+}
+_UTILITY_SUBSETS = ("utility_ratio", "utility_number", "utility_pretrained")
+_MEASURED = ("utility_dynamics", *_UTILITY_SUBSETS, "plane")
+_HISTOGRAM_BINS = 30
 _FEW = 5  # So many numbers are offered one by one, more as an interval.
 _RGBA = 4  # Summary.Image's number for it; TensorBoard decodes the PNG whatever it says.
 _PNG = b"\x89PNG\r\n\x1a\n"
+_HASHED = re.compile(r"(.+)-[0-9a-f]{8}")  # A trial's name: readable, then eight digits.
+_SEED = re.compile(r"seed_[0-9]+")
+_OWNER = "trial.txt"  # In the folder of a trial's runs: the trial's whole name.
 
 
 def scalar_tag(metric: str) -> str:
@@ -102,11 +143,67 @@ def final_tag(metric: str) -> str:
     return f"final/{metric}"
 
 
+def level_tag(metric: str) -> str:
+    """The tag of a metric in the run of a trial, by level."""
+    return f"by_level/{metric}"
+
+
+def trial_folder(logdir: epath.PathLike, trial: str) -> epath.Path:
+    """Where the runs of a trial are: named as the trial without its hash, if that is free.
+
+    The first trial of a name takes it for good, and says so in a file there; only a further one
+    of the same name keeps its hash. So names stay as they are when trials are added, in any
+    process. Runs that lie under the whole name already stay there.
+
+    Args:
+      logdir: the folder for `tensorboard --logdir`, in an output folder.
+      trial: the trial's folder name, SLUG-HASH8.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    logdir = epath.Path(logdir)
+    match = _HASHED.fullmatch(trial)
+    if not match:
+        return logdir / trial
+    named = logdir / match[1]
+    if _owner(named) is None:
+        with exclusively(logdir.parent / layout.CLAIMS / f"{layout.TENSORBOARD}.lock"):
+            if not named.exists() and not (logdir / trial).exists():
+                write_text_atomic(named / _OWNER, trial)
+    return named if _owner(named) == trial else logdir / trial
+
+
+def _owner(folder: epath.Path) -> str | None:
+    """The trial whose runs are in the folder; None if nobody took it."""
+    try:
+        return (folder / _OWNER).read_text()
+    except FileNotFoundError:
+        return None
+
+
+def run_folder(folder: epath.PathLike) -> epath.Path:
+    """Where the events of a stage are, from `.../tensorboard/TRIAL/seed_S/STAGE`.
+
+    The trial's folder is named as `trial_folder` says. Any other path is returned as it is.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    folder = epath.Path(folder)
+    if len(folder.parts) < 5 or not _SEED.fullmatch(folder.parent.name):
+        return folder
+    trial, logdir = folder.parent.parent.name, folder.parent.parent.parent
+    if logdir.name != layout.TENSORBOARD:
+        return folder
+    return trial_folder(logdir, trial) / folder.parent.name / folder.name
+
+
 def event_folder(output_dir: epath.PathLike, stage: str) -> epath.Path:
     """Where the events of a stage are; `stage` is its folder relative to the output folder.
 
     Raises:
-      InputError: it is not the folder of a trial's stage.
+      InputError: it is not the folder of a trial's stage, or the output folder cannot be written.
     """
     parts = stage.split("/")
     if parts[0] != layout.TRIALS or len(parts) < 4 or not {"", "..", "."}.isdisjoint(parts):
@@ -114,7 +211,8 @@ def event_folder(output_dir: epath.PathLike, stage: str) -> epath.Path:
             f"{layout.RESULTS} has the stage {stage!r}, which is not {layout.TRIALS}/TRIAL/SEED/"
             "STAGE: move the file away and run the experiment again"
         )
-    return epath.Path(output_dir, layout.TENSORBOARD, *parts[1:])
+    logdir = epath.Path(output_dir, layout.TENSORBOARD)
+    return trial_folder(logdir, parts[1]).joinpath(*parts[2:])
 
 
 def write_hparams(
@@ -199,25 +297,83 @@ def write_images(folder: epath.PathLike, images: Mapping[str, bytes], step: int 
     _replace_events(folder, "images", values, step)
 
 
-def write_views(folder: epath.PathLike) -> None:
-    """Lays out the usual views on TensorBoard's page "Custom Scalars".
-
-    Accuracy on train and test; memorization, which is accuracy on unpermuted, permuted and
-    restored examples (SDD section 4); losses, of noisy and original examples too (PEG section 4);
-    distance from initialization (SDD section 5).
+def write_curves(folder: epath.PathLike, curves: Mapping[int, Mapping[str, float]]) -> None:
+    """Shows scalars by step in a run, in place of those that were written there before.
 
     Args:
-      folder: an event folder under TensorBoard's --logdir.
+      folder: the run's event folder.
+      curves: step, an epoch or a level -> {tag: value}, float32 in TensorBoard; those that are
+        NaN or infinite are left out.
 
     Raises:
       InputError: the folder cannot be written.
     """
-    views = layout_pb2.Layout(
-        category=[
-            layout_pb2.Category(title=title, chart=[_chart(*chart) for chart in charts])
-            for title, charts in _VIEWS
+    events = [
+        (
+            step,
+            [
+                Summary.Value(tag=tag, simple_value=value)
+                for tag, value in sorted(scalars.items())
+                if math.isfinite(value)
+            ],
+        )
+        for step, scalars in sorted(curves.items())
+    ]
+    _replace_all_events(folder, "curves", [event for event in events if event[1]])
+
+
+def write_histograms(
+    folder: epath.PathLike, samples: Mapping[str, npt.ArrayLike], step: int = 0
+) -> None:
+    """Shows how numbers are distributed in a run, in place of what was written there before.
+
+    Args:
+      folder: the run's event folder.
+      samples: numbers `[n]` by tag; those that are NaN or infinite are left out.
+      step: the step at which they are shown.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    finite = {tag: np.asarray(values, float) for tag, values in sorted(samples.items())}
+    finite = {tag: values[np.isfinite(values)] for tag, values in finite.items()}
+    values = [_histogram(tag, numbers) for tag, numbers in finite.items() if numbers.size]
+    _replace_events(folder, "histograms", values, step)
+
+
+def write_views(
+    folder: epath.PathLike, columns: Collection[str] | None = None, utility: bool = False
+) -> None:
+    """Lays out the usual views on TensorBoard's page "Custom Scalars", by level and by epoch.
+
+    Accuracy on train and test; memorization, which is accuracy on unpermuted, permuted and
+    restored examples (SDD section 4); losses, of noisy and original examples too (PEG section 4);
+    distance from initialization (SDD section 5); instability (GST figure 1); utility, a curve per
+    ablation ratio (PM 2.1.2).
+
+    Args:
+      folder: an event folder under TensorBoard's --logdir.
+      columns: the columns of results.csv that were measured: charts of others are left out, as
+        they would be empty. None shows all.
+      utility: whether there are curves of utility to show.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    there = columns if columns is not None else {*_METRICS}
+    categories = []
+    for title, charts in _VIEWS:
+        if _NEEDS.get(title, charts[0][2][0]) not in there:
+            continue
+        shown = [_chart(*chart) for chart in charts if set(chart[2]) <= set(there)]
+        categories.append(layout_pb2.Category(title=title, chart=shown))
+    if utility:
+        shown = [
+            _chart_of_tags(_spoken(column), [f"^utility/{name}_"])
+            for column, name in _UTILITY_CURVES.items()
         ]
-    )
+        categories.append(layout_pb2.Category(title="utility", chart=shown))
+    views = layout_pb2.Layout(category=categories)
     content = views.SerializeToString(deterministic=True)
     value = Summary.Value(
         tag=custom_scalar.CONFIG_SUMMARY_TAG,
@@ -233,7 +389,10 @@ def publish(output_dir: epath.PathLike) -> epath.Path:
     Every stage becomes a row of the HParams table, beside its scalars: experiment, seed, level,
     branch, sparsity and the settings of its trial, and its final metrics. A stage that several
     trials or experiments share is one row; it names all their experiments, criteria and so on,
-    and leaves out numbers on which they differ. The figures are images of the run `figures`.
+    and leaves out numbers on which they differ. A trial with one seed is a run too, TRIAL/seed_S,
+    with its metrics by level. The figures are images of the run `figures`. Beside its scalars a
+    stage also shows, where they were measured: utility by epoch, the distribution of utility over
+    subsets, and the accuracy on a plane (PM).
 
     Args:
       output_dir: the output folder.
@@ -245,20 +404,95 @@ def publish(output_dir: epath.PathLike) -> epath.Path:
       InputError: there is no results.csv, a file is damaged, or the folder cannot be written.
     """
     results = store.read_results(output_dir)
-    stages = _stages(results)
-    for folder, stage in stages.items():
-        write_hparams(
-            event_folder(output_dir, folder),
-            stage.hparams,
-            stage.metrics,
-            stage.level,
-            _row_name(folder, stage.level),
-        )
     logdir = epath.Path(output_dir) / layout.TENSORBOARD
+    stages = _stages(results)
+    for stage, about in stages.items():
+        folder = event_folder(output_dir, stage)
+        name = _row_name(folder.relative_to(logdir).parts, about.level)
+        write_hparams(folder, about.hparams, about.metrics, about.level, name)
+    _publish_by_level(logdir, results)
+    has_utility = _publish_measurements(output_dir, results)
     write_experiment(logdir / OVERVIEW, *_columns(list(stages.values())))
     write_images(logdir / OVERVIEW, _figures(output_dir, results["experiment"].unique()))
-    write_views(logdir / OVERVIEW)
+    write_views(logdir / OVERVIEW, _metrics(results), has_utility)
     return logdir
+
+
+def _publish_by_level(logdir: epath.Path, results: pd.DataFrame) -> None:
+    """A run for each trial and seed, and for each of its branches, with its metrics by level."""
+    metrics = ["sparsity", *_metrics(results)]
+    # Networks that are numbered, as those of EL2N, have no level.
+    numbered = results["branch"] + "_" + results["level"].map("{:02d}".format)
+    of_level = results[results[store.STAGE].str.rpartition("/")[2] != numbered]
+    for (trial, seed, branch), rows in of_level.groupby(["trial", "seed", "branch"], sort=False):
+        # Experiments that share a trial each have a row of its levels.
+        table = rows.groupby("level")[metrics].first()
+        curves = {
+            int(str(level)): {level_tag(name): float(value) for name, value in row.items()}
+            for level, row in table.to_dict("index").items()
+        }
+        folder = trial_folder(logdir, str(trial)) / layout.seed_folder(int(seed))
+        # One level is no curve.
+        write_curves(folder / str(branch) if branch else folder, curves if len(table) > 1 else {})
+
+
+def _publish_measurements(output_dir: epath.PathLike, results: pd.DataFrame) -> bool:
+    """What was measured beside stages, in their runs; whether there are curves of utility."""
+    columns = [name for name in _MEASURED if name in results]
+    named = results[results[columns].fillna("").ne("").any(axis=1) & results[store.STAGE].ne("")]
+    has_curves = False
+    for stage, rows in named.groupby(store.STAGE, sort=False):
+        folder, level = event_folder(output_dir, str(stage)), int(rows["level"].min())
+        curves = _utility_curves(output_dir, rows)
+        has_curves |= bool(curves)
+        write_curves(folder, curves)
+        write_histograms(folder, _utility_samples(output_dir, rows), level)
+        write_images(folder, _planes(output_dir, rows), level)
+    return has_curves
+
+
+def _last_named(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The row of a stage whose measurement is shown: experiments may have other options."""
+    if column not in rows:
+        return rows.iloc[:0]
+    return rows[rows[column].fillna("").ne("")].iloc[-1:]
+
+
+def _utility_curves(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[int, dict[str, float]]:
+    """epoch -> {utility/QUANTITY_RATIO: value}."""
+    # Training imports this module, and needs no matplotlib.
+    from tfprune.results import utility
+
+    one = _last_named(rows, utility.DYNAMICS)
+    found: dict[int, dict[str, float]] = {}
+    table = utility.read(output_dir, one, utility.DYNAMICS, utility.DYNAMICS_COLUMNS)
+    for row in table.to_dict("records"):
+        scalars = found.setdefault(int(row["epoch"]), {})
+        for column, name in _UTILITY_CURVES.items():
+            scalars[f"utility/{name}_{row[utility.AMOUNT]:g}"] = float(row[column])
+    return found
+
+
+def _utility_samples(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """MEASUREMENT/RATIO -> the utilities of all subsets, nats."""
+    from tfprune.results import utility
+
+    found = {}
+    for column in _UTILITY_SUBSETS:
+        table = utility.read_subsets(output_dir, _last_named(rows, column), column)
+        for amount, subsets in table.groupby(utility.AMOUNT):
+            found[f"{column}/{amount:g}"] = subsets["utility"].to_numpy(float)
+    return found
+
+
+def _planes(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str, bytes]:
+    """The picture of a stage's plane, if it was measured."""
+    from tfprune.results import accuracy_surface
+
+    surface = accuracy_surface.surface_of(output_dir, _last_named(rows, "plane"))
+    if surface is None:
+        return {}
+    return {"accuracy_surface/plane": accuracy_surface.png(surface)}
 
 
 @dataclass(frozen=True)
@@ -289,9 +523,9 @@ def _stages(results: pd.DataFrame) -> dict[str, _Stage]:
     return found
 
 
-def _row_name(stage: str, level: int) -> str:
+def _row_name(run: Sequence[str], level: int) -> str:
     """`level_07 seed_1 TRIAL`: the table cuts a name off after some fifteen letters."""
-    _, trial, seed, name = stage.split("/", 3)
+    trial, seed, name = run[0], run[1], "/".join(run[2:])
     first = layout.level_folder(level)
     return " ".join((first, seed, trial) if name == first else (first, seed, name, trial))
 
@@ -410,41 +644,80 @@ def _image(tag: str, data: bytes) -> Summary.Value:
     )
 
 
-def _chart(title: str, metrics: Iterable[str]) -> layout_pb2.Chart:
-    tags = [f"^{scalar_tag(metric)}$" for metric in metrics]
+def _histogram(tag: str, values: np.ndarray) -> Summary.Value:
+    counts, edges = np.histogram(values, _HISTOGRAM_BINS)
+    return Summary.Value(
+        tag=tag,
+        histo=HistogramProto(
+            min=float(edges[0]),
+            max=float(edges[-1]),
+            num=values.size,
+            sum=float(values.sum()),
+            sum_squares=float((values**2).sum()),
+            bucket_limit=edges[1:].tolist(),
+            bucket=counts.tolist(),
+        ),
+    )
+
+
+def _chart(title: str, by: str, columns: Iterable[str]) -> layout_pb2.Chart:
+    """A chart of columns of results.csv: by level, or the epochs that led to them."""
+    if by == _BY_LEVEL:
+        tags = [level_tag(column) for column in columns]
+    else:
+        tags = [scalar_tag(column.removesuffix("_last")) for column in columns]
+    return _chart_of_tags(f"{title} {by}", [f"^{tag}$" for tag in tags])
+
+
+def _chart_of_tags(title: str, tags: Iterable[str]) -> layout_pb2.Chart:
+    """A chart of all scalars whose tags match one of these regular expressions."""
     return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
 
 
 def _replace_events(
     folder: epath.PathLike, kind: str, values: Sequence[Summary.Value], step: int = 0
 ) -> None:
-    """Leaves one event file of this kind in the folder; none if there are no values.
+    """As `_replace_all_events`, of one event or, without values, of none."""
+    _replace_all_events(folder, kind, [(step, values)] if values else [])
+
+
+def _replace_all_events(
+    folder: epath.PathLike, kind: str, events: Sequence[tuple[int, Sequence[Summary.Value]]]
+) -> None:
+    """Leaves one event file of this kind in the folder; none if there are no events.
 
     A file that holds the same already is left alone. One that differs is replaced by a file of
     another name, because a TensorBoard that runs has the old one open and reads no change of it.
+
+    Args:
+      folder: where to.
+      kind: names the file.
+      events: (step, values), by step.
     """
     folder = epath.Path(folder)
-    summary = Summary(value=values)
-    content = summary.SerializeToString(deterministic=True)
-    digest = hashlib.sha256(step.to_bytes(8, "big", signed=True) + content).hexdigest()[:12]
+    summaries = [(step, Summary(value=values)) for step, values in events]
+    content = b"".join(
+        step.to_bytes(8, "big", signed=True) + summary.SerializeToString(deterministic=True)
+        for step, summary in summaries
+    )
+    digest = hashlib.sha256(content).hexdigest()[:12]
     here = sorted(folder.glob(f"events.out.tfevents.*.tfprune-{kind}.*")) if folder.exists() else []
     same = [file for file in here if file.name.endswith(f".{digest}")][-1:]
-    if values and not same:
+    if events and not same:
         now = time.time()
         name = f"events.out.tfevents.{int(now):010d}.tfprune-{kind}.{digest}"
-        write_bytes_atomic(folder / name, _events(summary, step, now))
+        write_bytes_atomic(folder / name, _events(summaries, now))
     for file in here:
         if file not in same:
             file.unlink(missing_ok=True)
 
 
-def _events(summary: Summary, step: int, wall_time: float) -> bytes:
-    """A whole event file: its version, then one event."""
+def _events(summaries: Sequence[tuple[int, Summary]], wall_time: float) -> bytes:
+    """A whole event file: its version, then an event for each step."""
     file = io.BytesIO()
     writer = RecordWriter(file)
-    for event in (
-        Event(wall_time=wall_time, file_version="brain.Event:2"),
-        Event(wall_time=wall_time, step=step, summary=summary),
-    ):
+    events = [Event(wall_time=wall_time, file_version="brain.Event:2")]
+    events += [Event(wall_time=wall_time, step=step, summary=s) for step, s in summaries]
+    for event in events:
         writer.write(event.SerializeToString(deterministic=True))
     return file.getvalue()
