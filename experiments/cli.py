@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -23,6 +24,7 @@ from tfprune.studies import sweeps
 from tfprune.studies.trial import trial_name
 
 if TYPE_CHECKING:
+    from tfprune.studies.iterative import PruneRetrain
     from tfprune.studies.study import Study
 
 PRESETS = Path(__file__).parent / "presets"
@@ -44,6 +46,8 @@ class Experiment:
       own_columns: which of those settings are columns of its results.csv.
       expand: from the runs of a sweep and the values of `options` to all runs, each with further
         columns of its rows; None runs the sweep alone.
+      check: raises SettingError, before anything is trained, for values of `options` that a trial's
+        data or model do not allow. A function of a module, for other processes.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Experiment:
     options: tuple[type[Section], ...] = ()
     own_columns: tuple[str, ...] = ()
     expand: Callable[[Sequence[RunConfig], tuple[Any, ...]], Expanded] | None = None
+    check: Callable[..., None] | None = None
 
     @property
     def sections(self) -> dict[str, type[Section]]:
@@ -75,6 +80,7 @@ class Command:
       options: the experiment's own settings, one value per section.
       own_columns: those of them that are columns of results.csv.
       columns_of: further columns of results.csv, by the trial's name.
+      check: what else is refused before a trial is trained.
       argv: what was typed.
       verbosity: 0 hides TensorFlow's own messages.
     """
@@ -84,6 +90,7 @@ class Command:
     options: tuple[Any, ...]
     own_columns: dict[str, Any]
     columns_of: dict[str, Mapping[str, Any]]
+    check: Callable[[PruneRetrain], None] | None
     argv: tuple[str, ...]
     verbosity: int
 
@@ -133,6 +140,7 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         options,
         {name: values[name].value for name in experiment.own_columns},
         {trial_name(config): columns for config, columns in expanded if columns},
+        partial(experiment.check, options=options) if experiment.check else None,
         tuple(argv),
         values["verbosity"].value,
     )

@@ -12,19 +12,13 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from tfprune.config import FamilyConfig, ScoresConfig
-from tfprune.studies.families import families
+from tfprune.studies.families import families_of_methods
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study
 
 EXPERIMENT = cli.Experiment(
-    "example_effects",
-    str(__doc__),
-    (
-        FamilyConfig,
-        ScoresConfig,
-    ),
-    expand=lambda configs, options: families(configs, options[0].methods),
+    "example_effects", str(__doc__), (FamilyConfig, ScoresConfig), expand=families_of_methods
 )
 
 

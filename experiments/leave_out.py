@@ -13,19 +13,13 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from tfprune.config import FamilyConfig, LeaveOutConfig
-from tfprune.studies.families import families
+from tfprune.studies.families import families_of_methods
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study
 
 EXPERIMENT = cli.Experiment(
-    "leave_out",
-    str(__doc__),
-    (
-        FamilyConfig,
-        LeaveOutConfig,
-    ),
-    expand=lambda configs, options: families(configs, options[0].methods),
+    "leave_out", str(__doc__), (FamilyConfig, LeaveOutConfig), expand=families_of_methods
 )
 
 

@@ -12,13 +12,10 @@ from collections.abc import Sequence
 
 from experiments import cli
 from tfprune.config import FamilyConfig
-from tfprune.studies.families import families
+from tfprune.studies.families import families_of_methods
 
 EXPERIMENT = cli.Experiment(
-    "pruning_effect",
-    str(__doc__),
-    (FamilyConfig,),
-    expand=lambda configs, options: families(configs, options[0].methods),
+    "pruning_effect", str(__doc__), (FamilyConfig,), expand=families_of_methods
 )
 
 

@@ -49,3 +49,38 @@ EXPERIMENTS.add(
     "experiments.leave_out:main",
     "dense training without the affected examples (PEG figures 9, 10, 17)",
 )
+EXPERIMENTS.add(
+    "utility_dynamics",
+    "experiments.utility_dynamics:main",
+    "utility of weights through training (PM figures 1, 2, 7 to 13)",
+)
+EXPERIMENTS.add(
+    "utility_size",
+    "experiments.utility_size:main",
+    "utility of weights against the size of the network (PM figures 3, 4, 14)",
+)
+EXPERIMENTS.add(
+    "utility_pruned",
+    "experiments.utility_pruned:main",
+    "utility after pruning and retraining, and of small networks (PM figures 5, 15, table 2)",
+)
+EXPERIMENTS.add(
+    "accuracy_surface",
+    "experiments.accuracy_surface:main",
+    "the plane through pretrained, pruned and retrained networks (PM figures 6, 16, table 1)",
+)
+EXPERIMENTS.add(
+    "generalization_stability",
+    "experiments.generalization_stability:main",
+    "accuracy against the stability of pruning filters (GST figures 2, 3, 4, B2, C3)",
+)
+EXPERIMENTS.add(
+    "pruning_as_noise",
+    "experiments.pruning_as_noise:main",
+    "noise on filters instead of pruning them (GST figures 5, D2)",
+)
+EXPERIMENTS.add(
+    "flatness",
+    "experiments.flatness:main",
+    "how flat the minima of pruned networks are (GST figures 6, E1 to E6)",
+)

@@ -38,7 +38,11 @@ def run_and_report(
     if not worker_of(command.configs[0]).is_chief:
         return _follow(command)
     with StopSignals() as signals:
-        with StudyProgress() as progress, _executor(command, progress, signals) as executor:
+        with (
+            # TensorFlow's own messages would tear a table.
+            StudyProgress(lines=command.verbosity >= 1) as progress,
+            _executor(command, progress, signals) as executor,
+        ):
             work = study.Study(
                 command.configs,
                 command.argv,
@@ -46,8 +50,10 @@ def run_and_report(
                 command.own_columns,
                 command.swept,
                 command.columns_of,
-                executor,
+                progress.shown(executor),
+                command.check,
             )
+            progress.plan(work.trials)
             work.train_trunks()
             further(work)
         _show_results(command, work)
@@ -80,7 +86,7 @@ def _executor(command: Command, progress: StudyProgress, signals: StopSignals) -
 def _follow(command: Command) -> int:
     """What a process does that shares the chief's trainings; see `tfprune.studies.workers`."""
     before_training = partial(import_tensorflow, command.verbosity)
-    with StopSignals(raises=False) as signals, StudyProgress() as progress:
+    with StopSignals(raises=False) as signals, StudyProgress(lines=True) as progress:
         follow(Workshop(command.argv, progress, before_training, signals), command.configs[0])
     print("the chief has written the results")
     return 0

@@ -11,13 +11,10 @@ from collections.abc import Sequence
 
 from experiments import cli
 from tfprune.config import FamilyConfig
-from tfprune.studies.families import families
+from tfprune.studies.families import families_of_methods
 
 EXPERIMENT = cli.Experiment(
-    "width_scaling",
-    str(__doc__),
-    (FamilyConfig,),
-    expand=lambda configs, options: families(configs, options[0].methods),
+    "width_scaling", str(__doc__), (FamilyConfig,), expand=families_of_methods
 )
 
 

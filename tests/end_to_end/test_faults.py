@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from end_to_end.commands import ROOT, run
+from end_to_end.commands import ROOT, assert_one_line_error, run, wait_for
 from end_to_end.soak import assert_equal, end_group, soak, start
 from tfprune.results import layout
 
@@ -35,20 +35,6 @@ def whole(tmp_path_factory):
 def copy(whole, tmp_path):
     """A copy of a finished folder, to be spoiled."""
     return Path(shutil.copytree(whole, tmp_path / "copy"))
-
-
-def one_line(process, code, *parts):
-    assert process.returncode == code, process.stderr
-    assert process.stderr.count("\n") == 1, process.stderr
-    assert all(part in process.stderr for part in parts), process.stderr
-
-
-def wait_for(process, folder, pattern, seconds=60):
-    until = time.monotonic() + seconds
-    while not list(folder.glob(pattern)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, pattern
-        time.sleep(0.002)
 
 
 def interrupt(command, folder, pattern, signum, after=0.1):
@@ -160,7 +146,7 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(whole, copy, workers
         text=True,
         check=False,
     )
-    one_line(process, 2, "tfprune: error: cannot write", "File too large", "free space")
+    assert_one_line_error(process, "cannot write", "File too large", "free space")
     assert all(path.read_bytes() == content for path, content in finished.items())
     assert not list(copy.rglob("*.tmp"))
     again = run(*command)
@@ -179,14 +165,15 @@ def test_a_folder_of_other_code_or_edited_settings_is_refused_untouched(copy):
     path.write_text(json.dumps({**about, "versions": {**about["versions"], "code": "0" * 12}}))
     before = snapshot(copy)
     process = run(*COMMAND, f"--output_dir={copy}")
-    one_line(process, 2, "code 000000000000, now", "--mix_versions")
+    assert_one_line_error(process, "code 000000000000, now", "--mix_versions")
     assert snapshot(copy) == before
     process = run(*COMMAND, "--mix_versions", f"--output_dir={copy}")
     assert process.returncode == 0, process.stderr
     assert "0 stages trained" in process.stdout
     path.write_text(good.replace('"learning_rate": 0.1', '"learning_rate": 0.2'))
     assert path.read_text() != good
-    one_line(run(*COMMAND, f"--output_dir={copy}"), 2, "was edited", "learning_rate")
+    process = run(*COMMAND, f"--output_dir={copy}")
+    assert_one_line_error(process, "was edited", "learning_rate")
 
 
 @pytest.mark.parametrize(

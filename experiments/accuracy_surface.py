@@ -1,0 +1,48 @@
+"""Where does retraining lead: back to the pretrained solution, or to another one?
+
+Reproduces PM figures 6 and 16 and table 1: accuracy and loss on the plane through the pretrained,
+the pruned and the retrained network, over cycles that prune single weights or whole channels, and
+a network pruned at random at initialization, trained for as long, beside the last cycle.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from tfprune.config import SurfaceConfig
+from tfprune.studies.surfaces import check_examples, structured
+
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
+EXPERIMENT = cli.Experiment(
+    "accuracy_surface",
+    str(__doc__),
+    (SurfaceConfig,),
+    expand=lambda configs, options: structured(configs, options[0]),
+    check=check_examples,
+)
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies.small import train_small
+    from tfprune.studies.surfaces import measure_planes
+
+    (options,) = command.options
+    # Table 1 has a small network beside learning-rate rewinding, whose schedule it repeats.
+    rewound = [t for t in study.trials if t.config.pruning.retrain == "lr_rewind"]
+    train_small(study, {t: [t.config.pruning.last_level] for t in rewound})
+    measure_planes(study, options)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv, further)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

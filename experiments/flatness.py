@@ -1,0 +1,42 @@
+"""Does unstable pruning lead to flatter minima?
+
+Reproduces GST figures 6 and E1 to E6: the spectrum and the trace of the Hessian, the covariance of
+gradients and how far the weights can be perturbed, at the end of the runs of figure 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from tfprune.config import FilterConfig, FlatnessConfig
+from tfprune.studies.filter_pruning import check_layers
+
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
+EXPERIMENT = cli.Experiment(
+    "flatness", str(__doc__), (FilterConfig, FlatnessConfig), check=check_layers
+)
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies import filter_pruning
+    from tfprune.studies.flatness import flatness
+
+    options, measured = command.options
+    stages = filter_pruning.train_pruned(study, options)
+    study.measure(filter_pruning.outcome(), stages)
+    study.measure(flatness(measured), stages)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv, further)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

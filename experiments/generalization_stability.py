@@ -1,0 +1,40 @@
+"""Does less stable pruning generalize better?
+
+Reproduces GST figures 2, 3, 4, B2, C1 and C3 and tables C1 and F1: filters are pruned while a
+network trains, and the test accuracy it ends with is compared with how much each pruning event
+costs (instability), over targets, periods and seeds. What --prunings lists decides the figure.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from tfprune.config import FilterConfig
+from tfprune.studies.filter_pruning import check_layers
+
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
+EXPERIMENT = cli.Experiment(
+    "generalization_stability", str(__doc__), (FilterConfig,), check=check_layers
+)
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies import filter_pruning
+
+    (options,) = command.options
+    study.measure(filter_pruning.outcome(), filter_pruning.train_pruned(study, options))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv, further)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

@@ -1,0 +1,39 @@
+"""Is pruning a kind of noise?
+
+Reproduces GST figures 5 and D2: filters that would be pruned are set to zero for some batches and
+come back, at zero or as they were, or get Gaussian noise, beside networks that are pruned and not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from tfprune.config import FilterConfig, NoiseConfig
+from tfprune.studies.filter_pruning import check_layers
+
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
+EXPERIMENT = cli.Experiment(
+    "pruning_as_noise", str(__doc__), (FilterConfig, NoiseConfig), check=check_layers
+)
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies import filter_pruning
+
+    options, noise = command.options
+    study.measure(filter_pruning.outcome(), filter_pruning.train_noisy(study, options, noise))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv, further)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

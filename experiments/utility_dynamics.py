@@ -1,0 +1,40 @@
+"""How does the utility of weights change while a network trains?
+
+Reproduces PM figures 1, 2 and 7 to 13: the mean, the standard deviation (utility imbalance) and
+the minimum of the utility of random subsets of the weights through training, and the accuracy of
+the network without them, at random and by magnitude. --snapshot_every says how often.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from tfprune.config import UtilityConfig
+from tfprune.studies.utility import check_examples
+
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
+EXPERIMENT = cli.Experiment(
+    "utility_dynamics", str(__doc__), (UtilityConfig,), check=check_examples
+)
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies.utility import measure_dynamics
+
+    (options,) = command.options
+    measure_dynamics(study, options)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv, further)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

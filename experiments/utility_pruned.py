@@ -1,0 +1,43 @@
+"""Is the utility of a pruned and retrained network that of the pretrained or of a small one?
+
+Reproduces PM figures 5 and 15 and table 2: the utility of random subsets of the pretrained network
+(over the weights that pruning leaves), of the pruned and retrained one, and of one pruned at
+random at initialization to as many weights and trained for as long.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from tfprune.config import UtilityConfig
+from tfprune.studies.utility import check_examples
+
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
+EXPERIMENT = cli.Experiment("utility_pruned", str(__doc__), (UtilityConfig,), check=check_examples)
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies.small import train_small
+    from tfprune.studies.utility import measure
+
+    (options,) = command.options
+    levels = {t: list(range(1, t.config.pruning.last_level + 1)) for t in study.trials}
+    small = train_small(study, levels)
+    pruned = {t: [s for s in t.finished() if s.level > 0] for t in study.trials}
+    measure(study, options, ("ratio", "pretrained"), pruned)
+    measure(study, options, ("ratio",), small)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv, further)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

@@ -1,0 +1,45 @@
+"""How does the utility of weights depend on the size of a network?
+
+Reproduces PM figures 3, 4 and 14: the utility of random subsets, by ratio and by number of
+weights, of a network and of smaller ones, pruned at random at initialization (--sizes).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from tfprune.config import SizeConfig, UtilityConfig
+from tfprune.studies.utility import check_examples
+
+if TYPE_CHECKING:
+    from tfprune.studies.study import Study
+
+EXPERIMENT = cli.Experiment(
+    "utility_size",
+    str(__doc__),
+    (SizeConfig, UtilityConfig),
+    check=check_examples,
+)
+
+
+def further(command: cli.Command, study: Study) -> None:
+    """What follows the training of the trunks."""
+    from tfprune.studies.small import train_sizes
+    from tfprune.studies.utility import measure
+
+    sizes, options = command.options
+    smaller = train_sizes(study, sizes.sizes)
+    stages = {t: [*t.finished()[:1], *smaller.get(t, [])] for t in study.trials}
+    measure(study, options, ("ratio", "number"), stages)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the study and writes its tables, figures and report; returns the exit code."""
+    return cli.run(EXPERIMENT, argv, further)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))
