@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None, scale: Scale | None = None) -> int:
         load, started = machine.load(), time.perf_counter()
         findings[name] = ROWS[name](scale)
         rows[name] = {
+            "code": machine.code(),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "load_before": load,
             "repetitions": scale.repetitions,
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None, scale: Scale | None = None) -> int:
 
 
 def write(path: Path, rows: dict[str, dict[str, Any]]) -> None:
-    """Writes the rows beside those of earlier runs on the same machine with the same code."""
+    """Writes the rows beside those of earlier runs on the same machine; each says its code."""
     about = machine.description()
     earlier = json.loads(path.read_text()) if path.exists() else {}
     if earlier.get("machine") == about:

@@ -20,8 +20,13 @@ def description() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "cpu_flags": [flag for flag in _NAMED_FLAGS if has_cpu_flag(flag)],
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": versions(),
+        "versions": {name: found for name, found in versions().items() if name != "code"},
     }
+
+
+def code() -> str:
+    """The digest of the code that is timed."""
+    return versions()["code"]
 
 
 def has_cpu_flag(flag: str) -> bool:

@@ -36,4 +36,9 @@ ROWS.add(
     "benchmarks.shrinking:shrinking",
     "inference time against FLOPs after physical shrinking",
 )
+ROWS.add(
+    "utility",
+    "benchmarks.utility:utility",
+    "weight utility of ablated networks against a loop over predict",
+)
 ROWS.add("study", "benchmarks.commands:study", "a whole study: time outside training epochs")

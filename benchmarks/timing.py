@@ -23,6 +23,7 @@ class Scale:
       conv_steps: training steps of a convolutional network in one repetition.
       conv_width: multiplies the filters of the convolutional networks.
       inference_examples: images in one inference.
+      ablated_networks: whose utility is measured.
       study_flags: what the `study` row runs, besides its folder.
     """
 
@@ -33,6 +34,7 @@ class Scale:
     conv_steps: int = 8
     conv_width: float = 1.0
     inference_examples: int = 512
+    ablated_networks: int = 500
     study_flags: tuple[str, ...] = ("--preset=quick",)
 
 
