@@ -1,6 +1,20 @@
-"""What the documentation tells people to type is there to be typed."""
+"""What the documentation tells people to type is there to be typed, and runs.
+
+The rule for `python run.py ...` on README.md, BUILD.md and every page of docs/:
+
+- Its flags and their values are checked as the command itself checks them.
+- It is of *paper size*, and not run, if its preset is called `paper...` or the sentence it stands
+  in or after says "paper size".
+- Every other command is run once at smoke size: with the preset `smoke` for `quick`, without the
+  flags that only make it longer, on one machine. Without further flags that is what
+  tests/end_to_end does for the experiments and presets it names; what is left is run here.
+
+The Python of docs/your_own.md runs as one session, its commands in between, and what it says
+beside a `print` is what is printed. What docs/journey.md names is there.
+"""
 
 import importlib
+import itertools
 import os
 import re
 import shlex
@@ -13,59 +27,273 @@ import pytest
 import run as door
 from experiments import cli
 from experiments.registry import EXPERIMENTS
+from tfprune.results import layout
+from tfprune.results.store import read_results
 
 ROOT = Path(door.__file__).parent
 PAGES = [ROOT / "README.md", ROOT / "BUILD.md", *sorted((ROOT / "docs").rglob("*.md"))]
+END_TO_END = "\n".join(path.read_text() for path in (ROOT / "tests/end_to_end").glob("test_*.py"))
+
+# Flags that make a command longer or larger, or say on which machines: smoke has its own.
+SIZES = {
+    "output_dir", "dataset", "data_dir", "train_subset", "train_epochs", "lr_drop_epochs", "levels",
+    "sparsities", "seeds", "width", "snapshot_every", "ablation_subsets", "ablation_examples",
+    "plane_points", "plane_examples", "flatness_examples", "eigenvalues", "trace_probes",
+    "perturbed_eigenvectors", "prune_starts", "prune_ends", "workers", "executor", "ray_address",
+    "ray_cpus", "ray_gpus", "verbosity",
+}  # fmt: skip
+SMALL = ["--levels=2", "--train_epochs=2", "--lr_drop_epochs=", "--seeds=0"]
 
 
-def commands(page):
-    """Every `python run.py ...` of a page's code, comments and line breaks removed."""
-    text = page.read_text().replace("\\\n", " ")
-    code = "\n".join(
-        re.findall(r"```bash\n(.*?)```", text, re.S) + re.findall(r"`([^`\n]+)`", text)
-    )
+def fences(text):
+    """(language, code, where it begins, where it ends) of every code block."""
     return [
-        shlex.split(c, comments=True)[2:] for c in re.findall(r"^ *(python run\.py.*)$", code, re.M)
+        (m[1], m[2], m.start(), m.end())
+        for m in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     ]
 
 
-ALL = [(page.name, words) for page in PAGES for words in commands(page)]
+def commands(page):
+    """(words, sentence) of every `python run.py ...` of a page, without `python run.py`.
+
+    The sentence is the line of a table, else the paragraph that it stands in or after.
+    """
+    text = page.read_text()
+    prose, found = list(text), []
+    for language, code, begin, end in fences(text):
+        before = text[:begin].rstrip().rpartition("\n\n")[2]
+        prose[begin:end] = " " * (end - begin)
+        if language == "bash":
+            lines = code.replace("\\\n", " ").splitlines()
+            found += [(line.strip(), before) for line in lines]
+    for paragraph in "".join(prose).split("\n\n"):
+        rows = paragraph.splitlines() if paragraph.lstrip().startswith("|") else [paragraph]
+        found += [(code, row) for row in rows for code in re.findall(r"`([^`\n]+)`", row)]
+    return [
+        (shlex.split(code, comments=True)[2:], sentence)
+        for code, sentence in found
+        if code.startswith("python run.py")
+    ]
+
+
+def is_paper_size(words, sentence):
+    """See the module's docstring."""
+    return preset_of(words).startswith("paper") or "paper size" in " ".join(sentence.split())
+
+
+def preset_of(words):
+    return dict(map(flag, words[1:])).get("preset", "quick")
+
+
+def flag(word):
+    """('levels', '3') of --levels=3."""
+    name, _, value = word.removeprefix("--").partition("=")
+    return name, value
+
+
+def at_smoke_size(words):
+    """The same command, as small as it can be."""
+    preset = preset_of(words)
+    kept = [word for word in words[1:] if flag(word)[0] not in (*SIZES, "preset")]
+    if preset in ("quick", "smoke"):
+        return [words[0], "--preset=smoke", *kept]
+    return [words[0], f"--preset={preset}", *kept, *SMALL]
+
+
+def is_run_end_to_end(words):
+    """Whether a command at smoke size is one that a test of tests/end_to_end runs."""
+    plain = not set(words[2:]) - set(SMALL)
+    preset = preset_of(words)
+    named = preset == "smoke" or f'"{preset}"' in END_TO_END
+    return plain and named and f'"{words[0]}"' in END_TO_END
+
+
+ALL = [(page.name, words, about) for page in PAGES for words, about in commands(page)]
+OF_EXPERIMENTS = [
+    (words or [door.DEFAULT_EXPERIMENT], about)
+    for _, words, about in ALL
+    if words[:1] not in (["report"], ["--list"]) and "--help" not in words
+]
+# Every experiment is there, whether a page has its plain command or not.
+SMOKE = [[name, "--preset=smoke"] for name in EXPERIMENTS] + [
+    at_smoke_size(words) for words, about in OF_EXPERIMENTS if not is_paper_size(words, about)
+]
+TO_RUN = list(dict.fromkeys(tuple(words) for words in SMOKE if not is_run_end_to_end(words)))
+
+
+def test_commands_are_found_in_blocks_sentences_and_tables_with_what_stands_around_them(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "At paper size:\n\n```bash\npython run.py a \\\n  --x=1  # one\nmake\n```\n\n"
+        "Type `python run.py b`.\n\n"
+        "| quick | `python run.py c` |\n| paper size | `python run.py d` |\n"
+        "\n```\npython run.py not --bash\n```\n"
+    )
+    found = commands(page)
+    assert [words for words, _ in found] == [["a", "--x=1"], ["b"], ["c"], ["d"]]
+    assert [is_paper_size(*one) for one in found] == [True, False, False, True]
+
+
+def test_at_smoke_size_a_command_keeps_what_it_is_about():
+    words = ["redense", "--dataset=mnist", "--levels=13", "--criterion=snip", "--seeds=0-9"]
+    assert at_smoke_size(words) == ["redense", "--preset=smoke", "--criterion=snip"]
+    assert at_smoke_size(["redense", "--preset=criteria"])[1:3] == ["--preset=criteria", SMALL[0]]
 
 
 def test_there_are_commands_to_check():
-    assert len(ALL) > 5
+    assert len(OF_EXPERIMENTS) > 20
+    assert any(is_paper_size(*one) for one in OF_EXPERIMENTS)
 
 
-@pytest.mark.parametrize(("page", "words"), ALL, ids=lambda value: " ".join(value))
-def test_every_command_of_a_page_is_valid(page, words):
-    if words[:1] == ["report"] or words == ["--list"] or words == []:
-        return
-    assert words[0] in EXPERIMENTS, (page, words)
-    experiment = importlib.import_module(f"experiments.{words[0]}").EXPERIMENT
-    cli.parse(experiment, words[1:])
+@pytest.mark.parametrize(("page", "words", "about"), ALL, ids=lambda value: " ".join(value)[:80])
+def test_every_command_of_a_page_is_valid(page, words, about):
+    if words[:1] == ["report"]:
+        assert [flag(word)[0] for word in words[1:]] == ["output_dir"]
+    elif words not in ([], ["--list"]):
+        assert words[0] in EXPERIMENTS, (page, words)
+        cli.parse(importlib.import_module(f"experiments.{words[0]}").EXPERIMENT, words[1:])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One output folder for all commands: what they share is trained once."""
+    return tmp_path_factory.mktemp("commands")
+
+
+@pytest.mark.parametrize("words", TO_RUN, ids=" ".join)
+def test_every_command_that_no_other_test_runs_runs_at_smoke_size(folder, words):
+    assert door.dispatch([*words, f"--output_dir={folder}"]) == 0
+    assert words[0] in set(read_results(folder)["experiment"])
+    assert words[0] in (folder / layout.REPORT).read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_and_image_of_a_page_is_there(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+    text = page.read_text()
+    for _, _, begin, end in reversed(fences(text)):
+        text = text[:begin] + text[end:]
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
-def test_the_readmes_own_script_runs_and_its_comments_are_true(tmp_path):
-    (script,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+def run_script(script, folder):
+    """Runs a program in a folder, and returns the lines it prints."""
     process = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert process.returncode == 0, process.stderr
-    assert process.stdout.strip().startswith("0.48")
+    assert process.returncode == 0, process.stderr[-3000:]
+    return process.stdout.splitlines()
+
+
+def test_the_readmes_own_script_runs_and_its_comments_are_true(tmp_path):
+    (script,) = [
+        code for kind, code, *_ in fences((ROOT / "README.md").read_text()) if kind == "python"
+    ]
+    assert run_script(script, tmp_path)[-1].startswith("0.48")
     assert (tmp_path / "sparse.keras").exists()
+
+
+SAID = "SAID "
+
+
+def said(match):
+    """A line with a comment, after one that prints what the comment says."""
+    statement, value = match.groups()
+    return f"print({SAID + value.partition(':')[0]!r})\n{statement}"
+
+
+def session(text):
+    """The blocks of a page as one program.
+
+    Python runs as it stands, but a block that begins with a file's name becomes that file. What a
+    comment beside a `print` says is printed before it, after `SAID`. A command of `run.py` runs in
+    the same session, one of another file in a process of its own.
+    """
+    parts = ["import pathlib, subprocess, sys"]
+    for language, code, *_ in fences(text):
+        file = re.match(r"# (\w+\.py)\n", code)
+        if language == "python" and file:
+            parts.append(f"pathlib.Path({file[1]!r}).write_text({code!r})")
+        elif language == "python":
+            parts.append(re.sub(r"^(print\(.*\))  # (.*)$", said, code, flags=re.MULTILINE))
+        elif language == "bash":
+            words = [shlex.split(line, comments=True) for line in code.splitlines()]
+            parts += [
+                f"import run\nassert run.dispatch({rest}) == 0"
+                if program == "run.py"
+                else f"subprocess.run([sys.executable, {program!r}, *{rest}], check=True)"
+                for _, program, *rest in words
+            ]
+    return "\n".join(parts)
+
+
+def test_a_page_is_one_session_and_what_it_says_of_a_print_is_known(tmp_path):
+    page = "```python\nx = 1\n```\n```python\n# other.py\nprint(7)\n```\n"
+    page += "```bash\npython other.py\n```\n```python\nprint(x)  # 2: or not\n```\n"
+    assert run_script(session(page), tmp_path) == ["7", "SAID 2", "1"]
+
+
+@pytest.fixture(scope="module")
+def your_own(tmp_path_factory):
+    """What docs/your_own.md leaves behind, and prints."""
+    folder = tmp_path_factory.mktemp("your_own")
+    return folder, run_script(session((ROOT / "docs/your_own.md").read_text()), folder)
+
+
+def test_the_page_of_your_own_prints_what_it_says(your_own):
+    _, lines = your_own
+    pairs = [
+        (line.removeprefix(SAID), after)
+        for line, after in itertools.pairwise(lines)
+        if line.startswith(SAID)
+    ]
+    assert len(pairs) > 5
+    for value, printed in pairs:
+        assert printed.startswith(value), pairs
+
+
+def test_the_page_of_your_own_leaves_what_it_says(your_own):
+    folder, _ = your_own
+    assert (folder / "small.tflite").stat().st_size < 100_000
+    for name in ("npz", "folder", "mine"):
+        assert len(read_results(folder / "runs" / name)) == 3
+    mine = read_results(folder / "runs/mine")
+    columns = mine[["dataset", "model", "criterion"]].drop_duplicates()
+    assert columns.to_numpy().tolist() == [["stripes", "two_layers", "small_and_early"]]
+
+
+def test_the_first_example_of_the_page_of_your_own_has_under_twenty_lines():
+    _, code, *_ = fences((ROOT / "docs/your_own.md").read_text())[0]
+    assert "fit(" in code
+    assert len(code.splitlines()) < 20
 
 
 def test_the_readme_lists_every_experiment():
     text = (ROOT / "README.md").read_text()
     assert all(f"| `{name}` |" in text for name in EXPERIMENTS)
+
+
+JOURNEY = re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/]+\.py)\)", (ROOT / "docs/journey.md").read_text())
+
+
+@pytest.mark.parametrize(("name", "file"), JOURNEY, ids=" ".join)
+def test_what_the_journey_names_is_in_the_file_it_links_to(name, file):
+    path = Path(file)
+    module = importlib.import_module(".".join(path.with_suffix("").parts))
+    first, *rest = name.split(".")
+    owner = module if first == path.stem else getattr(module, first)
+    for part in rest:
+        owner = getattr(owner, part)
+    # Not only imported there.
+    assert getattr(owner, "__module__", module.__name__) in (module.__name__, "tfprune.registry")
+
+
+def test_the_journey_names_nothing_that_is_not_a_link():
+    text = (ROOT / "docs/journey.md").read_text()
+    assert len(JOURNEY) > 50
+    assert len(JOURNEY) == len(re.findall(r"\]\(\.\./", text))
