@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from tfprune.config import SurfaceConfig
-from tfprune.studies.surfaces import check_examples, structured
+from tfprune.studies.surfaces import check_surface, structured
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study
@@ -23,19 +23,18 @@ EXPERIMENT = cli.Experiment(
     str(__doc__),
     (SurfaceConfig,),
     expand=lambda configs, options: structured(configs, options[0]),
-    check=check_examples,
+    check=check_surface,
 )
 
 
 def further(command: cli.Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies.small import train_small
-    from tfprune.studies.surfaces import measure_planes
+    from tfprune.studies.surfaces import has_twin, measure_planes
 
     (options,) = command.options
-    # Table 1 has a small network beside learning-rate rewinding, whose schedule it repeats.
-    rewound = [t for t in study.trials if t.config.pruning.retrain == "lr_rewind"]
-    train_small(study, {t: [t.config.pruning.last_level] for t in rewound})
+    last = {t: [t.config.pruning.last_level] for t in study.trials if has_twin(t.config)}
+    train_small(study, last)
     measure_planes(study, options)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from absl import flags
 
 from tfprune.config import SECTIONS, RunConfig, Section, from_settings, join, settings_of
-from tfprune.errors import InputError, Stopped, TfpruneError, unknown_name
+from tfprune.errors import InputError, SettingError, Stopped, TfpruneError, unknown_name
 from tfprune.studies import sweeps
 from tfprune.studies.trial import trial_name
 
@@ -122,6 +122,10 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
     given["output_dir"] = given["output_dir"] or f"runs/{experiment.name}"
     if given["label_noise"] == "none" and not _values_of("noise_fraction", argv):
         given["noise_fraction"] = 0.0  # The preset's, for the noise that is now turned off.
+    if given["sparsities"] and _values_of("levels", argv):
+        if _values_of("sparsities", argv):
+            raise SettingError("levels", given["levels"], "nothing beside --sparsities")
+        given["sparsities"] = ()  # The preset's, in place of which levels are asked for.
     base = from_settings(given, experiment=experiment.name, preset=preset)
     sweep = sweeps.parse(_sweep_texts(preset_flags, argv))
     options = tuple(

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from tfprune.config import UtilityConfig
-from tfprune.studies.utility import check_examples
+from tfprune.studies.utility import check_pruned
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study
 
-EXPERIMENT = cli.Experiment("utility_pruned", str(__doc__), (UtilityConfig,), check=check_examples)
+EXPERIMENT = cli.Experiment("utility_pruned", str(__doc__), (UtilityConfig,), check=check_pruned)
 
 
 def further(command: cli.Command, study: Study) -> None:

@@ -211,6 +211,21 @@ def test_noises_of_every_kind_are_taken():
     assert c.NoiseConfig(noises=values).noises == values
 
 
+@pytest.mark.parametrize("strategy", ["mirrored", "multi_worker", "tpu"])
+def test_noise_is_refused_where_several_devices_share_a_training(strategy):
+    noise = c.NoiseConfig()
+    noise.check_with(run_config(**FILTERS))
+    with pytest.raises(SettingError, match=f"--strategy={strategy}: auto, cpu or gpu"):
+        noise.check_with(run_config(**FILTERS, strategy=strategy))
+
+
+def test_a_plane_needs_a_pruned_network():
+    c.SurfaceConfig().check_with(run_config(levels=1))
+    c.SurfaceConfig().check_with(run_config(levels=0, sparsities=(0.5,)))
+    with pytest.raises(SettingError, match="--levels=0: at least 1"):
+        c.SurfaceConfig().check_with(run_config(levels=0))
+
+
 def test_one_schedule_is_for_all_layers_and_several_are_one_for_each():
     one = c.FilterConfig(prune_fractions=(0.3,), prune_starts=(3,), prune_ends=(150,))
     assert one.per_layer(3) == [(0.3, 3, 150)] * 3

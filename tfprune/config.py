@@ -625,8 +625,10 @@ class SurfaceConfig(Section):
             raise SettingError("plane_levels", self.plane_levels, "all, last, or levels as 1,3,5")
 
     def check_with(self, config: RunConfig) -> None:
-        """Refuses levels that the trunk does not have."""
+        """Refuses levels that the trunk does not have, and a trunk that prunes nothing."""
         last = config.pruning.last_level
+        if not last:
+            raise SettingError("levels", last, "at least 1: a plane goes through a pruned network")
         listed = _level_list(self.plane_levels)
         if listed and not 1 <= listed[0] <= listed[-1] <= last:
             raise SettingError(
@@ -703,7 +705,8 @@ class FilterConfig(Section):
                 raise SettingError(name, join(getattr(self, name)), f"one value, or {longest}")
         pairs = zip(self._spread("prune_starts"), self._spread("prune_ends"), strict=True)
         if any(start > end for start, end in pairs):
-            raise SettingError("prune_ends", join(self.prune_ends), "no end before its start")
+            starts = f"--prune_starts={join(self.prune_starts)}"
+            raise SettingError("prune_ends", join(self.prune_ends), f"no end before {starts}")
         if not self.prune_layers:
             raise SettingError("prune_layers", "", "all, lastN, or names of layers")
 
@@ -763,13 +766,20 @@ class NoiseConfig(Section):
         allowed = "different ones of KIND:BATCHES, with :cumulative or without, BATCHES above 0"
         _runs("noises", self.noises, _NOISE_RUN, allowed)
 
+    def check_with(self, config: RunConfig) -> None:
+        """Refuses strategies of several devices, which share a training's batches."""
+        if config.strategy in _ONE_AT_A_TIME:
+            raise SettingError("strategy", config.strategy, "auto, cpu or gpu with --noises")
+
 
 @dataclasses.dataclass(frozen=True)
 class FlatnessConfig(Section):
     """How the flatness of a minimum is measured (GST 2, 3.4, E)."""
 
     flatness_examples: int = setting(
-        512, "test examples that derivatives are taken on, the first ones", check=at_least(1)
+        512,
+        "test examples that derivatives are taken on: the first ones, or all if there are fewer",
+        check=at_least(1),
     )
     eigenvalues: int = setting(100, "eigenvalues of the Hessian, the largest", check=at_least(1))
     trace_probes: int = setting(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import run
-from experiments import cli
+from experiments import cli, utility_pruned
 from experiments.registry import EXPERIMENTS
 from experiments.sparse_double_descent import EXPERIMENT
 from tfprune.errors import InputError
@@ -40,6 +40,16 @@ def test_clean_labels_need_one_flag():
     data = cli.parse(EXPERIMENT, ["--label_noise=none"]).configs[0].data
     assert (data.label_noise, data.noise_fraction) == ("none", 0.0)
     assert "--noise_fraction=0.2" in error_of("--label_noise=none", "--noise_fraction=0.2")
+
+
+def test_levels_take_the_place_of_a_presets_sparsities():
+    def pruning(*argv):
+        return cli.parse(utility_pruned.EXPERIMENT, ["--preset=smoke", *argv]).configs[0].pruning
+
+    assert (pruning().sparsities, pruning().last_level) == ((0.5,), 1)
+    assert (pruning("--levels=3").sparsities, pruning("--levels=3").last_level) == ((), 3)
+    message = error_of("utility_pruned", "--levels=3", "--sparsities=0.5")
+    assert "--levels=3: nothing beside --sparsities" in message
 
 
 def test_a_boolean_flag_needs_no_value():

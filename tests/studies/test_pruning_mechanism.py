@@ -127,6 +127,30 @@ def test_channels_without_batch_norm_are_refused_before_anything_is_trained(tmp_
         PruneRetrain(Trial(config, 0), trainer, DATA, {}).check()
 
 
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"levels": 0}, "--levels=0: at least 1"),
+        ({"rewind_to": "5it"}, "--rewind_to=5it: a number of epochs"),
+        ({"retrain": "weight_rewind", "rewind_to": "5it"}, "--rewind_to=5it"),
+    ],
+)
+def test_networks_without_a_twin_are_refused_before_anything_is_trained(
+    tmp_path, trainers, values, match
+):
+    loop = loop_of(tmp_path, trainers, **values)
+    with pytest.raises(SettingError, match=match):
+        utilities.check_pruned(loop, (UtilityConfig(),))
+    if "retrain" not in values:  # The surface has a twin only for learning-rate rewinding.
+        with pytest.raises(SettingError, match=match):
+            surfaces.check_surface(loop, (SurfaceConfig(),))
+    for fine in ({}, {"rewind_to": "0it"}, {"retrain": "finetune", "rewind_to": "5it"}):
+        utilities.check_pruned(loop_of(tmp_path, trainers, **fine), (UtilityConfig(),))
+    surfaces.check_surface(
+        loop_of(tmp_path, trainers, retrain="weight_rewind", rewind_to="5it"), (SurfaceConfig(),)
+    )
+
+
 def test_a_small_network_has_its_twins_weights_and_the_schedule_of_all_its_trainings(weights_loop):
     loop = weights_loop
     for level, passes in ((1, 2), (2, 3)):

@@ -24,6 +24,19 @@ _SMALL_DRAW = 4_000_000
 _SIZE_DRAW = 5_000_000
 
 
+def check_twins(config: RunConfig) -> None:
+    """Refuses settings whose small networks cannot be trained.
+
+    Raises:
+      SettingError: nothing is pruned, or retraining begins within an epoch.
+    """
+    if not config.pruning.last_level:
+        raise SettingError("levels", 0, "at least 1: a small network is as large as a pruned one")
+    point = RewindPoint.parse(config.pruning.rewind_to)
+    if _rewinds(config) and point.unit == "it" and point.count:
+        raise SettingError("rewind_to", str(point), "a number of epochs, as 10ep, in this study")
+
+
 def train_small(study: Study, levels: Mapping[Trial, Sequence[int]]) -> dict[Trial, list[Stage]]:
     """Trains a small network beside each of these finished levels.
 
@@ -87,13 +100,13 @@ def _train_small(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int
 def _passes(config: RunConfig, level: int) -> list[tuple[int, int]]:
     """The first epoch, and how many, of the dense training and of each retraining up to a level."""
     epochs = config.training.train_epochs
-    rewinds = config.pruning.retrain in ("lr_rewind", "weight_rewind")
-    point = RewindPoint.parse(config.pruning.rewind_to)
-    if rewinds and point.unit == "it" and point.count:
-        raise SettingError("rewind_to", str(point), "a number of epochs, as 10ep, in this study")
-    first = point.count if rewinds else 0
+    first = RewindPoint.parse(config.pruning.rewind_to).count if _rewinds(config) else 0
     retrainings = 1 if config.pruning.sparsities else level
     return [(0, epochs), *[(first, epochs - first)] * retrainings]
+
+
+def _rewinds(config: RunConfig) -> bool:
+    return config.pruning.retrain in ("lr_rewind", "weight_rewind")
 
 
 def size(config: RunConfig, fraction: float) -> Branch:

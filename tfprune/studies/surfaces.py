@@ -14,6 +14,7 @@ from tfprune.files import load_arrays
 from tfprune.results import layout
 from tfprune.seeds import Stream, generator
 from tfprune.studies.partial_tables import PartialTable
+from tfprune.studies.small import check_twins
 from tfprune.studies.trial import Row, Stage
 from tfprune.studies.work import Measurement
 
@@ -45,11 +46,21 @@ def structured(
     ]
 
 
-def check_examples(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
-    """Refuses to measure on more examples than there are; `options` is a SurfaceConfig alone."""
+def check_surface(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
+    """Refuses more examples than there are, and small networks that cannot be trained.
+
+    `options` is a SurfaceConfig alone.
+    """
+    if has_twin(loop.config):
+        check_twins(loop.config)
     wanted, there = options[0].plane_examples, len(loop.data.labels)
     if wanted > there:
         raise SettingError("plane_examples", wanted, f"at most the {there} training examples")
+
+
+def has_twin(config: RunConfig) -> bool:
+    """Whether table 1 has a small network beside: by learning-rate rewinding, which it repeats."""
+    return config.pruning.retrain == "lr_rewind"
 
 
 def measure_planes(study: Study, options: SurfaceConfig) -> None:

@@ -13,6 +13,7 @@ from tfprune.errors import SettingError
 from tfprune.files import load_arrays
 from tfprune.results import layout
 from tfprune.studies.partial_tables import PartialTable
+from tfprune.studies.small import check_twins
 from tfprune.studies.trial import Row, Stage, Trial
 from tfprune.studies.work import Measurement
 
@@ -33,6 +34,12 @@ def check_examples(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
     wanted, there = options[-1].ablation_examples, len(loop.data.labels)
     if wanted > there:
         raise SettingError("ablation_examples", wanted, f"at most the {there} training examples")
+
+
+def check_pruned(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
+    """As `check_examples`; also refuses what has no pruned or no small networks to compare."""
+    check_examples(loop, options)
+    check_twins(loop.config)
 
 
 def utility_dynamics(config: RunConfig, options: UtilityConfig) -> Measurement:

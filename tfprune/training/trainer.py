@@ -15,7 +15,6 @@ from tfprune.backend import keras, tf
 from tfprune.config import PruningConfig, RunConfig
 from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
-from tfprune.errors import SettingError
 from tfprune.measures.el2n import model_outputs
 from tfprune.measures.evaluation import Evaluator
 from tfprune.models.build import build_model
@@ -189,10 +188,10 @@ class Trainer:
         """The noise on these layers' filters, forgotten what was before; compiled in once.
 
         Raises:
-          SettingError: several devices share a training's batches.
+          ValueError: several devices share a training's batches.
         """
         if self.distribution.strategy is not None:
-            raise SettingError("strategy", "of several devices", "auto, cpu or gpu with noise")
+            raise ValueError("noise needs a strategy of one device")
         names = tuple(layers)
         if names not in self._noises:
             with tf.device(self._device):
