@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import os
 import random
 import signal
@@ -19,11 +18,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from end_to_end.commands import ROOT, run
+from end_to_end.commands import ROOT, read_rows, run
 from tfprune.files import load_arrays
 from tfprune.results import layout
 
@@ -53,17 +51,10 @@ def end_group(process: subprocess.Popen) -> None:
     process.communicate()
 
 
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    """results.csv without wall_seconds."""
-    with (folder / layout.RESULTS).open() as file:
-        return [
-            {k: v for k, v in row.items() if k != "wall_seconds"} for row in csv.DictReader(file)
-        ]
-
-
 def assert_equal(folder: Path, whole: Path) -> None:
     """The same rows, and bitwise the same weights of every stage."""
-    assert rows_of(folder) == rows_of(whole)
+    got_rows, want_rows = (read_rows(each, without=("wall_seconds",)) for each in (folder, whole))
+    assert got_rows == want_rows
     ends = sorted(path.relative_to(whole) for path in whole.rglob(layout.END))
     assert ends == sorted(path.relative_to(folder) for path in folder.rglob(layout.END))
     assert ends

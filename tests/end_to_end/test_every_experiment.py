@@ -1,19 +1,13 @@
 """Every experiment and sweep of SDD at smoke size, through the real run.py."""
 
-import csv
 import itertools
 
 import pytest
 
-from end_to_end.commands import run
+from end_to_end.commands import assert_complete, read_csv, read_rows, rows_of, run
 from tfprune.results import layout
 
 FURTHER = ["redense", "learning_distance", "random_reinit"]
-
-
-def rows_of(folder):
-    with (folder / layout.RESULTS).open() as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +19,12 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("name", FURTHER)
 def test_every_experiment_ends_with_its_table_report_and_figures(folder, name):
     process = run(name, "--preset=smoke", f"--output_dir={folder}")
-    assert process.returncode == 0, process.stderr
-    assert any(row["experiment"] == name for row in rows_of(folder))
-    assert list((folder / layout.FIGURES).glob(f"{name}_*.png"))
-    assert name in (folder / layout.REPORT).read_text()
+    assert_complete(process, folder, name)
+    assert rows_of(read_rows(folder), name)
 
 
 def test_the_trunk_was_trained_once_for_all_of_them(folder):
-    rows = rows_of(folder)
+    rows = read_rows(folder)
     trunks = [
         [row["stage"] for row in rows if row["experiment"] == name and not row["branch"]]
         for name in FURTHER
@@ -43,13 +35,12 @@ def test_the_trunk_was_trained_once_for_all_of_them(folder):
 
 
 def test_redense_keeps_its_landscapes_beside_the_stages(folder):
-    mine = [row for row in rows_of(folder) if row["experiment"] == "redense"]
+    mine = rows_of(read_rows(folder), "redense")
     rows = [row for row in mine if row["branch"]]
     trunk = {row["level"]: row for row in mine if not row["branch"]}
     assert len(rows) == 3
     for row in rows:
-        with (folder / row["interpolation"]).open() as file:
-            path = list(csv.DictReader(file))
+        path = read_csv(folder / row["interpolation"])
         assert [float(point["alpha"]) for point in path] == [0, 0.25, 0.5, 0.75, 1]
         # The path goes from the sparse network to the re-dense network itself.
         start = float(trunk[row["level"]]["train_loss"])
@@ -60,11 +51,10 @@ def test_redense_keeps_its_landscapes_beside_the_stages(folder):
 
 
 def test_lines_and_surfaces_are_around_the_stages_own_network(folder):
-    rows = [row for row in rows_of(folder) if row["line"]]
+    rows = [row for row in read_rows(folder) if row["line"]]
     assert len(rows) == 4  # Three re-dense networks and the dense one.
     for row in rows:
-        with (folder / row["line"]).open() as file:
-            points = list(csv.DictReader(file))
+        points = read_csv(folder / row["line"])
         losses = {
             at: [float(p["train_loss"]) for p in points if float(p["distance"]) == at]
             for at in (-1, 0, 1)
@@ -75,8 +65,7 @@ def test_lines_and_surfaces_are_around_the_stages_own_network(folder):
             for behind, centre, ahead in zip(*losses.values(), strict=True)
         ]
         assert abs(float(row["sharpness"]) - sum(rises) / len(rises)) < 1e-9
-        with (folder / row["surface"]).open() as file:
-            grid = list(csv.DictReader(file))
+        grid = read_csv(folder / row["surface"])
         (centre,) = [p for p in grid if float(p["x"]) == float(p["y"]) == 0]
         assert abs(float(centre["train_loss"]) - float(row["train_loss"])) < 1e-5
 
@@ -92,7 +81,7 @@ def test_every_sweep_comes_out_as_one_table(folder, preset, field):
     out = folder / preset
     process = run("sparse_double_descent", f"--preset={preset}", *SMALL, f"--output_dir={out}")
     assert process.returncode == 0, process.stderr
-    rows = rows_of(out)
+    rows = read_rows(out)
     values = {row[field] for row in rows}
     assert len(values) >= 3
     assert len(rows) == 3 * len(values)
@@ -110,7 +99,7 @@ def test_an_explicit_flag_ends_a_presets_sweep_of_it(folder):
         f"--output_dir={out}",
     )
     assert process.returncode == 0, process.stderr
-    assert {row["criterion"] for row in rows_of(out)} == {"snip"}
+    assert {row["criterion"] for row in read_rows(out)} == {"snip"}
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,11 @@
 """GST's three experiments at smoke size, through the real run.py, in one output folder."""
 
-import csv
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from end_to_end.commands import assert_one_line_error, run
-from experiments.registry import EXPERIMENTS
+from end_to_end.commands import assert_complete, assert_one_line_error, read_rows, rows_of, run
 from tfprune.results import layout
-from tfprune.results.registry import REPORTS, TABLES
 
 NAMES = ("generalization_stability", "flatness", "pruning_as_noise")
 SMALL = (
@@ -37,25 +33,16 @@ def processes(folder):
 
 @pytest.fixture(scope="module")
 def rows(folder, processes):
-    with (folder / layout.RESULTS).open() as file:
-        return list(csv.DictReader(file))
+    return read_rows(folder)
 
 
 def branches(rows, experiment):
-    return {row["branch"]: row for row in rows if row["experiment"] == experiment}
-
-
-def test_every_experiment_has_its_own_tables_figures_and_report():
-    for registry in (EXPERIMENTS, REPORTS, TABLES):
-        assert set(NAMES) <= set(registry)
+    return {row["branch"]: row for row in rows_of(rows, experiment)}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_ends_with_its_table_report_and_figures(folder, processes, name):
-    assert processes[name].returncode == 0, processes[name].stderr
-    assert list((folder / layout.FIGURES).glob(f"{name}_*.png"))
-    assert list((folder / layout.TABLES).glob(f"{name}_*.md"))
-    assert name in (folder / layout.REPORT).read_text()
+    assert_complete(processes[name], folder, name)
 
 
 def test_what_experiments_share_is_trained_once(processes, rows):

@@ -1,16 +1,11 @@
 """PEG's five experiments at smoke size, through the real run.py, in one output folder."""
 
-import csv
-
 import numpy as np
 import pytest
 
-from end_to_end.commands import run
-from experiments.registry import EXPERIMENTS
+from end_to_end.commands import assert_complete, read_rows, rows_of, run
 from tfprune.files import load_arrays
 from tfprune.measures.el2n import load_scores
-from tfprune.results import layout
-from tfprune.results.registry import REPORTS, TABLES
 
 NAMES = ("pruning_effect", "width_scaling", "example_effects", "example_galleries", "leave_out")
 SMALL = ("--preset=smoke", "--jit=off", "--seeds=0,1", "--sweep=noise_fraction=0,0.2")
@@ -28,28 +23,12 @@ def processes(folder):
 
 @pytest.fixture(scope="module")
 def rows(folder, processes):
-    with (folder / layout.RESULTS).open() as file:
-        return list(csv.DictReader(file))
-
-
-def rows_of(rows, experiment, **values):
-    return [
-        row
-        for row in rows
-        if row["experiment"] == experiment and all(row[k] == v for k, v in values.items())
-    ]
-
-
-def test_every_experiment_has_its_own_tables_figures_and_report():
-    for registry in (EXPERIMENTS, REPORTS, TABLES):
-        assert set(NAMES) <= set(registry)
+    return read_rows(folder)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_ends_with_its_table_report_and_figures(folder, processes, name):
-    assert processes[name].returncode == 0, processes[name].stderr
-    assert list((folder / layout.FIGURES).glob(f"{name}_*.png"))
-    assert name in (folder / layout.REPORT).read_text()
+    assert_complete(processes[name], folder, name)
 
 
 def test_what_experiments_share_is_trained_once(rows):

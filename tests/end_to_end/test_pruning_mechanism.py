@@ -1,15 +1,10 @@
 """PM's four experiments at smoke size, through the real run.py, in one output folder."""
 
-import csv
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from end_to_end.commands import assert_one_line_error, run
-from experiments.registry import EXPERIMENTS
-from tfprune.results import layout
-from tfprune.results.registry import REPORTS, TABLES
+from end_to_end.commands import assert_complete, assert_one_line_error, read_rows, rows_of, run
 
 NAMES = ("utility_dynamics", "utility_size", "utility_pruned", "accuracy_surface")
 SMALL = ("--preset=smoke", "--jit=off", "--train_subset=100", "--train_epochs=2")
@@ -28,16 +23,7 @@ def processes(folder):
 
 @pytest.fixture(scope="module")
 def rows(folder, processes):
-    with (folder / layout.RESULTS).open() as file:
-        return list(csv.DictReader(file))
-
-
-def rows_of(rows, experiment, **values):
-    return [
-        row
-        for row in rows
-        if row["experiment"] == experiment and all(row[k] == v for k, v in values.items())
-    ]
+    return read_rows(folder)
 
 
 def by_amount(folder, path):
@@ -45,17 +31,9 @@ def by_amount(folder, path):
     return pd.read_csv(folder / path).groupby("ablation_amount").utility.mean()
 
 
-def test_every_experiment_has_its_own_tables_figures_and_report():
-    for registry in (EXPERIMENTS, REPORTS, TABLES):
-        assert set(NAMES) <= set(registry)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_ends_with_its_table_report_and_figures(folder, processes, name):
-    assert processes[name].returncode == 0, processes[name].stderr
-    assert list((folder / layout.FIGURES).glob(f"{name}_*.png"))
-    assert list((folder / layout.TABLES).glob(f"{name}_*.md"))
-    assert name in (folder / layout.REPORT).read_text()
+    assert_complete(processes[name], folder, name)
 
 
 def test_the_network_of_full_size_is_trained_and_measured_once(processes, rows):

@@ -1,6 +1,5 @@
 """The main command from flags to report, through the real run.py."""
 
-import csv
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from end_to_end.commands import run
+from end_to_end.commands import read_rows, run
 from tfprune.results import layout
 
 SMOKE = ("sparse_double_descent", "--preset=smoke")
@@ -23,15 +22,10 @@ def finished(tmp_path_factory):
     return folder, run(*SMOKE, f"--output_dir={folder}")
 
 
-def rows_of(folder):
-    with (folder / layout.RESULTS).open() as file:
-        return list(csv.DictReader(file))
-
-
 def test_the_smoke_preset_ends_with_every_promised_file(finished):
     folder, process = finished
     assert process.returncode == 0, process.stderr
-    rows = rows_of(folder)
+    rows = read_rows(folder)
     assert [int(row["level"]) for row in rows] == [0, 1, 2]
     assert list(rows[0])[: len(layout.RESULT_COLUMNS)] == list(layout.RESULT_COLUMNS)
     assert list((folder / layout.FIGURES).glob("*.png"))
@@ -101,7 +95,7 @@ def test_one_value_changed_reuses_the_dense_training(finished, tmp_path):
     process = run(*SMOKE, "--criterion=random", f"--output_dir={copy}")
     assert process.returncode == 0, process.stderr
     assert "2 stages trained, 1 reused" in process.stdout
-    assert {row["criterion"] for row in rows_of(copy)} == {"magnitude", "random"}
+    assert {row["criterion"] for row in read_rows(copy)} == {"magnitude", "random"}
 
 
 def refused(process, *parts):
@@ -190,7 +184,7 @@ def test_a_short_study_on_real_mnist(tmp_path):
     )
     process = run(*command)
     assert process.returncode == 0, process.stderr
-    rows = rows_of(tmp_path)
+    rows = read_rows(tmp_path)
     assert len(rows) == 3
     assert all(float(row["test_accuracy_last"]) > 0.9 for row in rows)
     # A fifth of the labels is uniform over ten classes: at most about 82% can be learnt.
@@ -220,4 +214,4 @@ def test_vanilla_cnn_learns_cifar10_within_a_few_epochs(tmp_path):
         f"--output_dir={tmp_path}",
     )
     assert process.returncode == 0, process.stderr
-    assert float(rows_of(tmp_path)[0]["test_accuracy_best"]) > 0.4
+    assert float(read_rows(tmp_path)[0]["test_accuracy_best"]) > 0.4

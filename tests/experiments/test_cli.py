@@ -12,6 +12,7 @@ from experiments import cli, utility_pruned
 from experiments.registry import EXPERIMENTS
 from experiments.sparse_double_descent import EXPERIMENT
 from tfprune.errors import InputError
+from tfprune.results.registry import REPORTS, TABLES
 
 ROOT = Path(run.__file__).parent
 
@@ -63,6 +64,10 @@ def test_the_last_value_of_a_flag_wins():
 
 def test_seeds_are_a_list_or_a_range():
     assert cli.parse(EXPERIMENT, ["--seeds=0-2,7"]).configs[0].seeds == (0, 1, 2, 7)
+
+
+def test_every_experiment_has_its_own_figures_tables_and_report():
+    assert set(EXPERIMENTS) == set(REPORTS) == set(TABLES)
 
 
 def test_every_preset_of_every_experiment_is_a_valid_command():
