@@ -9,6 +9,7 @@ from typing import Any
 
 from etils import epath
 
+from tfprune.backend import keras
 from tfprune.config import RewindPoint, RunConfig
 from tfprune.errors import InputError, SettingError
 from tfprune.files import load_arrays, save_arrays, whole_or_set_aside
@@ -98,8 +99,11 @@ class PruneRetrain:
         initial = self.trainer.initial_weights(self.trial.seed)
         masks = self.trainer.dense_masks
         epochs = snapshot_epochs(self.config)
-        keep = partial(self._keep_snapshot, epochs=epochs[1:-1])
-        self.train(stage, self.plan(stage, initial, masks, initial), advance, after_epoch=keep)
+        keep = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: self._keep_snapshot(epoch + 1, epochs[1:-1])
+        )
+        plan = self.plan(stage, initial, masks, initial)
+        self.train(stage, plan, advance, beside=Beside((keep,)))
 
     def _pruned(self, stage: Stage, advance: Advance) -> None:
         before = self._pruned_from(stage)
@@ -246,7 +250,6 @@ class PruneRetrain:
         plan: TrainingPlan,
         advance: Advance,
         data: Data | None = None,
-        after_epoch: Callable[[int], None] = lambda epoch: None,
         beside: Beside = Beside(),  # noqa: B008 - immutable.
         found: Callable[[list[Row]], Row] = lambda rows: {},
         **values: Any,
@@ -258,7 +261,6 @@ class PruneRetrain:
           plan: what to train.
           advance: called after every epoch.
           data: what to train on, if not the trial's own.
-          after_epoch: called with the number of epochs trained, after each.
           beside: what else happens during the training; it may prune.
           found: from the metrics of all epochs to further results of the stage.
           **values: further results of the stage.
@@ -274,7 +276,6 @@ class PruneRetrain:
             advance,
             self._stop_requested,
             self._note,
-            after_epoch,
         )
         rows = self.trainer.train(data or self.data, plan, outputs, beside)
         if not self.writes:

@@ -105,7 +105,6 @@ class TrainingOutputs:
       stop_requested: the signal that asked the process to end, if any: training stops after the
         epoch, with a checkpoint.
       note: told what the user should know.
-      after_epoch: called with the number of epochs trained, after each, before its checkpoint.
     """
 
     folder: epath.Path
@@ -114,7 +113,6 @@ class TrainingOutputs:
     advance: Callable[[dict[str, Any]], None] = field(default=lambda logs: None)
     stop_requested: Callable[[], int | None] = field(default=lambda: None)
     note: Callable[[str], None] = field(default=lambda text: None)
-    after_epoch: Callable[[int], None] = field(default=lambda epoch: None)
 
 
 @dataclass(frozen=True)
@@ -336,9 +334,10 @@ class Trainer:
 
     def check_filters(self, criterion: str) -> None:
         """Raises InputError if the network's filters cannot be scored so: without batch norm."""
-        if criterion != "filter_activation":  # Of any layer, given batches.
-            rng = generator(0, Stream.MASK)
-            FILTER_CRITERIA[criterion](ScoringInputs(self.model, self.dense_masks, rng=rng))
+        blank = (np.zeros((1, *self.model.input_shape[1:]), np.float32), np.zeros(1, np.int64))
+        rng = generator(0, Stream.MASK)
+        inputs = ScoringInputs(self.model, self.dense_masks, batches=[blank], rng=rng)
+        FILTER_CRITERIA[criterion](inputs)
 
     def scoring_batches(self, count: int) -> list[tuple[Any, Any]]:
         """Random training batches of the training that is going on, see `EpochProgram`."""
@@ -421,9 +420,6 @@ class Trainer:
             record,
             board,
             StopOnNonFinite(plan.where),
-            keras.callbacks.LambdaCallback(
-                on_epoch_end=lambda epoch, logs: outputs.after_epoch(epoch + 1)
-            ),
             EpochCheckpoint(
                 checkpoints, record, outputs.checkpoint_seconds, self._stop_requested(outputs)
             ),

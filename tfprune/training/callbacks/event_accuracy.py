@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfprune.backend import keras
+from tfprune.training.callbacks.record import exact_number
 
 
 class EventAccuracy(keras.callbacks.Callback):
@@ -32,8 +33,8 @@ class EventAccuracy(keras.callbacks.Callback):
         """The test accuracy of the model as it is, in [0, 1]."""
         if self._is_measured and self._logs is not None:
             self._is_measured = False
-            return float(self._logs["test_accuracy"])
+            return exact_number(self._logs["test_accuracy"])
         metrics = {name: float(value) for name, value in self.model.program.evaluate().items()}
         if self._logs is not None:
             self._logs.update(metrics)
-        return metrics["test_accuracy"]
+        return exact_number(metrics["test_accuracy"])

@@ -57,7 +57,7 @@ class EpochRecord(keras.callbacks.Callback):
         }
         # What a column does not name is kept as well: the last row holds the end of training.
         names = dict.fromkeys((*(self.columns or ()), *values))
-        self.rows.append({name: _number(values.get(name)) for name in names})
+        self.rows.append({name: exact_number(values.get(name)) for name in names})
         if self.path is not None and now - self._written_at >= self.seconds:
             self.write()
 
@@ -73,7 +73,7 @@ class EpochRecord(keras.callbacks.Callback):
         write_text_atomic(self.path, csv_text(self.rows, self.columns or ()))
 
 
-def _number(value: Any) -> Any:
+def exact_number(value: Any) -> Any:
     """A number whose shortest text reads back as the same bits; None for what does not apply."""
     if value is None or isinstance(value, int):
         return value
