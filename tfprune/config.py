@@ -549,6 +549,11 @@ class UtilityConfig(Section):
     ablation_examples: int = setting(
         0, "training examples that utility is a mean over; 0 takes all", check=at_least(0)
     )
+    ablation_magnitude_above: float = setting(
+        0.0,
+        "only weights of larger magnitude are zeroed, and ratios are of them; 0 takes all",
+        check=at_least(0),
+    )
     ablation_kernels: str = setting(
         "conv_dense", "which kernels count as weights", choices=("conv_dense", "conv", "hidden")
     )

@@ -16,6 +16,7 @@ from tfprune.measures.registry import MEASURES
 from tfprune.measures.utility import (
     Ablations,
     UtilityMeter,
+    eligible_weights,
     kl_divergence,
     magnitude_ranks,
     random_ranks,
@@ -241,8 +242,12 @@ def test_only_weights_above_the_magnitude_are_ablated():
     kernel[:, 0] = [0.5, -1.0, 2.0, 0.25]
     model.set_weights([kernel, np.zeros(2, np.float32)])
     found = utility(model, examples, Ablations((1.0,), subsets=2, magnitude_above=0.5))
-    assert found.eligible == 2
+    assert found.eligible == eligible_weights(model, magnitude_above=0.5) == 2
     np.testing.assert_allclose(found.values, sigmoid_kl(1.75, 0.75), rtol=1e-6)
+    without = Masks({"logits": np.tile([[1], [1], [0], [1]], 2)})
+    halved = {name: value / 2 for name, value in read_weights(model).items()}
+    assert eligible_weights(model, masks=without, weights=halved, magnitude_above=0.2) == 2
+    assert eligible_weights(model, masks=without, weights=halved, magnitude_above=0.25) == 1
     with pytest.raises(InputError, match="lower magnitude_above"):
         utility(model, examples, Ablations(magnitude_above=3.0))
 

@@ -1,5 +1,7 @@
 """PM's procedures: channel pruning, small networks, weights on the way, utility and planes."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -270,6 +272,23 @@ def test_numbers_are_ratios_of_the_whole_network_and_at_most_what_is_left(weight
     numbers = table.groupby("ablation_amount").ablated_weights.unique()
     assert numbers[0.1].tolist() == [np.ceil(0.1 * sum(kernels))]
     assert numbers[0.25].tolist() == [min(np.ceil(0.25 * sum(kernels)), left)]
+
+
+def test_with_a_magnitude_to_be_above_ratios_are_of_the_weights_above_it(weights_loop):
+    loop, stage = weights_loop, weights_loop.trial.stage(0)
+    magnitudes = np.concatenate(
+        [abs(v).ravel() for n, v in arrays(loop, 0).items() if n.endswith("/kernel")]
+    )
+    threshold = float(np.quantile(magnitudes, 0.9))
+    options = dataclasses.replace(UTILITY, ablation_magnitude_above=threshold)
+    above = np.count_nonzero(magnitudes > threshold)
+    for kind, sizes in (
+        ("ratio", [np.ceil(0.1 * above), np.ceil(0.25 * above)]),
+        ("number", [min(np.ceil(0.1 * magnitudes.size), above), above]),
+    ):
+        table, _ = measured(utilities.utility(kind, options), loop, stage)
+        numbers = table.groupby("ablation_amount").ablated_weights.unique()
+        assert [numbers[0.1].tolist(), numbers[0.25].tolist()] == [[n] for n in sizes], kind
 
 
 def test_pretrained_utility_is_over_the_weights_that_pruning_leaves(weights_loop):

@@ -252,7 +252,10 @@ class UtilityMeter:
         self._assign(values)
         kernels = {name: values[name] for name in self._kernels.values()}
         magnitudes = np.concatenate([np.abs(kernel).ravel() for kernel in kernels.values()])
-        eligible = self._eligible(magnitudes, masks, kernels)
+        above = self.ablations.magnitude_above
+        eligible = _eligible(self._kernels, kernels, masks, above)
+        if not eligible.any():
+            raise InputError("no weight can be ablated: lower magnitude_above, or prune less")
         reference = self._outputs(self._data)
         check_kind(self.evaluator.model, reference.numpy(), self._from_logits)
         return self._measured(magnitudes, eligible, kernels, reference)
@@ -269,16 +272,6 @@ class UtilityMeter:
             )
         for name, variable in variables.items():
             variable.assign(weights[name])
-
-    def _eligible(
-        self, magnitudes: np.ndarray, masks: Masks | None, kernels: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
-        found = _unpruned(self._kernels, kernels, {} if masks is None else masks)
-        if self.ablations.magnitude_above is not None:
-            found &= magnitudes > self.ablations.magnitude_above
-        if not found.any():
-            raise InputError("no weight can be ablated: lower magnitude_above, or prune less")
-        return found
 
     def _measured(
         self,
@@ -466,19 +459,26 @@ def utility(
 
 
 def eligible_weights(
-    model: keras.Model, kernels: str = "conv_dense", masks: Masks | None = None
+    model: keras.Model,
+    kernels: str = "conv_dense",
+    masks: Masks | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
+    magnitude_above: float | None = None,
 ) -> int:
-    """How many weights can be ablated: those of the kernels that no mask prunes.
+    """How many weights can be ablated: those of the kernels that are eligible (see `Ablations`).
 
     Args:
       model: wrapped or plain; its own masks are not looked at.
       kernels: as for `Ablations`.
       masks: by layer; layers without a mask count as a whole.
+      weights: by name as `read_weights` gives; the model's current ones if None.
+      magnitude_above: as for `Ablations`.
     """
     names = _kernel_names(model, kernels)
-    variables = named_variables(model)
-    values = {name: variables[name].numpy() for name in names.values()}
-    return int(np.count_nonzero(_unpruned(names, values, {} if masks is None else masks)))
+    if weights is None:
+        variables = named_variables(model)
+        weights = {name: variables[name].numpy() for name in names.values()}
+    return int(np.count_nonzero(_eligible(names, weights, masks, magnitude_above)))
 
 
 def kl_divergence(reference: tf.Tensor, outputs: tf.Tensor, from_logits: bool = True) -> tf.Tensor:
@@ -560,18 +560,24 @@ def _kernel_names(model: keras.Model, which: str) -> dict[str, str]:
     return {layer: names[id(kernel)] for layer, kernel in found.items()}
 
 
-def _unpruned(
-    layers: Mapping[str, str], kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
+def _eligible(
+    layers: Mapping[str, str],
+    kernels: Mapping[str, np.ndarray],
+    masks: Masks | None,
+    magnitude_above: float | None,
 ) -> np.ndarray:
-    """Which weights no mask prunes, bool [weights]."""
+    """Which weights no mask prunes, of a magnitude above this if it is given, bool [weights]."""
+    known: Mapping[str, np.ndarray] = {} if masks is None else masks
     parts = []
     for layer, name in layers.items():
-        mask = masks.get(layer, np.ones(kernels[name].shape, bool))
+        mask = known.get(layer, np.ones(kernels[name].shape, bool))
         if mask.shape != kernels[name].shape:
             raise InputError(
                 f"the mask of layer {layer!r}, of shape {mask.shape}, does not fit its kernel of "
                 f"shape {kernels[name].shape}: give the masks of a model built alike"
             )
+        if magnitude_above is not None:
+            mask = mask & (np.abs(kernels[name]) > magnitude_above)
         parts.append(mask.ravel())
     return np.concatenate(parts)
 

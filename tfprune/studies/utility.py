@@ -102,7 +102,7 @@ def _measure(
     if kind == "magnitude":
         changes["order"] = "magnitude"
     if kind == "number":
-        changes |= {"by": "number", "amounts": _numbers(loop, options, masks)}
+        changes |= {"by": "number", "amounts": _numbers(loop, options, weights, masks)}
     found = _meter(loop, _ablations(stage, options, **changes)).measure(weights, masks)
     rows = PartialTable(table)
     rows.add(*_rows(found, options.ablation_ratios))
@@ -126,20 +126,28 @@ def _ablations(stage: Stage, options: UtilityConfig, **changes: Any) -> Ablation
         "amounts": options.ablation_ratios,
         "subsets": options.ablation_subsets,
         "kernels": options.ablation_kernels,
+        "magnitude_above": _threshold(options),
         "num_examples": options.ablation_examples or None,
         "seed": stage.seed,
     }
     return Ablations(**{**values, **changes})
 
 
-def _numbers(loop: PruneRetrain, options: UtilityConfig, masks: Masks) -> tuple[int, ...]:
-    """How many weights the ratios of the 1x network are, at most all that are left."""
+def _threshold(options: UtilityConfig) -> float | None:
+    """The magnitude that eligible weights are above; None for all, exact zeros among them."""
+    return options.ablation_magnitude_above or None
+
+
+def _numbers(
+    loop: PruneRetrain, options: UtilityConfig, weights: Arrays, masks: Masks
+) -> tuple[int, ...]:
+    """How many weights the ratios of the 1x network are, at most all that are eligible."""
     from tfprune.measures.utility import eligible_weights
     from tfprune.pruning.selection import exact_ceil
 
     model, kernels = loop.trainer.model, options.ablation_kernels
     whole = eligible_weights(model, kernels)
-    left = eligible_weights(model, kernels, masks)
+    left = eligible_weights(model, kernels, masks, weights, _threshold(options))
     return tuple(min(exact_ceil(ratio, whole), left) for ratio in options.ablation_ratios)
 
 
