@@ -164,3 +164,19 @@ def test_masks_hold_under_xla():
         step()
     assert not read_weights(model)["norm/beta"][2].any()
     assert read_weights(model)["norm/beta"][1].any()
+
+
+def test_filters_of_a_nested_model_stay_dead_too():
+    images = keras.Input((6, 6, 2))
+    outside = keras.Sequential([images, plain_net()])
+    model = prune_model(outside, ["first", "second"], filters=True)
+    assert has_masks(model)
+    set_filter_masks(model, without(model, first=1, second=[0, 3]))
+    train(model)
+    after = read_weights(model)
+    inside = {name.split("/", 1)[-1]: value for name, value in after.items()}
+    assert not inside["first/kernel"][..., 1].any()
+    assert inside["first/bias"][1] == 0
+    for name in ("norm/gamma", "norm/beta"):
+        assert not inside[name][[0, 3]].any(), name
+        assert inside[name][[1, 2, 4]].all(), name

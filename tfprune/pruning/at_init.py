@@ -53,5 +53,5 @@ def rescaled(weights: Mapping[str, np.ndarray], masks: Masks) -> Arrays:
             continue
         left = int(np.count_nonzero(mask))
         factor = math.sqrt(mask.size / left) if left else 0.0
-        scaled[name] = (weights[name] * mask * factor).astype(weights[name].dtype)
+        scaled[name] = weights[name] * mask * factor
     return scaled
