@@ -164,6 +164,9 @@ def test_a_small_network_has_its_twins_weights_and_the_schedule_of_all_its_train
         assert masks_of(stage) != twin
         assert branch.epochs == 3 * passes == stage.result()["train_epochs"]
         assert rates(loop, stage) == [0.1, 0.1, 0.01] * passes
+    # Each level has a draw of its own, so the sparser network is no part of the denser one.
+    first, second = (masks_of(loop.trial.branch_stage("small", level)) for level in (1, 2))
+    assert any((second[name] & ~first[name]).any() for name in first)
 
 
 def test_a_small_network_repeats_rewound_and_finetuned_schedules_as_they_were(tmp_path, trainers):
@@ -197,6 +200,19 @@ def test_small_networks_start_from_the_trials_own_initialization_rescaled(weight
         expected = initial[f"{name}/kernel"] * mask * factor
         np.testing.assert_allclose(start[f"{name}/kernel"], expected, rtol=1e-6)
     assert stage.name == "size_0.25"
+
+
+def test_a_size_is_the_same_network_wherever_it_stands_among_the_sizes(tmp_path, trainers):
+    found = []
+    for place in (1, 2):
+        loop = trained(tmp_path / str(place), trainers, levels=0, train_epochs=1, lr_drop_epochs=())
+        stage = small.size_stage(loop.trial, 0.4, place)
+        small.size(loop.config, 0.4).train(loop, stage, lambda logs: None)
+        found.append((masks_of(stage), load_arrays(stage.folder / layout.END)))
+    (first, ours), (second, theirs) = found
+    assert first == second
+    for name, value in ours.items():
+        np.testing.assert_array_equal(theirs[name], value, err_msg=name)
 
 
 def test_weights_on_the_way_are_the_same_whether_kept_or_trained_again(tmp_path, trainers):
@@ -327,6 +343,14 @@ def test_the_three_networks_lie_on_the_plane_at_distances_of_their_weights(weigh
     for first, second in (("pretrained", "pruned"), ("pretrained", "retrained")):
         expected = np.linalg.norm(flat[first] - flat[second])
         assert columns[f"distance_{first}_{second}"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_batch_norm_on_the_plane_is_as_asked_for(weights_loop):
+    loop, stage = weights_loop, weights_loop.trial.stage(1)
+    again = dataclasses.replace(OPTIONS, plane_batch_norm="reestimated")
+    mixed, estimated = (measured(surfaces.plane(o), loop, stage)[0] for o in (OPTIONS, again))
+    pd.testing.assert_frame_equal(mixed[["x", "y"]], estimated[["x", "y"]])
+    assert (mixed.train_loss != estimated.train_loss).all()
 
 
 def test_an_interrupted_grid_measures_its_missing_cells_only(weights_loop):
