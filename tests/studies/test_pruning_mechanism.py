@@ -50,11 +50,11 @@ def trainers():
     return {key: Trainer(c, DATA.input_shape, DATA.num_classes) for key, c in configs.items()}
 
 
-def loop_of(folder, trainers, **values):
+def loop_of(folder, trainers, seed=0, **values):
     config = from_settings({**TINY, "output_dir": str(folder), **values}, experiment="test")
     trainer = trainers[config.pruning.prunes_filters]
     trainer._model_config = config.model
-    return PruneRetrain(Trial(config, 0), trainer, DATA, {"versions": {}})
+    return PruneRetrain(Trial(config, seed), trainer, DATA, {"versions": {}})
 
 
 def trained(folder, trainers, **values):
@@ -276,6 +276,22 @@ def test_interrupted_measurements_keep_the_epochs_they_have(weights_loop):
         again[again.epoch >= 2].reset_index(drop=True),
         whole[whole.epoch >= 2].reset_index(drop=True),
     )
+
+
+def test_kernels_and_seed_are_as_asked_for(tmp_path, trainers):
+    loop = trained(tmp_path, trainers, seed=7, levels=0, train_epochs=1, lr_drop_epochs=())
+    stage = loop.trial.stage(0)
+    options = dataclasses.replace(UTILITY, ablation_kernels="conv")
+    table, _ = measured(utilities.utility("ratio", options), loop, stage)
+    weights = arrays(loop, 0)
+    conv = sum(v.size for n, v in weights.items() if n.endswith("/kernel") and n[:4] == "conv")
+    assert table.ablated_weights.unique().tolist() == [np.ceil(0.1 * conv), np.ceil(0.25 * conv)]
+    model = loop.trainer.model
+    write_weights(model, weights)
+    set_masks(model, masks_of(stage))
+    ours = Ablations((0.1, 0.25), subsets=3, kernels="conv", num_examples=30, seed=7)
+    expected = utility(model, splits_of(DATA)["train"], ours).values
+    np.testing.assert_allclose(table.utility.to_numpy().reshape(2, 3), expected, rtol=1e-5)
 
 
 def test_numbers_are_ratios_of_the_whole_network_and_at_most_what_is_left(weights_loop):
