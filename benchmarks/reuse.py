@@ -12,8 +12,9 @@ from benchmarks.dense import MNIST_SHAPE
 from benchmarks.findings import Bar, Finding
 from benchmarks.timing import Scale
 from benchmarks.workloads import CLASSES, image_data
-from tfprune.config import BranchConfig, RunConfig, from_settings
+from tfprune.config import RunConfig, from_settings
 from tfprune.data.prepare import PreparedData
+from tfprune.options import BranchConfig
 from tfprune.studies import branches
 from tfprune.studies.iterative import PruneRetrain, about_run
 from tfprune.studies.trial import Stage, Trial

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.config import SurfaceConfig
+from tfprune.options import SurfaceConfig
 from tfprune.studies.surfaces import check_surface, structured
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.config import FamilyConfig, ScoresConfig
+from tfprune.options import FamilyConfig, ScoresConfig
 from tfprune.studies.families import families_of_methods
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.config import FilterConfig
+from tfprune.options import FilterConfig
 from tfprune.studies.filter_pruning import check_layers
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.config import FamilyConfig, LeaveOutConfig
+from tfprune.options import FamilyConfig, LeaveOutConfig
 from tfprune.studies.families import families_of_methods
 
 if TYPE_CHECKING:

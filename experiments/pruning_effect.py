@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments import cli
-from tfprune.config import FamilyConfig
+from tfprune.options import FamilyConfig
 from tfprune.studies.families import families_of_methods
 
 EXPERIMENT = cli.Experiment(

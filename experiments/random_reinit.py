@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.config import BranchConfig
+from tfprune.options import BranchConfig
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.config import BranchConfig, LandscapeConfig
+from tfprune.options import BranchConfig, LandscapeConfig
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.config import UtilityConfig
+from tfprune.options import UtilityConfig
 from tfprune.studies.utility import check_examples
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.config import SizeConfig, UtilityConfig
+from tfprune.options import SizeConfig, UtilityConfig
 from tfprune.studies.utility import check_examples
 
 if TYPE_CHECKING:

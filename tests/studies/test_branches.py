@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from synthetic import SilentProgress, prepared_data
 
-from tfprune.config import BranchConfig, LandscapeConfig, from_settings
+from tfprune.config import from_settings
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays
+from tfprune.options import BranchConfig, LandscapeConfig
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import under_masks
 from tfprune.results import layout

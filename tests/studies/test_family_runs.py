@@ -2,8 +2,9 @@
 
 import pytest
 
-from tfprune.config import METHODS, from_settings, replace
+from tfprune.config import from_settings, replace
 from tfprune.errors import SettingError
+from tfprune.options import METHODS
 from tfprune.studies.families import families, family
 from tfprune.studies.trial import Trial, trial_name
 

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from synthetic import SilentProgress, prepared_data
 
-from tfprune.config import FilterConfig, FlatnessConfig, NoiseConfig, from_settings
+from tfprune.config import from_settings
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays
 from tfprune.measures.curvature import flatness as measure_flatness
 from tfprune.measures.evaluation import splits_of
+from tfprune.options import FilterConfig, FlatnessConfig, NoiseConfig
 from tfprune.pruning.filter_selection import kept_filters
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks, strip

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tfprune.config import LeaveOutConfig, from_settings
+from tfprune.config import from_settings
 from tfprune.files import save_arrays, write_sealed
+from tfprune.options import LeaveOutConfig
 from tfprune.results.store import merge_rows, read_results
 from tfprune.studies import leave_out
 from tfprune.studies.examples import losses, measured_seeds

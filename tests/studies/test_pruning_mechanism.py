@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from synthetic import prepared_data
 
-from tfprune.config import SurfaceConfig, UtilityConfig, from_settings, replace
+from tfprune.config import from_settings, replace
 from tfprune.errors import InputError, SettingError
 from tfprune.files import load_arrays
 from tfprune.measures.evaluation import splits_of
 from tfprune.measures.utility import Ablations, utility
+from tfprune.options import SurfaceConfig, UtilityConfig
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import set_masks
 from tfprune.pruning.weights import write_weights

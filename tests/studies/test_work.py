@@ -8,9 +8,10 @@ import pytest
 from synthetic import SilentProgress, prepared_data
 
 from tfprune.claims import claim
-from tfprune.config import BranchConfig, LandscapeConfig, from_settings
+from tfprune.config import from_settings
 from tfprune.errors import CannotWrite, DamagedFile
 from tfprune.files import load_arrays
+from tfprune.options import BranchConfig, LandscapeConfig
 from tfprune.results import layout
 from tfprune.studies import branches, landscapes, work
 from tfprune.studies.executors import InProcess

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from tfprune.config import SECTIONS, BranchConfig, LandscapeConfig, settings_of
+from tfprune.config import SECTIONS, settings_of
+from tfprune.options import BranchConfig, LandscapeConfig
 from tfprune.results import layout
 
 # Columns of results.csv beyond the fixed ones that say how it is read, not what was run.

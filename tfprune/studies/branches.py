@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfprune.config import BranchConfig, RunConfig
+from tfprune.config import RunConfig
+from tfprune.options import BranchConfig
 from tfprune.results import layout
 from tfprune.results.analysis import five_sparsities
 from tfprune.studies.study import Study

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epath
 
-from tfprune.config import RunConfig, ScoresConfig
+from tfprune.config import RunConfig
 from tfprune.files import load_arrays, save_arrays
+from tfprune.options import ScoresConfig
 from tfprune.results import layout
 from tfprune.studies.trial import Row, Stage, Trial
 from tfprune.studies.work import Advance, Branch, Measurement

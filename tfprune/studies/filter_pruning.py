@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from etils import epath
 
-from tfprune.config import FilterConfig, NoiseConfig, RunConfig, hash8
+from tfprune.config import RunConfig, hash8
 from tfprune.files import csv_text, load_arrays
+from tfprune.options import FilterConfig, NoiseConfig
 from tfprune.results import layout
 from tfprune.studies.forgetting import forget_rows
 from tfprune.studies.trial import Row, Stage, Trial

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
-from tfprune.config import FlatnessConfig
 from tfprune.files import csv_text, load_arrays, write_text_atomic
+from tfprune.options import FlatnessConfig
 from tfprune.results import layout
 from tfprune.studies.trial import Row, Stage
 from tfprune.studies.work import Measurement

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from tfprune.config import LandscapeConfig
 from tfprune.files import load_arrays, write_text_atomic
+from tfprune.options import LandscapeConfig
 from tfprune.results import layout
 from tfprune.studies.trial import Row, Stage
 from tfprune.studies.work import Measurement

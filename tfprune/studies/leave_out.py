@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfprune.config import (
-    LEAVE_OUT_SETS,
-    LeaveOutConfig,
-    RunConfig,
-    hash8,
-)
+from tfprune.config import RunConfig, hash8
+from tfprune.options import LEAVE_OUT_SETS, LeaveOutConfig
 from tfprune.seeds import Stream, generator
 from tfprune.studies.examples import losses_by_seed, measured_seeds, read_losses
 from tfprune.studies.forgetting import forget_rows

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from tfprune.config import SurfaceConfig, replace
+from tfprune.config import replace
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays
+from tfprune.options import SurfaceConfig
 from tfprune.results import layout
 from tfprune.seeds import Stream, generator
 from tfprune.studies.partial_tables import PartialTable

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from tfprune.config import RunConfig, UtilityConfig
+from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays
+from tfprune.options import UtilityConfig
 from tfprune.results import layout
 from tfprune.studies.partial_tables import PartialTable
 from tfprune.studies.small import check_twins
