@@ -43,8 +43,9 @@ def test_comments_docstrings_and_empty_lines_do_not_count(copy):
     assert code_of(copy) == versions.versions()["code"]
 
 
-def test_a_changed_line_counts(copy):
-    path = copy / "tfprune" / "pruning" / "criteria.py"
+@pytest.mark.parametrize("name", ["pruning/criteria.py", "config.py", "options.py", "seeds.py"])
+def test_a_changed_line_counts(copy, name):
+    path = copy / "tfprune" / name
     path.write_text(path.read_text() + "\nTWO = 2\n")
     assert code_of(copy) != versions.versions()["code"]
 

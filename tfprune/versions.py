@@ -21,7 +21,7 @@ _PACKAGES = (
 )
 # The parts of tfprune that make numbers; the rest shows, names or moves them.
 _NUMERIC = ("data", "measures", "models", "pruning", "studies", "training")
-_NUMERIC_MODULES = ("config.py", "seeds.py")
+_NUMERIC_MODULES = ("config.py", "options.py", "seeds.py")
 # Of those parts, what only says where, when and by which process stages are trained.
 _HARMLESS_MODULES = (
     "studies/executors.py",
