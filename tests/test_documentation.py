@@ -297,3 +297,36 @@ def test_the_journey_names_nothing_that_is_not_a_link():
     text = (ROOT / "docs/journey.md").read_text()
     assert len(JOURNEY) > 50
     assert len(JOURNEY) == len(re.findall(r"\]\(\.\./", text))
+
+
+def cost_rows(page):
+    """The cells of each row of the page's table of what the paper presets cost."""
+    text = (ROOT / "docs" / page).read_text().split("### What the paper presets cost")[1]
+    lines = [line for line in text.split("\n## ")[0].splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize("row", cost_rows("generalization_stability.md"), ids=lambda row: row[0])
+def test_the_costs_of_gsts_presets_follow_from_their_settings(row):
+    """Each seed trains without pruning and once for each pruning and noise; 3 forward passes."""
+    from tfprune.models.build import build_model
+    from tfprune.pruning.shrink import flops
+
+    names, trainings, operations, _ = row
+    experiment = re.search(r"(\w+) --preset", names)
+    module = importlib.import_module(
+        f"experiments.{experiment[1] if experiment else 'generalization_stability'}"
+    )
+    presets = re.findall(r"`(?:\w+ --preset=)?(\w+)`", names)
+    assert presets
+    for preset in presets:
+        command = cli.parse(module.EXPERIMENT, [f"--preset={preset}"])
+        (config,) = command.configs
+        beside = [len(getattr(o, n, ())) for o in command.options for n in ("prunings", "noises")]
+        count, epochs = len(config.seeds) * (1 + sum(beside)), config.training.train_epochs
+        classes = 100 if config.data.dataset == "cifar100" else 10
+        forward = flops(build_model(config.model, (32, 32, 3), classes))
+        cost = f"{3 * forward * 50_000 * epochs * count:.1e}".replace("e+", "e")
+        assert str(count) in re.findall(r"\d+", trainings), preset
+        assert f"x {epochs:,}" in trainings, preset
+        assert cost in operations.split(", "), preset
