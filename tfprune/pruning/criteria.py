@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
+from tfprune.models.task import batch_loss_of
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import kernels, with_dtype
 
@@ -24,11 +25,13 @@ class ScoringInputs:
     """What a criterion may look at. Criteria leave all of it as they found it.
 
     Attributes:
-      model: the network that is scored, wrapped or plain, mapping images to logits.
+      model: the network that is scored, wrapped or plain. Where a criterion needs its loss, that is
+        the one it was compiled with, or else cross-entropy (`tfprune.models.task.task_of`).
       masks: its masks: which layers are scored, and in which order.
       batches: training batches in an order that is the same every time: a sequence of
-        (normalized images, integer labels of shape `(batch,)`), or a function that returns an
-        iterable of them. Only `gradient` and `snip` need them.
+        (normalized images, labels as the model's loss takes them), or a function that returns an
+        iterable of them; a model of several inputs or outputs takes what `fit` takes. Only
+        `gradient` and `snip` need them.
       num_batches: how many of them `snip` averages over; None for all.
       rng: source of the draws of `random`.
     """
@@ -51,24 +54,24 @@ def magnitude(inputs: ScoringInputs) -> Scores:
 
 
 def gradient(inputs: ScoringInputs) -> Scores:
-    """|w ∂L/∂w|, L the mean cross-entropy of the first batch (SDD 3.2).
+    """|w ∂L/∂w|, L the mean loss of the first batch, cross-entropy in the paper (SDD 3.2).
 
     Dropout is off and batch norm uses its moving statistics, so that scoring changes nothing.
 
     Raises:
-      InputError: if there is no batch.
+      InputError: if there is no batch, or its labels do not fit the model.
     """
     return _saliency(inputs, num_batches=1)
 
 
 def snip(inputs: ScoringInputs) -> Scores:
-    """|w ḡ|, ḡ the gradient of the mean cross-entropy over `num_batches` batches (PEG C).
+    """|w ḡ|, ḡ the gradient of the mean loss over `num_batches` batches (PEG C: cross-entropy).
 
     Every example weighs the same, whatever the sizes of the batches. Dropout and batch norm are
     as in `gradient`.
 
     Raises:
-      InputError: if there is no batch.
+      InputError: if there is no batch, or its labels do not fit the model.
     """
     return _saliency(inputs, inputs.num_batches)
 
@@ -123,29 +126,33 @@ def _saliency(inputs: ScoringInputs, num_batches: int | None) -> Scores:
 
 
 def _mean_gradients(inputs: ScoringInputs, num_batches: int | None) -> Scores:
-    """The mean over examples of ∂(cross-entropy)/∂w for the prunable kernels."""
+    """The mean over examples of ∂(loss)/∂w for the prunable kernels."""
     variables = kernels(inputs.model, inputs.masks)
+    loss = batch_loss_of(inputs.model)
     sums: Scores = {name: np.zeros(mask.shape) for name, mask in inputs.masks.items()}
     examples = 0
     for images, labels in inputs.first_batches(num_batches):
-        for name, gradient_ in _batch_gradients(inputs.model, variables, images, labels).items():
-            sums[name] += len(labels) * gradient_.numpy().astype(np.float64)
-        examples += len(labels)
+        found = _batch_gradients(inputs.model, variables, loss, images, labels)
+        size = len(tf.nest.flatten(labels)[0])
+        for name, gradient_ in found.items():
+            sums[name] += size * gradient_.numpy().astype(np.float64)
+        examples += size
     if examples == 0:
         raise InputError("this criterion needs training batches, and there are none")
     return {name: total / examples for name, total in sums.items()}
 
 
 def _batch_gradients(
-    model: keras.Model, variables: dict[str, tf.Variable], images: Any, labels: Any
+    model: keras.Model,
+    variables: dict[str, tf.Variable],
+    loss: Callable[[Any, Any], tf.Tensor],
+    images: Any,
+    labels: Any,
 ) -> dict[str, tf.Tensor]:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(list(variables.values()))
-        logits = model(images, training=False)
-        loss = tf.reduce_mean(
-            keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        )
-    return tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        value = loss(labels, model(images, training=False))
+    return tape.gradient(value, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def _absolute_network(model: keras.Model) -> keras.Model:

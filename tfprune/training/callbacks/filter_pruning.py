@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from tfprune.backend import keras
+from tfprune.backend import keras, tf
 from tfprune.errors import InputError, nearest, unknown_name
 from tfprune.files import csv_text, write_text_atomic
 from tfprune.measures.stability import instability
+from tfprune.models.task import task_of
 from tfprune.pruning import model as pruned
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.criteria import Batch, ScoringInputs
@@ -54,8 +55,8 @@ class FilterEvents(keras.callbacks.Callback):
       criterion: a name in `FILTER_CRITERIA`.
       target: `smallest`, `largest` or `random` scores.
       test: the (images, labels) whose accuracy is measured just before and just after, images as
-        the model takes them and outputs with the largest for the class; or a function that
-        measures the accuracy of the model as it is, in [0, 1].
+        the model takes them, one class each as its loss takes it; or a function that measures the
+        accuracy of the model as it is, in [0, 1], for a model of another kind.
       batches: training batches, for `filter_activation`; see `ScoringInputs`.
       num_batches: how many of them it looks at; None for all.
       seed: of random targets and scores.
@@ -71,7 +72,8 @@ class FilterEvents(keras.callbacks.Callback):
 
     Raises:
       SettingError: unknown criterion or target.
-      InputError: two schedules for a layer; in `fit`, a layer that the model has not.
+      InputError: two schedules for a layer, or as many test labels as images; in `fit`, a layer
+        that the model has not, or a model that is no classifier.
     """
 
     def __init__(
@@ -119,6 +121,8 @@ class FilterEvents(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Row | None = None) -> None:
         self._starting = True
+        if not callable(self.test):
+            self._test_classes(self.test[1])
         kept = self._kept()
         for layer in self.schedules:
             if layer not in kept:
@@ -201,7 +205,13 @@ class FilterEvents(keras.callbacks.Callback):
             return float(self.test())
         images, labels = self.test
         outputs = self.model.predict(images, batch_size=_BATCH, verbose=0)
-        return float(np.mean(outputs.argmax(axis=-1) == np.asarray(labels)))
+        classes = self._test_classes(labels)
+        return float(np.mean(task_of(self.model).predicted(tf.constant(outputs)) == classes))
+
+    def _test_classes(self, labels: Any) -> np.ndarray:
+        return task_of(self.model).class_labels(
+            labels, "the test accuracy of events, which are measured on test=(images, labels)"
+        )
 
     def _record(self, row: Row) -> None:
         self.events = [event for event in self.events if event["epoch"] < row["epoch"]] + [row]

@@ -33,7 +33,7 @@ class UtilityRecord(keras.callbacks.Callback):
       path: a CSV file, written as a whole after each measurement; None keeps the rows in memory.
       rows: of epochs measured before an interruption.
       on_measured: called with the number of epochs trained and the `Utility`, for its histograms.
-      from_logits: False for a model that ends in a softmax.
+      from_logits: see `UtilityMeter`.
       jit: see `UtilityMeter`.
       batch_size: the most examples in a batch of a measurement.
 
@@ -58,7 +58,7 @@ class UtilityRecord(keras.callbacks.Callback):
         path: epath.PathLike | None = None,
         rows: Iterable[Row] = (),
         on_measured: Callable[[int, Utility], None] | None = None,
-        from_logits: bool = True,
+        from_logits: bool | None = None,
         jit: bool | None = None,
         batch_size: int = BATCH_SIZE,
     ):
