@@ -211,10 +211,10 @@ def images(gallery: Gallery) -> Figure | None:
             panels = part.subplots(rows, _IN_A_ROW, squeeze=False).flatten()
             for axes in panels:
                 axes.set_axis_off()
-            for axes, *example in zip(
+            for axes, image, label, prediction in zip(
                 panels, kind.images, kind.labels, kind.predictions, strict=False
             ):
-                _draw_image(axes, *example, gallery.class_names)
+                _draw_image(axes, image, label, prediction, gallery.class_names)
     return figure
 
 
