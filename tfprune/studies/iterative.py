@@ -14,9 +14,11 @@ from tfprune.config import RewindPoint, RunConfig
 from tfprune.errors import InputError, SettingError
 from tfprune.files import load_arrays, save_arrays, whole_or_set_aside
 from tfprune.measures.stability import instability
+from tfprune.pruning.filter_selection import kept_filters
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks
 from tfprune.pruning.selection import check_levels
+from tfprune.pruning.shrink import live_weights
 from tfprune.pruning.weights import Arrays, read_weights
 from tfprune.results import layout
 from tfprune.studies.folders import write_config
@@ -290,10 +292,24 @@ class PruneRetrain:
                 sparsity=masks.sparsity,
                 weights_remaining=masks.weights_remaining,
                 parameters=self.trainer.parameters(masks),
+                **(self._filters_left(masks) if self.config.pruning.prunes_filters else {}),
                 **values,
                 **found(rows),
             )
         )
+
+    def _filters_left(self, masks: Masks) -> Row:
+        """Of a network whose filters are pruned: the share of them that is left, and of weights.
+
+        A pruned filter's channel is dead, and with it the weights that read it, which no mask
+        counts: `live_weights` are those of the network that `tfprune.pruning.shrink` leaves.
+        """
+        live = live_weights(self.trainer.model)
+        return {
+            "filters_remaining": Masks(kept_filters(masks)).weights_remaining,
+            "live_weights": live.remaining,
+            "live_weights_remaining": live.weights_remaining,
+        }
 
     def last_rate(self, level: int) -> float:
         """The learning rate at the end of a level's training."""
