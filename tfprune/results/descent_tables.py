@@ -101,7 +101,7 @@ def _span(rows: pd.DataFrame) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def printed_sparsities(settings: Mapping[str, Any]) -> dict[str, str]:
+def printed_sparsities(settings: Mapping[Any, Any]) -> dict[str, str]:
     """What SDD prints for each sampled sparsity of a trial's setting, in percent.
 
     Args:
@@ -203,14 +203,10 @@ def loss_change_figure(results: pd.DataFrame) -> Figure | None:
     if rows.empty:
         return None
     table, names = tables.aggregate(rows, columns), trials.names(results)
-    criteria = trials.settings(results).get("criterion")
-    swept = criteria is not None and criteria.nunique() == len(names) > 1
-    colors = {
-        trial: style.color_of(str(criteria[trial]) if swept else name, list(names.values()))
-        for trial, name in names.items()
-    }
-    if len(names) == 1:
-        colors = dict.fromkeys(names, style.BLUE)
+    known = trials.settings(results)
+    by_criterion = "criterion" in known and known["criterion"].nunique() == len(names) > 1
+    labels = known["criterion"].astype(str).to_dict() if by_criterion else names
+    colors = {trial: style.color_of(labels[trial], list(labels.values())) for trial in names}
     with style.house_style():
         figure = style.new_figure(7.2, 4.0)
         axes = figure.subplots()
