@@ -34,7 +34,7 @@ for _depth in (20, 32, 56):
         f"resnet{_depth}",
         f"tfprune.models.resnet:resnet{_depth}",
         f"He et al.'s CIFAR ResNet of {_depth} layers",
-        prunable="hidden",
+        prunable="conv_dense",
     )
 MODELS.add(
     "resnet18",
@@ -43,7 +43,10 @@ MODELS.add(
     prunable="conv_dense",
 )
 MODELS.add(
-    "resnet50", "tfprune.models.resnet:resnet50", "ResNet-50 for ImageNet (PEG)", prunable="hidden"
+    "resnet50",
+    "tfprune.models.resnet:resnet50",
+    "ResNet-50 for ImageNet (PEG)",
+    prunable="conv_dense",
 )
 MODELS.add(
     "vgg11",
