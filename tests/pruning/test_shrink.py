@@ -14,10 +14,12 @@ from tfprune.pruning.dead_filters import (
     batch_norm_of,
     filter_masks,
     gate_shortcuts,
+    set_filter_masks,
     zero_filters,
 )
-from tfprune.pruning.model import masked_layers, prune_model
-from tfprune.pruning.shrink import channels, flops, shrink
+from tfprune.pruning.filter_selection import filter_kernels
+from tfprune.pruning.model import get_masks, masked_layers, prune_model
+from tfprune.pruning.shrink import channels, flops, live_weights, shrink
 from tfprune.pruning.weights import named_variables, read_weights
 
 layers = keras.layers
@@ -132,6 +134,63 @@ def test_flops_are_the_hand_formula_before_and_after():
     assert flops(prune_model(model)) == flops(model)
     zero_filters(model, {f"conv{n}": np.arange(c) % 4 == 0 for n, c in ((2, 16), (4, 32), (7, 64))})
     assert flops(shrink(model)) == vanilla_flops([16, 4, 16, 8, 32, 64, 16], 8, 5)
+
+
+def kernel_weights(model: keras.Model) -> list[np.ndarray]:
+    """The kernels of convolutions and dense layers."""
+    kinds = (layers.Conv2D, layers.Dense)
+    kernels = [layer.kernel for layer in model.layers if type(layer) in kinds]
+    return [kernel.numpy() for kernel in kernels]
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+@pytest.mark.parametrize("key", NETWORKS)
+def test_live_weights_are_those_of_the_shrunk_network_that_are_not_zero(key, whole_group):
+    model = network(key)
+    keep = {name: first_kept(count, 0.5) for name, count in hidden_filters(model).items()}
+    zero_filters(model, keep, whole_group)
+    live, shrunk = live_weights(model), kernel_weights(shrink(model))
+    assert live.remaining == sum(np.count_nonzero(kernel) for kernel in shrunk)
+    assert live.total == sum(kernel.size for kernel in kernel_weights(model))
+    if "resnet" not in key or (whole_group and "zero_pad" not in key):
+        # Else shortcuts carry channels past filters that are zero.
+        assert live.remaining == sum(kernel.size for kernel in shrunk)
+
+
+def test_a_pruned_filter_kills_the_weights_that_read_it_too():
+    model = keras.Sequential(
+        [
+            layers.Conv2D(8, 3, input_shape=(6, 6, 2), name="conv1"),
+            layers.BatchNormalization(name="norm"),
+            layers.ReLU(),
+            layers.Conv2D(6, 3, name="conv2"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3, name="output"),
+        ]
+    )
+    wrapped = prune_model(randomize(model), ["conv1", "conv2"], filters=True)
+    masks = get_masks(wrapped)
+    keep = {"conv1": np.arange(8) < 2, "conv2": np.arange(6) < 3}
+    masks = set_filter_masks(wrapped, filter_kernels(masks, keep))
+    assert masks.remaining == 9 * 2 * 2 + 9 * 8 * 3  # Half of conv2's filters, all they read.
+    live = live_weights(wrapped)
+    assert {name: int(mask.sum()) for name, mask in live.items()} == {
+        "conv1": 9 * 2 * 2,
+        "conv2": 9 * 2 * 3,
+        "output": 3 * 3,
+    }
+    assert live.total == 9 * 2 * 8 + 9 * 8 * 6 + 6 * 3
+    assert live.remaining == live_weights(shrink(wrapped)).total
+
+
+def test_live_weights_of_nested_models_and_of_kernels_that_read_channels_of_unknown_layers():
+    model = keras.Sequential([sequential(), layers.GlobalAveragePooling2D(), layers.Dense(3)])
+    live = live_weights(model)
+    assert live.total == 9 * 2 * 4 + 4 * 2 + 2 * 3
+    assert live.remaining == 9 * 2 * 2 + 2 * 2 + 2 * 3
+    grouped = keras.Sequential([layers.Conv2D(4, 1, groups=2, input_shape=(3, 3, 4), name="conv")])
+    randomize(grouped).get_layer("conv").kernel.assign(np.ones((1, 1, 2, 4)) * [1, 0, 1, 1])
+    assert (live_weights(grouped).total, live_weights(grouped).remaining) == (8, 6)
 
 
 def test_flops_of_strided_grouped_depthwise_separable_and_transposed_kernels():

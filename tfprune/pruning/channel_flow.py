@@ -70,6 +70,12 @@ def nodes(model: keras.Model) -> Iterator[Any]:
         yield from model._nodes_by_depth[depth]
 
 
+def parts(model: keras.Model) -> list[keras.Model]:
+    """The model and all models inside it, each as a graph of layers."""
+    nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    return [model, *(deeper for layer in nested for deeper in parts(layer))]
+
+
 def inner(layer: keras.layers.Layer) -> keras.layers.Layer:
     """The layer itself, or the one inside the wrapper."""
     return layer.layer if isinstance(layer, MaskedLayer) else layer

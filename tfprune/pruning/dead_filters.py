@@ -16,6 +16,7 @@ from tfprune.pruning.channel_flow import (
     inner,
     is_batch_norm,
     mixes,
+    parts,
 )
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.channels import BoolArray
@@ -130,7 +131,7 @@ def filter_masks(
     names = {id(variable): name for name, variable in named_variables(model).items()}
     masks: dict[str, BoolArray] = {}
     known: list[str] = []
-    for part in _parts(model):
+    for part in parts(model):
         layers = {node_layer.name: node_layer for node_layer in map(inner, part.layers)}
         known += [name for name, layer in layers.items() if mixes(layer)]
         here = {name: drop for name, drop in pruned.items() if name in known and name in layers}
@@ -162,7 +163,7 @@ def batch_norm_of(model: keras.Model) -> dict[str, keras.layers.Layer]:
       are left out.
     """
     return {
-        name: layer for part in _parts(model) for name, layer in Wiring(part).batch_norms().items()
+        name: layer for part in parts(model) for name, layer in Wiring(part).batch_norms().items()
     }
 
 
@@ -219,12 +220,6 @@ def _gate(add: keras.layers.Layer, source: list[Any]) -> dict[str, Any]:
     )
     serialized = keras.layers.serialize(layer)
     return {**serialized, "name": layer.name, "inbound_nodes": [[[*source[:3], {}]]]}
-
-
-def _parts(model: keras.Model) -> list[keras.Model]:
-    """The model and all models inside it, each as a graph of layers."""
-    nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    return [model, *(deeper for layer in nested for deeper in _parts(layer))]
 
 
 def _checked(name: str, mask: ArrayLike) -> BoolArray:

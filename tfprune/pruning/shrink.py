@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from tfprune.backend import keras
 from tfprune.errors import InputError
-from tfprune.pruning.channel_flow import channel_graph, inner, nodes, pads_channels
+from tfprune.pruning.channel_flow import channel_graph, inner, nodes, pads_channels, parts
 from tfprune.pruning.channels import BoolArray, Channels, Reader
+from tfprune.pruning.masks import Masks
+from tfprune.pruning.model import kernels
 
 Weights = list[NDArray[Any]]
 
@@ -113,6 +115,43 @@ def _smaller_carrier(
     else:
         weights = [weight[keep_in] for weight in weights]
     return type(layer).from_config(config), weights
+
+
+def live_weights(model: keras.Model) -> Masks:
+    """Which weights of a pruned network still matter once its dead channels are gone.
+
+    A weight is live if it is not zero and `shrink` leaves both the channel it reads and the one
+    it makes. Pruned filters kill more weights than their own: those that read their channels, and
+    those of filters that nobody reads any more. So
+
+    - `live_weights(model).remaining` weights of `shrink(model)` are not zero,
+    - `.sparsity` is the share that is really dead, of *all* convolution and dense kernels,
+      never-pruned ones included (the factors of depthwise and separable layers are not counted).
+
+    `shrink` may keep some zeros beside them, as of a filter whose channel a shortcut carries on.
+
+    Args:
+      model: a built functional or sequential model, wrapped or plain, nested models included.
+
+    Returns:
+      Masks of every convolution and dense kernel by layer name, True where a weight is live.
+
+    Raises:
+      InputError: if the model is not a built functional or sequential `tf_keras` model, or two
+        such layers share a name.
+      SettingError: if it has no such layer.
+    """
+    from tfprune.models.prunable import prunable_kernels  # Not at import: as in pruning/model.py.
+
+    names = prunable_kernels(model, which="conv_dense")
+    live = {name: kernel.numpy() != 0 for name, kernel in kernels(model, names).items()}
+    for part in parts(model):
+        graph = channel_graph(part)
+        unneeded, _ = graph.removable()
+        for name, reader in graph.readers.items():
+            live[name][..., unneeded[reader.inputs.ids], :] = False
+            live[name][..., unneeded[reader.outputs.ids]] = False
+    return Masks(live)
 
 
 def flops(model: keras.Model) -> int:
