@@ -17,9 +17,11 @@ from tfprune.files import load_arrays, save_arrays, whole_or_set_aside
 from tfprune.measures.evaluation import splits_of
 from tfprune.measures.loss_change import linear_loss_change
 from tfprune.measures.stability import instability
+from tfprune.pruning.filter_selection import kept_filters
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks
-from tfprune.pruning.selection import check_levels
+from tfprune.pruning.selection import check_levels, check_sparsities
+from tfprune.pruning.shrink import live_weights
 from tfprune.pruning.weights import Arrays, read_weights
 from tfprune.results import layout
 from tfprune.studies.folders import write_config
@@ -68,7 +70,7 @@ class PruneRetrain:
         """Refuses, before anything is written, what only the data and the model can tell.
 
         Raises:
-          SettingError: a rewind point past the end, or more levels than there are weights.
+          SettingError: a rewind point past the end, or more to prune than there are weights.
           InputError: the network has no filters that the criterion can score.
         """
         steps = self.config.training.train_epochs * self.steps_per_epoch
@@ -81,12 +83,18 @@ class PruneRetrain:
         pruning = self.config.pruning
         if pruning.prunes_filters:
             self.trainer.check_filters(pruning.criterion)
-        if not pruning.sparsities and pruning.retrain != "extended_dense":
-            totals = {
-                name: mask.shape[-1] if pruning.prunes_filters else mask.size
-                for name, mask in self.trainer.dense_masks.items()
-            }
-            check_levels(totals, pruning.prune_fraction, pruning.levels, pruning.scope)
+        if pruning.retrain == "extended_dense":
+            return
+        dense = self.trainer.dense_masks
+        if pruning.prunes_filters:
+            sizes, never_pruned = {name: mask.shape[-1] for name, mask in dense.items()}, 0
+        else:
+            sizes, never_pruned = {name: m.size for name, m in dense.items()}, dense.never_pruned
+        if pruning.sparsities:
+            check_sparsities(sizes, pruning.sparsities, pruning.scope, never_pruned)
+        else:
+            fraction, levels = pruning.prune_fraction, pruning.levels
+            check_levels(sizes, fraction, levels, pruning.scope, never_pruned)
 
     def run(self, stage: Stage, advance: Advance) -> None:
         """Trains one stage of the trunk; the stages before it must be done."""
@@ -311,10 +319,24 @@ class PruneRetrain:
                 sparsity=masks.sparsity,
                 weights_remaining=masks.weights_remaining,
                 parameters=self.trainer.parameters(masks),
+                **(self._filters_left(masks) if self.config.pruning.prunes_filters else {}),
                 **values,
                 **found(rows),
             )
         )
+
+    def _filters_left(self, masks: Masks) -> Row:
+        """Of a network whose filters are pruned: the share of them that is left, and of weights.
+
+        A pruned filter's channel is dead, and with it the weights that read it, which no mask
+        counts: `live_weights` are those of the network that `tfprune.pruning.shrink` leaves.
+        """
+        live = live_weights(self.trainer.model)
+        return {
+            "filters_remaining": Masks(kept_filters(masks)).weights_remaining,
+            "live_weights": live.remaining,
+            "live_weights_remaining": live.weights_remaining,
+        }
 
     def last_rate(self, level: int) -> float:
         """The learning rate at the end of a level's training."""
