@@ -18,7 +18,7 @@ from etils import epath
 
 from tfprune.data.registry import AUGMENTATIONS, DATASETS, LABEL_NOISE, PATH_DATASETS
 from tfprune.errors import InputError, SettingError, nearest, unknown_name
-from tfprune.models.registry import MODELS, PRUNABLE_KERNELS
+from tfprune.models.registry import INITIALIZATIONS, MODELS, PRUNABLE_KERNELS
 from tfprune.pruning.registry import CRITERIA, FILTER_CRITERIA, SCOPES
 from tfprune.registry import Registry
 from tfprune.seeds import MAX_SEED
@@ -209,6 +209,11 @@ class ModelConfig(Section):
     )
     cut_shortcuts: bool = setting(
         False, "pruning a filter of a block cuts the shortcut into its channel too (GST)"
+    )
+    initialization: str = setting(
+        "kaiming_normal",
+        f"how kernels and biases start; {INITIALIZATIONS.help_lines()}",
+        choices=INITIALIZATIONS,
     )
     batch_norm_gamma: str = setting(
         "ones", "initial batch-norm scale: ones, or uniform in (0, 1)", choices=BATCH_NORM_GAMMA
