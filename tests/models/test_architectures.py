@@ -13,6 +13,7 @@ from tfprune.backend import keras, tf
 from tfprune.errors import InputError, SettingError
 from tfprune.models.initialize import initialize
 from tfprune.models.registry import MODELS
+from tfprune.models.widths import layer_units
 
 CIFAR, MNIST, IMAGENET, DIGITS = (32, 32, 3), (28, 28, 1), (224, 224, 3), (8, 8, 1)
 IMAGES = np.random.default_rng(0).normal(size=(3, *DIGITS)).astype("float32")
@@ -37,6 +38,17 @@ def tiny(name: str, options: dict, input_shape=DIGITS):
     model = MODELS[name](input_shape, 10, width=0.05, **options)
     initialize(model, seed=0)
     return model
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_layers_have_the_sizes_that_are_told_without_building_them(name):
+    model = MODELS[name](DIGITS, 7, width=0.3)
+    kernels = [layer.kernel for layer in model.layers if hasattr(layer, "kernel")]
+    sizes = {int(kernel.shape[-1]) for kernel in kernels} - {7}
+    units = set(layer_units(name, 0.3))
+    outer = {4 * size for size in units} if name == "resnet50" else set()
+    assert units <= sizes
+    assert sizes <= units | outer
 
 
 @pytest.mark.parametrize(

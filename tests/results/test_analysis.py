@@ -52,6 +52,54 @@ def test_efficacy_is_measured_per_seed_and_says_where_no_level_was_hurt():
     assert found["at_end"].tolist() == [False, False, True]
 
 
+# As LAST and BEST; training accuracy is full up to level 2.
+TRAIN = [1.0, 1.0, 0.995, 0.95, 0.9, 0.8, 0.7, 0.6, 0.4, 0.1]
+BOOSTED = [last > 0.81 for last in LAST]
+
+
+def ranges_of(train=TRAIN, last=LAST, best=BEST, boosted=BOOSTED, **options):
+    return analysis.sparsity_ranges(range(len(train)), train, last, best, boosted, **options)
+
+
+def test_the_four_ranges_of_a_curve_with_a_dip_and_a_rise():
+    assert ranges_of() == {
+        "trivial": (0, 2),
+        "critical": (3, 3),
+        "high": (4, 7),
+        "extreme": (8, 9),
+    }
+    assert ranges_of(tolerance=0.0)["critical"] == (2, 3)
+
+
+def test_a_level_that_is_boosted_by_chance_beside_the_peak_is_not_high():
+    broken = [*BOOSTED[:5], False, *BOOSTED[6:]]
+    assert ranges_of(boosted=broken) == {
+        "trivial": (0, 2),
+        "critical": (3, 5),
+        "high": (6, 7),
+        "extreme": (8, 9),
+    }
+
+
+def test_levels_that_are_boosted_at_full_training_accuracy_are_trivial():
+    full = [1.0] * 6 + TRAIN[6:]
+    assert ranges_of(train=full) == {"trivial": (0, 5), "high": (6, 7), "extreme": (8, 9)}
+
+
+def test_without_a_boost_extreme_begins_where_last_and_best_both_suffer():
+    never = [False] * 10
+    assert ranges_of(boosted=never) == {
+        "trivial": (0, 2),
+        "critical": (3, 7),
+        "extreme": (8, 9),
+    }
+    assert ranges_of(train=[1.0] * 10, boosted=never) == {"trivial": (0, 9)}
+
+
+def test_there_are_no_ranges_without_the_dense_network():
+    assert analysis.sparsity_ranges([1, 2], [1, 1], [1, 1], [1, 1], [False, False]) == {}
+
+
 def test_five_sparsities_of_a_curve_with_a_dip_and_a_rise():
     assert analysis.five_sparsities(range(10), LAST, BEST) == {
         "dense": 0,

@@ -212,7 +212,7 @@ def test_the_same_files_give_the_same_bytes_and_need_no_checkpoints(make_folder)
     first = built()
     for name in (layout.FIGURES, layout.TABLES):
         shutil.rmtree(folder / name)
-    assert len(first) == 9
+    assert len(first) == 13
     assert built() == first
 
 

@@ -185,6 +185,27 @@ def test_instability_is_the_fraction_of_the_accuracy_that_pruning_takes(tmp_path
     assert rows(loop, 0)["instability"] is None
 
 
+def test_the_loss_change_is_what_pruning_does_to_the_training_loss(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, levels=2, prune_fraction=0.5)
+    run_all(loop)
+    for level in (1, 2):
+        before, after = (
+            loop.trainer.evaluate(DATA, end(loop, level - 1), masks(loop, n))["train_loss"]
+            for n in (level - 1, level)
+        )
+        assert rows(loop, level)["loss_change"] == pytest.approx(after - before, abs=1e-6)
+        assert abs(after - before) > 1e-3
+    assert rows(loop, 0)["loss_change"] is None
+
+
+def test_for_a_tiny_weight_the_loss_change_is_its_first_order(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, levels=1, prune_fraction=0.01)
+    run_all(loop)
+    exact, linear = (rows(loop, 1)[name] for name in ("loss_change", "loss_change_linear"))
+    assert exact == pytest.approx(linear, rel=0.2)
+    assert linear != 0
+
+
 def test_the_dense_training_is_shared_and_nothing_is_trained_twice(tmp_path, trainers):
     assert run_all(loop_of(tmp_path, trainers)) == ["level_00", "level_01", "level_02"]
     assert run_all(loop_of(tmp_path, trainers)) == []

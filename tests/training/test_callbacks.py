@@ -298,6 +298,7 @@ def test_a_checkpoint_restores_noise_that_is_still_on(tmp_path):
         state.start("restoring", 0)
         for _ in range(4):
             state.before_batch()
+            state.after_batch()
     assert_same(read_weights(other), read_weights(model))
     assert np.all(read_weights(other)["hidden/kernel"][:, :4] != 0)
 

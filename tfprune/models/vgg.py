@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tfprune.backend import keras
-from tfprune.models.blocks import conv_bn_relu, image_input, max_pool, pooled_logits, scaled
+from tfprune.models.blocks import conv_bn_relu, image_input, max_pool, pooled_logits
+from tfprune.models.widths import scaled
 
 # Filters of each 3x3 convolution, a max-pool between the groups (Simonyan & Zisserman 2015).
 _VGG11 = ((64,), (128,), (256, 256), (512, 512), (512, 512))

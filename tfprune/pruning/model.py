@@ -272,8 +272,8 @@ def _check_model(model: Any) -> None:
     if not isinstance(model, keras.Model):
         if any(kind.__module__.split(".")[0] == "keras" for kind in type(model).__mro__):
             raise InputError(
-                "a Keras 3 model cannot be pruned: set TF_USE_LEGACY_KERAS=1 before importing "
-                "TensorFlow and build the model with tf_keras"
+                "a Keras 3 model cannot be pruned: build it with tf_keras, or with tf.keras after "
+                "`import tfprune`; `import keras` is Keras 3"
             )
         raise InputError(f"a tf_keras model is needed, not {type(model).__name__}")
     if not isinstance(model, keras.Sequential) and not model._is_graph_network:

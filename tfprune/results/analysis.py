@@ -16,6 +16,9 @@ UNDERFITTING_MARGIN = 0.05
 # Half a point of test accuracy is noise: a smaller drop is no dip, a smaller gain no sweet spot.
 SMALLEST_CHANGE = 0.005
 
+# SDD 3.2's four ranges of sparsity, in their order.
+RANGES = ("trivial", "critical", "high", "extreme")
+
 ROLES = ("dense", "overfitting", "sweet_spot_last", "sweet_spot_best", "underfitting")
 
 
@@ -153,6 +156,61 @@ def _sweet_spots(last: np.ndarray, best: np.ndarray, dip: int, margin: float) ->
     if by_best > 0 and (dip or best[by_best] > best[0] + SMALLEST_CHANGE):
         found["sweet_spot_best"] = by_best
     return found
+
+
+def sparsity_ranges(
+    level: Sequence[int] | npt.ArrayLike,
+    train_accuracy: npt.ArrayLike,
+    test_accuracy_last: npt.ArrayLike,
+    test_accuracy_best: npt.ArrayLike,
+    is_boosted: Sequence[bool] | npt.ArrayLike,
+    tolerance: float = DEFAULT_TOLERANCE,
+    margin: float = UNDERFITTING_MARGIN,
+) -> dict[str, tuple[int, int]]:
+    """SDD section 3.2's four ranges of sparsity, of one pruning technique.
+
+    - trivial: the network "can still reach full training accuracy": up to its pruning efficacy.
+    - critical: past them, where training accuracy drops and test accuracy is not boosted yet.
+    - high: past trivial, the unbroken run of levels with boosted last test accuracy around the
+      one where it is highest.
+    - extreme: all beyond. Where no level is boosted, extreme begins at the first level past trivial
+      at which last and best test accuracy are both more than `margin` below the dense network's.
+
+    The paper draws its boundaries by training and test accuracy and names no number.
+
+    Args:
+      level: `[levels]`, whole numbers, increasing, the dense network first.
+      train_accuracy: `[levels]`, in [0, 1], mean over seeds.
+      test_accuracy_last: `[levels]`, likewise.
+      test_accuracy_best: `[levels]`, likewise.
+      is_boosted: `[levels]`, whether last test accuracy is higher than the dense network's.
+      tolerance: training accuracy that may be lost in [0, 1] and still be full.
+      margin: test accuracy in [0, 1].
+
+    Returns:
+      {range: (its first level, its last)}, in the order of `RANGES`; empty ranges are left out,
+      and all are where level 0 is missing.
+    """
+    levels, train = np.asarray(level, int), np.asarray(train_accuracy, float)
+    last, best = np.asarray(test_accuracy_last, float), np.asarray(test_accuracy_best, float)
+    there = ~(np.isnan(train) | np.isnan(last) | np.isnan(best))
+    levels, train, last, best = levels[there], train[there], last[there], best[there]
+    if not levels.size or levels[0] != 0:
+        return {}
+    kept = train >= train[0] - tolerance - 1e-12
+    past = kept.size if kept.all() else int(np.argmin(kept))
+    boosted = np.asarray(is_boosted, bool)[there] & (np.arange(levels.size) >= past)
+    if boosted.any():
+        peak = int(np.argmax(np.where(boosted, last, -np.inf)))
+        before, after = np.flatnonzero(~boosted[:peak]), np.flatnonzero(~boosted[peak:])
+        first = int(before[-1]) + 1 if before.size else 0
+        end = peak + int(after[0]) if after.size else levels.size
+    else:
+        poor = (last < last[0] - margin) & (best < best[0] - margin)
+        poor &= np.arange(levels.size) >= past
+        first = end = int(np.argmax(poor)) if poor.any() else levels.size
+    bounds = zip(RANGES, itertools.pairwise((0, past, first, end, levels.size)), strict=True)
+    return {name: (int(levels[a]), int(levels[b - 1])) for name, (a, b) in bounds if b > a}
 
 
 def crossings(position: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike) -> list[float]:

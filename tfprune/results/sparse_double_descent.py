@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from etils import epath
 
-from tfprune.results import analysis, figures, store, tables, trials
+from tfprune.results import analysis, descent_tables, figures, store, tables, trials
 
 EXPERIMENT = "sparse_double_descent"
 _EXAMPLES = {
@@ -63,23 +63,38 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
             "SDD section 4, observation 1",
             figures.memorization_against_sparsity(results),
         ),
+        (
+            "loss_change",
+            "Change of the training loss by pruning, against sparsity",
+            descent_tables.loss_change_reading(results),
+            "SDD equation 1",
+            descent_tables.loss_change_figure(results),
+        ),
     ]
     return figures.save_all(output_dir, EXPERIMENT, drawn)
 
 
 def build_tables(results: pd.DataFrame) -> list[tables.Table]:
-    """Accuracy at every level, and pruning efficacy (SDD section 4).
+    """Accuracy at every level, pruning efficacy, ranges and samples of sparsity, change in loss.
+
+    SDD sections 3.2 and 4; the sampled sparsities stand beside those that its figures print.
 
     The tolerance is the column efficacy_tolerance of results.csv where it is there.
     """
     results = _trunk(results)
+    if results.empty:
+        return []
     tolerance = analysis.DEFAULT_TOLERANCE
     if trials.EFFICACY_TOLERANCE in results:
         given = results[trials.EFFICACY_TOLERANCE].dropna()
         tolerance = float(given.iloc[-1]) if len(given) else tolerance
+    change = descent_tables.loss_change_table(results, f"{EXPERIMENT}_loss_change")
     return [
         tables.accuracy_table(results, f"{EXPERIMENT}_accuracy"),
         tables.efficacy_table(results, tolerance, f"{EXPERIMENT}_pruning_efficacy"),
+        descent_tables.ranges_table(results, tolerance, f"{EXPERIMENT}_ranges"),
+        descent_tables.sampled_table(results, f"{EXPERIMENT}_sampled"),
+        *([change] if change else []),
     ]
 
 

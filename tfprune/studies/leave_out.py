@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfprune.config import RunConfig, hash8
-from tfprune.options import LEAVE_OUT_SETS, LeaveOutConfig
+from tfprune.options import LEAVE_OUT_SETS, LeaveOutConfig, at_noise
 from tfprune.seeds import Stream, generator
 from tfprune.studies.examples import losses_by_seed, measured_seeds, read_losses
 from tfprune.studies.forgetting import forget_rows
@@ -28,7 +28,7 @@ _EVENLY_SPACED = 5
 
 
 def train_leave_out(study: Study, options: LeaveOutConfig) -> None:
-    """Trains dense networks on every set asked for, at every level asked for."""
+    """Trains dense networks on the sets asked for at each noise, at every level asked for."""
     levels: dict[str, list[int]] = {}
     for trial in study.all_trials:
         if trial.name not in levels:
@@ -36,14 +36,17 @@ def train_leave_out(study: Study, options: LeaveOutConfig) -> None:
             levels[trial.name] = _levels(options, trial) if ready else []
             if ready:
                 _forget_other_options(trial.config, options)
-    for name in options.leave_out_sets:
+    for name in LEAVE_OUT_SETS:
         plan = {}
         for trial in study.trials:
+            if name not in at_noise(options.leave_out_sets, trial.config.data.noise_fraction):
+                continue
             branch = leave_out(trial.config, name, options)
             chosen = [n for n in levels[trial.name] if _is_a_set(study, trial, n, name)]
             stages = [trial.branch_stage(branch.name, n, branch.variant) for n in chosen]
             plan[trial] = (branch, stages)
-        study.train(plan)
+        if plan:
+            study.train(plan)
 
 
 def _is_a_set(study: Study, trial: Trial, level: int, name: str) -> bool:

@@ -222,6 +222,7 @@ class Trainer:
         try:
             self.model.fit_epochs(first_epoch, plan.epochs, callbacks)
         finally:  # Keras does not end callbacks of a training that raises.
+            self.model.noise = None  # What is measured later is not disturbed.
             record.write()
             board.close()
         return record.rows
