@@ -92,6 +92,14 @@ def test_redense_options_are_part_of_the_branch(loop):
     np.testing.assert_allclose(metrics.learning_rate, 0.005, rtol=1e-6)
 
 
+def test_redense_needs_a_rate_of_its_own_after_a_cosine(tmp_path, trainer):
+    changes = {"lr_decay": "cosine", "lr_drop_epochs": (), "output_dir": str(tmp_path)}
+    loop = PruneRetrain(Trial(from_settings({**TINY, **changes}), 0), trainer, DATA, {})
+    branches.check_redense(loop, (BranchConfig(redense_lr=0.01),))
+    with pytest.raises(SettingError, match="--redense_lr=0.0: a rate above 0"):
+        branches.check_redense(loop, (BranchConfig(),))
+
+
 def test_redense_distance_is_from_where_the_sparse_training_started(loop):
     stage = train(loop, branches.redense(loop.config, BranchConfig()), level=2)
     initial = arrays(loop.trial.stage(0), layout.START)

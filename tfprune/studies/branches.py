@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfprune.config import RunConfig
+from tfprune.errors import SettingError
 from tfprune.options import BranchConfig
 from tfprune.results import layout
 from tfprune.results.analysis import five_sparsities
@@ -50,6 +51,18 @@ def _train_redense(
 ) -> None:
     plan, sparse_sparsity = _redense_plan(loop, stage, rate, epochs)
     loop.train(stage, plan, advance, sparse_sparsity=sparse_sparsity)
+
+
+def check_redense(loop: PruneRetrain, options: tuple[BranchConfig, ...]) -> None:
+    """Refuses re-dense training at the last rate of a schedule that ends near 0.
+
+    Raises:
+      SettingError: the learning rate decays by a cosine, and re-dense training has none of its own.
+    """
+    if loop.config.training.lr_decay == "cosine" and not options[0].redense_lr:
+        raise SettingError(
+            "redense_lr", 0.0, "a rate above 0 with --lr_decay=cosine, which ends near 0"
+        )
 
 
 def train_redense(study: Study, options: BranchConfig) -> dict[Trial, list[Stage]]:
