@@ -172,6 +172,8 @@ def _is_measured(trial: Trial) -> bool:
 def gallery(options: ScoresConfig, seeds: tuple[int, ...]) -> Measurement:
     """Images, labels and majority predictions of the examples that pruning affects most and least.
 
+    Of a streamed set the few images are read again.
+
     Args:
       options: how many examples.
       seeds: the trials to average over.
@@ -188,15 +190,11 @@ def _measure_gallery(
     options: ScoresConfig,
     seeds: tuple[int, ...],
 ) -> Row:
-    from tfprune.data.prepare import PreparedData
-    from tfprune.errors import InputError
     from tfprune.measures.example_groups import KINDS
 
-    if not isinstance(loop.data, PreparedData):
-        raise InputError("galleries show images in memory; this set is streamed")
     trials = [Trial(loop.config, seed) for seed in seeds]
     curves = _mean_curves(trials)
-    arrays: dict[str, np.ndarray] = {}
+    arrays = {"class_names": np.array(loop.data.class_names)}
     for kind in KINDS:
         chosen = gallery_levels(kind, curves)
         shown = _shown(loop.data, trials, kind, chosen, options.gallery_examples)
@@ -249,7 +247,7 @@ def _shown(
     if not levels:
         empty = np.zeros(0, np.int64)
         none = dict.fromkeys(("labels", "predictions", "indices"), empty)
-        return {**found, **none, "images": data.images[:0], "score": np.zeros(0)}
+        return {**found, **none, "images": data.pictures(empty), "score": np.zeros(0)}
     before = losses_by_seed(trials, 0)
     after = [losses_by_seed(trials, level) for level in levels]
     # Only examples that this trial trained on: it has their images.
@@ -261,7 +259,7 @@ def _shown(
     return {
         **found,
         "indices": indices,
-        "images": data.images[rows],
+        "images": data.pictures(rows),
         "labels": data.labels[rows],
         "predictions": _majority(np.array(votes)),
         "score": average_loss_change(after, before, kind)[indices],
