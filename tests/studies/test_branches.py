@@ -96,7 +96,7 @@ def test_redense_needs_a_rate_of_its_own_after_a_cosine(tmp_path, trainer):
     changes = {"lr_decay": "cosine", "lr_drop_epochs": (), "output_dir": str(tmp_path)}
     loop = PruneRetrain(Trial(from_settings({**TINY, **changes}), 0), trainer, DATA, {})
     branches.check_redense(loop, (BranchConfig(redense_lr=0.01),))
-    with pytest.raises(SettingError, match="--redense_lr=0.0: a rate above 0"):
+    with pytest.raises(SettingError, match=r"--redense_lr=0\.0: a rate above 0"):
         branches.check_redense(loop, (BranchConfig(),))
 
 
