@@ -36,6 +36,35 @@ def test_anything_else_may_come_first(first):
     assert process.stdout.startswith("2.")
 
 
+TWO_LAYERS = "L = {0}.layers\nm = {0}.Sequential([L.Dense(4, input_shape=(3,)), L.Dense(2)])\n"
+IN_IT = (
+    "i = {0}.Input((4, 4, 3))\n"
+    "m = {0}.Model(i, {0}.layers.SpectralNormalization(L.Conv2D(4, 3))(i))"
+)
+
+
+@pytest.mark.parametrize(
+    ("then", "what"),
+    [
+        ("import tensorflow as tf; import keras", "tf.keras"),
+        ("import tf_keras", "tf_keras"),
+    ],
+)
+def test_tf_keras_is_what_tf_dot_keras_is_once_tfprune_was_imported(then, what):
+    """SpectralNormalization of tf_keras says tf.keras inside."""
+    count = "print(len(tfprune.get_masks(tfprune.prune_model(m))))"
+    code = f"import tfprune\n{then}\n{TWO_LAYERS}{count}"
+    process = run(f"{code}\n{IN_IT}".format(what))
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip() == "2"
+
+
+def test_a_model_of_keras_3_that_came_later_is_refused_by_what_can_be_done():
+    process = run(f"import tfprune, keras\n{TWO_LAYERS}tfprune.prune_model(m)".format("keras"))
+    assert process.returncode != 0
+    assert "build it with tf_keras, or with tf.keras" in process.stderr.splitlines()[-1]
+
+
 def test_importing_tfprune_loads_nothing():
     process = run(
         "import sys, tfprune\nprint(sorted({'tensorflow', 'numpy', 'etils'} & set(sys.modules)))"

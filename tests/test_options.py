@@ -4,7 +4,15 @@ import pytest
 
 from tfprune.config import from_settings
 from tfprune.errors import SettingError
-from tfprune.options import FilterConfig, FlatnessConfig, NoiseConfig, SurfaceConfig
+from tfprune.options import (
+    FamilyConfig,
+    FilterConfig,
+    FlatnessConfig,
+    LeaveOutConfig,
+    NoiseConfig,
+    SurfaceConfig,
+    at_noise,
+)
 
 
 def run_config(**values):
@@ -66,6 +74,35 @@ def test_noise_is_refused_where_several_devices_share_a_training(strategy):
     noise.check_with(run_config(**FILTERS))
     with pytest.raises(SettingError, match=f"--strategy={strategy}: auto, cpu or gpu"):
         noise.check_with(run_config(**FILTERS, strategy=strategy))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (("snip:dirty",), "--methods=snip:dirty: NAME, NAME:clean or NAME:noisy"),
+        (("snip:",), "--methods=snip:: NAME, NAME:clean or NAME:noisy"),
+        (("snop:clean",), "--methods=snop: did you mean snip"),
+        (("snip:clean", "snip:noisy"), "different names"),
+        ((), "different names, at least one"),
+    ],
+)
+def test_methods_that_cannot_be_read_are_refused(values, message):
+    with pytest.raises(SettingError, match=message):
+        FamilyConfig(methods=values)
+
+
+def test_a_run_has_the_names_that_are_meant_for_its_noise():
+    values = FamilyConfig(methods=("lr_rewind", "snip:clean", "synflow:noisy")).methods
+    assert at_noise(values, 0.0) == ("lr_rewind", "snip")
+    assert at_noise(values, 0.05) == ("lr_rewind", "synflow")
+
+
+def test_a_run_without_a_set_to_leave_out_is_refused():
+    clean, noisy = run_config(), run_config(label_noise="uniform_other", noise_fraction=0.15)
+    options = LeaveOutConfig(leave_out_sets=("dense_subset:noisy",))
+    options.check_with(noisy)
+    with pytest.raises(SettingError, match="at least one that is meant for --noise_fraction=0"):
+        options.check_with(clean)
 
 
 def test_a_plane_needs_a_pruned_network():

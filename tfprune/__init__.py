@@ -1,12 +1,18 @@
 """What does pruning do to generalization? Four studies, reproduced with TensorFlow and Keras.
 
-Importing this package imports nothing else: what you ask it for is loaded when you ask.
+Importing this package imports nothing else: what you ask it for is loaded when you ask. It only
+sets `TF_USE_LEGACY_KERAS`, so that `tf.keras` is from now on Keras 2 (`tf_keras`), whose layers
+tensorflow-model-optimization wraps.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
+
+# TensorFlow reads it when `tf.keras` is touched for the first time.
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 __version__ = "0.1.0"
 

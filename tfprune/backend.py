@@ -1,31 +1,35 @@
 """The one module that imports TensorFlow's Keras: `from tfprune.backend import keras, tf`.
 
-tensorflow-model-optimization wraps layers of `tf_keras` (Keras 2) only, so this module asks
-TensorFlow for it before `tf.keras` is touched, and refuses to start beside Keras 3.
+tensorflow-model-optimization wraps layers of `tf_keras` (Keras 2) only. `import tfprune` asked
+TensorFlow for it; this module refuses to start where Keras 3 was there before.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 
 _KERAS_3_MESSAGE = (
     "Keras 3 was loaded before tfprune, and tensorflow-model-optimization cannot wrap its layers: "
-    "import tfprune before keras, or set TF_USE_LEGACY_KERAS=1 and build your model with tf_keras."
+    "import tfprune before TensorFlow and Keras, or set TF_USE_LEGACY_KERAS=1, and build your "
+    "model with tf_keras."
 )
 
 
 def _keras_3_came_first() -> bool:
-    """Whether the program imported Keras 3 itself.
+    """Whether the program imported Keras 3 itself, before `tfprune`.
 
     TensorFlow imports Keras 3 on its own when TF_USE_LEGACY_KERAS is unset, which does no harm.
     `sys.modules` is in the order in which imports were finished, so only a `keras` that was
-    finished after `tensorflow`, or without it, is the program's own.
+    finished after `tensorflow`, or without it, is the program's own. One that came after `tfprune`
+    leaves `tf.keras` as it should be.
     """
     loaded = list(sys.modules)
     if "keras" not in loaded or not _is_keras_3(sys.modules["keras"]):
         return False
-    return "tensorflow" not in loaded or loaded.index("keras") > loaded.index("tensorflow")
+    came = loaded.index("keras")
+    if came > loaded.index("tfprune"):
+        return False
+    return "tensorflow" not in loaded or came > loaded.index("tensorflow")
 
 
 def _is_keras_3(module: object) -> bool:
@@ -35,8 +39,6 @@ def _is_keras_3(module: object) -> bool:
 
 if _keras_3_came_first():
     raise ImportError(_KERAS_3_MESSAGE)
-
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 import tensorflow as tf  # noqa: E402
 

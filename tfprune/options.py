@@ -144,15 +144,47 @@ def _names(setting: str, values: tuple[str, ...], known: Iterable[str]) -> None:
         raise SettingError(setting, join(values), "different names, at least one")
 
 
+_CLEAN, _NOISY = "clean", "noisy"
+_AT_NOISE = (
+    f"; NAME:{_CLEAN} is meant for runs without label noise alone, NAME:{_NOISY} for runs with it"
+)
+
+
+def _names_at_noise(setting: str, values: tuple[str, ...], known: Iterable[str]) -> None:
+    """As `_names`, of NAME, NAME:clean and NAME:noisy."""
+    parts = [value.partition(":") for value in values]
+    for value, (_, colon, where) in zip(values, parts, strict=True):
+        if colon and where not in (_CLEAN, _NOISY):
+            raise SettingError(setting, value, f"NAME, NAME:{_CLEAN} or NAME:{_NOISY}")
+    _names(setting, tuple(name for name, _, _ in parts), known)
+
+
+def at_noise(values: Iterable[str], noise_fraction: float) -> tuple[str, ...]:
+    """The names that are meant for a run with so much label noise.
+
+    Args:
+      values: NAME, NAME:clean (without label noise alone) or NAME:noisy (with it alone).
+      noise_fraction: of the run, in [0, 1].
+
+    Example:
+      >>> values = ("random", "snip:clean", "synflow:noisy")
+      >>> at_noise(values, 0.0), at_noise(values, 0.15)
+      (('random', 'snip'), ('random', 'synflow'))
+    """
+    here = ("", _NOISY if noise_fraction > 0 else _CLEAN)
+    parts = [value.partition(":") for value in values]
+    return tuple(name for name, _, where in parts if where in here)
+
+
 @dataclasses.dataclass(frozen=True)
 class FamilyConfig(Section):
     """Which families of models are compared (PEG)."""
 
-    methods: tuple[str, ...] = setting(("lr_rewind",), _explained(METHODS))
+    methods: tuple[str, ...] = setting(("lr_rewind",), _explained(METHODS) + _AT_NOISE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _names("methods", self.methods, METHODS)
+        _names_at_noise("methods", self.methods, METHODS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +205,7 @@ class LeaveOutConfig(Section):
     """What dense networks are trained on (PEG D, E, K.2)."""
 
     leave_out_sets: tuple[str, ...] = setting(
-        tuple(LEAVE_OUT_SETS), _explained(LEAVE_OUT_SETS), identity=False
+        tuple(LEAVE_OUT_SETS), _explained(LEAVE_OUT_SETS) + _AT_NOISE, identity=False
     )
     leave_out_levels: str = setting(
         "all",
@@ -196,7 +228,7 @@ class LeaveOutConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _names("leave_out_sets", self.leave_out_sets, LEAVE_OUT_SETS)
+        _names_at_noise("leave_out_sets", self.leave_out_sets, LEAVE_OUT_SETS)
         text = self.leave_out_levels
         if text not in ("all", "auto") and _level_list(text) is None:
             raise SettingError("leave_out_levels", text, "all, auto, or levels as 1,4,8")
@@ -208,8 +240,14 @@ class LeaveOutConfig(Section):
             )
 
     def check_with(self, config: RunConfig) -> None:
-        """Refuses levels that the trunk does not have."""
-        last = config.pruning.last_level
+        """Refuses levels that the trunk does not have, and a run without any set."""
+        last, noise = config.pruning.last_level, config.data.noise_fraction
+        if not at_noise(self.leave_out_sets, noise):
+            raise SettingError(
+                "leave_out_sets",
+                join(self.leave_out_sets),
+                f"at least one that is meant for --noise_fraction={noise:g}",
+            )
         if max(_level_list(self.leave_out_levels) or (0,)) > last:
             raise SettingError(
                 "leave_out_levels",
@@ -268,7 +306,7 @@ class SizeConfig(Section):
 
     sizes: tuple[float, ...] = setting(
         (0.5, 0.25),
-        "fractions of the prunable weights that networks pruned at random at initialization have",
+        "fractions of the weights that networks pruned at random at initialization have",
         check=_share,
         identity=False,
     )

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 import run
-from experiments import cli, utility_pruned
+from experiments import cli, example_effects, leave_out, pruning_effect, utility_pruned
 from experiments.registry import EXPERIMENTS
 from experiments.sparse_double_descent import EXPERIMENT
 from tfprune.errors import InputError
+from tfprune.measures.example_groups import partial_epochs
+from tfprune.options import at_noise
 from tfprune.results.registry import REPORTS, TABLES
 
 ROOT = Path(run.__file__).parent
@@ -77,6 +79,50 @@ def test_every_preset_of_every_experiment_is_a_valid_command():
         for preset in experiment.presets:
             command = cli.parse(experiment, [f"--preset={preset}"])
             assert all(config.experiment == name for config in command.configs)
+
+
+# Branches of the paper by benchmark: TIE and RND without noise at each level above 0 (D), for
+# two benchmarks the two subsamples too (K.2), and dense subsets at each level with noise (E).
+LEFT_OUT = {
+    "paper_lenet_mnist": 3 * (2 * 22 + 3 * 23),
+    "paper_resnet20_cifar10": 3 * (4 * 21 + 3 * 22),
+    "paper_vgg16_cifar10": 3 * (4 * 28 + 3 * 29),
+    "paper_resnet32_cifar100": 3 * (2 * 22 + 3 * 23),
+    "paper_resnet32_width128_cifar100": 3 * 2 * 22,
+    "paper_resnet50_imagenet": 3 * (2 * 12 + 13),
+}
+
+
+@pytest.mark.parametrize("preset", LEFT_OUT)
+def test_leave_out_presets_train_the_sets_that_peg_trains(preset):
+    command = cli.parse(leave_out.EXPERIMENT, [f"--preset={preset}"])
+    options = command.options[1]
+    branches = 0
+    for config in command.configs:
+        for name in at_noise(options.leave_out_sets, config.data.noise_fraction):
+            levels = config.pruning.last_level + (name == "dense_subset")
+            branches += len(config.seeds) * levels
+        assert config.model.width == (8 if "width128" in preset else 1)
+    assert options.leave_out_levels == "all"
+    assert branches == LEFT_OUT[preset]
+
+
+def test_el2n_of_imagenet_is_of_the_20th_epoch():
+    for preset, epochs in (("paper_resnet50_imagenet", 20), ("paper_vgg16_cifar10", 16)):
+        command = cli.parse(example_effects.EXPERIMENT, [f"--preset={preset}"])
+        scores = command.options[1]
+        trained = command.configs[0].training.train_epochs
+        assert partial_epochs(trained, scores.el2n_percent) == epochs
+        assert scores.el2n_models == 10
+
+
+def test_snip_is_pruned_with_without_noise_alone():
+    """PEG's only numbers of SNIP are table 2 and figure 8."""
+    presets = [name for name in pruning_effect.EXPERIMENT.presets if name.startswith("paper")]
+    for preset in presets:
+        command = cli.parse(pruning_effect.EXPERIMENT, [f"--preset={preset}"])
+        snip = [c for c in command.configs if c.pruning.criterion == "snip"]
+        assert [config.data.noise_fraction for config in snip] == [0]
 
 
 def test_paper_presets_hold_the_table_of_hyperparameters():

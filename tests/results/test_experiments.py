@@ -280,7 +280,7 @@ def test_a_sweep_has_a_column_per_field_and_a_grid_of_panels(make_folder):
         for criterion in ("random", "magnitude")
     ]
     results = store.read_results(make_folder(trials, levels=2, seeds=(0,)))
-    accuracy, efficacy = report.build_tables(results, "sparse_double_descent")
+    accuracy, efficacy, *_ = report.build_tables(results, "sparse_double_descent")
     fields = ("label_noise", "noise_fraction", "criterion")
     assert accuracy.labels == efficacy.labels == fields
     assert efficacy.shown.iloc[0, :3].tolist() == ["pairflip", "0.2", "magnitude"]

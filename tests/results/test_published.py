@@ -231,8 +231,78 @@ def _removed(channels, percents, parameters, readers):
     return round(100 * (9 * np.dot(channels[:-1], channels[1:]) - left) / parameters)
 
 
+SAMPLED = ("dense", "overfitting", "first_sweet_spot", "second_sweet_spot", "underfitting")
+
+
+def sampled(figure, dataset, noise):
+    """The levels whose sparsities SDD samples, by what it samples them as."""
+    rows = published("SDD", figure)
+    rows = rows[(rows["dataset"] == dataset) & (rows["noise_fraction"] == noise)]
+    levels = np.log(1 - rows["mean"] / 100) / np.log(0.8)
+    return dict(zip(rows["at"], levels.round().astype(int), strict=True))
+
+
+def test_sdds_numbers_have_the_columns_and_names_of_a_run():
+    rows = published("SDD")
+    assert tuple(rows.columns) == COLUMNS
+    assert set(rows["model"]) <= set(MODELS)
+    assert set(rows["dataset"]) <= set(DATASETS)
+    assert set(rows["at"]) == set(SAMPLED)
+    assert not rows.duplicated([*SUMMED, *CELL, "dataset"]).any()
+    assert set(zip(rows["dataset"], rows["n"], strict=True)) == {
+        ("mnist", 5), ("cifar10", 3), ("cifar100", 3)
+    }  # fmt: skip
+
+
+def test_sdds_tables_have_as_many_numbers_as_it_prints_and_add_up_to_them():
+    rows = published("SDD").groupby("table")["mean"]
+    # The sums were taken over the numbers of the paper's text.
+    assert {name: (part.size, round(part.sum(), 2)) for name, part in rows} == {
+        "figure 2": (25, 1970.76),
+        "figure 4": (5, 394.0),
+        "figure 5": (3, 294.3),
+        "figure 9": (10, 725.85),
+        "figure 10": (3, 188.11),
+        "figure 11": (5, 384.0),
+        "figure 12": (5, 396.57),
+        "figure 13": (5, 396.57),
+        "section 4": (2, 195.04),
+    }
+
+
+def test_every_sparsity_that_sdd_prints_is_that_of_a_level_of_20_percent():
+    for value in published("SDD")["mean"]:
+        level = round(np.log(1 - value / 100) / np.log(0.8))
+        assert 100 * (1 - 0.8**level) == pytest.approx(value, abs=0.0051), value
+
+
+@pytest.mark.parametrize(
+    ("figure", "dataset", "noise", "levels"),
+    [
+        ("figure 2", "cifar10", 0.2, [0, 18, 21, 24, 27]),
+        ("figure 2", "cifar10", 0.4, [0, 16, 18, 21, 24]),
+        ("figure 2", "cifar100", 0.4, [0, 15, 19, 22, 26]),
+        ("figure 9", "mnist", 0.2, [0, 10, 13, 19, 24]),
+        ("figure 9", "mnist", 0.4, [0, 4, 9, 20, 24]),
+        ("figure 11", "mnist", 0.2, [0, 10, 15, 20, 23]),
+    ],
+)
+def test_the_levels_that_sdd_samples(figure, dataset, noise, levels):
+    assert sampled(figure, dataset, noise) == dict(zip(SAMPLED, levels, strict=True))
+
+
+def test_sdds_figures_of_the_same_networks_sample_the_same_sparsities():
+    assert sampled("figure 2", "cifar10", 0.2) == sampled("figure 12", "cifar10", 0.2)
+    assert sampled("figure 12", "cifar10", 0.2) == sampled("figure 13", "cifar10", 0.2)
+    assert sampled("figure 2", "cifar100", 0.4) == sampled("figure 4", "cifar100", 0.4)
+    for part in ("figure 5", "section 4"):
+        assert (
+            sampled(part, "cifar100", 0.4).items() <= sampled("figure 4", "cifar100", 0.4).items()
+        )
+
+
 def test_unknown_papers_and_tables_are_refused_by_name():
-    assert papers() == ("GST", "PEG", "PM")
+    assert papers() == ("GST", "PEG", "PM", "SDD")
     with pytest.raises(SettingError, match="paper=PEH: did you mean PEG"):
         published("peh")
     with pytest.raises(SettingError, match=r"table=4: .*allowed: 2, 3, 5"):

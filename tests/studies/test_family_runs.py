@@ -4,6 +4,7 @@ import pytest
 
 from tfprune.config import from_settings, replace
 from tfprune.errors import SettingError
+from tfprune.models.widths import layer_units
 from tfprune.options import METHODS
 from tfprune.studies.families import families, family
 from tfprune.studies.trial import Trial, trial_name
@@ -32,6 +33,34 @@ def test_each_width_is_four_fifths_of_the_one_before():
     widths = [config.model.width for config in family(BASE, "width")]
     assert widths == pytest.approx([1, 0.8, 0.64, 0.512])
     assert [config.pruning.last_level for config in family(BASE, "width")] == [0] * 4
+
+
+@pytest.mark.parametrize("method", ["width", "width_matched"])
+@pytest.mark.parametrize(
+    ("model", "levels", "networks"),
+    [
+        # 300 and 100 units: both round alike only at levels 20 and 21, to 3 and 1.
+        ("lenet_300_100", 22, 22),
+        # 16, 32 and 64 filters: 1, 2, 4 at levels 12 and 13, 1, 1, 2 at 15 and 16, 1, 1, 1 from 17.
+        ("resnet20", 22, 16),
+        ("resnet50", 12, 13),
+    ],
+)
+def test_no_width_repeats_the_network_of_another(method, model, levels, networks):
+    runs = family(replace(BASE, model=model, levels=levels), method)
+    sizes = [layer_units(model, config.model.width) for config in runs]
+    assert len(set(sizes)) == len(sizes) == networks
+    assert sizes[0] == layer_units(model, 1)
+
+
+def test_each_run_has_the_methods_that_are_meant_for_its_noise():
+    noisy = replace(BASE, label_noise="uniform_other", noise_fraction=0.15)
+    found = families([BASE, noisy], ["lr_rewind", "snip:clean"])
+    assert [(c["method"], config.data.noise_fraction) for config, c in found] == [
+        ("lr_rewind", 0), ("snip", 0), ("lr_rewind", 0.15)
+    ]  # fmt: skip
+    with pytest.raises(SettingError, match=r"--methods=snip:clean: .* --noise_fraction=0\.15"):
+        families([BASE, noisy], ["snip:clean"])
 
 
 def test_one_shot_goes_to_the_sparsities_of_the_levels():

@@ -268,6 +268,14 @@ def test_the_shrunk_network_is_the_same_function_with_the_flops_of_the_columns(
     assert columns["flops_shrunk"] == flops(small) == flops_by_hand(left)
     assert columns["parameters"] == parameters_by_hand(whole)
     assert columns["parameters_shrunk"] == parameters_by_hand(left)
+    result = watched.stage.result()
+    assert result["filters_remaining"] == sum(left) / sum(whole)
+    assert result["live_weights"] == kernel_weights_by_hand(left)
+    assert result["live_weights_remaining"] == result["live_weights"] / kernel_weights_by_hand(
+        whole
+    )
+    # What the masks count as left: also what reads dead channels, and without the dense kernel.
+    assert result["weights_remaining"] > result["live_weights_remaining"]
 
 
 def flops_by_hand(counts):
@@ -278,9 +286,13 @@ def flops_by_hand(counts):
 
 
 def parameters_by_hand(counts):
-    """Kernels, four of batch norm to a filter, and the dense layer's kernel and bias."""
-    kernels = sum(9 * a * b for a, b in zip((1, *counts), counts, strict=False))
-    return kernels + 4 * sum(counts) + 3 * counts[-1] + 3
+    """Kernels, four of batch norm to a filter, and the dense layer's bias."""
+    return kernel_weights_by_hand(counts) + 4 * sum(counts) + 3
+
+
+def kernel_weights_by_hand(counts):
+    """Of the convolutions, and of the dense layer."""
+    return sum(9 * a * b for a, b in zip((1, *counts), counts, strict=False)) + 3 * counts[-1]
 
 
 def test_accuracy_once_stable_is_the_best_at_or_after_the_last_event(tmp_path):
@@ -397,7 +409,10 @@ def test_noise_that_is_on_across_an_interruption_goes_on_as_if_there_was_none(
 
     stage, saved = interrupted(tmp_path, trainers, others, branch_of, after=3)
     assert saved["state/conv7/remaining"] == 1
-    assert saved["state/conv7/draws"] == 3
+    # One at the event, two for batches, three for evaluations: after it, and two of epoch 3.
+    assert saved["state/conv7/draws"] == (6 if "gaussian" in text else 0)
+    held = not saved["model/conv7/kernel"][..., saved["state/conv7/active"]].any()
+    assert held == ("gaussian" not in text)
     assert saved["state/conv7/targeted"].sum() == 4
     loop = dense(tmp_path / "whole", trainers)
     whole = train(loop, noisy(loop, text, NOISE))

@@ -144,6 +144,7 @@ def test_a_level_removes_the_ceiling_and_masks_nest_across_levels(tmp_path, trai
     loop = loop_of(tmp_path, trainers, levels=4)
     run_all(loop)
     remaining = masks(loop, 0).total
+    assert remaining == sum(w.size for name, w in end(loop, 0).items() if name.endswith("/kernel"))
     for level in range(1, 5):
         remaining -= -(-remaining // 5)
         assert masks(loop, level).remaining == remaining
@@ -159,6 +160,22 @@ def test_magnitude_pruning_removes_the_smallest_trained_weights(tmp_path, traine
     trained = end(loop, 0)
     magnitudes = np.concatenate([np.abs(trained[f"{n}/kernel"]).ravel() for n in kept])
     assert magnitudes[~kept.flat()].max() <= magnitudes[kept.flat()].min()
+
+
+def test_five_levels_of_magnitude_masks_equal_a_numpy_computation(tmp_path, trainers):
+    """On fixed weights: after each level, the 20% smallest of all that is left are gone."""
+    loop = loop_of(tmp_path, trainers)
+    weights = loop.trainer.initial_weights(0)
+    kept = loop.trainer.dense_masks
+    flat = np.concatenate([weights[f"{name}/kernel"].ravel() for name in kept])
+    output = weights["logits/kernel"].size
+    alive = np.ones(flat.size, bool)
+    for level in range(1, 6):
+        kept = loop.trainer.prune(DATA, 0, level, weights, kept, loop.config.pruning)
+        count = int(np.ceil((alive.sum() + output) * 0.2))
+        ranked = np.argsort(np.where(alive, np.abs(flat), np.inf), kind="stable")
+        alive[ranked[:count]] = False
+        np.testing.assert_array_equal(kept.flat(), alive)
 
 
 def test_one_shot_levels_all_come_from_the_dense_network(tmp_path, trainers):
@@ -185,6 +202,27 @@ def test_instability_is_the_fraction_of_the_accuracy_that_pruning_takes(tmp_path
     assert rows(loop, 0)["instability"] is None
 
 
+def test_the_loss_change_is_what_pruning_does_to_the_training_loss(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, levels=2, prune_fraction=0.5)
+    run_all(loop)
+    for level in (1, 2):
+        before, after = (
+            loop.trainer.evaluate(DATA, end(loop, level - 1), masks(loop, n))["train_loss"]
+            for n in (level - 1, level)
+        )
+        assert rows(loop, level)["loss_change"] == pytest.approx(after - before, abs=1e-6)
+        assert abs(after - before) > 1e-3
+    assert rows(loop, 0)["loss_change"] is None
+
+
+def test_for_a_tiny_weight_the_loss_change_is_its_first_order(tmp_path, trainers):
+    loop = loop_of(tmp_path, trainers, levels=1, prune_fraction=0.01)
+    run_all(loop)
+    exact, linear = (rows(loop, 1)[name] for name in ("loss_change", "loss_change_linear"))
+    assert exact == pytest.approx(linear, rel=0.2)
+    assert linear != 0
+
+
 def test_the_dense_training_is_shared_and_nothing_is_trained_twice(tmp_path, trainers):
     assert run_all(loop_of(tmp_path, trainers)) == ["level_00", "level_01", "level_02"]
     assert run_all(loop_of(tmp_path, trainers)) == []
@@ -207,6 +245,8 @@ def test_a_stage_continued_alone_equals_the_one_of_a_whole_run(tmp_path, trainer
 def test_more_levels_than_weights_are_refused_before_anything_is_written(tmp_path, trainers):
     with pytest.raises(SettingError, match="--levels=100"):
         loop_of(tmp_path, trainers, levels=100).check()
+    with pytest.raises(SettingError, match=r"--sparsities=0\.99:"):
+        loop_of(tmp_path, trainers, sparsities=(0.5, 0.99)).check()
     assert not list(tmp_path.iterdir())
 
 

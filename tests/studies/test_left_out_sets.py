@@ -104,3 +104,17 @@ def test_a_level_that_is_never_right_has_no_dense_subset_and_is_named(trials):
     assert chosen == [[[2], [2]], [[], [0, 2]]]
     assert len(notes) == 2
     assert "seed 0: no dense subset, level 0 is never right" in notes[0]
+
+
+def test_a_set_that_is_meant_for_noise_alone_is_left_out_without_it(trials):
+    for trial in trials:
+        measure(trial)
+    merge_rows(
+        trials[0].output_dir, [rows_of(trials[0], "", 0, "")], ["subset_examples", "dataset"]
+    )
+    plans = []
+    options = LeaveOutConfig(
+        leave_out_sets=("tie:clean", "dense_subset:noisy"), leave_out_levels="2"
+    )
+    leave_out.train_leave_out(study_of(trials, trials, train=plans.append), options)
+    assert [{branch.name for branch, _ in plan.values()} for plan in plans] == [{"tie"}]

@@ -123,6 +123,35 @@ def test_what_is_to_be_restored_is_back_when_the_epoch_of_its_last_batch_ends():
     assert not noise.state.read()["first/holding"]
 
 
+@pytest.mark.parametrize("kind", ["zeroing", "restoring"])
+@pytest.mark.parametrize("batches", [1, 2, STEPS, STEPS + 1, 2 * STEPS])
+def test_evaluations_see_zeros_until_the_last_noisy_batch(kind, batches):
+    """Keras's validation after every epoch, and "accuracy before" of another layer's event."""
+    seen = {}
+
+    class Validation(keras.callbacks.Callback):
+        def on_test_batch_begin(self, batch, logs=None):
+            seen[len(seen)] = read_weights(self.model)["first/kernel"]
+
+    model, before = _network(), []
+    first = FilterSchedule("first", 0, 0, 1, 0.25)
+    output = FilterSchedule("output", 1, 1, 1, 0.4)
+    noise = FilterNoise(
+        [first, output], kind, batches,
+        test=lambda: before.append(read_weights(model)["first/kernel"]) or 1.0,
+    )  # fmt: skip
+    model.fit(
+        X, Y, batch_size=8, epochs=4, verbose=0, shuffle=False, validation_data=(X, Y),
+        validation_batch_size=32, callbacks=[noise, Validation()],
+    )  # fmt: skip
+    targets = noise.state.targeted()["first"]
+    zero = [not seen[epoch][:, targets].any() for epoch in range(4)]
+    # Validation comes before an epoch's event: the first sees the network as it was.
+    assert zero == [False, batches > STEPS, batches > 2 * STEPS, batches > 3 * STEPS]
+    before_second = before[2][:, targets]
+    assert bool(before_second.any()) == (batches <= STEPS)
+
+
 def _wide(seed=0, learning_rate=0.0):
     """64000 weights in 16 filters, and a kernel that nothing trains."""
     rng = np.random.default_rng(seed)
@@ -162,6 +191,22 @@ def test_gaussian_noise_has_the_variance_of_the_other_filters_and_accumulates_n_
     assert np.abs(added.mean(axis=1)).max() < 5 * spread / np.sqrt(16000)
     assert np.abs(np.corrcoef(added) - np.eye(3)).max() < 5 / np.sqrt(16000)
     np.testing.assert_allclose(added.sum(axis=0).std(), np.sqrt(3) * spread, rtol=0.03)
+
+
+@pytest.mark.parametrize(("batches", "increments"), [
+    # Event, then two batches an epoch. The first one's increment is there since the event.
+    (1, [0, 0, 1, 0, 0, 0, 0, 0]),
+    (2, [0, 0, 6, 1, 0, 0, 0, 0]),
+    (3, [0, 0, 6, 1, 11, 0, 0, 0]),
+    (5, [0, 0, 6, 1, 11, 1, 11, 0]),
+])  # fmt: skip
+def test_evaluations_add_up_on_the_first_batch_of_an_epoch(batches, increments):
+    """Five test batches: once after the event, twice after every epoch that the noise is on."""
+    noise, start, changes = _increments(batches, epochs=4, evaluation_batches=5)
+    targets = noise.state.targeted()["first"]
+    spread = start[:, ~targets].astype(np.float64).std()
+    added = changes[..., targets].reshape(8, -1)
+    np.testing.assert_allclose(added.std(axis=1) / spread, np.sqrt(increments), rtol=0.03)
 
 
 def test_draws_depend_on_the_seed_alone():
@@ -228,6 +273,8 @@ def test_a_compiled_epoch_applies_the_same_noise_as_the_callback(kind, jit):
         for _ in range(steps):
             state.before_batch()
             _drift(model)
+            state.after_batch()
+            state.during_evaluation(0.5)
 
     def _drift(model):
         for variable in model.trainable_variables:
@@ -236,7 +283,7 @@ def test_a_compiled_epoch_applies_the_same_noise_as_the_callback(kind, jit):
     eager, compiled = _network(), _network()
     states = [NoiseState(model, ["first"]) for model in (eager, compiled)]
     for state in states:
-        state.start(kind, 7)
+        state.start(kind, 7, evaluation_batches=4)
         state.begin("first", targets, 3, cumulative=False)
     train(states[0], eager, 5)
 
@@ -253,7 +300,7 @@ def test_a_compiled_epoch_applies_the_same_noise_as_the_callback(kind, jit):
         np.testing.assert_allclose(variable.numpy(), twin.numpy(), rtol=1e-4, atol=1e-5)
     for name, value in states[0].read().items():
         np.testing.assert_allclose(value, states[1].read()[name], rtol=1e-6, err_msg=name)
-    assert states[1].read()["first/draws"] == 3
+    assert states[1].read()["first/draws"] == (5 if kind == "gaussian" else 0)
     assert states[1].read()["first/remaining"] == 0
 
 
@@ -262,7 +309,7 @@ def test_noise_interrupted_between_its_batches_goes_on_as_if_not(kind):
     """Six batches from the first epoch's end on; the interruption comes after four of them."""
 
     def noise(**kwargs):
-        return _noise(kind, 6, end=2, period=2, seed=2, **kwargs)
+        return _noise(kind, 6, end=2, period=2, seed=2, evaluation_batches=3, **kwargs)
 
     whole, reference = _network(), noise()
     _fit(whole, reference, epochs=5)
@@ -295,5 +342,7 @@ def test_mistakes_say_what_to_do():
         _noise("gausian")
     with pytest.raises(SettingError, match="--noise_batches=0: at least 1"):
         _noise("zeroing", 0)
+    with pytest.raises(SettingError, match="--evaluation_batches=-1: at least 0"):
+        _noise("gaussian", 1, evaluation_batches=-1)
     with pytest.raises(InputError, match="no layer 'frist'"):
         _fit(_network(), FilterNoise([FilterSchedule("frist", 0, 0, 1, 0.5)], test=(X, Y)))

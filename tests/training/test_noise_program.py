@@ -43,7 +43,7 @@ def network(dtype="float64"):
 def begun(model, kind, batches):
     """Noise on its way, as just after an event."""
     state = NoiseState(model, ["hidden"])
-    state.start(kind, 7)
+    state.start(kind, 7, evaluation_batches=3)
     state.begin("hidden", TARGETS, batches, cumulative=False)
     return state
 
@@ -56,14 +56,14 @@ def program_of(model, noise, jit=False):
 
 
 def epoch_by_hand(model, state, epoch):
-    """What `FilterNoise` does in a plain `fit`: before every batch, and at the epoch's end."""
+    """The epoch's batches, then a test set in one batch, as here."""
     order = epoch_order(len(DATA.labels), 0, 0, epoch)
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]
         images = normalize(tf.constant(DATA.images[chosen]), DATA.mean, DATA.std, tf.float64)
-        state.before_batch()
+        model.noise = state
         step.train_on_batch(model, images, tf.constant(DATA.labels[chosen]), tf.constant(RATE))
-    state.settle()
+    step.before_test_batch(model, 1.0)
 
 
 @pytest.mark.parametrize("kind", NOISE_KINDS)
@@ -85,23 +85,58 @@ def test_epochs_of_the_program_are_a_loop_over_their_batches(kind, jit):
                 got[name], value, rtol=0, atol=tolerance, err_msg=f"{epoch} {name}"
             )
         assert states[1].read()["hidden/remaining"] == max(5 - 3 * (epoch + 1), 0)
-    assert states[1].read()["hidden/draws"] == 5
+    # The first is the event's, the first epoch's evaluation is with the noise on.
+    assert states[1].read()["hidden/draws"] == (6 if kind == "gaussian" else 0)
 
 
 def test_the_noise_of_the_short_last_batch_is_applied():
-    """Only that batch is left to disturb after two; without steps the zeros stay."""
+    """Only that batch is left to disturb after two; without learning the zeros stay."""
     for batches, zero in ((2, False), (3, True)):
         model = network()
-        state = begun(model, "zeroing", batches)
-        program = program_of(model, state)
+        program = program_of(model, begun(model, "restoring", batches))
         program.attach(DATA, Feeding(0, 0, schedules.fixed(0.0), start_step=0, stop_step=2))
         program.run_steps(0)
-        model.get_layer("hidden").set_weights([np.ones((16, 8))])
+        assert model.get_layer("hidden").get_weights()[0][:, TARGETS].any() != zero
         program.attach(DATA, Feeding(0, 0, schedules.fixed(0.0), start_step=2))
         program.run_steps(0)
-        kernel = model.get_layer("hidden").get_weights()[0]
-        assert np.any(kernel[:, TARGETS]) != zero
-        assert kernel[:, ~TARGETS].all()
+        assert model.get_layer("hidden").get_weights()[0].all()
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(("kind", "held"), [("zeroing", True), ("gaussian", False)])
+def test_an_epoch_is_measured_with_the_zeros_that_the_next_batch_sees(kind, held, jit):
+    """Its metrics are those of the network as it is left, zeros and all."""
+    model = network()
+    state = begun(model, kind, 4)
+    state.start(kind, 7, evaluation_batches=0)
+    got = program_of(model, state, jit).run(0)
+    assert model.get_layer("hidden").get_weights()[0][:, TARGETS].any() != held
+    want = program_of(model, None).evaluate()
+    for name, value in want.items():
+        np.testing.assert_allclose(float(got[name]), float(value), rtol=1e-6, err_msg=name)
+
+
+def test_a_test_set_of_several_batches_is_walked_through(monkeypatch):
+    """Gaussian noise grows from batch to batch; what it adds in all is what was asked for."""
+    monkeypatch.setattr("tfprune.training.resident.EVALUATION_BATCH", 1)
+    model = network()
+    state = begun(model, "gaussian", 10)
+    start = read_weights(model)["hidden/kernel"]
+    metrics = program_of(model, state).evaluate()
+    examples = len(DATA.test_labels)
+    assert state.read()["hidden/draws"] == 1 + examples
+    twin = network()
+    same = begun(twin, "gaussian", 10)
+    correct = 0
+    for image, label in zip(DATA.test_images, DATA.test_labels, strict=True):
+        same.during_evaluation(1 / examples)
+        inputs = normalize(tf.constant(image[None]), DATA.mean, DATA.std, tf.float64)
+        correct += int(np.argmax(twin(inputs, training=False)) == label)
+    assert float(metrics["test_accuracy"]) == pytest.approx(correct / examples)
+    np.testing.assert_allclose(
+        read_weights(model)["hidden/kernel"], read_weights(twin)["hidden/kernel"], atol=1e-6
+    )
+    assert np.any(read_weights(model)["hidden/kernel"] != start)
 
 
 def test_what_is_restored_is_back_before_the_epoch_is_measured():

@@ -61,6 +61,11 @@ MEASURES.add(
     "the fraction of its accuracy that a pruning event costs a network (GST 2)",
 )
 MEASURES.add(
+    "linear_loss_change",
+    "tfprune.measures.loss_change:linear_loss_change",
+    "what pruning does to the loss, to first order (SDD equation 1)",
+)
+MEASURES.add(
     "utility",
     "tfprune.measures.utility:utility",
     "how far outputs move when random weights are zeroed (PM definitions 1-3)",

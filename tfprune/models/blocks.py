@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfprune.backend import keras
-from tfprune.errors import InputError, SettingError
+from tfprune.errors import InputError
 
 BATCH_NORM_MOMENTUM = 0.9  # PyTorch's 0.1, which weighs the new batch instead of the old average.
 BATCH_NORM_EPSILON = 1e-5
@@ -21,17 +21,6 @@ def is_gate(layer: Any) -> bool:
     """Whether a layer is a gate of `tfprune.pruning.dead_filters.gate_shortcuts`."""
     gate = isinstance(layer, keras.layers.DepthwiseConv2D) and layer.name.endswith(GATE_SUFFIX)
     return gate and not layer.trainable
-
-
-def scaled(units: int, width: float) -> int:
-    """`units * width`, rounded, and at least 1.
-
-    Raises:
-      SettingError: `width` is not above 0.
-    """
-    if not width > 0:
-        raise SettingError("width", width, "a number above 0")
-    return max(1, round(units * width))
 
 
 def image_input(input_shape: tuple[int, ...]) -> Any:
@@ -91,13 +80,17 @@ def relu(x: Any, name: str) -> Any:
     return keras.layers.ReLU(name=name)(x)
 
 
-def conv_bn(x: Any, filters: int, kernel_size: int, name: str, strides: int = 1) -> Any:
-    """A convolution without bias, then batch norm, which would take any bias away again."""
-    return batch_norm(conv(x, filters, kernel_size, name, strides), f"{name}_bn")
+def conv_bn(
+    x: Any, filters: int, kernel_size: int, name: str, strides: int = 1, use_bias: bool = False
+) -> Any:
+    """A convolution, then batch norm, which takes any bias away again in training."""
+    return batch_norm(conv(x, filters, kernel_size, name, strides, use_bias), f"{name}_bn")
 
 
-def conv_bn_relu(x: Any, filters: int, kernel_size: int, name: str, strides: int = 1) -> Any:
-    return relu(conv_bn(x, filters, kernel_size, name, strides), f"{name}_relu")
+def conv_bn_relu(
+    x: Any, filters: int, kernel_size: int, name: str, strides: int = 1, use_bias: bool = False
+) -> Any:
+    return relu(conv_bn(x, filters, kernel_size, name, strides, use_bias), f"{name}_relu")
 
 
 def max_pool(x: Any, name: str) -> Any:

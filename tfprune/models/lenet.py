@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tfprune.backend import keras
-from tfprune.models.blocks import kaiming_normal, logits, scaled
+from tfprune.models.blocks import kaiming_normal, logits
+from tfprune.models.widths import scaled
 
 
 def lenet_300_100(input_shape: tuple[int, ...], num_classes: int, width: float = 1.0) -> Any:

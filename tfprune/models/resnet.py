@@ -20,8 +20,8 @@ from tfprune.models.blocks import (
     image_input,
     pooled_logits,
     relu,
-    scaled,
 )
+from tfprune.models.widths import scaled
 
 # (x, filters, strides, shortcut, name) -> the block's output.
 Block = Callable[[Any, int, int, str, str], Any]

@@ -12,8 +12,8 @@ from tfprune.models.blocks import (
     max_pool,
     pooled_logits,
     relu,
-    scaled,
 )
+from tfprune.models.widths import scaled
 
 # PM A.2.1: filters of each 3x3 convolution, a max-pool between the groups.
 _GROUPS = ((16, 16, 16), (32, 32), (64, 64))

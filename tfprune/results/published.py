@@ -10,15 +10,16 @@ Columns, one row per printed number:
   `one_shot_and_width_scaling`: the overlap of the two. PM prunes weights (`finetune`,
   `lr_rewind`) or channels (`channel_finetune`, `channel_lr_rewind`), and sets `small` or
   `channel_small` beside them: networks of as many weights, trained from scratch. GST's
-  `prune_filters`: filters pruned during training.
-- `at`: `optimal`, the level of the best validation error; `dense`, level 0; `level_5`, after five
-  cycles; `sparsity_0.5`, pruned to it in one shot; `last`, after the last pruning event; or
-  `runs`, a statistic over all runs of the figure.
-- `metric`: `test_error_percent`; `noisy_loss` and `original_loss`, and `..._change` of them from
-  dense to optimal, nats; `jaccard`; `val_accuracy_percent`, of what PM calls validation data;
-  `train_loss`, nats; `test_accuracy_percent`; `parameters_removed_percent`;
-  `accuracy_stability_pearson`, the correlation of final test accuracy with mean stability, and
-  `..._p`, its p-value.
+  `prune_filters`: filters pruned during training. SDD rewinds weights.
+- `at`: `optimal`, the level of the best validation error; `dense`, level 0; SDD's other sampled
+  sparsities, `overfitting`, `first_sweet_spot`, `second_sweet_spot`, `underfitting` (its section
+  3.2); `level_5`, after five cycles; `sparsity_0.5`, pruned to it in one shot; `last`, after the
+  last pruning event; or `runs`, a statistic over all runs of the figure.
+- `metric`: `sparsity_percent`; `test_error_percent`; `noisy_loss` and `original_loss`, and
+  `..._change` of them from dense to optimal, nats; `jaccard`; `val_accuracy_percent`, of what PM
+  calls validation data; `train_loss`, nats; `test_accuracy_percent`;
+  `parameters_removed_percent`; `accuracy_stability_pearson`, the correlation of final test
+  accuracy with mean stability, and `..._p`, its p-value.
 - `mean`, `std`: as printed, std empty where none is; `n`: seeds, empty where the paper does not
   say; `note`: misprints, bounds, and what other tables print for the same runs.
 """
@@ -49,7 +50,7 @@ _TEXT = ("table", "model", "dataset", "method", "at", "metric", "note")
 
 
 def papers() -> tuple[str, ...]:
-    """The papers whose numbers are here, by short name (`GST`, `PEG`, `PM`)."""
+    """The papers whose numbers are here, by short name (`GST`, `PEG`, `PM`, `SDD`)."""
     names = (file.name for file in _folder().iterdir())
     return tuple(sorted(name[:-4].upper() for name in names if name.endswith(".csv")))
 
@@ -58,7 +59,7 @@ def published(paper: str, table: str | int | None = None) -> pd.DataFrame:
     """A paper's printed numbers.
 
     Args:
-      paper: its short name, in any case: `GST`, `PEG` or `PM`.
+      paper: its short name, in any case: `GST`, `PEG`, `PM` or `SDD`.
       table: one of its tables, as printed; all if None.
 
     Returns:

@@ -8,6 +8,8 @@ from typing import Any
 
 from tfprune.config import PruningConfig, RunConfig, join, replace
 from tfprune.errors import SettingError
+from tfprune.models.widths import layer_units
+from tfprune.options import at_noise
 from tfprune.studies.trial import DENSE, trial_name
 
 _SMALLER = ("width", "width_matched", "one_shot")
@@ -16,7 +18,9 @@ _SMALLER = ("width", "width_matched", "one_shot")
 def family(base: RunConfig, method: str) -> list[RunConfig]:
     """The runs of one family, by the levels and the fraction of a base run (PEG C, 5.2, I).
 
-    Level k of a family goes with (1 - prune_fraction)**k: of the weights, or of the width.
+    Level k of a family goes with (1 - prune_fraction)**k: of the weights, or of the width. Layers
+    have whole sizes, so that some widths are the same network as the one before: these are left
+    out.
 
     Args:
       base: a run; its criterion is that of `lr_rewind`, `weight_rewind` and `one_shot`.
@@ -48,7 +52,11 @@ def family(base: RunConfig, method: str) -> list[RunConfig]:
         rewind_to = base.pruning.rewind_to
         pruning = PruningConfig(sparsities=(0.0,), retrain="lr_rewind", rewind_to=rewind_to)
     of_any_width = dataclasses.replace(base, pruning=pruning)
-    return [replace(of_any_width, width=base.model.width * part) for part in kept]
+    widths: dict[tuple[int, ...], float] = {}
+    for part in kept:
+        width = base.model.width * part
+        widths.setdefault(layer_units(base.model.model, width), width)
+    return [replace(of_any_width, width=width) for width in widths.values()]
 
 
 def families(
@@ -59,16 +67,21 @@ def families(
     These are `method`, `width`, and `dense_trial`: the folder of the dense network that the family
     starts from. Families that differ in it were trained in different ways.
 
+    Args:
+      bases: the runs, of any label noise.
+      methods: names in `tfprune.options.METHODS`, each for all runs, or with `:clean` or `:noisy`
+        for those without or with label noise (`tfprune.options.at_noise`).
+
     Raises:
       SettingError: the base runs say how to prune where the methods say it, two methods would be
-        one trial, or nothing is left to run.
+        one trial, a run has no method, or nothing is left to run.
     """
     bases, methods = list(bases), tuple(methods)
-    for base in bases:
-        _check(base, methods)
     found: dict[str, tuple[RunConfig, dict[str, Any]]] = {}
     for base in bases:
-        for method in methods:
+        own = at_noise(methods, base.data.noise_fraction)
+        _check(base, methods, own)
+        for method in own:
             columns = {"method": method, "dense_trial": trial_name(base, DENSE)}
             for config in family(base, method):
                 name = trial_name(config)
@@ -101,8 +114,12 @@ def families_of_methods(
     return families(bases, options[0].methods)
 
 
-def _check(base: RunConfig, methods: tuple[str, ...]) -> None:
-    pruning = base.pruning
+def _check(base: RunConfig, methods: tuple[str, ...], own: tuple[str, ...]) -> None:
+    pruning, noise = base.pruning, base.data.noise_fraction
+    if not own:
+        raise SettingError(
+            "methods", join(methods), f"at least one that is meant for --noise_fraction={noise:g}"
+        )
     if pruning.retrain != "lr_rewind":
         raise SettingError(
             "retrain", pruning.retrain, "lr_rewind here: --methods names the retrainings"
@@ -113,7 +130,7 @@ def _check(base: RunConfig, methods: tuple[str, ...]) -> None:
             join(pruning.sparsities),
             "none here: --levels and --prune_fraction say how far --methods=one_shot prunes",
         )
-    if not 0 < pruning.prune_fraction < 1 and pruning.levels and set(methods) & set(_SMALLER):
+    if not 0 < pruning.prune_fraction < 1 and pruning.levels and set(own) & set(_SMALLER):
         raise SettingError(
             "prune_fraction",
             pruning.prune_fraction,

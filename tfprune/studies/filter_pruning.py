@@ -196,11 +196,14 @@ def _train_noisy(
     settings: NoiseConfig,
 ) -> None:
     from tfprune.training.callbacks.filter_noise import FilterNoise
+    from tfprune.training.epoch_model import steps_per_epoch
     from tfprune.training.trainer import Beside
 
     schedules = _schedules(loop, options, settings.noise_period)
     state = loop.trainer.noise_state(schedule.layer for schedule in schedules)
     given = _given(loop, stage)
+    # The published code evaluates on batches of as many examples as it trains on.
+    test_batches = steps_per_epoch(len(loop.data.test_labels), loop.config.training.batch_size)
     events = FilterNoise(
         schedules,
         noise.kind,
@@ -208,6 +211,7 @@ def _train_noisy(
         noise.cumulative,
         loop.config.pruning.criterion,
         settings.noise_target,
+        evaluation_batches=test_batches,
         state=state,
         **given,
     )

@@ -11,12 +11,17 @@ from etils import epath
 
 from tfprune.backend import keras
 from tfprune.config import RewindPoint, RunConfig
+from tfprune.data.prepare import PreparedData
 from tfprune.errors import InputError, SettingError
 from tfprune.files import load_arrays, save_arrays, whole_or_set_aside
+from tfprune.measures.evaluation import splits_of
+from tfprune.measures.loss_change import linear_loss_change
 from tfprune.measures.stability import instability
+from tfprune.pruning.filter_selection import kept_filters
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks
-from tfprune.pruning.selection import check_levels
+from tfprune.pruning.selection import check_levels, check_sparsities
+from tfprune.pruning.shrink import live_weights
 from tfprune.pruning.weights import Arrays, read_weights
 from tfprune.results import layout
 from tfprune.studies.folders import write_config
@@ -65,7 +70,7 @@ class PruneRetrain:
         """Refuses, before anything is written, what only the data and the model can tell.
 
         Raises:
-          SettingError: a rewind point past the end, or more levels than there are weights.
+          SettingError: a rewind point past the end, or more to prune than there are weights.
           InputError: the network has no filters that the criterion can score.
         """
         steps = self.config.training.train_epochs * self.steps_per_epoch
@@ -78,12 +83,18 @@ class PruneRetrain:
         pruning = self.config.pruning
         if pruning.prunes_filters:
             self.trainer.check_filters(pruning.criterion)
-        if not pruning.sparsities and pruning.retrain != "extended_dense":
-            totals = {
-                name: mask.shape[-1] if pruning.prunes_filters else mask.size
-                for name, mask in self.trainer.dense_masks.items()
-            }
-            check_levels(totals, pruning.prune_fraction, pruning.levels, pruning.scope)
+        if pruning.retrain == "extended_dense":
+            return
+        dense = self.trainer.dense_masks
+        if pruning.prunes_filters:
+            sizes, never_pruned = {name: mask.shape[-1] for name, mask in dense.items()}, 0
+        else:
+            sizes, never_pruned = {name: m.size for name, m in dense.items()}, dense.never_pruned
+        if pruning.sparsities:
+            check_sparsities(sizes, pruning.sparsities, pruning.scope, never_pruned)
+        else:
+            fraction, levels = pruning.prune_fraction, pruning.levels
+            check_levels(sizes, fraction, levels, pruning.scope, never_pruned)
 
     def run(self, stage: Stage, advance: Advance) -> None:
         """Trains one stage of the trunk; the stages before it must be done."""
@@ -112,9 +123,27 @@ class PruneRetrain:
         masks = self._masks(stage, trained, trained_masks)
         initial = self.initial_weights(stage.level)
         plan = self.plan(stage, self._start(trained, initial), masks, initial)
-        before_pruning = before.result()["test_accuracy_last"]
-        after_pruning = self.trainer.evaluate(self.data, trained, masks)["test_accuracy"]
-        self.train(stage, plan, advance, instability=instability(before_pruning, after_pruning))
+        result, after = before.result(), self.trainer.evaluate(self.data, trained, masks)
+        self.train(
+            stage,
+            plan,
+            advance,
+            instability=instability(result["test_accuracy_last"], after["test_accuracy"]),
+            loss_change=after["train_loss"] - result["train_loss"],
+            loss_change_linear=self._linear_loss_change(trained, trained_masks, masks),
+        )
+
+    def _linear_loss_change(self, trained: Arrays, before: Masks, after: Masks) -> float | None:
+        """SDD's equation 1 to first order; None for streamed sets, which are too large for it.
+
+        Nor where filters are pruned: more goes with them than kernels.
+        """
+        if not isinstance(self.data, PreparedData) or self.config.pruning.prunes_filters:
+            return None
+        self.trainer.load(trained, before)
+        train, size = splits_of(self.data)["train"], self.config.training.batch_size
+        change = linear_loss_change(self.trainer.model, train, before, after, size)
+        return sum(change.values())
 
     def initial_weights(self, level: int) -> Arrays:
         """The initialization that a level descends from, before its mask is applied."""
@@ -242,7 +271,7 @@ class PruneRetrain:
         """The learning rates of a level's training, from its rewind point on."""
         if level > 0 and self.config.pruning.retrain == "finetune":
             return schedules.fixed(self.last_rate(level))
-        return schedules.epoch_drops(self.config.training)
+        return schedules.training_schedule(self.config.training)
 
     def train(
         self,
@@ -290,10 +319,24 @@ class PruneRetrain:
                 sparsity=masks.sparsity,
                 weights_remaining=masks.weights_remaining,
                 parameters=self.trainer.parameters(masks),
+                **(self._filters_left(masks) if self.config.pruning.prunes_filters else {}),
                 **values,
                 **found(rows),
             )
         )
+
+    def _filters_left(self, masks: Masks) -> Row:
+        """Of a network whose filters are pruned: the share of them that is left, and of weights.
+
+        A pruned filter's channel is dead, and with it the weights that read it, which no mask
+        counts: `live_weights` are those of the network that `tfprune.pruning.shrink` leaves.
+        """
+        live = live_weights(self.trainer.model)
+        return {
+            "filters_remaining": Masks(kept_filters(masks)).weights_remaining,
+            "live_weights": live.remaining,
+            "live_weights_remaining": live.weights_remaining,
+        }
 
     def last_rate(self, level: int) -> float:
         """The learning rate at the end of a level's training."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfprune.config import RunConfig, hash8
-from tfprune.options import LEAVE_OUT_SETS, LeaveOutConfig
+from tfprune.errors import SettingError
+from tfprune.options import LEAVE_OUT_SETS, LeaveOutConfig, at_noise
 from tfprune.seeds import Stream, generator
 from tfprune.studies.examples import losses_by_seed, measured_seeds, read_losses
 from tfprune.studies.forgetting import forget_rows
@@ -28,7 +29,7 @@ _EVENLY_SPACED = 5
 
 
 def train_leave_out(study: Study, options: LeaveOutConfig) -> None:
-    """Trains dense networks on every set asked for, at every level asked for."""
+    """Trains dense networks on the sets asked for at each noise, at every level asked for."""
     levels: dict[str, list[int]] = {}
     for trial in study.all_trials:
         if trial.name not in levels:
@@ -36,14 +37,50 @@ def train_leave_out(study: Study, options: LeaveOutConfig) -> None:
             levels[trial.name] = _levels(options, trial) if ready else []
             if ready:
                 _forget_other_options(trial.config, options)
-    for name in options.leave_out_sets:
+    for name in LEAVE_OUT_SETS:
         plan = {}
         for trial in study.trials:
+            if name not in at_noise(options.leave_out_sets, trial.config.data.noise_fraction):
+                continue
             branch = leave_out(trial.config, name, options)
             chosen = [n for n in levels[trial.name] if _is_a_set(study, trial, n, name)]
             stages = [trial.branch_stage(branch.name, n, branch.variant) for n in chosen]
             plan[trial] = (branch, stages)
-        study.train(plan)
+        if plan:
+            study.train(plan)
+
+
+def check_sets(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
+    """Refuses, before anything is trained, fractions that leave a set without an example.
+
+    Args:
+      loop: of the trial; how many training examples there are.
+      options: they end with a LeaveOutConfig.
+
+    Raises:
+      SettingError: a set asked for would be empty.
+    """
+    chosen: LeaveOutConfig = options[-1]
+    asked = set(at_noise(chosen.leave_out_sets, loop.config.data.noise_fraction))
+    there = len(loop.data.labels)
+    part, worsened = (
+        round(fraction * there)
+        for fraction in (chosen.subsample_fraction, chosen.worsened_fraction)
+    )
+    for setting, sets, fits in (
+        ("improved_fraction", {"tie", "rnd"}, round(chosen.improved_fraction * there) < there),
+        (
+            "subsample_fraction",
+            {"worsened_subsample", "random_subsample"},
+            1 <= part <= there - worsened,
+        ),
+    ):
+        if asked & sets and not fits:
+            raise SettingError(
+                setting,
+                getattr(chosen, setting),
+                f"a fraction by which every set has at least one of the {there} training examples",
+            )
 
 
 def _is_a_set(study: Study, trial: Trial, level: int, name: str) -> bool:
@@ -118,7 +155,7 @@ def _train(
 ) -> None:
     from tfprune.data.prepare import keep
     from tfprune.measures.example_groups import dense_subset_epochs
-    from tfprune.training.schedules import epoch_drops
+    from tfprune.training.schedules import training_schedule
     from tfprune.training.trainer import TrainingPlan
 
     rows = rows_of(loop.trial, stage.level, name, options)
@@ -130,9 +167,13 @@ def _train(
             len(rows),
             training.batch_size,
             training.lr_drop_epochs,
+            training.warmup_epochs,
         )
         training = dataclasses.replace(
-            training, train_epochs=matched.train_epochs, lr_drop_epochs=matched.lr_drop_epochs
+            training,
+            train_epochs=matched.train_epochs,
+            lr_drop_epochs=matched.lr_drop_epochs,
+            warmup_epochs=matched.warmup_epochs,
         )
     initial = loop.initial_weights(0)
     plan = TrainingPlan(
@@ -141,7 +182,7 @@ def _train(
         weights=initial,
         masks=loop.trainer.dense_masks,
         initial=initial,
-        schedule=epoch_drops(training),
+        schedule=training_schedule(training),
         epochs=training.train_epochs,
         augment=loop.config.data.augment,
         where=f"{loop.trial.name}, seed {stage.seed}, {name} of level {stage.level}",

@@ -8,16 +8,17 @@ from tfprune.backend import keras
 from tfprune.config import from_values
 from tfprune.errors import InputError
 from tfprune.files import load_arrays, read_json
-from tfprune.models.build import build_model
-from tfprune.models.prunable import prunable_kernels
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import prune_model, set_masks
 from tfprune.pruning.weights import write_weights
 from tfprune.results import layout
+from tfprune.training.network import build_network, set_masks
 
 
 def load_stage(folder: epath.PathLike, weights: str = "end") -> keras.Model:
     """The network of a stage with its masks, as `prune_model` gives: not compiled.
+
+    It is the network that was trained: in its `--dtype`, with its gates where shortcuts are cut,
+    and with the masks of batch norms where filters are pruned.
 
     Args:
       folder: `OUTPUT_DIR/trials/TRIAL/seed_S/STAGE`; the column `stage` of results.csv is it,
@@ -35,9 +36,11 @@ def load_stage(folder: epath.PathLike, weights: str = "end") -> keras.Model:
         )
     about = read_json(folder.parent / layout.CONFIG)
     config = from_values(about["config"])
-    network = build_model(config.model, tuple(about["input_shape"]), about["num_classes"])
-    names = prunable_kernels(network, config.model.prunable, config.model.model)
-    model = prune_model(network, names)
-    write_weights(model, load_arrays(file))
-    set_masks(model, Masks.load(folder / layout.MASKS))
+    model = build_network(config, tuple(about["input_shape"]), about["num_classes"])
+    values = load_arrays(file)
+    write_weights(model, values)
+    masks = Masks.load(folder / layout.MASKS)
+    # Filters that go during a training are in the masks at its end, and were there at its start.
+    there = {name: mask | (values[f"{name}/kernel"] != 0) for name, mask in masks.items()}
+    set_masks(model, config, Masks(there))
     return model

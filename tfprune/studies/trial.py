@@ -185,6 +185,8 @@ def result_of(rows: list[Row], **values: Any) -> Row:
         "test_accuracy_best": best["test_accuracy"],
         "best_epoch": best["epoch"],
         "instability": None,
+        "loss_change": None,
+        "loss_change_linear": None,
         "wall_seconds": round(sum(row["wall_seconds"] for row in rows), 3),
         **values,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -145,7 +146,6 @@ class ResidentProgram:
     def _train_and_evaluate(self, data: ResidentData, feed: EpochFeed) -> dict[str, tf.Tensor]:
         loss = self._train(data, feed)
         with tf.control_dependencies([loss]):
-            step.settle(self._model)
             return {"loss": loss, **self._evaluate(data)}
 
     def _train(self, data: ResidentData, feed: EpochFeed) -> tf.Tensor:
@@ -197,7 +197,7 @@ class ResidentProgram:
 
     def _evaluate(self, data: ResidentData) -> dict[str, tf.Tensor]:
         train = self._per_example(data.images, data.labels, data)
-        test = self._per_example(data.test_images, data.test_labels, data)
+        test = self._per_example(data.test_images, data.test_labels, data, step.before_test_batch)
         values = {
             **metrics.split_metrics("train", train, data.labels),
             **metrics.split_metrics("test", test, data.test_labels),
@@ -209,11 +209,16 @@ class ResidentProgram:
         return values
 
     def _per_example(
-        self, images: tf.Tensor, labels: tf.Tensor, data: ResidentData
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        data: ResidentData,
+        before_batch: Callable[[keras.Model, float], None] = lambda model, share: None,
     ) -> metrics.PerExample:
         """Inference over a split in batches of one static size, and one of the rest."""
 
         def batch(start: tf.Tensor, size: int) -> metrics.PerExample:
+            before_batch(self._model, size / images.shape[0])
             pixels = tf.slice(images, [start, 0, 0, 0], [size, *images.shape[1:]])
             inputs = augmentation.normalize(pixels, data.mean, data.std, self._model.compute_dtype)
             logits = self._model(inputs, training=False)

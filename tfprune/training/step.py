@@ -17,7 +17,7 @@ def train_on_batch(
       learning_rate: scalar.
 
     Where the model has a `noise` (see `tfprune.training.callbacks.filter_noise.NoiseState`), it is
-    applied first.
+    applied around the step.
 
     Returns:
       The loss before the update, float32 scalar.
@@ -33,11 +33,18 @@ def train_on_batch(
     gradients = tape.gradient(loss, model.trainable_variables)
     optimizer.learning_rate.assign(tf.cast(learning_rate, optimizer.learning_rate.dtype))
     optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+    if noise is not None:
+        noise.after_batch()
     return tf.cast(loss, tf.float32)
 
 
-def settle(model: keras.Model) -> None:
-    """After the last batch of an epoch: what noise restores is put back before measuring."""
+def before_test_batch(model: keras.Model, share: float) -> None:
+    """What noise there is on a model's weights goes on in evaluations of test examples.
+
+    Args:
+      model: as for `train_on_batch`.
+      share: of the test examples, those that are evaluated next, in [0, 1].
+    """
     noise = getattr(model, "noise", None)
     if noise is not None:
-        noise.settle()
+        noise.during_evaluation(share)

@@ -42,7 +42,6 @@ class StreamedProgram:
     def run(self, epoch: int) -> dict[str, Any]:
         """See `EpochProgram`."""
         loss = self._train(epoch)
-        step.settle(self._model)
         return {"loss": loss, **self.evaluate()}
 
     def run_steps(self, epoch: int) -> None:
@@ -101,6 +100,8 @@ class StreamedProgram:
         """Losses and predictions of a split, in the order of its labels."""
         losses, predictions = np.zeros(examples, np.float32), np.zeros(examples, np.int32)
         for images, labels, rows in self._attached_data().evaluation(split, EVALUATION_BATCH):
+            if split == "test":
+                step.before_test_batch(self._model, len(rows) / examples)
             values = self._inference(images, labels)
             losses[rows], predictions[rows] = values.losses, values.predictions
         return metrics.PerExample(tf.constant(losses), tf.constant(predictions))

@@ -17,12 +17,9 @@ from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
 from tfprune.measures.el2n import model_outputs
 from tfprune.measures.evaluation import Evaluator
-from tfprune.models.build import build_model
 from tfprune.models.initialize import initialize
-from tfprune.models.prunable import prunable_kernels
 from tfprune.pruning import model as pruned
 from tfprune.pruning.criteria import ScoringInputs
-from tfprune.pruning.dead_filters import gate_shortcuts, set_filter_masks
 from tfprune.pruning.filter_selection import filter_kernels, kept_filters
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.registry import CRITERIA, FILTER_CRITERIA
@@ -51,6 +48,7 @@ from tfprune.training.epoch_model import (
     Feeding,
     steps_per_epoch,
 )
+from tfprune.training.network import build_network, set_masks
 from tfprune.training.resident import ResidentProgram
 from tfprune.training.schedules import Schedule, fixed
 from tfprune.training.streamed import StreamedProgram
@@ -145,15 +143,10 @@ class Trainer:
     def __init__(self, config: RunConfig, input_shape: tuple[int, ...], num_classes: int):
         self.distribution = strategies.distribution_of(config)
         self._device = runtime.device(config)
-        self._model_config = config.model
-        self._filters = config.pruning.prunes_filters
+        self._config = config
         self._batch_size = config.training.batch_size
         with tf.device(self._device), runtime.dtype_policy(config.training.dtype):
-            network = build_model(config.model, input_shape, num_classes)
-            names = prunable_kernels(network, config.model.prunable, config.model.model)
-            if config.model.cut_shortcuts:
-                network = gate_shortcuts(network)
-            self.model = EpochModel.of(pruned.prune_model(network, names, self._filters))
+            self.model = EpochModel.of(build_network(config, input_shape, num_classes))
             self.model.compile(optimizers.build_optimizer(config.training))
             # Before any checkpoint is restored, which fills the slots there are.
             self.model.optimizer.build(self.model.trainable_variables)
@@ -169,17 +162,16 @@ class Trainer:
     @property
     def dense_masks(self) -> Masks:
         """The masks of a network of which nothing is pruned."""
-        shapes = {name: w.shape for name, w in pruned.prunable_weights(self.model).items()}
-        return Masks.dense(shapes)
+        return pruned.dense_masks(self.model)
 
     def parameters(self, masks: Masks) -> int:
         """How many trainable parameters are not pruned under these masks."""
-        pruned_away = sum(int((~mask).sum()) for mask in masks.values())
-        return sum(math.prod(v.shape) for v in self.model.trainable_variables) - pruned_away
+        return sum(math.prod(v.shape) for v in self.model.trainable_variables) - masks.pruned
 
     def initial_weights(self, seed: int, level: int = 0) -> Arrays:
         """A random initialization: level 0's for the trial, a level's own for `scratch`."""
-        initialize(self.model, seed, level, self._model_config.batch_norm_gamma)
+        model = self._config.model
+        initialize(self.model, seed, level, model.batch_norm_gamma, model.initialization)
         return read_weights(self.model)
 
     def noise_state(self, layers: Iterable[str]) -> NoiseState:
@@ -228,6 +220,7 @@ class Trainer:
         try:
             self.model.fit_epochs(first_epoch, plan.epochs, callbacks)
         finally:  # Keras does not end callbacks of a training that raises.
+            self.model.noise = None  # What is measured later is not disturbed.
             record.write()
             board.close()
         return record.rows
@@ -372,15 +365,8 @@ class Trainer:
         self.set_masks(masks)
 
     def set_masks(self, masks: Masks) -> Masks:
-        """Sets the model's masks; where filters are pruned, those without weights are dead.
-
-        Returns:
-          The masks as they are now; sparser with `cut_shortcuts`, which prunes projections too.
-        """
-        if self._filters:
-            return set_filter_masks(self.model, masks, self._model_config.cut_shortcuts)
-        pruned.set_masks(self.model, masks)
-        return masks
+        """Sets the model's masks; returns them as they are now, see `network.set_masks`."""
+        return set_masks(self.model, self._config, masks)
 
     def _start(self, plan: TrainingPlan, noise: NoiseState | None = None) -> None:
         self.model.noise = noise

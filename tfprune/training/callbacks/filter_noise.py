@@ -25,17 +25,24 @@ class FilterNoise(FilterEvents):
     """Disturbs the filters that `FilterPruning` would prune, for some batches after each event.
 
     At an event filters are targeted that no event targeted before, exactly as filters are pruned
-    that are left. Nothing is masked. Before each of `noise_batches` training batches that follow,
+    that are left. Nothing is masked. For the `noise_batches` training batches that follow,
 
-    * `zeroing` sets the targets' kernels to zero; after that they train on from there.
+    * `zeroing` holds the targets' kernels at zero: in every forward pass until the last of these
+      batches, evaluations included. After it they train on from there.
     * `restoring` does so with their batch norm's scale and shift too; after the last batch these,
       the moving statistics and the kernels are what they were before the event, bit for bit.
-    * `gaussian` adds N(0, s^2) to their kernels, again each time, with s^2 the variance of the
-      entries of the layer's filters that were never targeted, at that moment.
+    * `gaussian` adds N(0, s^2) to their kernels before each batch, with s^2 the variance of the
+      entries of the layer's filters that were never targeted, at that moment. The first batch's
+      is added at the event itself.
 
-    The first of these comes at the event itself, so that `accuracy_after` is measured with the
-    noise on. A layer's next event ends what is left of its noise. The optimizer's slots are left
-    alone, and so are biases. The published code counts evaluation batches too; this does not.
+    So `accuracy_after` is measured with the noise on, and so is the `accuracy_before` of another
+    layer's event. A layer's next event ends what is left of its noise. The optimizer's slots are
+    left alone, and so are biases.
+
+    The published code adds Gaussian noise in every forward pass, those of evaluations included,
+    and evaluates twice after each epoch, before and after pruning. Nothing trains in between, so
+    these increments add up: "a larger variance on the first batch of a new epoch" (GST 2). With
+    `evaluation_batches` this does the same: an evaluation adds as many increments.
 
     Works in the `fit` of any functional or sequential model, wrapped or not, with
     `steps_per_execution` 1. To go on after an interruption, set `state` to a `NoiseState` of the
@@ -47,10 +54,13 @@ class FilterNoise(FilterEvents):
       noise_batches: N, training batches with noise after each event.
       cumulative: whether all filters targeted so far are disturbed, not only the new ones.
       criterion, target: which filters an event targets (GST 3.3: the largest by l2 norm).
+      evaluation_batches: batches of the test set, each of which adds Gaussian noise in each of an
+        epoch's two evaluations (GST figure 5: 79 of 128 examples); 0 adds none. In a plain `fit`
+        an evaluation's are added together just before it.
       test, batches, num_batches, seed, on_event, path, rows: see `FilterEvents`; `filters_removed`
         are those newly targeted, `filters_kept` those never targeted.
-      state: for a training program that calls `state.before_batch()` itself; None for a plain
-        `fit`, before whose batches this callback calls it.
+      state: for a training program that calls `state.before_batch()`, `state.after_batch()` and
+        `state.during_evaluation()` itself; None for a plain `fit`, in which this callback does.
 
     Attributes:
       state: the `NoiseState`, None before `fit`.
@@ -76,33 +86,52 @@ class FilterNoise(FilterEvents):
         target: str = "largest",
         *,
         test: Test,
+        evaluation_batches: int = 0,
         state: NoiseState | None = None,
         **settings: Any,
     ):
         super().__init__(schedules, criterion, target, test=test, **settings)
         if kind not in NOISE_KINDS:
             raise unknown_name("noise", kind, NOISE_KINDS)
-        if noise_batches < 1:
-            raise SettingError("noise_batches", noise_batches, "at least 1")
+        for name, value, least in (
+            ("noise_batches", noise_batches, 1),
+            ("evaluation_batches", evaluation_batches, 0),
+        ):
+            if value < least:
+                raise SettingError(name, value, f"at least {least}")
         self.kind = kind
         self.noise_batches = noise_batches
         self.cumulative = cumulative
+        self.evaluation_batches = evaluation_batches
         self.state = state
         self._in_program = state is not None
 
     def on_train_begin(self, logs: Row | None = None) -> None:
         if self.state is None or (self.state.model is not self.model and not self._in_program):
             self.state = NoiseState(self.model, self.schedules)
-        self.state.start(self.kind, self.seed)
+        self.state.start(self.kind, self.seed, self.evaluation_batches)
         super().on_train_begin(logs)
 
     def on_train_batch_begin(self, batch: int, logs: Row | None = None) -> None:
         if not self._in_program:
             self._noise().before_batch()
 
+    def on_train_batch_end(self, batch: int, logs: Row | None = None) -> None:
+        if not self._in_program:
+            self._noise().after_batch()
+
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
-        self._noise().settle()
+        measured = len(self.events)
         super().on_epoch_end(epoch, logs)
+        if len(self.events) == measured:
+            # Nobody asked for the accuracy, which the published code measures twice all the same.
+            for _ in range(1 if self._in_program else 2):
+                self._noise().during_evaluation()
+
+    def _accuracy(self) -> float:
+        if not self._in_program:
+            self._noise().during_evaluation()
+        return super()._accuracy()
 
     def _noise(self) -> NoiseState:
         if self.state is None:
@@ -120,10 +149,10 @@ class FilterNoise(FilterEvents):
 class NoiseState:
     """The noise on a network's filters as TensorFlow variables, for a compiled training program.
 
-    Call `before_batch` before each training batch, inside or outside of a `tf.function`; it
-    draws with stateless keys of the seed, the layer and the number of its disturbed batches so
-    far. Without noise it does next to nothing. Kind and seed are variables, so trials share a
-    program.
+    Call `before_batch` before each training batch, `after_batch` after it, and
+    `during_evaluation` while test examples are evaluated, inside or outside of a `tf.function`.
+    They draw with stateless keys of the seed, the layer and the number of its draws so far.
+    Without noise they do next to nothing. Kind and seed are variables, so trials share a program.
 
     Args:
       model: a built functional or sequential model, wrapped or plain.
@@ -137,21 +166,24 @@ class NoiseState:
         self.model = model
         self._kind = tf.Variable(0, trainable=False, dtype=tf.int64, name="noise_kind")
         self._seed = tf.Variable(0, trainable=False, dtype=tf.int64, name="noise_seed")
+        self._evaluation_batches = _zeros([], tf.float32)
         batch_norms = batch_norm_of(model)
         self._layers = {
             name: _LayerNoise(name, kernel, batch_norms.get(name), self._kind, self._seed)
             for name, kernel in kernels(model, layers).items()
         }
 
-    def start(self, kind: str, seed: int) -> None:
+    def start(self, kind: str, seed: int, evaluation_batches: int = 0) -> None:
         """Says which noise comes next; filters that were targeted and noise that is on stay.
 
         Args:
           kind: one of `NOISE_KINDS`.
           seed: of the Gaussian draws, 0 <= seed < 2**32.
+          evaluation_batches: how many increments of Gaussian noise one evaluation adds.
         """
         self._kind.assign(NOISE_KINDS.index(kind))
         self._seed.assign(seed)
+        self._evaluation_batches.assign(evaluation_batches)
 
     def reset(self) -> None:
         """Forgets all targets and all noise, as for a network that trains anew."""
@@ -174,14 +206,23 @@ class NoiseState:
         self._layers[layer].begin(targets, batches, cumulative)
 
     def before_batch(self) -> None:
-        """Applies what is due before a training batch; pure TensorFlow."""
+        """Adds what is due before a training batch; pure TensorFlow."""
         for layer in self._layers.values():
             layer.before_batch()
 
-    def settle(self) -> None:
-        """Puts back what is to be restored where the last noisy batch is over; pure TensorFlow."""
+    def after_batch(self) -> None:
+        """Holds at zero, or puts back, after a training batch's step; pure TensorFlow."""
         for layer in self._layers.values():
-            layer.settle()
+            layer.after_batch()
+
+    def during_evaluation(self, share: float | tf.Tensor = 1.0) -> None:
+        """Adds what the published code adds in evaluation; pure TensorFlow.
+
+        Args:
+          share: of the test examples, those that are evaluated next, in [0, 1].
+        """
+        for layer in self._layers.values():
+            layer.during_evaluation(share * self._evaluation_batches)
 
     def read(self) -> dict[str, np.ndarray]:
         """All of the state by name, for a checkpoint."""
@@ -214,9 +255,9 @@ class _LayerNoise:
       targeted: bool [filters], every filter ever targeted.
       active: bool [filters], those that the noise is on.
       remaining: int64, training batches that are still to come with noise.
-      applied: bool, whether the next batch's noise is on already.
+      is_on: bool, whether the next batch's noise is on already.
       holding: bool, whether the saved values are to be put back.
-      draws: int64, how many times noise was applied.
+      draws: int64, how many times Gaussian noise was added.
     """
 
     def __init__(
@@ -236,13 +277,13 @@ class _LayerNoise:
         self.targeted = _zeros([filters], tf.bool)
         self.active = _zeros([filters], tf.bool)
         self.remaining = _zeros([], tf.int64)
-        self.applied = _zeros([], tf.bool)
+        self.is_on = _zeros([], tf.bool)
         self.holding = _zeros([], tf.bool)
         self.draws = _zeros([], tf.int64)
         self._saved = {of: _zeros(v.shape, v.dtype) for of, v in self._restored.items()}
 
     def variables(self) -> dict[str, tf.Variable]:
-        own = ("targeted", "active", "remaining", "applied", "holding", "draws")
+        own = ("targeted", "active", "remaining", "is_on", "holding", "draws")
         saved = {f"saved_{of}": variable for of, variable in self._saved.items()}
         return {**{of: getattr(self, of) for of in own}, **saved}
 
@@ -252,22 +293,37 @@ class _LayerNoise:
         self.active.assign(self.targeted if cumulative else targets)
         for name, variable in self._restored.items():
             self._saved[name].assign(variable)
-        self.holding.assign(self._kind == NOISE_KINDS.index("restoring"))
+        self.holding.assign(self._is("restoring"))
         self.remaining.assign(batches)
-        self._apply()
-        self.applied.assign(True)
+        self.is_on.assign(False)
+        self.before_batch()
+        self.is_on.assign(True)
+        self._hold()
 
     def before_batch(self) -> None:
-        tf.cond(self.remaining > 0, self._noisy_batch, self.settle)
+        is_due = (self.remaining > 0) & ~self.is_on.read_value()
+        self._add(tf.constant(1.0), is_due)
 
-    def settle(self) -> tf.Tensor:
-        return tf.cond(self.remaining > 0, _done, self._put_back)
+    def during_evaluation(self, increments: tf.Tensor) -> None:
+        # The noise of a single batch is added once, at the event.
+        goes_on = (self.remaining > 1) | ((self.remaining > 0) & ~self.is_on.read_value())
+        self._add(increments, goes_on & (increments > 0))
 
-    def _noisy_batch(self) -> tf.Tensor:
-        tf.cond(self.applied, _done, self._apply)
-        self.applied.assign(False)
-        self.remaining.assign_sub(1)
-        return _done()
+    def _add(self, increments: tf.Tensor, is_due: tf.Tensor) -> None:
+        tf.cond(self._is("gaussian") & is_due, lambda: self._add_normal(increments), _done)
+
+    def after_batch(self) -> None:
+        self.is_on.assign(False)
+        self.remaining.assign(tf.maximum(self.remaining - 1, 0))
+        tf.cond(self.remaining > 0, self._hold, self._put_back)
+
+    def _is(self, kind: str) -> tf.Tensor:
+        return self._kind.read_value() == NOISE_KINDS.index(kind)
+
+    def _hold(self) -> tf.Tensor:
+        """Sets to zero what is held there."""
+        kind = tf.cast(self._kind, tf.int32)
+        return tf.switch_case(kind, [self._zero_kernel, self._zero_channel, _done])
 
     def _put_back(self) -> tf.Tensor:
         return tf.cond(self.holding, self._restore, _done)
@@ -276,13 +332,6 @@ class _LayerNoise:
         for name, variable in self._restored.items():
             variable.assign(tf.where(self.active, self._saved[name], variable))
         self.holding.assign(False)
-        return _done()
-
-    def _apply(self) -> tf.Tensor:
-        tf.switch_case(
-            tf.cast(self._kind, tf.int32), [self._zero_kernel, self._zero_channel, self._add_normal]
-        )
-        self.draws.assign_add(1)
         return _done()
 
     def _zero_kernel(self) -> tf.Tensor:
@@ -298,14 +347,17 @@ class _LayerNoise:
                 variable.assign(tf.where(self.active, tf.zeros_like(variable), variable))
         return _done()
 
-    def _add_normal(self) -> tf.Tensor:
+    def _add_normal(self, increments: tf.Tensor) -> tf.Tensor:
+        """So many independent draws at once: their sum has so many times the variance."""
         kernel = self._kernel
         seed = tf.stack([self._seed, tf.constant(int(Stream.MASK), tf.int64)])
         for part in (tf.constant(self._key, tf.int64), self.draws):
             seed = tf.random.experimental.stateless_fold_in(seed, part, alg="philox")
         noise = tf.cast(_normal(kernel.shape, seed), kernel.dtype)
-        noise *= tf.sqrt(_variance(kernel, ~self.targeted.read_value()))
+        variance = _variance(kernel, ~self.targeted.read_value())
+        noise *= tf.sqrt(tf.cast(increments, kernel.dtype) * variance)
         kernel.assign_add(tf.where(self.active, noise, tf.zeros_like(noise)))
+        self.draws.assign_add(1)
         return _done()
 
 

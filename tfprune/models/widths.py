@@ -1,0 +1,31 @@
+"""How wide a network's layers are, told without building it: imports no TensorFlow."""
+
+from __future__ import annotations
+
+from tfprune.errors import SettingError
+from tfprune.models.registry import MODELS
+
+
+def scaled(units: int, width: float) -> int:
+    """`units * width`, rounded, and at least 1.
+
+    Raises:
+      SettingError: `width` is not above 0.
+    """
+    if not width > 0:
+        raise SettingError("width", width, "a number above 0")
+    return max(1, round(units * width))
+
+
+def layer_units(model: str, width: float) -> tuple[int, ...]:
+    """The sizes of a model's layers at a width; two widths with the same are one network.
+
+    Args:
+      model: a name in `tfprune.models.registry.MODELS`.
+      width: as --width.
+
+    Example:
+      >>> layer_units("lenet_300_100", 0.8), layer_units("resnet20", 0.01)
+      ((240, 80), (1, 1, 1))
+    """
+    return tuple(scaled(units, width) for units in MODELS.entry(model)["units"])
