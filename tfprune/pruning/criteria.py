@@ -14,10 +14,21 @@ from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.models.task import batch_loss_of
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import kernels, with_dtype
+from tfprune.pruning.model import copy_model, kernels
+from tfprune.pruning.wrapper import MaskedLayer
 
 Batch = tuple[Any, Any]
 Scores = dict[str, NDArray[np.float64]]
+
+# Layers that are one function of each number.
+_ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.ELU,
+    keras.layers.ThresholdedReLU,
+    keras.layers.Softmax,
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +55,41 @@ class ScoringInputs:
 
     def first_batches(self, count: int | None) -> Iterator[Batch]:
         """The first `count` batches, or all; fewer if there are fewer."""
+        check_batches(self.batches)
         batches = self.batches() if callable(self.batches) else self.batches
-        return islice(iter(batches), count)
+        return map(_pair, islice(iter(batches), count))
+
+
+def check_batches(batches: Any) -> None:
+    """Refuses batches that cannot be read again, or never end.
+
+    Raises:
+      InputError: they are a generator, which is empty after the first time, an endless
+        `tf.data.Dataset`, or no batches at all.
+    """
+    if callable(batches):
+        return
+    if not hasattr(batches, "__iter__") and not hasattr(batches, "__getitem__"):
+        raise InputError(
+            f"batches must be (images, labels) pairs, not a {type(batches).__name__}: give a list, "
+            "a tf.data.Dataset or a function that returns them"
+        )
+    if iter(batches) is batches:
+        raise InputError(
+            f"batches are read more than once, and a {type(batches).__name__} is empty after the "
+            "first time: give a list, a tf.data.Dataset or a function that returns it"
+        )
+    if isinstance(batches, tf.data.Dataset):
+        endless = int(batches.cardinality()) == tf.data.INFINITE_CARDINALITY
+        if endless:
+            raise InputError("batches never end: give a finite dataset, such as batches.take(100)")
+
+
+def _pair(batch: Any) -> Batch:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        parts = len(batch) if isinstance(batch, tuple | list) else 1
+        raise InputError(f"a batch must be (images, labels), and one has {parts} parts")
+    return batch[0], batch[1]
 
 
 def magnitude(inputs: ScoringInputs) -> Scores:
@@ -80,28 +124,34 @@ def synflow(inputs: ScoringInputs) -> Scores:
     """|w ∂R/∂w|, R the sum of logits of the absolute network on an all-ones input (PEG C, J.2).
 
     The absolute network is a float64 copy of the model with every weight replaced by its absolute
-    value. Batch norm is the fixed affine map of inference, so that no batch statistics mix in;
-    its moving variance stays (it is part of the function, and its epsilon bounds the factor
-    γ / √(σ² + ε)), and its moving mean enters as -|μ|, so that like every other weight it
-    adds to the signal and can never shut off a channel. Signals grow by a factor of order
-    √fan_in a layer, which float64 holds for hundreds of layers.
+    value. Its activations are linear, as in the product of weights that defines R (Tanaka et al.
+    2020): ReLUs are, since no signal is negative, and what would saturate (ReLU6, tanh, a gate's
+    or the last layer's sigmoid, softmax) is left out. Batch norm is the fixed affine map of
+    inference, so that no batch statistics mix in; its moving variance stays (it is part of the
+    function, and its epsilon bounds the factor γ / √(σ² + ε)), and its moving mean enters as
+    -|μ|, so that like every other weight it adds to the signal and can never shut off a channel.
+    Signals grow by a factor of order √fan_in a layer, which float64 holds for hundreds of layers.
 
-    A layer's scores sum to R, in every layer that all paths go through, when the activations are
-    ReLUs and there are no biases. The model must end in logits: a softmax makes R a constant.
+    A layer's scores sum to R, in every layer that all paths go through, when there are no biases.
 
     Raises:
-      InputError: if an input dimension is unknown, or R overflows all the same.
+      InputError: if an input dimension is unknown, R overflows all the same, or no signal passes
+        a layer, whose weights would go by ties: one before or after it is pruned away, or it is
+        inside of what is not linear, as the queries of attention are.
     """
     network = _absolute_network(inputs.model)
     ones = [_all_ones(tensor) for tensor in network.inputs]
     variables = kernels(network, inputs.masks)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(list(variables.values()))
-        total = tf.reduce_sum(network(ones if len(ones) > 1 else ones[0], training=False))
+        outputs = network(ones if len(ones) > 1 else ones[0], training=False)
+        total = tf.add_n([tf.reduce_sum(output) for output in tf.nest.flatten(outputs)])
     if not np.isfinite(total.numpy()):
         raise InputError(f"synflow's sum of logits is {total.numpy()}: use another --criterion")
     gradients = tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return {name: np.abs(variables[name].numpy() * g.numpy()) for name, g in gradients.items()}
+    scores = {name: np.abs(variables[name].numpy() * g.numpy()) for name, g in gradients.items()}
+    _check_signal(scores, inputs.masks)
+    return scores
 
 
 def random(inputs: ScoringInputs) -> Scores:
@@ -156,12 +206,40 @@ def _batch_gradients(
 
 
 def _absolute_network(model: keras.Model) -> keras.Model:
-    network = with_dtype(model, "float64")
+    network = copy_model(model, _linear_in_float64)
     network.set_weights([np.abs(weight) for weight in network.get_weights()])
     for module in network.submodules:
         if isinstance(module, keras.layers.BatchNormalization):
             module.moving_mean.assign(-module.moving_mean)
     return network
+
+
+def _linear_in_float64(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A copy whose activation takes every signal that is not negative as it is."""
+    inner = layer.layer if isinstance(layer, MaskedLayer) else layer
+    config = {**inner.get_config(), "dtype": "float64"}
+    if isinstance(inner, _ACTIVATIONS) and not _is_linear(inner):
+        return keras.layers.Activation("linear", name=inner.name, dtype="float64")
+    activation = getattr(inner, "activation", None)
+    is_last = "activation" in config and not isinstance(inner, keras.layers.RNN)
+    if is_last and callable(activation) and not _is_linear(activation):
+        config["activation"] = "linear"
+    return type(inner).from_config(config)
+
+
+def _is_linear(function: Callable[[tf.Tensor], tf.Tensor]) -> bool:
+    signals = tf.constant([[0.0, 1e-3, 1.0, 10.0, 1e6]])
+    return bool(np.array_equal(function(signals), signals))
+
+
+def _check_signal(scores: Scores, masks: Masks) -> None:
+    silent = [name for name, mask in masks.items() if mask.any() and not scores[name][mask].any()]
+    if silent:
+        named = ", ".join(silent[:3]) + (f" and {len(silent) - 3} more" if silent[3:] else "")
+        raise InputError(
+            f"synflow's signal does not pass {named}, whose weights would go by ties: use another "
+            "--criterion"
+        )
 
 
 def _all_ones(tensor: Any) -> tf.Tensor:

@@ -16,13 +16,14 @@ from tfprune.measures.stability import instability
 from tfprune.models.task import task_of
 from tfprune.pruning import model as pruned
 from tfprune.pruning.channel_masks import has_masks
-from tfprune.pruning.criteria import Batch, ScoringInputs
+from tfprune.pruning.criteria import Batch, ScoringInputs, check_batches
 from tfprune.pruning.dead_filters import set_filter_masks
 from tfprune.pruning.filter_schedule import FilterSchedule
 from tfprune.pruning.filter_selection import filter_kernels, kept_filters, remove_filters
 from tfprune.pruning.masks import BoolArray, Masks
 from tfprune.pruning.registry import FILTER_CRITERIA, TARGETS
 from tfprune.seeds import Stream, generator
+from tfprune.training.callbacks.arguments import check_labelled, check_whole_number
 
 Row = dict[str, Any]
 Kept = dict[str, BoolArray]
@@ -97,6 +98,10 @@ class FilterEvents(keras.callbacks.Callback):
             raise InputError("two schedules for one layer: give each layer one schedule")
         if target not in TARGETS:
             raise unknown_name("target", target, TARGETS)
+        if not callable(test):
+            check_labelled("test", test)
+        check_batches(batches)
+        check_whole_number("seed", seed, 0)
         self.criterion = FILTER_CRITERIA[criterion]
         self.target = target
         self.test = test
@@ -129,6 +134,7 @@ class FilterEvents(keras.callbacks.Callback):
                 raise InputError(
                     f"no filters of layer {layer!r} can be pruned: {nearest(layer, kept)}"
                 )
+        self._score(self.schedules, 0, num_batches=1)  # Fails now, not at the first event.
 
     def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
         if self._starting:
@@ -178,16 +184,21 @@ class FilterEvents(keras.callbacks.Callback):
         allowed = self.schedules[layer].kept_after(trained - 1, len(kept))
         return int(np.count_nonzero(kept)) - allowed
 
-    def _selected(self, due: Kept, counts: Mapping[str, int], trained: int) -> Kept:
-        shapes = {name: kernel.shape for name, kernel in pruned.kernels(self.model, due).items()}
+    def _score(
+        self, layers: Iterable[str], trained: int, num_batches: int | None
+    ) -> dict[str, np.ndarray]:
+        shapes = {name: k.shape for name, k in pruned.kernels(self.model, layers).items()}
         inputs = ScoringInputs(
             model=self.model,
             masks=Masks.dense({name: tuple(shape) for name, shape in shapes.items()}),
             batches=self.batches,
-            num_batches=self.num_batches,
+            num_batches=num_batches,
             rng=generator(self.seed, Stream.MASK, epoch=trained),
         )
-        scores = self.criterion(inputs)
+        return self.criterion(inputs)
+
+    def _selected(self, due: Kept, counts: Mapping[str, int], trained: int) -> Kept:
+        scores = self._score(due, trained, self.num_batches)
         return {
             name: remove_filters(
                 scores[name],

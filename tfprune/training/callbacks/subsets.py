@@ -10,6 +10,7 @@ from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.models.task import task_of
 from tfprune.training import metrics
+from tfprune.training.callbacks.arguments import check_whole_number
 
 
 class SubsetAccuracy(keras.callbacks.Callback):
@@ -41,6 +42,7 @@ class SubsetAccuracy(keras.callbacks.Callback):
         batch_size: int = 1024,
     ):
         super().__init__()
+        check_whole_number("batch_size", batch_size, 1)
         given = {"labels": labels, "original_labels": original_labels, "selected": selected}
         for name, values in given.items():
             if len(values) != len(images):

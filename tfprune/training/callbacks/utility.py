@@ -8,10 +8,10 @@ from typing import Any
 from etils import epath
 
 from tfprune.backend import keras
-from tfprune.errors import SettingError
 from tfprune.files import csv_text, write_text_atomic
 from tfprune.measures.evaluation import Examples
 from tfprune.measures.utility import BATCH_SIZE, Ablations, Utility, UtilityMeter
+from tfprune.training.callbacks.arguments import check_whole_number
 
 Row = dict[str, Any]
 
@@ -63,8 +63,7 @@ class UtilityRecord(keras.callbacks.Callback):
         batch_size: int = BATCH_SIZE,
     ):
         super().__init__()
-        if every_epochs < 1:
-            raise SettingError("every_epochs", every_epochs, "at least 1")
+        check_whole_number("every_epochs", every_epochs, 1)
         self.every_epochs = every_epochs
         self.path = None if path is None else epath.Path(path)
         self.rows: list[Row] = list(rows)
