@@ -140,6 +140,46 @@ def test_paper_presets_hold_the_table_of_hyperparameters():
         assert (resnet.pruning.rewind_to, len(resnet.seeds)) == ("1000it", 3)
 
 
+SDD = ("sparse_double_descent", "redense", "learning_distance", "random_reinit")
+PEG = ("pruning_effect", "width_scaling", "example_effects", "example_galleries", "leave_out")
+GST = ("generalization_stability", "pruning_as_noise", "flatness")
+# GST's architectures_and_layers: torchvision's VGG with a new dense layer, pytorch-cifar's
+# ResNet-18 as it is made, and CIFAR ResNets whose kernels alone are Kaiming normal.
+GST_INITIALIZATION = {
+    "vgg11": "kaiming_fan_out",
+    "resnet18": "pytorch",
+    "resnet20": "open_lth",
+    "resnet56": "open_lth",
+}
+
+
+@pytest.mark.parametrize("name", [*SDD, *PEG, *GST])
+def test_paper_presets_start_and_normalize_as_the_papers_code_does(name):
+    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    found = 0
+    for preset in experiment.presets:
+        for config in cli.parse(experiment, [f"--preset={preset}"]).configs:
+            data, model, training = config.data, config.model, config.training
+            if data.dataset == "digits":
+                continue
+            found += 1
+            if name in GST:
+                wanted = GST_INITIALIZATION[model.model], "ones", "pytorch_cifar", 0
+            else:
+                # Networks without batch norm have no scales.
+                gamma = "ones" if model.model == "lenet_300_100" else "uniform"
+                start = "open_lth" if name in PEG else "kaiming_normal"
+                # OpenLTH's models/imagenet_resnet.py alone warms up.
+                wanted = start, gamma, "open_lth", 5 if model.model == "resnet50" else 0
+            assert (
+                model.initialization,
+                model.batch_norm_gamma,
+                data.normalization,
+                training.warmup_epochs,
+            ) == wanted, preset
+    assert found
+
+
 @pytest.mark.parametrize(
     ("argv", "parts"),
     [
