@@ -156,28 +156,32 @@ GST_INITIALIZATION = {
 @pytest.mark.parametrize("name", [*SDD, *PEG, *GST])
 def test_paper_presets_start_and_normalize_as_the_papers_code_does(name):
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
-    found = 0
-    for preset in experiment.presets:
-        for config in cli.parse(experiment, [f"--preset={preset}"]).configs:
-            data, model, training = config.data, config.model, config.training
-            if data.dataset == "digits":
-                continue
-            found += 1
+    commands = {p: cli.parse(experiment, [f"--preset={p}"]) for p in experiment.presets}
+    of_the_paper = {
+        preset: command.configs
+        for preset, command in commands.items()
+        if not any(config.data.dataset == "digits" for config in command.configs)
+    }
+    assert of_the_paper
+    for preset, configs in of_the_paper.items():
+        for config in configs:
+            model = config.model
+            found = (
+                model.initialization,
+                model.batch_norm_gamma,
+                config.data.normalization,
+                config.training.warmup_epochs,
+            )
             if name in GST:
                 wanted = GST_INITIALIZATION[model.model], "ones", "pytorch_cifar", 0
             else:
                 # Networks without batch norm have no scales.
                 gamma = "ones" if model.model == "lenet_300_100" else "uniform"
                 start = "open_lth" if name in PEG else "kaiming_normal"
-                # OpenLTH's models/imagenet_resnet.py alone warms up.
-                wanted = start, gamma, "open_lth", 5 if model.model == "resnet50" else 0
-            assert (
-                model.initialization,
-                model.batch_norm_gamma,
-                data.normalization,
-                training.warmup_epochs,
-            ) == wanted, preset
-    assert found
+                # OpenLTH's networks for ImageNet, in its fork for Tiny ImageNet, warm up.
+                warmup = 5 if model.model in ("resnet50", "resnet101") else 0
+                wanted = start, gamma, "open_lth", warmup
+            assert found == wanted, preset
 
 
 @pytest.mark.parametrize(
