@@ -331,3 +331,67 @@ def test_ones_own_layer_at_the_end_is_told_what_it_gives():
     expected = np.linalg.norm(p - np.eye(3), axis=1)
     found = el2n(model, images, labels, from_logits=False)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("structure", [dict, list])
+def test_several_outputs_are_refused_with_what_to_give_instead(structure):
+    inputs = keras.Input((3,))
+    ends = {name: layers.Dense(2, name=name)(inputs) for name in ("class", "other")}
+    outputs = ends if structure is dict else list(ends.values())
+    model = keras.Model(inputs, outputs)
+    images, labels = np.eye(3, dtype=np.float32), np.array([0, 1, 1])
+    for measure in (
+        lambda m: el2n(m, images, labels),
+        lambda m: Evaluator(m),
+        lambda m: Curvature(m),
+        lambda m: UtilityMeter(m, Examples(images, labels)),
+    ):
+        with pytest.raises(InputError, match="has the outputs class, other, and one is measured"):
+            measure(model)
+        measure(keras.Model(model.inputs, model.outputs[0]))
+    only = keras.Model(inputs, {"class": ends["class"]})
+    with pytest.raises(InputError, match="has the outputs class, and one is measured"):
+        task_of(only)
+
+
+def test_several_inputs_are_refused():
+    a, b = keras.Input((2,), name="left"), keras.Input((2,), name="right")
+    model = keras.Model([a, b], layers.Dense(2, name="d")(layers.Add()([a, b])))
+    images, labels = np.zeros((3, 2), np.float32), np.array([0, 1, 1])
+    for measure in (
+        lambda: el2n(model, [images, images], labels),
+        lambda: Evaluator(model),
+        lambda: Curvature(model),
+        lambda: UtilityMeter(model, Examples(images, labels)),
+    ):
+        with pytest.raises(InputError, match="has the inputs left, right, and models of one"):
+            measure()
+    with pytest.raises(InputError, match="images must be one array"):
+        Examples([images, images], labels)
+
+
+def test_a_class_at_each_position_has_a_loss_and_no_accuracy():
+    """Sequence labelling: the loss is Keras's own, the mean over positions."""
+    model = keras.Sequential([layers.Dense(3, input_shape=(5, 2), name="d")])
+    with pytest.raises(InputError, match=r"outputs of shape \(None, 5, 3\), which may be logits"):
+        task_of(model)
+    model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True))
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(N, 5, 2)).astype(np.float32)
+    labels = rng.integers(0, 3, (N, 5))
+    examples = Examples(images, labels)
+    weights = read_weights(model)
+    found = interpolate(Evaluator(model, jit=False), weights, weights, {"t": examples}, [0, 1])
+    assert found.loss["t"][0] == pytest.approx(model.evaluate(images, labels, verbose=0), rel=1e-5)
+    assert np.isnan(found.accuracy["t"]).all()
+    with pytest.raises(InputError, match="compares distributions over classes"):
+        el2n(model, images, labels)
+
+
+def test_a_nested_model_that_ends_in_a_softmax_gives_probabilities():
+    inner = keras.Sequential([layers.Dense(3, "softmax", input_shape=(4,), name="d")], name="inner")
+    inputs = keras.Input((4,))
+    nested = keras.Model(inputs, layers.Dropout(0.5)(inner(inputs)))
+    for model in (nested, prune_model(nested), prune_model(keras.Sequential(inner.layers))):
+        task = task_of(model)
+        assert (task.kind, task.from_logits, task.width) == ("classes", False, 3)

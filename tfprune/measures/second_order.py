@@ -68,13 +68,13 @@ def check_gradient_graph(
     Raises:
       InputError: there is one on the way from the variables.
     """
-    handles = {id(variable.handle) for variable in variables}
-    inside = {id(inner) for outer, inner in graph.captures if id(outer) in handles}
-    moved: set[int] = set()
+    copies = (part for v in variables for part in getattr(v, "values", (v,)))  # One a device.
+    handles = {id(variable.handle) for variable in copies}
+    moved = {inner.name for outer, inner in graph.captures if id(outer) in handles}
     for op in graph.get_operations():
-        if not any(id(tensor) in moved or id(tensor) in inside for tensor in op.inputs):
+        if not any(tensor.name in moved for tensor in op.inputs):
             continue
-        moved.update(id(tensor) for tensor in op.outputs)
+        moved.update(tensor.name for tensor in op.outputs)
         wrong = op.type if _is_wrong(op.type, op.name) else _wrong_inside(graph, op)
         if wrong is not None:
             raise _refusal(model, wrong, op.name)

@@ -464,8 +464,11 @@ def _compiled_batch_loss(model: keras.Model) -> Callable[[Any, Any], tf.Tensor]:
             "compile it with one for each"
         )
     # Another one than the model's own, which keeps the means that `fit` logs.
-    return type(compiled)(
+    total = type(compiled)(
         compiled._user_losses, compiled._user_loss_weights, output_names=model.output_names
+    )
+    return lambda labels, outputs: total(
+        tf.nest.map_structure(tf.convert_to_tensor, labels), outputs
     )
 
 
@@ -475,17 +478,25 @@ def _output_names(model: keras.Model) -> list[str]:
 
 def _check_one_output(model: keras.Model) -> None:
     names = _output_names(model)
-    if len(names) > 1:
+    shape = _output_shape(model)
+    if len(names) > 1 or not isinstance(shape, tuple | None):
         raise InputError(
             f"model {model.name!r} has the outputs {', '.join(names)}, and one is measured: give "
             "keras.Model(model.inputs, model.outputs[0]) or another of them"
         )
 
 
-def _width(model: keras.Model) -> int | None:
+def _output_shape(model: keras.Model) -> Any:
+    """As Keras says it, None where it does not, as of a subclassed model."""
     try:
-        shape = model.output_shape
-    except (AttributeError, RuntimeError):  # A subclassed model.
+        return model.output_shape
+    except (AttributeError, RuntimeError):
+        return None
+
+
+def _width(model: keras.Model) -> int | None:
+    shape = _output_shape(model)
+    if shape is None:
         return None
     return shape[-1] if len(shape) > 1 else 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -39,17 +39,17 @@ class ScoringInputs:
       model: the network that is scored, wrapped or plain. Where a criterion needs its loss, that is
         the one it was compiled with, or else cross-entropy (`tfprune.models.task.task_of`).
       masks: its masks: which layers are scored, and in which order.
-      batches: training batches in an order that is the same every time: a sequence of
-        (normalized images, labels as the model's loss takes them), or a function that returns an
-        iterable of them; a model of several inputs or outputs takes what `fit` takes. Only
-        `gradient` and `snip` need them.
+      batches: training batches (normalized images, labels as the model's loss takes them), in an
+        order that is the same every time: a sequence, a finite `tf.data.Dataset`, or a function
+        that returns an iterable of them. A model of several inputs or outputs takes what `fit`
+        takes. Only `gradient` and `snip` need them.
       num_batches: how many of them `snip` averages over; None for all.
       rng: source of the draws of `random`.
     """
 
     model: keras.Model
     masks: Masks
-    batches: Sequence[Batch] | Callable[[], Iterable[Batch]] = ()
+    batches: Iterable[Batch] | Callable[[], Iterable[Batch]] = ()
     num_batches: int | None = None
     rng: np.random.Generator | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class FilterEvents(keras.callbacks.Callback):
         target: str,
         *,
         test: Test,
-        batches: Sequence[Batch] | Callable[[], Iterable[Batch]] = (),
+        batches: Iterable[Batch] | Callable[[], Iterable[Batch]] = (),
         num_batches: int | None = None,
         seed: int = 0,
         on_event: Callable[[Row], None] | None = None,
