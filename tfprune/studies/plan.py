@@ -17,6 +17,8 @@ from etils import epath
 
 from tfprune.config import RunConfig
 from tfprune.files import save_arrays, write_sealed
+from tfprune.pruning.masks import Masks
+from tfprune.results import layout
 from tfprune.results.store import merge_rows
 from tfprune.studies.study import Study
 from tfprune.studies.trial import Row, Stage, Trial
@@ -150,6 +152,7 @@ def _leave_what_is_read(folder: epath.Path) -> None:
     from tfprune.studies.examples import losses
 
     merge_rows(folder, [{"experiment": "planned", "trial": "planned", "seed": 0, "level": 0}])
+    Masks.dense({"layer": (2,)}).save(folder / layout.MASKS)
     measured: dict[str, Any] = dict.fromkeys(("indices", "predictions", "labels"), np.zeros(1, int))
     stage = PlannedStage(folder, "trial", 0, "stage", 0)
     save_arrays(losses().table(stage), measured)
