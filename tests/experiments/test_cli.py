@@ -143,6 +143,44 @@ def test_paper_presets_hold_the_table_of_hyperparameters():
 
 
 @pytest.mark.parametrize(
+    ("experiment", "preset", "epochs", "advanced"),
+    [
+        ("utility_dynamics", "paper_vanilla_cnn", 200, False),
+        ("utility_dynamics", "paper_vanilla_cnn_long", 5000, False),
+        ("utility_dynamics", "paper_resnet20", 200, True),
+        ("utility_dynamics", "paper_resnet20_long", 5000, True),
+        ("utility_size", "paper_resnet20", 200, True),
+        ("utility_pruned", "paper_resnet20", 200, True),
+        ("accuracy_surface", "paper_resnet20", 200, True),
+    ],
+)
+def test_paper_presets_hold_what_pm_states(experiment, preset, epochs, advanced):
+    """PM 2.1.2, 2.2, 3, A.2.4: rate 0.1, divided by 10 at 50% and 75%; 500 subsets, six ratios."""
+    module = importlib.import_module(f"experiments.{experiment}")
+    command = cli.parse(module.EXPERIMENT, [f"--preset={preset}"])
+    for config in command.configs:
+        training = config.training
+        assert (training.learning_rate, training.lr_drop_factor) == (0.1, 0.1)
+        assert (training.train_epochs, training.lr_drop_epochs) == (
+            epochs, (epochs // 2, 3 * epochs // 4)
+        )  # fmt: skip
+        assert (training.momentum, training.weight_decay) == ((0.9, 1e-4) if advanced else (0, 0))
+        assert config.model.batch_norm_gamma == "ones"
+        if experiment != "utility_dynamics":
+            assert (config.model.prunable, config.pruning.scope) == ("conv", "global")
+    if experiment == "accuracy_surface":
+        # A.5.1: 67% of the channels are gone after five cycles.
+        found = {(c.pruning.criterion, c.pruning.prune_fraction) for c in command.configs}
+        assert found == {("magnitude", 0.3), ("filter_gamma", 0.2)}
+        assert {c.pruning.retrain for c in command.configs} == {"finetune", "lr_rewind"}
+        assert {c.pruning.levels for c in command.configs} == {5}
+    else:
+        options = command.options[-1]
+        assert options.ablation_ratios == (0.01, 0.05, 0.075, 0.1, 0.15, 0.25)
+        assert (options.ablation_subsets, options.ablation_examples) == (500, 0)
+
+
+@pytest.mark.parametrize(
     ("argv", "parts"),
     [
         (["sparse_double_desent"], ["did you mean sparse_double_descent"]),
