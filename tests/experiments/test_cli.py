@@ -142,6 +142,50 @@ def test_paper_presets_hold_the_table_of_hyperparameters():
         assert (resnet.pruning.rewind_to, len(resnet.seeds)) == ("1000it", 3)
 
 
+SDD = ("sparse_double_descent", "redense", "learning_distance", "random_reinit")
+PEG = ("pruning_effect", "width_scaling", "example_effects", "example_galleries", "leave_out")
+GST = ("generalization_stability", "pruning_as_noise", "flatness")
+# GST's architectures_and_layers: torchvision's VGG with a new dense layer, pytorch-cifar's
+# ResNet-18 as it is made, and CIFAR ResNets whose kernels alone are Kaiming normal.
+GST_INITIALIZATION = {
+    "vgg11": "kaiming_fan_out",
+    "resnet18": "pytorch",
+    "resnet20": "open_lth",
+    "resnet56": "open_lth",
+}
+
+
+@pytest.mark.parametrize("name", [*SDD, *PEG, *GST])
+def test_paper_presets_start_and_normalize_as_the_papers_code_does(name):
+    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    commands = {p: cli.parse(experiment, [f"--preset={p}"]) for p in experiment.presets}
+    of_the_paper = {
+        preset: command.configs
+        for preset, command in commands.items()
+        if not any(config.data.dataset == "digits" for config in command.configs)
+    }
+    assert of_the_paper
+    for preset, configs in of_the_paper.items():
+        for config in configs:
+            model = config.model
+            found = (
+                model.initialization,
+                model.batch_norm_gamma,
+                config.data.normalization,
+                config.training.warmup_epochs,
+            )
+            if name in GST:
+                wanted = GST_INITIALIZATION[model.model], "ones", "pytorch_cifar", 0
+            else:
+                # Networks without batch norm have no scales.
+                gamma = "ones" if model.model == "lenet_300_100" else "uniform"
+                start = "open_lth" if name in PEG else "kaiming_normal"
+                # OpenLTH's networks for ImageNet, in its fork for Tiny ImageNet, warm up.
+                warmup = 5 if model.model in ("resnet50", "resnet101") else 0
+                wanted = start, gamma, "open_lth", warmup
+            assert found == wanted, preset
+
+
 @pytest.mark.parametrize(
     ("experiment", "preset", "epochs", "advanced"),
     [
