@@ -114,7 +114,7 @@ def cost(experiment: str, preset: str) -> Cost:
 def _operations_of_epoch(config: RunConfig) -> float:
     data = config.data
     forward = FORWARD[config.model.model, data.dataset] * config.model.width**2
-    examples = data.train_subset or EXAMPLES[data.dataset] - data.validation_examples
+    examples = EXAMPLES[data.dataset] - data.validation_examples
     return 3 * forward * examples
 
 

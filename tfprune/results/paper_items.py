@@ -55,9 +55,20 @@ def items() -> tuple[PaperItem, ...]:
     """Every figure and table of the four papers, in their order."""
     source = resources.files("tfprune.results") / "paper_items.csv"
     rows = csv.DictReader(source.read_text(encoding="utf-8").splitlines())
-    lists = ("presets", "files", "where")
     return tuple(
-        PaperItem(**{n: tuple(v.split()) if n in lists else v for n, v in row.items()})
+        PaperItem(
+            row["paper"],
+            row["item"],
+            row["what"],
+            row["experiment"],
+            tuple(row["presets"].split()),
+            tuple(row["files"].split()),
+            row["run"],
+            row["ran"],
+            row["measured"],
+            tuple(row["where"].split()),
+            row["departs"],
+        )
         for row in rows
     )
 
