@@ -270,7 +270,8 @@ def _by_seed(
     output_dir: epath.PathLike, rows: pd.DataFrame, column: str, name: str
 ) -> pd.DataFrame:
     found: dict[int, pd.Series] = {}
-    named = rows[rows[column].fillna("").ne("")] if column in rows else rows.iloc[:0]
+    rows = rows if column in rows else rows.assign(**{column: ""})  # Nothing is measured yet.
+    named = rows[rows[column].fillna("").ne("")]
     for seed, file in zip(named["seed"], named[column], strict=True):
         path = epath.Path(output_dir) / str(file)
         if int(seed) not in found and path.exists():
