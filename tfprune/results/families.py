@@ -581,7 +581,8 @@ def place_text(family: Family | None, member: int | None) -> str:
     if family is None or member is None or member not in family.members:
         return ""
     if family.method != EXTENDED_DENSE:
-        return f"{remaining_text(family, member)}%"
+        remaining = remaining_text(family, member)
+        return f"{remaining}%" if remaining else f"member {member}"
     epochs = float(family.rows(member)["total_epochs"].mean())
     return f"level {member}" if math.isnan(epochs) else f"{epochs:g} epochs"
 
