@@ -61,6 +61,23 @@ def test_two_epochs_are_the_updates_by_hand(jit):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+def test_running_accuracy_is_of_each_batch_before_its_step(jit):
+    model = softmax_regression(DATA)
+    kernel, bias = model.get_weights()
+    order = epoch_order(len(DATA.labels), 0, 0, 0)
+    right = []
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        x = inputs_by_hand(DATA.images[chosen])
+        logits = x @ kernel + bias
+        right += list(logits.argmax(1) == DATA.labels[chosen])
+        error = (softmax(logits) - np.eye(3)[DATA.labels[chosen]]) / len(chosen)
+        kernel, bias = kernel - RATE * x.T @ error, bias - RATE * error.sum(0)
+    got = program_of(model, jit=jit).run(0)
+    assert float(got["running_train_accuracy"]) == pytest.approx(np.mean(right), rel=1e-6)
+
+
 def test_metrics_are_numpys_over_whole_splits():
     model = softmax_regression(DATA)
     got = {name: float(v) for name, v in program_of(model).run(0).items()}
@@ -84,7 +101,7 @@ def test_metrics_are_numpys_over_whole_splits():
         "noisy_loss": loss[s].mean(),
         "original_loss": loss[~s].mean(),
     }
-    assert set(got) == {*expected, "loss"}
+    assert set(got) == {*expected, "loss", "running_train_accuracy"}
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=1e-5, err_msg=name)
 
