@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from tfprune.options import FilterConfig, FlatnessConfig
-from tfprune.studies.filter_pruning import check_layers
+from tfprune.studies.flatness import check_flatness
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study
 
 EXPERIMENT = cli.Experiment(
-    "flatness", str(__doc__), (FilterConfig, FlatnessConfig), check=check_layers
+    "flatness", str(__doc__), (FilterConfig, FlatnessConfig), check=check_flatness
 )
 
 

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING
 from experiments import cli
 from tfprune.options import FamilyConfig, LeaveOutConfig
 from tfprune.studies.families import families_of_methods
+from tfprune.studies.leave_out import check_sets
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study
 
 EXPERIMENT = cli.Experiment(
-    "leave_out", str(__doc__), (FamilyConfig, LeaveOutConfig), expand=families_of_methods
+    "leave_out",
+    str(__doc__),
+    (FamilyConfig, LeaveOutConfig),
+    expand=families_of_methods,
+    check=check_sets,
 )
 
 

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from tfprune.options import BranchConfig, LandscapeConfig
+from tfprune.studies.landscapes import check_in_memory
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study
 
-EXPERIMENT = cli.Experiment("redense", str(__doc__), (BranchConfig, LandscapeConfig))
+EXPERIMENT = cli.Experiment(
+    "redense", str(__doc__), (BranchConfig, LandscapeConfig), check=check_in_memory
+)
 
 
 def further(command: cli.Command, study: Study) -> None:

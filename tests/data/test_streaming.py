@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -174,6 +175,27 @@ def test_pixels_are_normalized_by_the_mean_and_std_of_the_source(folder):
     data = prepare(dataclasses.replace(source, mean=mean, std=std), config(), 0)
     images = collect(data.evaluation("train", 15))[0]
     np.testing.assert_allclose(images[12, 0, 0], (120 / 255 - mean) / std, rtol=1e-4)
+
+
+def test_pictures_are_central_crops_in_the_order_asked_for(source):
+    data = prepare(source, config(validation_examples=4), 0)
+    rows = np.array([10, 0, 7])
+    images = data.pictures(rows)
+    assert (images.dtype, images.shape) == (np.uint8, (3, 4, 4, 3))
+    np.testing.assert_array_equal(images[:, 0, 0, 0], data.indices[rows] * 10)
+    assert data.pictures(np.zeros(0, np.int64)).shape == (0, 4, 4, 3)
+
+
+def test_of_a_tfds_set_only_the_files_that_hold_an_example_are_read(tfds_folder, tmp_path):
+    """15 examples in three files of five."""
+    copy = shutil.copytree(tfds_folder, tmp_path / "copy")
+    source = small(load_source(DataConfig(dataset="greys", data_dir=str(copy))))
+    data = prepare(source, config(), 0)
+    first, _, third = sorted(copy.rglob("greys-train*"))
+    first.write_bytes(b"")
+    third.write_bytes(b"")
+    assert data.pictures(np.array([9, 5]))[:, 0, 0, 0].tolist() == [90, 50]
+    assert len(collect(data.evaluation("test", 4))[2]) == 15
 
 
 def test_without_a_validation_split_its_evaluation_is_empty(source):

@@ -26,7 +26,7 @@ def kind_arrays(kind, count, levels):
     return {f"{kind}/{name}": v for name, v in (arrays | {"levels": np.array(levels, int)}).items()}
 
 
-def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), **changes):
+def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), names=None, **changes):
     """A trunk of ten levels, its gallery on the level-0 row of the first seed."""
     rows = [
         peg.row(
@@ -37,7 +37,7 @@ def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), **ch
         for seed in seeds
     ]  # fmt: skip
     rows[0]["gallery"] = FILE
-    arrays = {}
+    arrays = {} if names is None else {"class_names": np.array(list(names))}
     for (kind, used), count in zip(levels.items(), counts, strict=True):
         arrays |= kind_arrays(kind, count, used)
     files.save_arrays(folder / FILE, arrays)
@@ -66,6 +66,17 @@ def test_every_panel_shows_its_image_label_and_prediction(tmp_path):
         wrong = number % 3 == 0
         assert axes.get_title() == f"L {label}  P {(label + 1) % 10 if wrong else label}"
         assert axes.title.get_color() == (style.VERMILLION if wrong else style.BLACK)
+
+
+def test_classes_are_called_as_the_data_calls_them(tmp_path):
+    def titles(names):
+        folder = make(tmp_path / names[0], names=names)
+        return [axes.get_title() for axes in panels(example_galleries.images(gallery_of(folder)))]
+
+    words = ("nought", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    assert titles(words)[:3] == ["L nought\nP one", "L one\nP one", "L two\nP two"]
+    assert titles(tuple("abcdefghij"))[0] == "L a  P b"
+    assert titles(("a name of many words", *words[1:]))[0] == "L a name of man…\nP one"
 
 
 def test_each_kind_has_two_rows_of_ten_under_its_levels(tmp_path):

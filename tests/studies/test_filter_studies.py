@@ -365,7 +365,7 @@ def test_a_pruning_of_its_own_fractions_prunes_each_layer_by_its_own(trunk, text
 
 def test_fractions_of_another_number_of_layers_are_refused(trunk):
     options = dataclasses.replace(OPTIONS, prunings=("smallest:2:0.1/0.2/0.3",))
-    with pytest.raises(SettingError, match="--prunings=smallest:2:0.1/0.2/0.3: .*, or 2"):
+    with pytest.raises(SettingError, match=r"--prunings=smallest:2:0.1/0.2/0.3: .*, or 2"):
         filters.check_layers(trunk, (options,))
 
 

@@ -301,7 +301,7 @@ def test_numbers_are_ratios_of_the_whole_network_and_at_most_what_is_left(weight
     small.size(loop.config, 0.2).train(loop, stage, lambda logs: None)
     table, _ = measured(utilities.utility("number", UTILITY), loop, stage)
     kernels = [v.size for n, v in arrays(loop, 0).items() if n.endswith("/kernel")]
-    left = masks_of(stage).remaining + arrays(loop, 0)["logits/kernel"].size
+    left = masks_of(stage).remaining
     numbers = table.groupby("ablation_amount").ablated_weights.unique()
     assert numbers[0.1].tolist() == [np.ceil(0.1 * sum(kernels))]
     assert numbers[0.25].tolist() == [min(np.ceil(0.25 * sum(kernels)), left)]
@@ -329,7 +329,7 @@ def test_pretrained_utility_is_over_the_weights_that_pruning_leaves(weights_loop
     stage = loop.trial.stage(2)
     table, _ = measured(utilities.utility("pretrained", UTILITY), loop, stage)
     masks = masks_of(stage)
-    eligible = masks.remaining + arrays(loop, 0)["logits/kernel"].size
+    eligible = masks.remaining
     sizes = table.groupby("ablation_amount").ablated_weights.unique()
     assert sizes[0.1].tolist() == [np.ceil(round(0.1 * eligible, 9))]
     # The pretrained network's own accuracy, before retraining.

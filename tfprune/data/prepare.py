@@ -59,6 +59,10 @@ class PreparedData:
         height, width, channels = self.images.shape[1:]
         return (height, width, channels)
 
+    def pictures(self, rows: np.ndarray) -> np.ndarray:
+        """Some training images as they are, uint8 [K, H, W, channels], in the order of `rows`."""
+        return self.images[rows]
+
 
 @dataclass(frozen=True)
 class Subset:

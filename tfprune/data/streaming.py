@@ -26,6 +26,7 @@ SHUFFLE_BUFFER_EXAMPLES = 8192
 
 # `read(split, wanted, rng)`: a dataset of (int64 position, string encoded image), the positions
 # where bool [N] `wanted` holds, each once; in increasing order without rng, shuffled with it.
+# Of a few positions only the files that hold them are read.
 Reader = Callable[[str, np.ndarray, "np.random.Generator | None"], tf.data.Dataset]
 
 
@@ -164,6 +165,22 @@ class StreamedData:
         rows = self._rows(encoded, positions)
         images = self._decoded(rows, lambda i, row: self._central_crop(i))
         return self._batches(images, labels, None, batch_size)
+
+    def pictures(self, rows: np.ndarray) -> np.ndarray:
+        """Some training images as a person looks at them: central crops, not normalized.
+
+        Args:
+          rows: different positions in `labels`.
+
+        Returns:
+          uint8 [K, crop, crop, 3], in the order of `rows`.
+        """
+        positions = self.indices[rows]
+        places = {int(position): place for place, position in enumerate(positions)}
+        images = np.zeros((len(places), *self.input_shape), np.uint8)
+        for position, encoded in self.source.read("train", self._mask(positions), None):
+            images[places[int(position)]] = np.rint(self._central_crop(encoded))
+        return images
 
     def _mask(self, positions: np.ndarray) -> np.ndarray:
         mask = np.zeros(len(self.source.train_labels), bool)
@@ -305,15 +322,17 @@ def tfds_reader(builder: Any, splits: Mapping[str, str], image_key: str) -> Read
 
     def read(split: str, wanted: np.ndarray, rng: np.random.Generator | None) -> tf.data.Dataset:
         info = builder.info.splits[splits[split]]
+        order = _files_with(wanted, info)
+        if rng is not None:
+            order = rng.permutation(order)
         config = tfds.ReadConfig(
             add_tfds_id=True,
             try_autocache=False,
+            assert_cardinality=len(order) == len(info.file_instructions),
             enable_ordering_guard=False,
             interleave_cycle_length=1 if rng is None else 16,
+            experimental_interleave_sort_fn=lambda files: [files[i] for i in order],
         )
-        if rng is not None:
-            order = rng.permutation(len(info.file_instructions))
-            config.experimental_interleave_sort_fn = lambda files: [files[i] for i in order]
         dataset = builder.as_dataset(
             split=splits[split],
             shuffle_files=False,
@@ -333,6 +352,13 @@ def tfds_reader(builder: Any, splits: Mapping[str, str], image_key: str) -> Read
         )
 
     return read
+
+
+def _files_with(wanted: np.ndarray, info: Any) -> np.ndarray:
+    """Which files of a split hold examples that are wanted, increasing; the first where none is."""
+    ends = np.cumsum([instruction.examples_in_shard for instruction in info.file_instructions])
+    there = np.unique(np.searchsorted(ends, np.flatnonzero(wanted), side="right"))
+    return there if there.size else np.zeros(1, np.int64)
 
 
 def _position_of(info: Any) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -38,7 +38,7 @@ for _depth in (20, 32, 56):
         f"resnet{_depth}",
         f"tfprune.models.resnet:resnet{_depth}",
         f"He et al.'s CIFAR ResNet of {_depth} layers",
-        prunable="hidden",
+        prunable="conv_dense",
         units=(16, 32, 64),
     )
 MODELS.add(
@@ -52,7 +52,7 @@ MODELS.add(
     "resnet50",
     "tfprune.models.resnet:resnet50",
     "ResNet-50 for ImageNet (PEG)",
-    prunable="hidden",
+    prunable="conv_dense",
     units=(64, 128, 256, 512),
 )
 MODELS.add(

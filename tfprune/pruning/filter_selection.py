@@ -43,7 +43,7 @@ def filter_kernels(masks: Masks, keep: Mapping[str, ArrayLike]) -> Masks:
     for name, flags in kept.items():
         if name not in masks or flags.shape != masks.shapes[name][-1:]:
             raise ValueError(f"{len(flags)} filters of layer {name!r} do not fit {masks.shapes}")
-    return Masks({name: mask & kept.get(name, True) for name, mask in masks.items()})
+    return masks.replaced({name: mask & kept.get(name, True) for name, mask in masks.items()})
 
 
 def prune_filters(

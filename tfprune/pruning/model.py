@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -85,12 +86,32 @@ def masked_layers(model: keras.Model) -> dict[str, MaskedLayer]:
 
 
 def get_masks(model: keras.Model) -> Masks:
-    """The masks of a wrapped model.
+    """The masks of a wrapped model, with the number of weights in its other kernels.
 
     Raises:
       InputError: if no layer is wrapped.
     """
-    return Masks({name: layer.mask.numpy() for name, layer in _wrapped(model).items()})
+    masks = {name: layer.mask.numpy() for name, layer in _wrapped(model).items()}
+    return Masks(masks, never_pruned_weights(model))
+
+
+def dense_masks(model: keras.Model) -> Masks:
+    """The masks of a wrapped model of which nothing is pruned.
+
+    Raises:
+      InputError: if no layer is wrapped.
+    """
+    shapes = {name: tuple(layer.kernel.shape) for name, layer in _wrapped(model).items()}
+    return Masks.dense(shapes, never_pruned_weights(model))
+
+
+def never_pruned_weights(model: keras.Model) -> int:
+    """Number of weights in a wrapped model's convolution and dense kernels that have no mask."""
+    return sum(
+        math.prod(layer.kernel.shape)
+        for layer in _leaves(model)
+        if not isinstance(layer, MaskedLayer) and _counts(layer)
+    )
 
 
 def set_masks(model: keras.Model, masks: Masks) -> None:
@@ -129,7 +150,9 @@ def prunable_weights(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def sparsity(model: keras.Model) -> float:
-    """The fraction of a wrapped model's prunable weights that is pruned, in [0, 1].
+    """The fraction of a wrapped model's convolution and dense kernel weights that is pruned.
+
+    In [0, 1]; kernels that are not wrapped, and so never pruned, count (SDD 3.2).
 
     Raises:
       InputError: if no layer is wrapped.
@@ -199,6 +222,12 @@ def with_dtype(model: keras.Model, dtype: str) -> keras.Model:
 
 def _from_config(layer: keras.layers.Layer) -> keras.layers.Layer:
     return type(layer).from_config(layer.get_config())
+
+
+def _counts(layer: keras.layers.Layer) -> bool:
+    """Whether a layer's kernel counts in the sparsity of its network: convolutions and dense."""
+    kinds = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense)
+    return isinstance(layer, kinds)
 
 
 def _inner(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,9 @@ EXPERIMENT = "example_galleries"
 _COLUMN = "gallery"
 _ARRAYS = ("images", "labels", "predictions", "levels")
 _IN_A_ROW = 10
+# The longest class names of which a label and a prediction stand in one line above an image, and
+# the most characters of a name that has a line of its own.
+_SHORT, _LONGEST = 2, 14
 _NAMES = {
     "most_worsened": "most worsened",
     "most_improved": "most improved",
@@ -83,12 +86,14 @@ class Gallery:
     Attributes:
       benchmark: what is learned.
       kinds: by name, in the order of `KINDS`.
+      class_names: what the data calls its classes, by number; empty where the file does not say.
       seeds: those that have losses at every level used, increasing.
       missing: the benchmark's other seeds.
     """
 
     benchmark: Benchmark
     kinds: dict[str, Kind]
+    class_names: tuple[str, ...]
     seeds: tuple[int, ...]
     missing: tuple[int, ...]
 
@@ -175,7 +180,8 @@ def _gallery(path: epath.Path, family: Family) -> Gallery:
     used = {int(level) for kind in kinds.values() for level in kind.levels} | {0}
     seeds = _seeds_with_all(family, used)
     missing_seeds = tuple(seed for seed in family.seeds if seed not in seeds)
-    return Gallery(family.benchmark, kinds, seeds, missing_seeds)
+    names = tuple(map(str, arrays.get("class_names", ())))
+    return Gallery(family.benchmark, kinds, names, seeds, missing_seeds)
 
 
 def _seeds_with_all(family: Family, levels: set[int]) -> tuple[int, ...]:
@@ -189,24 +195,26 @@ def _seeds_with_all(family: Family, levels: set[int]) -> tuple[int, ...]:
 def images(gallery: Gallery) -> Figure | None:
     """The images of every kind, ten in a row, with label L and majority prediction P.
 
-    P is red where it is not L. None where no kind has an example.
+    Classes are called as the data calls them. P is red where it is not L. None where no kind has
+    an example.
     """
     shown = {name: kind for name, kind in gallery.kinds.items() if len(kind.labels)}
     if not shown:
         return None
     lines = [-(-len(kind.labels) // _IN_A_ROW) for kind in shown.values()]
+    height = 1.2 if _in_one_line(gallery.class_names) else 1.35
     with style.house_style():
-        figure = style.new_figure(10, 1.2 * sum(lines) + 0.4 * len(lines))
+        figure = style.new_figure(10, height * sum(lines) + 0.4 * len(lines))
         parts = figure.subfigures(len(shown), 1, squeeze=False, height_ratios=lines).flatten()
         for part, (name, kind), rows in zip(parts, shown.items(), lines, strict=True):
             part.suptitle(_heading(name, kind), x=0.01, ha="left", fontsize=10.5)
             panels = part.subplots(rows, _IN_A_ROW, squeeze=False).flatten()
             for axes in panels:
                 axes.set_axis_off()
-            for axes, *example in zip(
+            for axes, image, label, prediction in zip(
                 panels, kind.images, kind.labels, kind.predictions, strict=False
             ):
-                _draw_image(axes, *example)
+                _draw_image(axes, image, label, prediction, gallery.class_names)
     return figure
 
 
@@ -214,13 +222,25 @@ def _heading(name: str, kind: Kind) -> str:
     return f"{_NAMES[name].capitalize()}, by losses at {_range(_ends(kind))}% of weights remaining"
 
 
-def _draw_image(axes: Axes, image: np.ndarray, label: int, prediction: int) -> None:
+def _draw_image(
+    axes: Axes, image: np.ndarray, label: int, prediction: int, names: Sequence[str]
+) -> None:
     gray = image.shape[-1] == 1
     axes.imshow(
         image[..., 0] if gray else image, cmap="gray" if gray else None, vmin=0, vmax=255
     )  # Without the bounds each gray image would be stretched to its own range.
+    called = (names[n] if names else str(n) for n in (label, prediction))
+    one_line = _in_one_line(names)
+    title = ("  " if one_line else "\n").join(
+        f"{letter} {name if len(name) <= _LONGEST else name[: _LONGEST - 1] + '…'}"
+        for letter, name in zip("LP", called, strict=True)
+    )
     color = style.BLACK if label == prediction else style.VERMILLION
-    axes.set_title(f"L {label}  P {prediction}", loc="center", fontsize=9, color=color, pad=3)
+    axes.set_title(title, loc="center", fontsize=9 if one_line else 8, color=color, pad=3)
+
+
+def _in_one_line(names: Sequence[str]) -> bool:
+    return all(len(name) <= _SHORT for name in names)
 
 
 def _ends(kind: Kind) -> tuple[float, float]:

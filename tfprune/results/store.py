@@ -110,7 +110,7 @@ def _differ(old: Cells, new: Cells, names: Iterable[str] = _ORIGIN) -> bool:
 def _copy_aside(table: Table, key: Key) -> None:
     row = table[key]
     variant = hash8({name: row[name] for name in _ORIGIN if row.get(name)})
-    table[(*key[:-1], variant)] = {**row, VARIANT: variant}
+    table[key[:-1] + (variant,)] = {**row, VARIANT: variant}
 
 
 def keep_aside(
@@ -140,10 +140,9 @@ def keep_aside(
         found = [key for key in wanted if key in table]
         for key in found:
             _copy_aside(table, key)
-            left = {name: "" if name in columns else cell for name, cell in table[key].items()}
-            table[key] = left
-            if not columns:
-                del table[key]
+            row = table.pop(key)
+            if columns:
+                table[key] = {name: "" if name in columns else row[name] for name in row}
         if found:
             _write(path, header, table)
     return len(found)

@@ -157,19 +157,15 @@ def _levels_of(options: BranchConfig, seeds: Sequence[Trial]) -> list[int]:
 
 
 def _chosen(seeds: Sequence[Trial], everything: Sequence[int]) -> list[int]:
-    """SDD's five sparsities by the mean over seeds; evenly spaced where there is no dip."""
+    """SDD's five sparsities; evenly spaced where fewer than three can be told."""
     finished = [trial for trial in seeds if trial.is_finished()]
     if not finished:
         return []
-    curves = {
-        column: np.mean(
-            [[stage.result()[column] for stage in trial.stages()] for trial in finished], axis=0
-        )
+    last, best = (
+        np.array([[stage.result()[column] for stage in trial.stages()] for trial in finished])
         for column in ("test_accuracy_last", "test_accuracy_best")
-    }
-    roles: Mapping[str, int] = five_sparsities(
-        np.array(everything), curves["test_accuracy_last"], curves["test_accuracy_best"]
     )
+    roles: Mapping[str, int] = five_sparsities(np.array(everything), last, best)
     if len(roles) >= 3:
         return sorted(set(roles.values()))
     count = min(_EVENLY_SPACED, len(everything))

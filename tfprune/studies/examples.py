@@ -139,8 +139,8 @@ def _measure_el2n(
 def measure_galleries(study: Study, options: ScoresConfig) -> None:
     """The examples that pruning affects most and least, of each trial's first seed (PEG K.1).
 
-    Their losses, and the levels to average over, are means over seeds. Of a study in shards, the
-    one that ends last measures.
+    Their losses are means over seeds, and the levels to average over are chosen by all. Of a study
+    in shards, the one that ends last measures.
     """
     for name in dict.fromkeys(trial.name for trial in study.trials):
         whole = measured_seeds(study, name)
@@ -172,6 +172,8 @@ def _is_measured(trial: Trial) -> bool:
 def gallery(options: ScoresConfig, seeds: tuple[int, ...]) -> Measurement:
     """Images, labels and majority predictions of the examples that pruning affects most and least.
 
+    Of a streamed set the few images are read again.
+
     Args:
       options: how many examples.
       seeds: the trials to average over.
@@ -188,15 +190,11 @@ def _measure_gallery(
     options: ScoresConfig,
     seeds: tuple[int, ...],
 ) -> Row:
-    from tfprune.data.prepare import PreparedData
-    from tfprune.errors import InputError
     from tfprune.measures.example_groups import KINDS
 
-    if not isinstance(loop.data, PreparedData):
-        raise InputError("galleries show images in memory; this set is streamed")
     trials = [Trial(loop.config, seed) for seed in seeds]
-    curves = _mean_curves(trials)
-    arrays: dict[str, np.ndarray] = {}
+    curves = _curves(trials)
+    arrays = {"class_names": np.array(loop.data.class_names)}
     for kind in KINDS:
         chosen = gallery_levels(kind, curves)
         shown = _shown(loop.data, trials, kind, chosen, options.gallery_examples)
@@ -205,14 +203,14 @@ def _measure_gallery(
     return {}
 
 
-def _mean_curves(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
-    """Train loss and test error of every level, means over seeds."""
+def _curves(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
+    """Train loss and test error of every level, `[seeds, levels + 1]`."""
     results = [[stage.result() for stage in trial.stages()] for trial in trials]
-    return {
-        "train_loss": np.mean([[row["train_loss"] for row in rows] for rows in results], axis=0),
-        "test_error": 1
-        - np.mean([[row["test_accuracy_last"] for row in rows] for rows in results], axis=0),
-    }
+    loss, accuracy = (
+        np.array([[row[name] for row in rows] for rows in results])
+        for name in ("train_loss", "test_accuracy_last")
+    )
+    return {"train_loss": loss, "test_error": 1 - accuracy}
 
 
 def gallery_levels(kind: str, curves: Mapping[str, np.ndarray]) -> list[int]:
@@ -223,21 +221,34 @@ def gallery_levels(kind: str, curves: Mapping[str, np.ndarray]) -> list[int]:
     generalize better at a lower training loss. Least affected: levels that lose at most two
     points. Level 0 is none of them: nothing has changed there.
 
+    Better, higher and lower are meant over seeds, by the rule of PEG section 2; of one seed, of
+    which it says nothing, as measured. The two points are of the mean.
+
     Args:
       kind: `most_worsened`, `most_improved` or `least_affected`.
-      curves: `train_loss` and `test_error` [levels + 1], the dense network's first.
+      curves: `train_loss` and `test_error` `[seeds, levels + 1]`, the dense network's first.
     """
-    error, loss = curves["test_error"][1:], curves["train_loss"][1:]
-    better = error < curves["test_error"][0]
-    close = error <= curves["test_error"][0] + 0.02
-    worse_fit = loss > curves["train_loss"][0]
+    error, loss = (_against_dense(curves[name]) for name in ("test_error", "train_loss"))
+    better, worse_fit, better_fit = error == "lower", loss == "higher", loss == "lower"
+    mean = curves["test_error"].mean(axis=0)
+    close = mean[1:] <= mean[0] + 0.02
     if kind == "most_worsened":
         chosen = better & worse_fit if np.any(better & worse_fit) else close & worse_fit
     elif kind == "most_improved":
-        chosen = better & (loss < curves["train_loss"][0])
+        chosen = better & better_fit
     else:
         chosen = close
     return [int(level) + 1 for level in np.flatnonzero(chosen)]
+
+
+def _against_dense(values: np.ndarray) -> np.ndarray:
+    """`higher`, `lower` or `matches` of every level above 0, `[levels]`."""
+    from tfprune.measures.statistics import Difference, difference
+
+    found = [difference(column - values[:, 0]) for column in values[:, 1:].T]
+    if len(values) == 1:
+        found = [Difference(gap.n, gap.mean, 0.0) for gap in found]
+    return np.array([gap.verdict for gap in found], object)
 
 
 def _shown(
@@ -249,7 +260,7 @@ def _shown(
     if not levels:
         empty = np.zeros(0, np.int64)
         none = dict.fromkeys(("labels", "predictions", "indices"), empty)
-        return {**found, **none, "images": data.images[:0], "score": np.zeros(0)}
+        return {**found, **none, "images": data.pictures(empty), "score": np.zeros(0)}
     before = losses_by_seed(trials, 0)
     after = [losses_by_seed(trials, level) for level in levels]
     # Only examples that this trial trained on: it has their images.
@@ -261,7 +272,7 @@ def _shown(
     return {
         **found,
         "indices": indices,
-        "images": data.images[rows],
+        "images": data.pictures(rows),
         "labels": data.labels[rows],
         "predictions": _majority(np.array(votes)),
         "score": average_loss_change(after, before, kind)[indices],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
 from tfprune.files import csv_text, load_arrays, write_text_atomic
 from tfprune.options import FlatnessConfig
 from tfprune.results import layout
+from tfprune.studies.filter_pruning import check_layers
+from tfprune.studies.landscapes import check_in_memory
 from tfprune.studies.trial import Row, Stage
 from tfprune.studies.work import Measurement
 
@@ -26,6 +28,12 @@ def flatness(options: FlatnessConfig) -> Measurement:
     the indices of the test examples that derivatives are taken on.
     """
     return Measurement("flatness", options.identity(), partial(_measure, options=options))
+
+
+def check_flatness(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
+    """As `filter_pruning.check_layers`; also refuses streamed data."""
+    check_layers(loop, options)
+    check_in_memory(loop)
 
 
 def _measure(loop: PruneRetrain, stage: Stage, table: epath.Path, options: FlatnessConfig) -> Row:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
+from tfprune.errors import SettingError
 from tfprune.files import load_arrays, write_text_atomic
 from tfprune.options import LandscapeConfig
 from tfprune.results import layout
@@ -15,6 +16,7 @@ from tfprune.studies.trial import Row, Stage
 from tfprune.studies.work import Measurement
 
 if TYPE_CHECKING:
+    from tfprune.data.prepare import PreparedData
     from tfprune.measures.evaluation import Examples
     from tfprune.pruning.masks import Masks
     from tfprune.pruning.weights import Arrays
@@ -125,16 +127,32 @@ def _load(loop: PruneRetrain, stage: Stage, sparse_subspace: bool) -> tuple[Arra
 
 
 def splits(loop: PruneRetrain) -> dict[str, Examples]:
-    from tfprune.data.prepare import PreparedData
-    from tfprune.errors import InputError
+    """The splits of a trial's data, to measure on.
+
+    Raises:
+      SettingError: they are streamed; `check_in_memory` says so before anything is trained.
+    """
     from tfprune.measures.evaluation import splits_of
 
-    data = loop.data
-    if not isinstance(data, PreparedData):
-        raise InputError(
-            "this is measured on data in memory, and this set is streamed: choose --train_subset"
+    return splits_of(_in_memory(loop))
+
+
+def check_in_memory(loop: PruneRetrain, options: tuple[Any, ...] = ()) -> None:
+    """Refuses, before anything is trained, data that `splits` cannot give."""
+    _in_memory(loop)
+
+
+def _in_memory(loop: PruneRetrain) -> PreparedData:
+    from tfprune.data.prepare import PreparedData
+
+    if not isinstance(loop.data, PreparedData):
+        raise SettingError(
+            "dataset",
+            loop.config.data.dataset,
+            f"a set of images of one size that fits in memory: what {loop.config.experiment} "
+            "measures goes through all examples again and again, and these are streamed",
         )
-    return splits_of(data)
+    return loop.data
 
 
 def _columns(loss: Mapping[str, Any], accuracy: Mapping[str, Any]) -> dict[str, Any]:

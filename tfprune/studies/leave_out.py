@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfprune.config import RunConfig, hash8, join
+from tfprune.errors import SettingError
 from tfprune.options import LEAVE_OUT_SETS, LeaveOutConfig, at_noise
 from tfprune.seeds import Stream, generator
 from tfprune.studies.examples import losses_by_seed, measured_seeds, read_losses
@@ -47,6 +48,39 @@ def train_leave_out(study: Study, options: LeaveOutConfig) -> None:
             plan[trial] = (branch, stages)
         if plan:
             study.train(plan)
+
+
+def check_sets(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
+    """Refuses, before anything is trained, fractions that leave a set without an example.
+
+    Args:
+      loop: of the trial; how many training examples there are.
+      options: they end with a LeaveOutConfig.
+
+    Raises:
+      SettingError: a set asked for would be empty.
+    """
+    chosen: LeaveOutConfig = options[-1]
+    asked = set(at_noise(chosen.leave_out_sets, loop.config.data.noise_fraction))
+    there = len(loop.data.labels)
+    part, worsened = (
+        round(fraction * there)
+        for fraction in (chosen.subsample_fraction, chosen.worsened_fraction)
+    )
+    for setting, sets, fits in (
+        ("improved_fraction", {"tie", "rnd"}, round(chosen.improved_fraction * there) < there),
+        (
+            "subsample_fraction",
+            {"worsened_subsample", "random_subsample"},
+            1 <= part <= there - worsened,
+        ),
+    ):
+        if asked & sets and not fits:
+            raise SettingError(
+                setting,
+                getattr(chosen, setting),
+                f"a fraction by which every set has at least one of the {there} training examples",
+            )
 
 
 def _is_a_set(study: Study, trial: Trial, level: int, name: str) -> bool:

@@ -79,6 +79,7 @@ class Study:
         self.reused = 0
         self.failures: list[str] = []
         self._stopped: set[tuple[str, int]] = set()
+        self._checked: set[str] = set()
         # What was trained, so that a stage found damaged later can be trained again.
         self._branches: dict[Trial, list[tuple[Branch, tuple[Stage, ...]]]] = defaultdict(list)
         self._progress = progress
@@ -96,7 +97,7 @@ class Study:
         for trial in self.trials:
             check_writable(trial.output_dir)
         check_folders(self.trials)
-        self._check()
+        self._check(trial for trial in self.trials if not trial.is_finished())
         for sentence in (*set_aside_configs(self.trials), mend_results(self.trials[0].output_dir)):
             if sentence:
                 self.note(sentence)
@@ -224,14 +225,23 @@ class Study:
         for trial, (_, stages) in plan.items():
             write_rows(trial, stages, self._columns)
 
-    def _check(self) -> None:
-        """Refuses what cannot be trained, once per configuration, before anything is written."""
-        first = {trial.name: trial for trial in reversed(self.trials)}
-        self._carry_out(
-            Check(trial, self._also_check) for trial in first.values() if not trial.is_finished()
-        )
+    def _check(self, trials: Iterable[Trial]) -> None:
+        """Refuses what cannot be trained or measured, once per configuration, before any of it."""
+        first: dict[str, Trial] = {}
+        for trial in trials:
+            if trial.name not in self._checked:
+                first.setdefault(trial.name, trial)
+        self._checked |= set(first)
+        if first:
+            self._give([Check(trial, self._also_check) for trial in first.values()])
 
-    def _carry_out(self, works: Iterable[Work]) -> None:
+    def _carry_out(self, works: Iterable[Train | Measure]) -> None:
+        """Carries out all work; of a finished trunk this is the first that there is to check."""
+        works = list(works)
+        self._check(work.trial for work in works)
+        self._give(works)
+
+    def _give(self, works: Sequence[Work]) -> None:
         """Gives all work to the executor, and again what another process's claim blocked."""
         waiting = list(works)
         running: dict[Future[Outcome], Work] = {}

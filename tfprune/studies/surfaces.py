@@ -14,6 +14,7 @@ from tfprune.files import load_arrays
 from tfprune.options import SurfaceConfig
 from tfprune.results import layout
 from tfprune.seeds import Stream, generator
+from tfprune.studies.landscapes import check_in_memory
 from tfprune.studies.partial_tables import PartialTable
 from tfprune.studies.small import check_twins
 from tfprune.studies.trial import Row, Stage
@@ -48,10 +49,11 @@ def structured(
 
 
 def check_surface(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
-    """Refuses more examples than there are, and small networks that cannot be trained.
+    """Refuses streamed data, more examples than there are, and small networks without a schedule.
 
     `options` is a SurfaceConfig alone.
     """
+    check_in_memory(loop)
     if has_twin(loop.config):
         check_twins(loop.config)
     wanted, there = options[0].plane_examples, len(loop.data.labels)

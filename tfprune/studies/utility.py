@@ -13,6 +13,7 @@ from tfprune.errors import SettingError
 from tfprune.files import load_arrays
 from tfprune.options import UtilityConfig
 from tfprune.results import layout
+from tfprune.studies.landscapes import check_in_memory
 from tfprune.studies.partial_tables import PartialTable
 from tfprune.studies.small import check_twins
 from tfprune.studies.trial import Row, Stage, Trial
@@ -31,7 +32,8 @@ KINDS = ("ratio", "number", "magnitude", "pretrained")
 
 
 def check_examples(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
-    """Refuses to measure on more examples than there are; `options` ends with a UtilityConfig."""
+    """Refuses streamed data and more examples than there are; options end with a UtilityConfig."""
+    check_in_memory(loop)
     wanted, there = options[-1].ablation_examples, len(loop.data.labels)
     if wanted > there:
         raise SettingError("ablation_examples", wanted, f"at most the {there} training examples")
