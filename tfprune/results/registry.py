@@ -40,13 +40,14 @@ REPORTS.add("accuracy_surface", "tfprune.results.accuracy_surface:build", "PM fi
 REPORTS.add(
     "generalization_stability",
     "tfprune.results.generalization_stability:build",
-    "GST figures 2, 3, 4, B2, C1, C3",
+    "GST figures 2, 3, 4, B1, B2, C1 to C3",
 )
 REPORTS.add("pruning_as_noise", "tfprune.results.pruning_as_noise:build", "GST figures 5, D2")
 REPORTS.add("flatness", "tfprune.results.flatness:build", "GST figures 6, E1 to E6")
 
 # A function (results) -> list[tfprune.results.tables.Table] of the experiment's rows; with
-# `reads_files` a function (results, output_dir), whose tables are made of files the rows name.
+# `reads_files` a function (results, output_dir), whose tables are made of files the rows name; with
+# `every_variant` it is given the rows of all settings that were run, not of the last ones alone.
 TABLES = Registry("experiment")
 TABLES.add(
     "sparse_double_descent",
@@ -123,14 +124,17 @@ TABLES.add(
     "generalization_stability",
     "tfprune.results.generalization_stability:build_tables",
     "GST tables C1 and F1, correlations and sizes, ours beside the paper's",
+    every_variant=True,
 )
 TABLES.add(
     "pruning_as_noise",
     "tfprune.results.pruning_as_noise:build_tables",
     "accuracy and stability of pruning and of each noise, t tests",
+    every_variant=True,
 )
 TABLES.add(
     "flatness",
     "tfprune.results.flatness:build_tables",
     "flatness of every configuration, its correlations with stability and accuracy",
+    every_variant=True,
 )

@@ -21,7 +21,7 @@ from tfprune.errors import InputError, reason, unknown_name
 from tfprune.files import set_aside, write_text_atomic
 from tfprune.results import layout
 
-Cells = Mapping[str, str]
+Cells = dict[str, str]
 Key = tuple[str, str, int, str, int, str]  # `KEY_COLUMNS` and `VARIANT`.
 Table = dict[Key, Cells]
 
@@ -39,7 +39,7 @@ _FILES = (
     *("interpolation", "line", "surface", "examples", "el2n", "gallery"),
     *("utility_dynamics", "utility_ratio", "utility_number", "utility_magnitude"),
     *("utility_pretrained", "plane", "trajectory"),
-    *("events", "architecture", "flatness", "perturbations"),
+    *("events", "architecture", "flatness", "perturbations", "batch_norm"),
 )
 _TEXT_COLUMNS = (
     *("experiment", "trial", "branch", "method", "structure", "target", STAGE, VARIANT),
@@ -110,7 +110,8 @@ def _differ(old: Cells, new: Cells, names: Iterable[str] = _ORIGIN) -> bool:
 def _copy_aside(table: Table, key: Key) -> None:
     row = table[key]
     variant = hash8({name: row[name] for name in _ORIGIN if row.get(name)})
-    table[key[:-1] + (variant,)] = {**row, VARIANT: variant}
+    aside = (*key[:-1], variant)
+    table[aside] = {**row, VARIANT: variant}
 
 
 def keep_aside(

@@ -41,7 +41,7 @@ def keep_rows_before(trained: Iterable[tuple[Trial, Stage]]) -> int:
     other = []
     for row in read_results(folder).to_dict("records"):
         key = {name: row[name] for name in KEY_COLUMNS}
-        found = wanted.get(tuple(key.values()))  # type: ignore[arg-type]
+        found = wanted.get(tuple(key.values()))
         if found and row[STAGE] and row[STAGE] != found[1].relative:
             other.append(key)
     return keep_aside(folder, other)
