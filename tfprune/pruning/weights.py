@@ -76,9 +76,32 @@ def mask_variables(model: keras.Model) -> dict[str, tf.Variable]:
 
 
 def kernel_names(model: keras.Model) -> tuple[str, ...]:
-    """The names of all convolution and dense kernels: what distances are measured over."""
+    """The names of all convolution and dense kernels."""
+    return tuple(name for name in named_variables(model) if _is_kernel(name))
+
+
+def kernel_and_bias_names(model: keras.Model) -> tuple[str, ...]:
+    """The names of all trainable parameters of convolution and dense layers: what the distance
+    from initialization is measured over (SDD section 5)."""
+    variables = named_variables(model)
+    trainable = {id(variable) for variable in model.trainable_variables}
+    layers = {_layer(name) for name in variables if _is_kernel(name)}
     return tuple(
         name
-        for name in named_variables(model)
-        if name.rsplit("/", 1)[-1].rstrip("_").endswith("kernel")
+        for name, variable in variables.items()
+        if id(variable) in trainable
+        and (_is_kernel(name) or (_layer(name) in layers and _kind(name) == "bias"))
     )
+
+
+def _layer(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _kind(name: str) -> str:
+    """`kernel` of `layer/kernel`, and of a second one of that name."""
+    return name.rpartition("/")[2].rstrip("_")
+
+
+def _is_kernel(name: str) -> bool:
+    return _kind(name).endswith("kernel")

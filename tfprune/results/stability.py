@@ -338,8 +338,10 @@ def _names(known: Sequence[Configuration]) -> dict[Configuration, str]:
     )
     names = {c: c.short_name for c in known}
     for more in longer:
-        taken = pd.Series(list(names.values())).value_counts()
-        names = {c: n + more(c) if taken[n] > 1 else n for c, n in names.items()}
+        told: dict[str, set[str]] = {}
+        for c, name in names.items():
+            told.setdefault(name, set()).add(more(c))
+        names = {c: n + more(c) if len(told[n]) > 1 else n for c, n in names.items()}
     return names
 
 

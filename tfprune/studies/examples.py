@@ -87,7 +87,7 @@ def _el2n_branch(config: RunConfig, options: ScoresConfig) -> Branch:
 
 
 def _train_part(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int) -> None:
-    from tfprune.training.schedules import epoch_drops
+    from tfprune.training.schedules import training_schedule
     from tfprune.training.trainer import TrainingPlan
 
     draw = _EL2N_DRAW + stage.level
@@ -98,7 +98,7 @@ def _train_part(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int)
         weights=initial,
         masks=loop.trainer.dense_masks,
         initial=initial,
-        schedule=epoch_drops(loop.config.training),
+        schedule=training_schedule(loop.config.training),
         epochs=epochs,
         augment=loop.config.data.augment,
         where=f"{loop.trial.name}, seed {stage.seed}, network {stage.level} of EL2N",

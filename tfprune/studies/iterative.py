@@ -271,7 +271,7 @@ class PruneRetrain:
         """The learning rates of a level's training, from its rewind point on."""
         if level > 0 and self.config.pruning.retrain == "finetune":
             return schedules.fixed(self.last_rate(level))
-        return schedules.epoch_drops(self.config.training)
+        return schedules.training_schedule(self.config.training)
 
     def train(
         self,

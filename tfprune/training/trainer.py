@@ -170,7 +170,8 @@ class Trainer:
 
     def initial_weights(self, seed: int, level: int = 0) -> Arrays:
         """A random initialization: level 0's for the trial, a level's own for `scratch`."""
-        initialize(self.model, seed, level, self._config.model.batch_norm_gamma)
+        model = self._config.model
+        initialize(self.model, seed, level, model.batch_norm_gamma, model.initialization)
         return read_weights(self.model)
 
     def noise_state(self, layers: Iterable[str]) -> NoiseState:
