@@ -190,7 +190,7 @@ def gallery(options: ScoresConfig, seeds: tuple[int, ...]) -> Measurement:
       options: how many examples.
       seeds: the trials to average over.
     """
-    used = {"gallery_examples": options.gallery_examples, "seeds": list(seeds)}
+    used = {"gallery_examples": options.gallery_examples, "gallery_seeds": list(seeds)}
     measure = partial(_measure_gallery, options=options, seeds=seeds)
     return Measurement("gallery", used, measure, suffix="npz")
 
