@@ -269,8 +269,9 @@ def read_scores(output_dir: epath.PathLike, rows: pd.DataFrame) -> pd.DataFrame:
 def _by_seed(
     output_dir: epath.PathLike, rows: pd.DataFrame, column: str, name: str
 ) -> pd.DataFrame:
+    if column not in rows:  # A study that was interrupted before its first measurement.
+        return pd.DataFrame(dtype="float64")
     found: dict[int, pd.Series] = {}
-    rows = rows if column in rows else rows.assign(**{column: ""})  # Nothing is measured yet.
     named = rows[rows[column].fillna("").ne("")]
     for seed, file in zip(named["seed"], named[column], strict=True):
         path = epath.Path(output_dir) / str(file)
