@@ -12,6 +12,7 @@ from tfprune.backend import keras
 from tfprune.config import BATCH_NORM_GAMMA
 from tfprune.errors import InputError, unknown_name
 from tfprune.models.blocks import is_gate
+from tfprune.pruning.kernel_table import kernels_of
 from tfprune.seeds import Stream, generator
 
 
@@ -22,7 +23,7 @@ def initial_weights(
 
     | variable | value |
     | --- | --- |
-    | kernels of dense, (transposed) convolution, depthwise, separable layers | N(0, 2 / fan_in) |
+    | kernels of dense layers and of all convolutions but recurrent ones | N(0, 2 / fan_in) |
     | their biases | 0 |
     | batch norm: γ, β, moving mean, moving variance | 1 or U[0, 1), 0, 0, 1 |
     | layer and group norm: γ, β | 1, 0 |
@@ -129,22 +130,11 @@ def _kernel_fan_ins(layer: Any) -> list[tuple[Any, int]]:
     """The kernels of a layer, each with the number of inputs that one output sums over."""
     if is_gate(layer):
         return []
-    kinds = keras.layers
-    depthwise = (kinds.DepthwiseConv1D, kinds.DepthwiseConv2D)
-    separable = (kinds.SeparableConv1D, kinds.SeparableConv2D)
-    transposed = (kinds.Conv1DTranspose, kinds.Conv2DTranspose, kinds.Conv3DTranspose)
-    if isinstance(layer, depthwise + separable):
-        kernel = layer.depthwise_kernel  # [*window, channels, multiplier]
-        found = [(kernel, math.prod(kernel.shape[:-2]))]
-        if isinstance(layer, separable):
-            found.append((layer.pointwise_kernel, math.prod(layer.pointwise_kernel.shape[:-1])))
-        return found
-    if isinstance(layer, transposed):  # [*window, outputs, inputs]
-        shape = layer.kernel.shape
-        return [(layer.kernel, math.prod(shape[:-2]) * shape[-1])]
-    if isinstance(layer, (kinds.Dense, kinds.Conv1D, kinds.Conv2D, kinds.Conv3D)):
-        return [(layer.kernel, math.prod(layer.kernel.shape[:-1]))]
-    return []
+    kernels = [kernel for kernel in kernels_of(layer) if kernel.owner is layer]
+    # Recurrent kernels and tables of embeddings are not initialized as the papers' kernels are.
+    if any(kernel.axes.attribute in ("recurrent_kernel", "embeddings") for kernel in kernels):
+        return []
+    return [(kernel.variable, kernel.fan_in) for kernel in kernels]
 
 
 def _norm_constants(layer: Any) -> dict[str, float]:
