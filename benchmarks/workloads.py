@@ -104,7 +104,7 @@ class Workload:
 
     def plan(self, epochs: int) -> TrainingPlan:
         weights, masks = self.start
-        schedule = schedules.epoch_drops(self.config.training)
+        schedule = schedules.training_schedule(self.config.training)
         return TrainingPlan(0, 1, weights, masks, weights, schedule, epochs)
 
     def train(self, epochs: int) -> list[float]:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from tfprune.options import BranchConfig
+from tfprune.studies.branches import check_redense
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study
 
-EXPERIMENT = cli.Experiment("learning_distance", str(__doc__), (BranchConfig,))
+EXPERIMENT = cli.Experiment("learning_distance", str(__doc__), (BranchConfig,), check=check_redense)
 
 
 def further(command: cli.Command, study: Study) -> None:

@@ -10,18 +10,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments import cli
 from tfprune.options import BranchConfig, LandscapeConfig
+from tfprune.studies.branches import check_redense
 from tfprune.studies.landscapes import check_in_memory
 
 if TYPE_CHECKING:
+    from tfprune.studies.iterative import PruneRetrain
     from tfprune.studies.study import Study
 
-EXPERIMENT = cli.Experiment(
-    "redense", str(__doc__), (BranchConfig, LandscapeConfig), check=check_in_memory
-)
+
+def check(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
+    """Refuses what can be neither trained further nor measured."""
+    check_redense(loop, options)
+    check_in_memory(loop, options)
+
+
+EXPERIMENT = cli.Experiment("redense", str(__doc__), (BranchConfig, LandscapeConfig), check=check)
 
 
 def further(command: cli.Command, study: Study) -> None:

@@ -46,6 +46,13 @@ def test_canonical_json_has_every_value_defaults_included():
         ({"seeds": (-1,)}, "seeds"),
         ({"seeds": ()}, "seeds"),
         ({"levels": -1}, "levels"),
+        ({"normalization": "cifar"}, "normalization"),
+        ({"initialization": "kaiming"}, "initialization"),
+        ({"warmup_epochs": -1}, "warmup_epochs"),
+        ({"warmup_epochs": 5, "train_epochs": 5}, "warmup_epochs"),
+        ({"lr_decay": "linear"}, "lr_decay"),
+        ({"lr_decay": "cosine", "lr_drop_epochs": (50,)}, "lr_drop_epochs"),
+        ({"lr_decay": "cosine", "retrain": "finetune"}, "finetune_lr"),
     ],
 )
 def test_a_value_that_is_not_allowed_names_its_flag(change, name):

@@ -16,9 +16,15 @@ from typing import Any, TypeVar, get_type_hints
 
 from etils import epath
 
-from tfprune.data.registry import AUGMENTATIONS, DATASETS, LABEL_NOISE, PATH_DATASETS
+from tfprune.data.registry import (
+    AUGMENTATIONS,
+    DATASETS,
+    LABEL_NOISE,
+    NORMALIZATIONS,
+    PATH_DATASETS,
+)
 from tfprune.errors import InputError, SettingError, nearest, unknown_name
-from tfprune.models.registry import MODELS, PRUNABLE_KERNELS
+from tfprune.models.registry import INITIALIZATIONS, MODELS, PRUNABLE_KERNELS
 from tfprune.pruning.registry import CRITERIA, FILTER_CRITERIA, SCOPES
 from tfprune.registry import Registry
 from tfprune.seeds import MAX_SEED
@@ -29,6 +35,10 @@ RETRAINING = {
     "finetune": "final weights kept, fixed learning rate",
     "scratch": "a new random initialization, whole schedule",
     "extended_dense": "as lr_rewind, nothing removed",
+}
+LR_DECAYS = {
+    "drops": "the learning rate drops after --lr_drop_epochs",
+    "cosine": "half a cosine, from the end of the warm-up to 0 at the end of training",
 }
 OPTIMIZERS = ("sgd", "nesterov", "adam")
 DTYPES = ("float32", "mixed_bfloat16", "float64")
@@ -149,6 +159,11 @@ class DataConfig(Section):
         "training images: flip left-right, shift by up to 4 pixels; crop_flip for ImageNet",
         choices=AUGMENTATIONS,
     )
+    normalization: str = setting(
+        "dataset",
+        f"mean and standard deviation per channel; {NORMALIZATIONS.help_lines()}",
+        choices=NORMALIZATIONS,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -210,6 +225,11 @@ class ModelConfig(Section):
     cut_shortcuts: bool = setting(
         False, "pruning a filter of a block cuts the shortcut into its channel too (GST)"
     )
+    initialization: str = setting(
+        "kaiming_normal",
+        f"how kernels and biases start; {INITIALIZATIONS.help_lines()}",
+        choices=INITIALIZATIONS,
+    )
     batch_norm_gamma: str = setting(
         "ones", "initial batch-norm scale: ones, or uniform in (0, 1)", choices=BATCH_NORM_GAMMA
     )
@@ -229,6 +249,14 @@ class TrainingConfig(Section):
     lr_drop_factor: float = setting(
         0.1, "multiplies the learning rate at every drop", check=above(0)
     )
+    lr_decay: str = setting(
+        "drops",
+        "; ".join(f"{name}: {summary}" for name, summary in LR_DECAYS.items()),
+        choices=LR_DECAYS,
+    )
+    warmup_epochs: int = setting(
+        0, "epochs in which the learning rate first rises, step by step, from 0", check=at_least(0)
+    )
     momentum: float = setting(0.0, "momentum of sgd and nesterov", check=between(0, 1))
     weight_decay: float = setting(
         0.0, "coupled L2: this times the weights is added to the gradient", check=at_least(0)
@@ -241,6 +269,16 @@ class TrainingConfig(Section):
         if tuple(sorted(set(self.lr_drop_epochs))) != self.lr_drop_epochs:
             raise SettingError(
                 "lr_drop_epochs", join(self.lr_drop_epochs), "increasing epochs, none twice"
+            )
+        if self.lr_decay == "cosine" and self.lr_drop_epochs:
+            raise SettingError(
+                "lr_drop_epochs", join(self.lr_drop_epochs), "nothing with --lr_decay=cosine"
+            )
+        if self.warmup_epochs >= self.train_epochs:
+            raise SettingError(
+                "warmup_epochs",
+                self.warmup_epochs,
+                f"fewer epochs than the training has (--train_epochs={self.train_epochs})",
             )
 
 
@@ -432,6 +470,14 @@ class RunConfig(Section):
                 "rewind_to",
                 self.pruning.rewind_to,
                 f"a point before the end of training (--train_epochs={self.training.train_epochs})",
+            )
+        if (
+            self.training.lr_decay == "cosine"
+            and self.pruning.retrain == "finetune"
+            and not self.pruning.finetune_lr
+        ):
+            raise SettingError(
+                "finetune_lr", 0.0, "a rate above 0 with --lr_decay=cosine, which ends near 0"
             )
         if self.takes_all_devices and (self.workers > 1 or self.executor == "ray"):
             raise SettingError(

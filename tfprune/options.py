@@ -306,7 +306,7 @@ class SizeConfig(Section):
 
     sizes: tuple[float, ...] = setting(
         (0.5, 0.25),
-        "fractions of the prunable weights that networks pruned at random at initialization have",
+        "fractions of the weights that networks pruned at random at initialization have",
         check=_share,
         identity=False,
     )

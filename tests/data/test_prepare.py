@@ -49,6 +49,40 @@ def test_without_settings_everything_is_trained_on_with_its_own_label():
     assert data.input_shape == (4, 3, 1)
 
 
+def in_colour(name):
+    return dataclasses.replace(
+        numbered(),
+        name=name,
+        mean=np.full(3, 0.25, np.float32),
+        std=np.full(3, 0.5, np.float32),
+        train_images=np.zeros((100, 4, 3, 3), np.uint8),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "normalization", "mean", "std"),
+    [
+        ("cifar10", "dataset", [0.25] * 3, [0.5] * 3),
+        # OpenLTH's datasets/cifar10.py, and cifar100.py of its fork for SDD.
+        ("cifar10", "imagenet", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ("cifar100", "imagenet", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        # utils.py of GST's code.
+        ("cifar10:3.0.2", "pytorch_cifar", [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]),
+        ("cifar100", "pytorch_cifar", [0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]),
+    ],
+)
+def test_images_are_normalized_with_the_numbers_of_each_papers_code(name, normalization, mean, std):
+    data = prepare(in_colour(name), settings(normalization=normalization), 0)
+    np.testing.assert_array_equal(data.mean, np.float32(mean))
+    np.testing.assert_array_equal(data.std, np.float32(std))
+
+
+def test_normalizations_that_a_dataset_has_not_are_refused():
+    for normalization, source in (("imagenet", numbered()), ("pytorch_cifar", in_colour("svhn"))):
+        with pytest.raises(SettingError, match=f"--normalization={normalization}: dataset, for "):
+            prepare(source, settings(normalization=normalization), 0)
+
+
 def test_validation_and_training_examples_partition_the_training_split():
     source = numbered()
     data = prepare(source, noisy(1.0, validation_examples=20), 0)

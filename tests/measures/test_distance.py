@@ -6,11 +6,11 @@ import pytest
 from tfprune.measures.distance import distance
 
 
-def test_a_3_4_5_triangle_over_two_layers():
+def test_a_3_4_5_triangle_over_two_arrays():
     zero = {"a": np.zeros((2, 2), np.float32), "b": np.zeros(3, np.float32)}
     there = {"a": np.array([[3, 0], [0, 0]], np.float32), "b": np.array([0, 4, 0], np.float32)}
     measured = distance(there, zero)
-    assert measured.per_layer == {"a": 3.0, "b": 4.0}
+    assert measured.per_array == {"a": 3.0, "b": 4.0}
     assert measured.total == 5.0
 
 

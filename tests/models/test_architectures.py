@@ -62,8 +62,8 @@ def test_layers_have_the_sizes_that_are_told_without_building_them(name):
         ("resnet18", {}, CIFAR, 10, 11_173_962),  # kuangliu/pytorch-cifar
         ("resnet18", {}, CIFAR, 100, 11_220_132),
         ("resnet50", {}, IMAGENET, 1000, 25_557_032),  # torchvision
-        # kuangliu/pytorch-cifar, less the 2,752 and 4,224 biases that batch norm takes away.
-        ("vgg11", {}, CIFAR, 10, 9_231_114 - 2_752),
+        ("vgg11", {}, CIFAR, 10, 9_231_114),  # GST's code; kuangliu/pytorch-cifar
+        # kuangliu/pytorch-cifar, less the 4,224 biases that batch norm takes away.
         ("vgg16", {}, CIFAR, 10, 14_728_266 - 4_224),
     ],
 )
@@ -119,7 +119,7 @@ def bottleneck_resnet_count(
             + (144 + 1) * 32 + (288 + 1) * 32 + 33 * 7,
         ),
         ("vanilla_cnn_bn", {}, chain_count([3, 8, 8, 8, 16, 16, 32, 32], 7)),
-        ("vgg11", {}, chain_count([3, 32, 64, 128, 128, 256, 256, 256, 256], 7)),
+        ("vgg11", {}, chain_count([3, 32, 64, 128, 128, 256, 256, 256, 256], 7) + 2_752 // 2),
         ("vgg16", {}, chain_count([3, 32, 32, 64, 64, *[128] * 3, *[256] * 6], 7)),
         ("resnet32", {}, basic_resnet_count(3, (8, 16, 32), 5, 7)),
         ("resnet18", {}, basic_resnet_count(3, (32, 64, 128, 256), 2, 7)),
@@ -128,6 +128,21 @@ def bottleneck_resnet_count(
 )  # fmt: skip
 def test_half_width_halves_every_hidden_layer(name, options, expected):
     assert trainable_count(MODELS[name]((8, 8, 3), 7, width=0.5, **options)) == expected
+
+
+def test_vgg11_is_the_one_of_gsts_code():
+    model = MODELS["vgg11"](CIFAR, 10)
+    kinds = (keras.layers.Conv2D, keras.layers.MaxPooling2D, keras.layers.Dense)
+    chain = [layer for layer in model.layers if isinstance(layer, kinds)]
+    assert [x.filters if isinstance(x, kinds[0]) else type(x).__name__[:3] for x in chain] == [
+        64, "Max", 128, "Max", 256, 256, "Max", 512, 512, "Max", 512, 512, "Max", "Den",
+    ]  # fmt: skip
+    assert all(x.use_bias for x in chain if isinstance(x, kinds[0]))
+    assert chain[-1].kernel.shape == (512, 10)
+    # What the dense layer gets is the last pool's one pixel, as flattened.
+    before = keras.Model(model.inputs, [chain[-2].output, chain[-1].input])
+    pooled, features = before(np.random.default_rng(0).normal(size=(2, *CIFAR)))
+    np.testing.assert_array_equal(np.reshape(pooled, (2, 512)), features)
 
 
 def test_vanilla_cnn_is_the_one_of_pm_a_2_1():
@@ -144,6 +159,9 @@ def test_vanilla_cnn_is_the_one_of_pm_a_2_1():
 @pytest.mark.parametrize(
     ("name", "input_shape", "last_image"),
     [
+        ("vgg11", CIFAR, (1, 1)),  # GST's five max-pools: 32, 16, 8, 4, 2, 1.
+        ("vgg11", MNIST, (1, 1)),
+        ("vgg11", (64, 64, 3), (2, 2)),
         ("vgg16", CIFAR, (2, 2)),
         ("vgg16", MNIST, (1, 1)),  # 28, 14, 7, 3, 1: odd sides round down.
         ("vgg16", DIGITS, (1, 1)),  # 8, 4, 2, 1: the fourth pool is left out.
@@ -239,7 +257,7 @@ def test_xla_computes_the_same_function(variant):
 
 
 def test_batch_norm_has_pytorchs_settings_and_no_bias_before_it():
-    for name in ("vanilla_cnn_bn", "resnet20", "resnet50", "vgg11"):
+    for name in ("vanilla_cnn_bn", "resnet20", "resnet50", "vgg16"):
         layers = tiny(name, {}).layers
         norms = [x for x in layers if isinstance(x, keras.layers.BatchNormalization)]
         convolutions = [x for x in layers if isinstance(x, keras.layers.Conv2D)]

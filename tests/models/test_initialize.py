@@ -68,6 +68,59 @@ def test_every_kernel_is_normal_with_variance_two_over_fan_in(name):
     assert checked == sum(isinstance(x, (layers.Conv2D, layers.Dense)) for x in model.layers)
 
 
+# Parameters of a layer -> the standard deviation of its normal or the bound of its uniform
+# distribution, by fan in and fan out, as in the published code. 0: all zero.
+KAIMING = ("normal", lambda fan_in, fan_out: math.sqrt(2 / fan_in))
+FAN_OUT = ("normal", lambda fan_in, fan_out: math.sqrt(2 / fan_out))
+PYTORCH = ("uniform", lambda fan_in, fan_out: 1 / math.sqrt(fan_in))
+ZERO = ("uniform", lambda fan_in, fan_out: 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "conv", "conv_bias", "dense", "dense_bias"),
+    [
+        ("kaiming_normal", KAIMING, ZERO, KAIMING, ZERO),
+        ("open_lth", KAIMING, PYTORCH, KAIMING, PYTORCH),
+        ("pytorch", PYTORCH, PYTORCH, PYTORCH, PYTORCH),
+        ("kaiming_fan_out", FAN_OUT, ZERO, PYTORCH, PYTORCH),
+    ],
+)
+def test_each_initialization_draws_as_its_code_does(name, conv, conv_bias, dense, dense_bias):
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 20)),
+            layers.Conv2D(700, 3, name="conv"),  # fan in 180, fan out 6,300
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(500, name="dense"),  # fan in 700, fan out 500
+        ]
+    )
+    values = by_name(model, initialization=name)
+    fans = {"conv": (180, 6300), "dense": (700, 500)}
+    for variable, (kind, scale) in {
+        "conv/kernel": conv,
+        "conv/bias": conv_bias,
+        "dense/kernel": dense,
+        "dense/bias": dense_bias,
+    }.items():
+        wanted = scale(*fans[variable.split("/")[0]])
+        value = values[variable].astype("float64").ravel()
+        if kind == "uniform":
+            assert np.abs(value).max() <= wanted
+            deviation = wanted / math.sqrt(3)
+        else:
+            deviation = wanted
+            assert np.mean(np.abs(value) > 2 * deviation) == pytest.approx(0.0455, abs=0.005)
+        assert value.std() == pytest.approx(deviation, rel=5 / math.sqrt(value.size))
+        assert abs(value.mean()) <= 5 * deviation / math.sqrt(value.size)
+
+
+def test_the_choice_of_biases_changes_no_kernel():
+    zero, drawn = (by_name(small(), initialization=n) for n in ("kaiming_normal", "open_lth"))
+    assert zero.keys() == drawn.keys()
+    for name, value in zero.items():
+        assert np.array_equal(value, drawn[name]) == (not name.endswith("bias"))
+
+
 def test_biases_and_batch_norm_start_at_their_constants():
     values = by_name(small())
     for name, constant in {
@@ -178,26 +231,31 @@ def test_nested_models_are_initialized_in_the_order_of_their_weights():
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape", "fan_ins"),
+    ("layer", "shape", "fan_ins", "fan_outs"),
     [
-        (layers.Conv1D(64, 5), (9, 32), [160]),
-        (layers.Conv3D(32, 3), (5, 5, 5, 8), [216]),
-        (layers.Conv2D(64, 3, groups=4), (8, 8, 32), [72]),
-        (layers.Conv2DTranspose(64, 3), (8, 8, 16), [144]),
-        (layers.DepthwiseConv2D(3, depth_multiplier=20), (8, 8, 30), [9]),
-        (layers.SeparableConv2D(64, 3, depth_multiplier=8), (8, 8, 30), [9, 240]),
-        (layers.Dense(64), (100,), [100]),
-        (layers.TimeDistributed(layers.Dense(64)), (3, 100), [100]),
+        (layers.Conv1D(64, 5), (9, 32), [160], [320]),
+        (layers.Conv3D(32, 3), (5, 5, 5, 8), [216], [864]),
+        (layers.Conv2D(64, 3, groups=4), (8, 8, 32), [72], [144]),
+        (layers.Conv2DTranspose(64, 3), (8, 8, 16), [144], [576]),
+        (layers.DepthwiseConv2D(3, depth_multiplier=20), (8, 8, 30), [9], [180]),
+        (layers.SeparableConv2D(64, 3, depth_multiplier=8), (8, 8, 30), [9, 240], [72, 64]),
+        (layers.Dense(64), (100,), [100], None),
+        (layers.TimeDistributed(layers.Dense(64)), (3, 100), [100], None),
     ],
 )
-def test_fan_in_is_the_number_of_inputs_of_one_output(layer, shape, fan_ins):
+def test_fans_are_the_inputs_of_one_output_and_the_outputs_of_one_input(
+    layer, shape, fan_ins, fan_outs
+):
     model = keras.Sequential([keras.Input(shape), layer])
-    *kernels, bias = initial_weights(model, seed=0)
-    assert not np.any(bias)
-    assert len(kernels) == len(fan_ins)
-    for kernel, fan_in in zip(kernels, fan_ins, strict=True):
-        tolerance = 5 * math.sqrt(2 / kernel.size)
-        assert kernel.var(dtype="float64") * fan_in / 2 == pytest.approx(1, abs=tolerance)
+    for initialization, fans in (("kaiming_normal", fan_ins), ("kaiming_fan_out", fan_outs)):
+        if fans is None:  # Dense layers are drawn by fan in.
+            continue
+        *kernels, bias = initial_weights(model, seed=0, initialization=initialization)
+        assert not np.any(bias)
+        assert len(kernels) == len(fans)
+        for kernel, fan in zip(kernels, fans, strict=True):
+            tolerance = 5 * math.sqrt(2 / kernel.size)
+            assert kernel.var(dtype="float64") * fan / 2 == pytest.approx(1, abs=tolerance)
 
 
 def test_other_norms_start_as_the_identity_whatever_the_batch_norm_gamma():
@@ -241,6 +299,11 @@ def test_a_trainable_variable_without_a_rule_is_refused_and_nothing_is_assigned(
 def test_an_unknown_gamma_is_refused():
     with pytest.raises(SettingError, match="--batch_norm_gamma=one: did you mean ones"):
         initial_weights(small(), 0, batch_norm_gamma="one")
+
+
+def test_an_unknown_initialization_is_refused():
+    with pytest.raises(SettingError, match="--initialization=kaiming: did you mean kaiming_normal"):
+        initial_weights(small(), 0, initialization="kaiming")
 
 
 def test_initialize_assigns_what_initial_weights_returns():

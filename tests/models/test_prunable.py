@@ -66,9 +66,10 @@ def test_vanilla_cnn_prunes_convolutions_only(name):  # PM 2.1
     ("name", "convolutions", "shortcuts"),
     [("resnet20", 19, 2), ("resnet56", 55, 2), ("resnet50", 49, 4)],
 )
-def test_other_resnets_prune_convolutions_shortcuts_included(name, convolutions, shortcuts):
+def test_other_resnets_prune_every_kernel_as_openlth_does(name, convolutions, shortcuts):
     projected = default(name)
-    assert len(projected) == convolutions + shortcuts
+    assert projected[-1] == "logits"
+    assert len(projected) == convolutions + shortcuts + 1
     assert sum("shortcut" in layer for layer in projected) == shortcuts
 
 

@@ -57,6 +57,34 @@ def test_gradient_uses_the_first_batch_only():
     np.testing.assert_allclose(scores["output"], expected, rtol=1e-5)
 
 
+def test_gradient_masks_of_a_level_equal_a_numpy_computation():
+    """|w dL/dw| of a two-layer network by hand in float64, and the 20% lowest removed."""
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(size=(6, 9)), rng.normal(size=(9, 4))
+    images, labels = rng.normal(size=(12, 6)), rng.integers(0, 4, 12)
+    inputs = keras.Input((6,))
+    hidden = keras.layers.Dense(9, "relu", use_bias=False, name="hidden")(inputs)
+    logits = keras.layers.Dense(4, use_bias=False, name="output")(hidden)
+    plain = keras.Model(inputs, logits)
+    plain.set_weights([first, second])
+    model = prune_model(plain, ["hidden"])
+    first, second = (w.astype(np.float64) for w in plain.get_weights())
+
+    active = np.maximum(images @ first, 0)
+    p = np.exp(active @ second)
+    error = (p / p.sum(axis=1, keepdims=True) - np.eye(4)[labels]) / len(labels)
+    gradient = images.T @ ((error @ second.T) * (active > 0))
+    scores = np.abs(first * gradient).ravel()
+    expected = np.ones(54, bool)
+    expected[np.argsort(scores, kind="stable")[:18]] = False  # ceil(0.2 * (54 + 36)).
+
+    scored = criteria.gradient(_inputs(model, batches=[(images, labels)]))
+    np.testing.assert_allclose(scored["hidden"].ravel(), scores, rtol=1e-4, atol=1e-8)
+    left = prune(scored, get_masks(model), 0.2, "global")
+    np.testing.assert_array_equal(left.flat(), expected)
+    assert left.sparsity == 18 / 90
+
+
 @pytest.mark.parametrize(("num_batches", "used"), [(None, 5), (2, 3), (1, 2), (99, 5)])
 def test_snip_weighs_every_example_the_same(num_batches, used):
     rng = np.random.default_rng(0)

@@ -17,6 +17,14 @@ def test_counts_of_a_hand_made_network():
     assert SIX.per_layer_sparsity() == {"b": 0.25, "a": 0.5}
 
 
+def test_kernels_that_are_never_pruned_count():  # SDD 3.2: d is the number of all weights.
+    masks = Masks(dict(SIX), never_pruned=2)
+    assert (masks.prunable, masks.total, masks.pruned, masks.remaining) == (6, 8, 2, 6)
+    assert (masks.sparsity, masks.weights_remaining) == (2 / 8, 6 / 8)
+    assert masks != SIX
+    assert masks.replaced({"b": np.zeros((2, 2)), "a": [[0], [1]]}).remaining == 3
+
+
 def test_flat_joins_the_layers_in_order_and_each_in_c_order():
     assert SIX.flat().tolist() == [True, False, True, True, False, True]
 
@@ -65,6 +73,12 @@ def test_a_file_gives_back_the_same_masks_in_the_same_order(tmp_path):
     assert Masks.load(tmp_path / "masks.npz") == masks
     with np.load(tmp_path / "masks.npz") as plain:
         assert plain["a"].tolist() == [True, True, False]
+
+
+def test_a_file_says_how_many_weights_are_never_pruned(tmp_path):
+    masks = Masks(dict(SIX), never_pruned=5)
+    masks.save(tmp_path / "masks.npz")
+    assert Masks.load(tmp_path / "masks.npz") == masks
 
 
 def test_a_file_is_replaced_whole_and_equal_masks_give_equal_bytes(tmp_path):

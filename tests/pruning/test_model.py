@@ -229,6 +229,15 @@ def test_masks_are_read_back_and_zero_the_weights_at_once(mlp):
         np.testing.assert_array_equal(weights, plain.get_layer(name).kernel.numpy() * masks[name])
 
 
+def test_sparsity_counts_kernels_that_are_not_wrapped(mlp):  # SDD 3.2
+    model = prune_model(mlp(), ["fc1", "fc2"])  # 48, 56, and 21 that are never pruned.
+    dense = get_masks(model)
+    assert (dense.prunable, dense.never_pruned, dense.total) == (104, 21, 125)
+    fewer = dense.replaced({"fc1": np.zeros((6, 8)), "fc2": dense["fc2"]})
+    set_masks(model, fewer)
+    assert sparsity(model) == get_masks(model).sparsity == 48 / 125
+
+
 def test_weights_from_elsewhere_are_masked_on_demand(mlp):
     model = prune_model(mlp())
     set_masks(model, half_masks(model))

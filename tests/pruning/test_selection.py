@@ -9,8 +9,10 @@ from tfprune.errors import InputError, SettingError
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.selection import (
     check_levels,
+    check_sparsities,
     exact_ceil,
     prune,
+    prune_to_count,
     prune_to_sparsity,
     remaining_counts,
 )
@@ -74,6 +76,55 @@ def test_ten_levels_nest_and_count_as_predicted():
             assert smaller.is_nested_in(masks)
             assert smaller.remaining == predicted[level]
             masks = smaller
+
+
+LENET = {"dense1": 784 * 300, "dense2": 300 * 100}
+
+
+def test_lenet_remains_as_in_openlth():
+    """A level takes 20% of all weights left, the 1,000 of the output layer counted (SDD 3.2)."""
+    counts = remaining_counts(LENET, 0.2, 24, "global", never_pruned=1000)
+    assert counts[:6] == [266_200, 212_960, 170_368, 136_294, 109_035, 87_228]
+    assert counts[24] - 1000 == 255  # The 99.53% of SDD figures 8 to 10.
+
+
+def test_levels_of_lenet_remove_what_is_predicted_from_the_hidden_layers_alone():
+    rng = np.random.default_rng(0)
+    masks = Masks.dense({"dense1": (784, 300), "dense2": (300, 100)}, never_pruned=1000)
+    scores = {name: rng.random(shape) for name, shape in masks.shapes.items()}
+    counts = [masks.remaining]
+    for _ in range(5):
+        masks = prune(scores, masks, 0.2, "global")
+        counts.append(masks.remaining)
+    assert counts == [266_200, 212_960, 170_368, 136_294, 109_035, 87_228]
+    assert masks.never_pruned == 1000
+
+
+def test_a_level_cannot_take_what_is_never_pruned():
+    masks = Masks(dict(DENSE), never_pruned=30)  # 6 of 36 can go.
+    assert prune(SCORES, masks, 6 / 36, "global").remaining == 30
+    with pytest.raises(SettingError, match=r"--prune_fraction=0\.2: .*at most 0\.1667: 6 prunable"):
+        prune(SCORES, masks, 0.2, "global")
+    with pytest.raises(ValueError, match="30 weights are never pruned"):
+        prune_to_count(SCORES, masks, 29)
+
+
+def test_the_last_level_of_lenet_is_named():
+    check_levels(LENET, 0.2, 25, "global", never_pruned=1000)
+    with pytest.raises(SettingError, match=r"--levels=28: at most 25: .* 1004 .* 1000 of them"):
+        check_levels(LENET, 0.2, 28, "global", never_pruned=1000)
+    check_levels(LENET, 0.2, 28, "layer", never_pruned=1000)  # Each layer loses 20% of its own.
+
+
+def test_one_shot_sparsity_is_of_all_weights():
+    masks = Masks(dict(DENSE), never_pruned=4)
+    assert prune_to_sparsity(SCORES, masks, 0.4, "global").remaining == 6  # 10 - 4.
+    check_sparsities({"hidden": 4, "output": 2}, (0.1, 0.5), "global", never_pruned=4)
+    for sparsity in (0.6, 0.9):  # 0.6 would leave the four that are never pruned.
+        with pytest.raises(SettingError, match=r"at most 0\.5: 6 of the 10 weights"):
+            check_sparsities({"hidden": 4, "output": 2}, (sparsity,), "global", never_pruned=4)
+    with pytest.raises(SettingError, match=r"at most 0\.5"):
+        prune_to_sparsity(SCORES, masks, 0.9, "global")
 
 
 def test_selection_agrees_with_a_stable_sort():

@@ -114,7 +114,7 @@ def test_panels_over_cycles_are_titled_with_both_distances(tmp_path):
     rows = [cycle(tmp_path, 1, retrained=(3.0, 4.0)), cycle(tmp_path, 2, pruned=2.5)]
     figure = accuracy_surface.planes_by_cycle(cycles_of(pm.write(tmp_path, rows)))
     titles = [axes.get_title("center") for axes in figure.get_axes()[:2]]
-    assert titles[0] == "cycle 1\n‖W*−Wr‖ 5.000\n‖W*−Wp‖ 1.000"
+    assert titles[0] == "cycle 1\n100% of weights\n‖W*−Wr‖ 5.000\n‖W*−Wp‖ 1.000"
     assert titles[1].endswith("‖W*−Wp‖ 2.500")
 
 
@@ -183,6 +183,24 @@ def test_table_1_has_the_papers_numbers_of_the_last_of_five_cycles(tmp_path):
         pytest.approx(2.9), "higher"
     )  # fmt: skip
     assert set(numbers["unlike_the_paper"]) == {""}
+
+
+def test_of_pruned_channels_both_shares_are_told_and_the_weights_are_those_not_dead(tmp_path):
+    dead = {"filters_remaining": 0.3277, "live_weights_remaining": 0.0962}
+    about = {"structure": "channels", "trial": "channels"}
+    rows = [cycle(tmp_path, 5, weights_remaining=0.2, **about, **dead)]
+    rows.append(small(5, 0, 0.89, weights_remaining=0.0962, **about))
+    rows.append(cycle(tmp_path, 5, trial="weights", weights_remaining=0.17))
+    folder = pm.write(tmp_path, rows)
+    shown = tables_of(folder)["table_1"].shown
+    assert shown["filters left (%)"].tolist() == ["", "32.8", ""]
+    assert shown["weights left (%)"].tolist() == ["17", "9.62", "9.62"]
+    titles = [
+        axes.get_title("left")
+        for axes in accuracy_surface.last_planes(cycles_of(folder)).get_axes()
+    ]
+    assert titles[0].endswith("\n17% of weights left")
+    assert titles[1].endswith("\n32.8% of filters, 9.62% of weights left")
 
 
 def test_fewer_cycles_than_five_have_no_number_of_the_papers(tmp_path):

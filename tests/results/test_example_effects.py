@@ -262,8 +262,19 @@ def test_the_best_of_the_matched_families_is_never_the_standard_dense_model(tmp_
     folder = peg.write(tmp_path, matched(tmp_path))
     (here,) = effects_of(folder)
     assert here.families["one_shot"].optimal() == 0
-    assert example_effects.best_changed(here.families["one_shot"]) == 2
-    assert example_effects.best_changed(here.families["lr_rewind"]) is None
+    assert here.families["one_shot"].optimal(with_dense=False) == 2
+    assert here.families["lr_rewind"].optimal(with_dense=False) is None
+
+
+def test_the_full_width_trained_as_long_is_no_width_scaling(tmp_path):
+    """Even where it is the best of the widths (PEG I)."""
+    rows = matched(tmp_path)
+    for row in rows:
+        if row["method"] == "width_matched" and row["width"] == 1:
+            row |= {"val_accuracy": 0.99, "test_accuracy_last": 0.99}
+    (here,) = effects_of(peg.write(tmp_path, rows))
+    assert here.families["width_matched"].optimal() == 2
+    assert [change.member for change in example_effects._matched(here)] == [2, 2]
 
 
 def test_one_shot_pruning_and_width_scaling_are_drawn_beside_each_other(tmp_path):

@@ -92,13 +92,20 @@ def test_redense_options_are_part_of_the_branch(loop):
     np.testing.assert_allclose(metrics.learning_rate, 0.005, rtol=1e-6)
 
 
+def test_redense_needs_a_rate_of_its_own_after_a_cosine(tmp_path, trainer):
+    changes = {"lr_decay": "cosine", "lr_drop_epochs": (), "output_dir": str(tmp_path)}
+    loop = PruneRetrain(Trial(from_settings({**TINY, **changes}), 0), trainer, DATA, {})
+    branches.check_redense(loop, (BranchConfig(redense_lr=0.01),))
+    with pytest.raises(SettingError, match=r"--redense_lr=0\.0: a rate above 0"):
+        branches.check_redense(loop, (BranchConfig(),))
+
+
 def test_redense_distance_is_from_where_the_sparse_training_started(loop):
     stage = train(loop, branches.redense(loop.config, BranchConfig()), level=2)
     initial = arrays(loop.trial.stage(0), layout.START)
     origin = under_masks(initial, Masks.load(loop.trial.stage(2).folder / layout.MASKS))
     end = arrays(stage, layout.END)
-    kernels = [name for name in end if name.endswith("kernel")]
-    expected = np.sqrt(sum(np.sum((end[n].astype(np.float64) - origin[n]) ** 2) for n in kernels))
+    expected = np.sqrt(sum(np.sum((end[n].astype(np.float64) - origin[n]) ** 2) for n in end))
     np.testing.assert_allclose(stage.result()["distance_from_init"], expected, rtol=1e-6)
 
 
@@ -114,6 +121,30 @@ def test_reinit_keeps_the_mask_and_draws_fresh_weights(loop):
         assert np.all(kernel[mask] != rewound[f"{name}/kernel"][mask])
     metrics = read_metrics(loop.trial.output_dir, stage.relative)
     np.testing.assert_allclose(metrics.learning_rate, [0.1, 0.01], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("retrain", "epochs"),
+    [("weight_rewind", [2, 3]), ("lr_rewind", [2, 3]), ("finetune", [1, 2, 3])],
+)
+def test_reinit_takes_the_steps_of_its_ticket(tmp_path, trainer, retrain, epochs):
+    """3 steps an epoch: rewound to step 4, a ticket misses the first epoch and a step."""
+    values = {"retrain": retrain, "rewind_to": "4it", "train_epochs": 3, "lr_drop_epochs": (2,)}
+    config = from_settings({**TINY, "output_dir": str(tmp_path), **values}, experiment="test")
+    loop = PruneRetrain(Trial(config, 0), trainer, DATA, {})
+    for stage in loop.trial.stages():
+        loop.run(stage, lambda logs: None)
+    branch = branches.reinit(config)
+    stage = train(loop, branch, level=2)
+    ticket = loop.trial.stage(2)
+    found, wanted = (read_metrics(loop.trial.output_dir, s.relative) for s in (stage, ticket))
+    assert found.epoch.tolist() == wanted.epoch.tolist() == epochs
+    rates = np.array([0.1, 0.1, 0.01])[np.array(epochs) - 1]
+    np.testing.assert_allclose(found.learning_rate, rates, rtol=1e-6)
+    plan = branches._reinit_plan(loop, stage)
+    assert plan.start_step == (0 if retrain == "finetune" else 4)
+    # The dense network is compared with one that is trained in full.
+    assert branches._reinit_plan(loop, loop.trial.branch_stage("reinit", 0)).start_step == 0
 
 
 def test_reinit_draws_other_weights_for_every_level_and_seed(loop, trainer):

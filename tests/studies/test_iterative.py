@@ -144,6 +144,7 @@ def test_a_level_removes_the_ceiling_and_masks_nest_across_levels(tmp_path, trai
     loop = loop_of(tmp_path, trainers, levels=4)
     run_all(loop)
     remaining = masks(loop, 0).total
+    assert remaining == sum(w.size for name, w in end(loop, 0).items() if name.endswith("/kernel"))
     for level in range(1, 5):
         remaining -= -(-remaining // 5)
         assert masks(loop, level).remaining == remaining
@@ -159,6 +160,22 @@ def test_magnitude_pruning_removes_the_smallest_trained_weights(tmp_path, traine
     trained = end(loop, 0)
     magnitudes = np.concatenate([np.abs(trained[f"{n}/kernel"]).ravel() for n in kept])
     assert magnitudes[~kept.flat()].max() <= magnitudes[kept.flat()].min()
+
+
+def test_five_levels_of_magnitude_masks_equal_a_numpy_computation(tmp_path, trainers):
+    """On fixed weights: after each level, the 20% smallest of all that is left are gone."""
+    loop = loop_of(tmp_path, trainers)
+    weights = loop.trainer.initial_weights(0)
+    kept = loop.trainer.dense_masks
+    flat = np.concatenate([weights[f"{name}/kernel"].ravel() for name in kept])
+    output = weights["logits/kernel"].size
+    alive = np.ones(flat.size, bool)
+    for level in range(1, 6):
+        kept = loop.trainer.prune(DATA, 0, level, weights, kept, loop.config.pruning)
+        count = int(np.ceil((alive.sum() + output) * 0.2))
+        ranked = np.argsort(np.where(alive, np.abs(flat), np.inf), kind="stable")
+        alive[ranked[:count]] = False
+        np.testing.assert_array_equal(kept.flat(), alive)
 
 
 def test_one_shot_levels_all_come_from_the_dense_network(tmp_path, trainers):
@@ -228,6 +245,8 @@ def test_a_stage_continued_alone_equals_the_one_of_a_whole_run(tmp_path, trainer
 def test_more_levels_than_weights_are_refused_before_anything_is_written(tmp_path, trainers):
     with pytest.raises(SettingError, match="--levels=100"):
         loop_of(tmp_path, trainers, levels=100).check()
+    with pytest.raises(SettingError, match=r"--sparsities=0\.99:"):
+        loop_of(tmp_path, trainers, sparsities=(0.5, 0.99)).check()
     assert not list(tmp_path.iterdir())
 
 

@@ -1,6 +1,7 @@
 """PM's procedures: channel pruning, small networks, weights on the way, utility and planes."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from tfprune.measures.utility import Ablations, utility
 from tfprune.options import SurfaceConfig, UtilityConfig
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import set_masks
+from tfprune.pruning.shrink import shrink
 from tfprune.pruning.weights import write_weights
 from tfprune.results import layout
 from tfprune.results.store import read_metrics
@@ -170,6 +172,67 @@ def test_a_small_network_has_its_twins_weights_and_the_schedule_of_all_its_train
     assert any((second[name] & ~first[name]).any() for name in first)
 
 
+# Filters of each layer of TINY's network, and those a hand-made pruning leaves: the first ones.
+FILTERS, KEPT = (4, 4, 4, 8, 8, 16, 16), (2, 3, 4, 5, 6, 7, 8)
+
+
+def pruned_by_hand(folder, trainers, kept):
+    """A loop whose level 1 has the first filters of every layer left; its masks are drawn."""
+    loop = loop_of(folder, trainers, **CHANNELS, levels=1, train_epochs=1, lr_drop_epochs=())
+    dense = loop.trainer.dense_masks
+    assert [mask.shape[-1] for mask in dense.values()] == list(FILTERS)
+    masks = {
+        name: np.broadcast_to(np.arange(mask.shape[-1]) < count, mask.shape)
+        for (name, mask), count in zip(dense.items(), kept, strict=True)
+    }
+    dense.replaced(masks).save(loop.trial.stage(1).folder / layout.MASKS)
+    for stage in loop.trial.stages():
+        loop.run(stage, lambda logs: None)
+    return loop
+
+
+def test_the_small_twin_of_pruned_channels_has_the_weights_that_are_left_without_them(
+    tmp_path, trainers
+):
+    """Counted by hand, 3x3 kernels of the filters left and the dense layer that reads eight."""
+    loop = pruned_by_hand(tmp_path, trainers, KEPT)
+    read = (DATA.input_shape[-1], *KEPT)
+    live = 9 * sum(into * out for into, out in zip(read, KEPT, strict=False))
+    live += KEPT[-1] * DATA.num_classes
+    stage = loop.trial.stage(1)
+    assert live == 1536
+    assert stage.result()["live_weights"] == live
+    # The masks leave more: whole filters, over channels that are dead.
+    assert (
+        masks_of(stage).remaining
+        == 9 * (1 * 2 + 4 * 3 + 4 * 4 + 4 * 5 + 8 * 6 + 8 * 7 + 16 * 8) + 48
+    )
+
+    loop.trainer.load(arrays(loop, 1), masks_of(stage))
+    kernels = [
+        layer.kernel for layer in shrink(loop.trainer.model).layers if hasattr(layer, "kernel")
+    ]
+    assert sum(int(np.prod(kernel.shape)) for kernel in kernels) == live
+
+    twin = loop.trial.branch_stage("small", 1)
+    small.small(loop.config, 1).train(loop, twin, lambda logs: None)
+    assert masks_of(twin).remaining == live
+    weights = [v for n, v in load_arrays(twin.folder / layout.END).items() if n.endswith("kernel")]
+    assert sum(np.count_nonzero(value) for value in weights) == live
+
+
+def test_a_network_whose_last_channels_are_all_dead_has_no_small_twin_and_that_is_said(
+    tmp_path, trainers
+):
+    loop = pruned_by_hand(tmp_path, trainers, (2, 3, 4, 5, 6, 7, 0))
+    assert loop.trial.stage(1).result()["live_weights"] == 0
+    notes, plans = [], []
+    study = SimpleNamespace(note=notes.append, train=lambda plan: plans.append(plan) or {})
+    assert small.train_small(study, {loop.trial: [1]}) == {loop.trial: []}
+    assert plans == [{}]
+    assert "no small network, for of level 1's weights 0 are not dead" in notes[0]
+
+
 def test_a_small_network_repeats_rewound_and_finetuned_schedules_as_they_were(tmp_path, trainers):
     for values, expected in (
         ({"rewind_to": "1ep"}, [0.1, 0.1, 0.01, 0.1, 0.01]),
@@ -301,7 +364,7 @@ def test_numbers_are_ratios_of_the_whole_network_and_at_most_what_is_left(weight
     small.size(loop.config, 0.2).train(loop, stage, lambda logs: None)
     table, _ = measured(utilities.utility("number", UTILITY), loop, stage)
     kernels = [v.size for n, v in arrays(loop, 0).items() if n.endswith("/kernel")]
-    left = masks_of(stage).remaining + arrays(loop, 0)["logits/kernel"].size
+    left = masks_of(stage).remaining
     numbers = table.groupby("ablation_amount").ablated_weights.unique()
     assert numbers[0.1].tolist() == [np.ceil(0.1 * sum(kernels))]
     assert numbers[0.25].tolist() == [min(np.ceil(0.25 * sum(kernels)), left)]
@@ -329,7 +392,7 @@ def test_pretrained_utility_is_over_the_weights_that_pruning_leaves(weights_loop
     stage = loop.trial.stage(2)
     table, _ = measured(utilities.utility("pretrained", UTILITY), loop, stage)
     masks = masks_of(stage)
-    eligible = masks.remaining + arrays(loop, 0)["logits/kernel"].size
+    eligible = masks.remaining
     sizes = table.groupby("ablation_amount").ablated_weights.unique()
     assert sizes[0.1].tolist() == [np.ceil(round(0.1 * eligible, 9))]
     # The pretrained network's own accuracy, before retraining.

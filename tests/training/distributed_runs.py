@@ -70,7 +70,7 @@ def plan_of(config, trainer, **changes):
         "weights": initial,
         "masks": Masks(halves),
         "initial": initial,
-        "schedule": schedules.epoch_drops(config.training),
+        "schedule": schedules.training_schedule(config.training),
         "epochs": EPOCHS,
         "augment": "flip_shift",
     }

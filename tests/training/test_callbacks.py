@@ -147,17 +147,38 @@ def test_iterative_pruning_of_an_unwrapped_model_says_what_to_do():
         fit(plain, tfprune.IterativePruning(1, 1))
 
 
-def test_distance_is_numpys_over_kernels_under_the_mask():
+def test_distance_is_numpys_over_kernels_and_biases_under_the_mask():
+    """SDD 5: all trainable parameters of convolution and linear layers, so no batch norm."""
     model = own_model()
     kept = RNG.random((8, 16)) < 0.5
     tfprune.set_masks(model, tfprune.Masks({**tfprune.get_masks(model), "hidden": kept}))
     before = read_weights(model)
     history = fit(model, tfprune.DistanceFromInit()).history
     after = read_weights(model)
-    difference = [(after[n] - before[n]).ravel() for n in ("hidden/kernel", "output/kernel")]
-    expected = np.linalg.norm(np.concatenate(difference).astype(np.float64))
-    np.testing.assert_allclose(history["distance_from_init"][-1], expected, rtol=1e-6)
+    moved = {name: (after[name] - before[name]).astype(np.float64).ravel() for name in after}
+    assert np.any(moved["norm/gamma"])
+    assert np.any(moved["output/bias"])
+    layers = {
+        layer: np.concatenate([moved[f"{layer}/kernel"], moved[f"{layer}/bias"]])
+        for layer in ("hidden", "output")
+    }
+    for layer, difference in layers.items():
+        found = history[f"distance_from_init/{layer}"][-1]
+        np.testing.assert_allclose(found, np.linalg.norm(difference), rtol=1e-6)
+    total = np.linalg.norm(np.concatenate(list(layers.values())))
+    np.testing.assert_allclose(history["distance_from_init"][-1], total, rtol=1e-6)
     assert len(history["distance_from_init"]) == 4
+
+
+def test_distance_leaves_out_what_is_not_trained():
+    """A gate on a shortcut is a frozen depthwise kernel; closed, it would count as moved."""
+    model = own_model()
+    model.get_layer("masked_layer_output").layer.trainable = False
+    model.compile(model.optimizer, model.loss)  # Keras trains what was trainable then.
+    start = {name: value + 1 for name, value in read_weights(model).items()}
+    history = fit(model, tfprune.DistanceFromInit(start), epochs=1).history
+    assert "distance_from_init/output" not in history
+    assert history["distance_from_init"] == history["distance_from_init/hidden"]
 
 
 def test_distance_from_given_weights_ignores_what_is_pruned():

@@ -5,6 +5,7 @@ import pytest
 from synthetic import prepared_data, softmax_regression
 
 from tfprune.backend import keras
+from tfprune.config import TrainingConfig
 from tfprune.data.order import epoch_order
 from tfprune.pruning.weights import read_weights, write_weights
 from tfprune.training import schedules
@@ -34,8 +35,12 @@ def softmax(logits):
     return e / e.sum(1, keepdims=True)
 
 
-def epoch_by_hand(kernel, bias, epochs=1, momentum=0.0, l2=0.0):
-    """Mini-batch SGD on softmax regression, the short last batch included."""
+def epoch_by_hand(kernel, bias, epochs=1, momentum=0.0, l2=0.0, rates=None):
+    """Mini-batch SGD on softmax regression, the short last batch included.
+
+    `rates`: of each step; None for the fixed one.
+    """
+    rates = iter([RATE] * 100 if rates is None else rates)
     velocity = [np.zeros_like(kernel), np.zeros_like(bias)]
     for epoch in range(epochs):
         order = epoch_order(len(DATA.labels), 0, 0, epoch)
@@ -45,7 +50,8 @@ def epoch_by_hand(kernel, bias, epochs=1, momentum=0.0, l2=0.0):
             error = softmax(x @ kernel + bias) - np.eye(3)[DATA.labels[chosen]]
             gradients = [x.T @ error / len(chosen) + l2 * kernel, error.mean(0) + l2 * bias]
             velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]
-            kernel, bias = kernel - RATE * velocity[0], bias - RATE * velocity[1]
+            rate = float(next(rates))
+            kernel, bias = kernel - rate * velocity[0], bias - rate * velocity[1]
     return kernel, bias
 
 
@@ -59,6 +65,50 @@ def test_two_epochs_are_the_updates_by_hand(jit):
     expected = epoch_by_hand(*start, epochs=2, momentum=0.9, l2=0.01)
     for got, want in zip(model.get_weights(), expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("decay", ["drops", "cosine"])
+def test_every_compiled_step_takes_its_own_rate(decay, jit):
+    """3 steps an epoch; a warm-up of one epoch, of rates 0, 1/3 and 2/3 of the whole."""
+    drops = {"lr_drop_epochs": (2,)} if decay == "drops" else {}
+    config = TrainingConfig(
+        train_epochs=4, learning_rate=RATE, warmup_epochs=1, lr_decay=decay, **drops
+    )
+    t = np.arange(12)
+    if decay == "drops":
+        decayed = np.where(t < 6, 1.0, 0.1)
+    else:
+        decayed = (1 + np.cos(np.pi * np.maximum(t - 3, 0) / 9)) / 2
+    rates = np.float32(RATE * np.minimum(t / 3, 1) * decayed)
+    model = softmax_regression(DATA)
+    start = model.get_weights()
+    schedule = schedules.training_schedule(config)
+    program = program_of(model, jit=jit, optimizer=SGD(RATE, momentum=0.9), schedule=schedule)
+    for epoch in range(4):
+        program.run_steps(epoch)
+        expected = epoch_by_hand(*start, epochs=epoch + 1, momentum=0.9, rates=rates)
+        for got, want in zip(model.get_weights(), expected, strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
+
+
+def test_rewinding_replays_the_warm_up_from_its_step():
+    """Rewound to step 1, the second step of the warm-up comes next, at a third of the rate."""
+    config = TrainingConfig(train_epochs=4, learning_rate=RATE, warmup_epochs=1)
+    schedule = schedules.training_schedule(config)
+    whole, rewound = softmax_regression(DATA), softmax_regression(DATA)
+    program_of(whole, schedule=schedule, stop_step=1).run_steps(0)
+    rewound.set_weights(whole.get_weights())
+    program_of(whole, schedule=schedule, start_step=1).run_steps(0)
+    program_of(rewound, schedule=schedule, start_step=1, stop_step=2).run_steps(0)
+    second = rewound.get_weights()
+    program_of(rewound, schedule=schedule, start_step=2).run_steps(0)
+    for got, want in zip(rewound.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, want)
+    third = softmax_regression(DATA)
+    program_of(third, schedule=schedules.fixed(RATE / 3), start_step=1, stop_step=2).run_steps(0)
+    for got, want in zip(second, third.get_weights(), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-7)
 
 
 def test_metrics_are_numpys_over_whole_splits():

@@ -47,7 +47,7 @@ def plan_of(trainer, **changes):
         "weights": initial,
         "masks": half_masks(trainer),
         "initial": initial,
-        "schedule": schedules.epoch_drops(CONFIG.training),
+        "schedule": schedules.training_schedule(CONFIG.training),
         "epochs": EPOCHS,
         "augment": "flip_shift",
     }

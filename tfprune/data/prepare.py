@@ -11,6 +11,7 @@ from etils import epath
 
 from tfprune.config import DataConfig
 from tfprune.data import label_noise
+from tfprune.data.normalization import statistics
 from tfprune.data.sources import Source
 from tfprune.data.streaming import StreamedData, StreamedSource
 from tfprune.errors import SettingError
@@ -25,7 +26,7 @@ class PreparedData:
       name: as `--dataset` spells it.
       num_classes: C.
       class_names: C names.
-      mean: float32 [channels], of the source's training pixels scaled to [0, 1].
+      mean: float32 [channels], of pixels scaled to [0, 1]: what images are normalized with.
       std: float32 [channels], likewise.
       images: uint8 [N, H, W, channels].
       labels: int32 [N], observed labels: what is trained on.
@@ -91,17 +92,21 @@ def prepare(
 
     Args:
       source: the whole dataset.
-      config: `validation_examples`, `train_subset`, `label_noise`, `noise_fraction`, `augment`.
+      config: `validation_examples`, `train_subset`, `label_noise`, `noise_fraction`, `augment`,
+        `normalization`.
       seed: the trial's seed.
 
     Raises:
       SettingError: more examples are asked for than there are, the index file is unusable, the
-        noise does not fit the dataset, or `crop_flip` is asked for on images of one size.
+        noise or the normalization does not fit the dataset, or `crop_flip` is asked for on images
+        of one size.
     """
     if isinstance(source, Source) and config.augment == "crop_flip":
         raise SettingError(
             "augment", "crop_flip", "for streamed sets of large images; flip_shift for this one"
         )
+    mean, std = statistics(source, config.normalization)
+    source = dataclasses.replace(source, mean=mean, std=std)
     split = generator(seed, Stream.SPLIT)
     val, rest = _hold_out(len(source.train_labels), config.validation_examples, split)
     train = _train_indices(config.train_subset, len(source.train_labels), rest, split)

@@ -1,4 +1,4 @@
-"""The data sources and label-noise kinds by name. Add one: a function and a line here."""
+"""The data sources, label-noise kinds and normalizations by name: a function and a line each."""
 
 from tfprune.registry import Registry
 
@@ -47,3 +47,18 @@ LABEL_NOISE.add(
 
 # How training images are changed, fresh every epoch.
 AUGMENTATIONS = ("none", "flip", "shift", "flip_shift", "crop_flip")
+
+# A normalization is a function of a source to mean and standard deviation per channel, of pixels
+# in [0, 1], see tfprune.data.normalization.
+NORMALIZATIONS = Registry("normalization")
+NORMALIZATIONS.add(
+    "dataset", "tfprune.data.normalization:dataset", "of the training images themselves"
+)
+NORMALIZATIONS.add(
+    "imagenet", "tfprune.data.normalization:imagenet", "ImageNet's for any set in colour"
+)
+NORMALIZATIONS.add(
+    "pytorch_cifar",
+    "tfprune.data.normalization:pytorch_cifar",
+    "kuangliu/pytorch-cifar's for CIFAR-10 and CIFAR-100",
+)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epath
 
+from tfprune.data.normalization import IMAGENET
 from tfprune.data.registry import DATASETS, PATH_DATASETS
 from tfprune.errors import SettingError
 
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
 # Images of both splits together, in bytes of uint8; larger sets are streamed.
 RESIDENT_BYTES_LIMIT = 2 * 10**9
 
-# Mean and standard deviation per channel of pixels in [0, 1], as published code uses them: these
-# are the training images' own, except ImageNet's, which everyone copies.
+# Mean and standard deviation per channel of pixels in [0, 1], to four places: the training images'
+# own, except ImageNet's, which everyone copies.
 CHANNEL_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "mnist": ((0.1307,), (0.3081,)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
-    "imagenet2012": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "imagenet2012": IMAGENET,
 }
 
 DIGITS_TEST_EXAMPLES = 360

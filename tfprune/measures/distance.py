@@ -13,11 +13,11 @@ class Distance(NamedTuple):
     """An L2 distance.
 
     Attributes:
-      per_layer: the distance of each array.
+      per_array: the distance of each array.
       total: the distance of all together, the root of the sum of the squares.
     """
 
-    per_layer: dict[str, float]
+    per_array: dict[str, float]
     total: float
 
 

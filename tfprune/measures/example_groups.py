@@ -54,12 +54,14 @@ class MatchedTraining(NamedTuple):
     Attributes:
       train_epochs: whole epochs over the fewer examples.
       lr_drop_epochs: where the learning rate drops, after as many steps as before.
+      warmup_epochs: of as many steps as before.
       steps: what these epochs take.
       reference_steps: what is to be matched; `steps` is within half an epoch of it.
     """
 
     train_epochs: int
     lr_drop_epochs: tuple[int, ...]
+    warmup_epochs: int
     steps: int
     reference_steps: int
 
@@ -397,12 +399,13 @@ def dense_subset_epochs(
     subset_examples: int,
     batch_size: int,
     lr_drop_epochs: Sequence[int] = (),
+    warmup_epochs: int = 0,
 ) -> MatchedTraining:
     """Epochs on a subset that take as many gradient steps as those on all examples (PEG E).
 
     An epoch takes ceil(examples / batch_size) steps, the short last batch included. The number of
     epochs is the nearest whole one, so that the steps are at most half a short epoch off, and
-    the learning rate drops after the same number of steps, to the nearest epoch too.
+    the learning rate rises and drops after the same number of steps, to the nearest epoch too.
 
     Args:
       train_epochs: of the training on all examples.
@@ -410,6 +413,7 @@ def dense_subset_epochs(
       subset_examples: how many are left.
       batch_size: examples in a step.
       lr_drop_epochs: of the training on all examples, increasing.
+      warmup_epochs: of the training on all examples.
 
     Raises:
       InputError: the subset is empty or larger than the whole.
@@ -430,7 +434,8 @@ def dense_subset_epochs(
 
     epochs = matched(train_epochs)
     drops = tuple(matched(drop) for drop in lr_drop_epochs)
-    return MatchedTraining(epochs, drops, epochs * short, train_epochs * long)
+    warmup = matched(warmup_epochs)
+    return MatchedTraining(epochs, drops, warmup, epochs * short, train_epochs * long)
 
 
 def leave_out_top_improved(

@@ -80,13 +80,17 @@ def relu(x: Any, name: str) -> Any:
     return keras.layers.ReLU(name=name)(x)
 
 
-def conv_bn(x: Any, filters: int, kernel_size: int, name: str, strides: int = 1) -> Any:
-    """A convolution without bias, then batch norm, which would take any bias away again."""
-    return batch_norm(conv(x, filters, kernel_size, name, strides), f"{name}_bn")
+def conv_bn(
+    x: Any, filters: int, kernel_size: int, name: str, strides: int = 1, use_bias: bool = False
+) -> Any:
+    """A convolution, then batch norm, which takes any bias away again in training."""
+    return batch_norm(conv(x, filters, kernel_size, name, strides, use_bias), f"{name}_bn")
 
 
-def conv_bn_relu(x: Any, filters: int, kernel_size: int, name: str, strides: int = 1) -> Any:
-    return relu(conv_bn(x, filters, kernel_size, name, strides), f"{name}_relu")
+def conv_bn_relu(
+    x: Any, filters: int, kernel_size: int, name: str, strides: int = 1, use_bias: bool = False
+) -> Any:
+    return relu(conv_bn(x, filters, kernel_size, name, strides, use_bias), f"{name}_relu")
 
 
 def max_pool(x: Any, name: str) -> Any:

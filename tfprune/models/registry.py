@@ -1,4 +1,4 @@
-"""The models by name. Add one: a function and a line here.
+"""The models and their initializations by name. Add one: a function and a line here.
 
 `prunable` names the kernels that `--prunable=default` prunes: `conv_dense` every convolution and
 dense kernel, `conv` every convolution, `hidden` all but the output layer's. `units` are the sizes
@@ -38,7 +38,7 @@ for _depth in (20, 32, 56):
         f"resnet{_depth}",
         f"tfprune.models.resnet:resnet{_depth}",
         f"He et al.'s CIFAR ResNet of {_depth} layers",
-        prunable="hidden",
+        prunable="conv_dense",
         units=(16, 32, 64),
     )
 MODELS.add(
@@ -52,13 +52,13 @@ MODELS.add(
     "resnet50",
     "tfprune.models.resnet:resnet50",
     "ResNet-50 for ImageNet (PEG)",
-    prunable="hidden",
+    prunable="conv_dense",
     units=(64, 128, 256, 512),
 )
 MODELS.add(
     "vgg11",
     "tfprune.models.vgg:vgg11",
-    "VGG-11 with batch norm and one dense layer (GST)",
+    "VGG-11 with batch norm, five max-pools and one dense layer (GST)",
     prunable="hidden",
     units=(64, 128, 256, 512),
 )
@@ -68,4 +68,28 @@ MODELS.add(
     "VGG-16 with batch norm and one dense layer (PEG)",
     prunable="hidden",
     units=(64, 128, 256, 512),
+)
+
+# An initialization is a function of a kernel or bias to how it is drawn, see
+# tfprune.models.initialize.
+INITIALIZATIONS = Registry("initialization")
+INITIALIZATIONS.add(
+    "kaiming_normal",
+    "tfprune.models.initialize:kaiming_normal",
+    "kernels N(0, 2/fan_in), biases 0",
+)
+INITIALIZATIONS.add(
+    "open_lth",
+    "tfprune.models.initialize:open_lth",
+    "kernels N(0, 2/fan_in), biases in ±1/sqrt(fan_in)",
+)
+INITIALIZATIONS.add(
+    "pytorch",
+    "tfprune.models.initialize:pytorch",
+    "kernels and biases uniform in ±1/sqrt(fan_in)",
+)
+INITIALIZATIONS.add(
+    "kaiming_fan_out",
+    "tfprune.models.initialize:kaiming_fan_out",
+    "convolutions N(0, 2/fan_out), biases 0; dense layers as pytorch",
 )

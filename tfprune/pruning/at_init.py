@@ -18,14 +18,15 @@ def random_masks(dense: Masks, remaining: int, rng: np.random.Generator) -> Mask
 
     Args:
       dense: gives layers and shapes.
-      remaining: how many weights are left.
+      remaining: how many weights are left, those that are never pruned included.
       rng: source of the draws, layers in order.
 
     Raises:
-      InputError: there are fewer weights, or none is to be left.
+      InputError: there are fewer weights, or none that can be pruned is to be left.
     """
-    if not 0 < remaining <= dense.total:
-        raise InputError(f"{remaining} of {dense.total} weights cannot be left")
+    if not dense.never_pruned < remaining <= dense.total:
+        never = f", {dense.never_pruned} of them never pruned," if dense.never_pruned else ""
+        raise InputError(f"{remaining} of {dense.total} weights{never} cannot be left")
     scores = {name: rng.random(mask.shape) for name, mask in dense.items()}
     return prune_to_count(scores, dense, remaining)
 

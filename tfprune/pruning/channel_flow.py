@@ -109,7 +109,7 @@ def filter_axes(model: keras.Model) -> dict[str, int]:
 def by_channel(layer: keras.layers.Layer, kernel: NDArray[Any]) -> NDArray[Any]:
     """An array of such a layer's kernel's shape as [*window, channels in, filters], or back."""
     axes = kernels_of(layer)[0].axes
-    return np.moveaxis(kernel, (axes.inputs, axes.outputs[0]), (-2, -1))
+    return np.moveaxis(kernel, (*axes.inputs, *axes.outputs), (-2, -1))
 
 
 def is_batch_norm(layer: keras.layers.Layer) -> bool:

@@ -60,7 +60,7 @@ def filter_kernels(
         if name not in masks or axis is None or flags.shape != (masks[name].shape[axis],):
             raise ValueError(f"{len(flags)} filters of layer {name!r} do not fit {masks.shapes}")
         left[name] = masks[name] & along(flags, axis)
-    return Masks(left)
+    return masks.replaced(left)
 
 
 def along(flags: NDArray[Any], axis: int) -> NDArray[Any]:

@@ -25,14 +25,14 @@ class Axes:
       attribute: what the kernel is called in its layer.
       kind: `CONVOLUTION`, `DENSE` or `EMBEDDING`.
       outputs: the axes that count the outputs, from the end; one output is one filter, or unit.
-      inputs: the axis that counts the channels read, from the end; all axes that are no outputs,
-        this one and those of the window, are what one output sums over.
+      inputs: the axes that count the channels read, from the end. Axes that are no outputs, those
+        of the window too, are what one output sums over.
     """
 
     attribute: str
     kind: str
     outputs: tuple[int, ...]
-    inputs: int
+    inputs: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +68,13 @@ class Kernel:
     def fan_in(self) -> int:
         """The number of inputs that one output sums over."""
         return math.prod(self.variable.shape[axis] for axis in self.summed_axes)
+
+    @property
+    def fan_out(self) -> int:
+        """The number of outputs that one input is added to."""
+        groups = getattr(self.owner, "groups", 1) if self.axes.attribute == "kernel" else 1
+        inputs = math.prod(self.variable.shape[axis] for axis in self.axes.inputs)
+        return math.prod(self.variable.shape) // inputs // groups
 
 
 def kernels_of(layer: keras.layers.Layer) -> tuple[Kernel, ...]:
@@ -119,20 +126,20 @@ def _axes(owner: keras.layers.Layer) -> tuple[Axes, ...]:
     return (_PLAIN,) if hasattr(owner, "get_prunable_weights") else ()
 
 
-_PLAIN = Axes("kernel", DENSE, outputs=(-1,), inputs=-2)
+_PLAIN = Axes("kernel", DENSE, outputs=(-1,), inputs=(-2,))
 
 
 @functools.cache
 def _table() -> dict[type, tuple[Axes, ...]]:
     kinds = keras.layers
-    convolution = Axes("kernel", CONVOLUTION, outputs=(-1,), inputs=-2)  # [*window, in, out]
-    transposed = Axes("kernel", CONVOLUTION, outputs=(-2,), inputs=-1)  # [*window, out, in]
+    convolution = Axes("kernel", CONVOLUTION, outputs=(-1,), inputs=(-2,))  # [*window, in, out]
+    transposed = Axes("kernel", CONVOLUTION, outputs=(-2,), inputs=(-1,))  # [*window, out, in]
     # [*window, in, multiplier]: a filter of its own for each.
-    depthwise = Axes("depthwise_kernel", CONVOLUTION, outputs=(-2, -1), inputs=-2)
-    pointwise = Axes("pointwise_kernel", CONVOLUTION, outputs=(-1,), inputs=-2)
-    local = Axes("kernel", CONVOLUTION, outputs=(-3, -1), inputs=-2)  # [positions, window, out]
-    recurrent = Axes("recurrent_kernel", DENSE, outputs=(-1,), inputs=-2)
-    recurrent_convolution = Axes("recurrent_kernel", CONVOLUTION, outputs=(-1,), inputs=-2)
+    depthwise = Axes("depthwise_kernel", CONVOLUTION, outputs=(-2, -1), inputs=(-2,))
+    pointwise = Axes("pointwise_kernel", CONVOLUTION, outputs=(-1,), inputs=(-2,))
+    local = Axes("kernel", CONVOLUTION, outputs=(-3, -1), inputs=(-2,))  # [positions, window, out]
+    recurrent = Axes("recurrent_kernel", DENSE, outputs=(-1,), inputs=(-2,))
+    recurrent_convolution = Axes("recurrent_kernel", CONVOLUTION, outputs=(-1,), inputs=(-2,))
     return {
         kinds.Dense: (_PLAIN,),
         **dict.fromkeys((kinds.Conv1D, kinds.Conv2D, kinds.Conv3D), (convolution,)),
@@ -145,7 +152,7 @@ def _table() -> dict[type, tuple[Axes, ...]]:
         # [in, gates * units] and [units, gates * units]
         **dict.fromkeys((kinds.LSTMCell, kinds.GRUCell, kinds.SimpleRNNCell), (_PLAIN, recurrent)),
         _conv_lstm_cell(): (convolution, recurrent_convolution),
-        kinds.Embedding: (Axes("embeddings", EMBEDDING, outputs=(-1,), inputs=-2),),
+        kinds.Embedding: (Axes("embeddings", EMBEDDING, outputs=(-1,), inputs=(-2,)),),
     }
 
 
@@ -158,6 +165,5 @@ def _einsum_axes(layer: keras.layers.Layer) -> tuple[Axes, ...]:
     """What the output has too counts outputs: `bc` in "ab,bc->ac" has the outputs c."""
     kernel, output = layer.equation.replace(" ", "").split(",")[1].split("->")
     outputs = tuple(index - len(kernel) for index, letter in enumerate(kernel) if letter in output)
-    summed = [index - len(kernel) for index in range(len(kernel))]
-    inputs = [axis for axis in summed if axis not in outputs]
-    return (Axes("kernel", DENSE, outputs=outputs, inputs=inputs[-1] if inputs else -1),)
+    inputs = tuple(axis for axis in range(-len(kernel), 0) if axis not in outputs)
+    return (Axes("kernel", DENSE, outputs=outputs, inputs=inputs),)

@@ -1,4 +1,4 @@
-"""Masks: which prunable weights of a network are left, as an immutable value."""
+"""Masks: which weights of a network are left, as an immutable value."""
 
 from __future__ import annotations
 
@@ -14,37 +14,51 @@ from tfprune.files import load_arrays, write_bytes_atomic
 
 BoolArray = NDArray[np.bool_]
 
+# Beside the layers in a file; no Keras layer can have this name.
+_NEVER_PRUNED = "#never_pruned"
+
 
 class Masks(Mapping[str, BoolArray]):
     """For each prunable layer, a boolean array of its kernel's shape: True where a weight is left.
 
     The order of the layers is part of the value: it orders the flat index that breaks ties.
 
+    Counts are of all convolution and dense kernels of the network, those that are never pruned
+    included: SDD 3.2's d, and what OpenLTH counts.
+
     Args:
       masks: layer name -> array of zeros and ones of any dtype, copied.
+      never_pruned: number of weights in the network's other convolution and dense kernels.
 
     Raises:
       ValueError: if an array holds anything but zeros and ones; the message names the layer.
 
     Example:
-      >>> masks = Masks({"hidden": [[1, 0], [1, 1]], "output": [[0], [1]]})
-      >>> masks.total, masks.remaining, masks.weights_remaining
-      (6, 4, 0.6666666666666666)
+      >>> masks = Masks({"first": [[1, 0], [1, 1]], "second": [[0], [1]]}, never_pruned=2)
+      >>> masks.total, masks.prunable, masks.remaining, masks.sparsity
+      (8, 6, 6, 0.25)
       >>> masks.flat()
       array([ True, False,  True,  True, False,  True])
     """
 
-    def __init__(self, masks: Mapping[str, ArrayLike]):
+    def __init__(self, masks: Mapping[str, ArrayLike], never_pruned: int = 0):
         self._masks = {str(name): _read_only_mask(name, mask) for name, mask in masks.items()}
+        self.never_pruned = never_pruned
 
     @classmethod
-    def dense(cls, shapes: Mapping[str, tuple[int, ...]]) -> Masks:
+    def dense(cls, shapes: Mapping[str, tuple[int, ...]], never_pruned: int = 0) -> Masks:
         """The masks of level 0: every weight is left.
 
         Args:
           shapes: layer name -> shape of its kernel.
+          never_pruned: number of weights in the network's other convolution and dense kernels.
         """
-        return cls({name: np.ones(shape, dtype=bool) for name, shape in shapes.items()})
+        ones = {name: np.ones(shape, dtype=bool) for name, shape in shapes.items()}
+        return cls(ones, never_pruned)
+
+    def replaced(self, masks: Mapping[str, ArrayLike]) -> Masks:
+        """Other masks of the same network."""
+        return Masks(masks, self.never_pruned)
 
     def __getitem__(self, name: str) -> BoolArray:
         return self._masks[name]
@@ -59,7 +73,7 @@ class Masks(Mapping[str, BoolArray]):
         """Whether both have the same layers in the same order with the same weights left."""
         if not isinstance(other, Masks):
             return NotImplemented
-        return list(self) == list(other) and all(
+        return (list(self), self.never_pruned) == (list(other), other.never_pruned) and all(
             np.array_equal(self[name], other[name]) for name in self
         )
 
@@ -69,24 +83,34 @@ class Masks(Mapping[str, BoolArray]):
         return f"Masks({len(self)} layers, {self.remaining} of {self.total} weights remaining)"
 
     @property
-    def total(self) -> int:
-        """Number of prunable weights."""
+    def prunable(self) -> int:
+        """Number of weights that can be pruned."""
         return sum(mask.size for mask in self.values())
 
     @property
+    def total(self) -> int:
+        """Number of weights: the prunable ones and those that are never pruned."""
+        return self.prunable + self.never_pruned
+
+    @property
+    def pruned(self) -> int:
+        """Number of weights that are pruned."""
+        return sum(mask.size - int(np.count_nonzero(mask)) for mask in self.values())
+
+    @property
     def remaining(self) -> int:
-        """Number of prunable weights that are left."""
-        return sum(int(np.count_nonzero(mask)) for mask in self.values())
+        """Number of weights that are left, those that are never pruned included."""
+        return self.total - self.pruned
 
     @property
     def weights_remaining(self) -> float:
-        """Fraction of the prunable weights that is left, in [0, 1]; 1 for no layers at all."""
+        """Fraction of the weights that is left, in [0, 1]; 1 for no layers at all."""
         return self.remaining / self.total if self.total else 1.0
 
     @property
     def sparsity(self) -> float:
-        """Fraction of the prunable weights that is pruned, in [0, 1]; 0 for no layers at all."""
-        return (self.total - self.remaining) / self.total if self.total else 0.0
+        """Fraction of the weights that is pruned, in [0, 1]; 0 for no layers at all."""
+        return self.pruned / self.total if self.total else 0.0
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -98,7 +122,7 @@ class Masks(Mapping[str, BoolArray]):
         return {name: Masks({name: mask}).sparsity for name, mask in self.items()}
 
     def flat(self) -> BoolArray:
-        """All masks end to end, shape `(total,)`: layers in order, each in C order."""
+        """All masks end to end, shape `(prunable,)`: layers in order, each in C order."""
         return np.concatenate([np.zeros(0, dtype=bool), *(mask.ravel() for mask in self.values())])
 
     def is_nested_in(self, other: Masks) -> bool:
@@ -114,9 +138,11 @@ class Masks(Mapping[str, BoolArray]):
     def save(self, path: epath.PathLike) -> None:
         """Writes a compressed npz, one boolean array per layer; `path` is never half written.
 
-        Equal masks give equal bytes, and `numpy.load` reads the file.
+        Equal masks give equal bytes, and `numpy.load` reads the file. The number of weights that
+        are never pruned is the entry `#never_pruned`, if there are any.
         """
-        write_bytes_atomic(path, _npz_bytes(self))
+        extra = {_NEVER_PRUNED: np.int64(self.never_pruned)} if self.never_pruned else {}
+        write_bytes_atomic(path, _npz_bytes({**self, **extra}))
 
     @classmethod
     def load(cls, path: epath.PathLike) -> Masks:
@@ -127,7 +153,8 @@ class Masks(Mapping[str, BoolArray]):
           InputError: there is no such file, or it cannot be read.
           DamagedFile: it is not whole.
         """
-        return cls(load_arrays(path))
+        arrays = load_arrays(path)
+        return cls(arrays, int(arrays.pop(_NEVER_PRUNED, np.int64(0))))
 
 
 def _read_only_mask(name: str, mask: ArrayLike) -> BoolArray:
@@ -139,7 +166,7 @@ def _read_only_mask(name: str, mask: ArrayLike) -> BoolArray:
     return kept
 
 
-def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+def _npz_bytes(arrays: Mapping[str, ArrayLike]) -> bytes:
     """An npz file; unlike `numpy.savez`, any name may be used and no clock time gets in."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -147,5 +174,5 @@ def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
             entry = zipfile.ZipInfo(f"{name}.npy")
             entry.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(entry, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
+                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
     return buffer.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, unknown_name
+from tfprune.models.blocks import is_gate
 from tfprune.pruning.channel_masks import create_masks, expect_masks
-from tfprune.pruning.kernel_table import kernels_of
+from tfprune.pruning.kernel_table import EMBEDDING, kernels_of
 from tfprune.pruning.kernels import kernel_name, kernels_by_name, layers_by_name
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.wrapper import MaskedKernel, MaskedLayer, inner
@@ -112,12 +114,40 @@ def masked_kernels(model: keras.Model) -> dict[str, MaskedKernel]:
 
 
 def get_masks(model: keras.Model) -> Masks:
-    """The masks of a wrapped model.
+    """The masks of a wrapped model, with the number of weights in its other kernels.
 
     Raises:
       InputError: if no layer is wrapped.
     """
-    return Masks({name: kernel.mask.numpy() for name, kernel in masked_kernels(model).items()})
+    masks = {name: kernel.mask.numpy() for name, kernel in masked_kernels(model).items()}
+    return Masks(masks, never_pruned_weights(model))
+
+
+def dense_masks(model: keras.Model) -> Masks:
+    """The masks of a wrapped model of which nothing is pruned.
+
+    Raises:
+      InputError: if no layer is wrapped.
+    """
+    kernels = masked_kernels(model)
+    shapes = {name: tuple(kernel.variable.shape) for name, kernel in kernels.items()}
+    return Masks.dense(shapes, never_pruned_weights(model))
+
+
+def never_pruned_weights(model: keras.Model) -> int:
+    """Number of weights in a wrapped model's kernels that have no mask.
+
+    All kernels of `tfprune.pruning.kernel_table` count, but for embeddings, which are tables, and
+    gates.
+    """
+    masked = {id(kernel.variable) for kernel in masked_kernels(model).values()}
+    return sum(
+        math.prod(kernel.variable.shape)
+        for kernel in kernels_by_name(model).values()
+        if id(kernel.variable) not in masked
+        and kernel.axes.kind != EMBEDDING
+        and not is_gate(kernel.owner)
+    )
 
 
 def set_masks(model: keras.Model, masks: Masks) -> None:
@@ -157,7 +187,9 @@ def prunable_weights(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def sparsity(model: keras.Model) -> float:
-    """The fraction of a wrapped model's prunable weights that is pruned, in [0, 1].
+    """The fraction of a wrapped model's convolution and dense kernel weights that is pruned.
+
+    In [0, 1]; kernels that are not wrapped, and so never pruned, count (SDD 3.2).
 
     Raises:
       InputError: if no layer is wrapped.

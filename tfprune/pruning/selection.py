@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -27,21 +27,24 @@ def exact_ceil(fraction: float, count: int) -> int:
 
 
 def prune(scores: Mapping[str, np.ndarray], masks: Masks, fraction: float, scope: str) -> Masks:
-    """Removes `ceil(fraction * remaining)` of the remaining weights, the lowest scores first.
+    """Removes `ceil(fraction * remaining)` of the prunable weights, the lowest scores first.
 
-    Equal scores go in the order of the flat index. Scores of pruned weights are not looked at.
+    Remaining are all convolution and dense kernel weights that are left, those that are never
+    pruned included (SDD 3.2, OpenLTH). Equal scores go in the order of the flat index. Scores of
+    pruned weights are not looked at.
 
     Args:
       scores: layer name -> a score per weight, of the mask's shape.
       masks: what is left now.
       fraction: in [0, 1].
-      scope: `global`, weights compete across layers; `layer`, each layer loses its own fraction.
+      scope: `global`, weights compete across layers; `layer`, each prunable layer loses this
+        fraction of its own.
 
     Returns:
       Masks nested in `masks`.
 
     Raises:
-      SettingError: if the fraction or the scope is not allowed.
+      SettingError: if the fraction or the scope is not allowed, or fewer prunable weights are left.
       InputError: if a remaining weight's score is NaN; the message names the layer.
       ValueError: if the scores are of other layers or shapes than the masks.
     """
@@ -50,7 +53,16 @@ def prune(scores: Mapping[str, np.ndarray], masks: Masks, fraction: float, scope
         return _per_layer(
             scores, masks, lambda mask: exact_ceil(fraction, int(np.count_nonzero(mask)))
         )
-    return _remove_lowest(scores, masks, exact_ceil(fraction, masks.remaining))
+    count = exact_ceil(fraction, masks.remaining)
+    left = masks.remaining - masks.never_pruned
+    if count > left:
+        raise SettingError(
+            "prune_fraction",
+            fraction,
+            f"at most {left / masks.remaining:.4g}: {left} prunable weights are left, and "
+            f"{masks.never_pruned} that are never pruned",
+        )
+    return _remove_lowest(scores, masks, count)
 
 
 def prune_to_sparsity(
@@ -58,99 +70,134 @@ def prune_to_sparsity(
 ) -> Masks:
     """Removes the lowest scores until `ceil(sparsity * total)` weights are pruned, in one shot.
 
-    As `prune`, but the sparsity is of all prunable weights, in each layer for scope `layer`.
+    As `prune`, but the sparsity is of all weights there are; for scope `layer`, of those of each
+    prunable layer.
 
     Raises:
-      SettingError: if the sparsity or the scope is not allowed, or `masks` is sparser already.
+      SettingError: if the sparsity or the scope is not allowed, there are fewer prunable weights,
+        or `masks` is sparser already.
       InputError, ValueError: as `prune`.
     """
     _check_fraction("sparsities", sparsity)
 
-    def to_remove(mask: BoolArray) -> int:
-        pruned = mask.size - int(np.count_nonzero(mask))
-        missing = exact_ceil(sparsity, mask.size) - pruned
+    def to_remove(part: Masks) -> int:
+        missing = exact_ceil(sparsity, part.total) - part.pruned
         if missing < 0:
             raise SettingError("sparsities", sparsity, "at least the sparsity that is pruned from")
         return missing
 
     if _check_scope(scope) == "layer":
-        return _per_layer(scores, masks, to_remove)
-    return _remove_lowest(scores, masks, to_remove(masks.flat()))
+        return _per_layer(scores, masks, lambda mask: to_remove(Masks({"layer": mask})))
+    sizes = {name: mask.size for name, mask in masks.items()}
+    _check_reachable(sizes, sparsity, masks.never_pruned)
+    return _remove_lowest(scores, masks, to_remove(masks))
 
 
 def prune_to_count(scores: Mapping[str, np.ndarray], masks: Masks, remaining: int) -> Masks:
     """Removes the lowest scores, over all layers, until exactly so many weights are left.
 
+    As everywhere, weights that are never pruned count.
+
     Raises:
-      ValueError: fewer are left already.
+      ValueError: fewer are left already, or more are never pruned.
       InputError: as `prune`.
     """
     if remaining > masks.remaining:
         raise ValueError(f"{masks.remaining} weights are left, fewer than {remaining}")
+    if remaining < masks.never_pruned:
+        raise ValueError(f"{masks.never_pruned} weights are never pruned, more than {remaining}")
     return _remove_lowest(scores, masks, masks.remaining - remaining)
 
 
 def remaining_counts(
-    totals: Mapping[str, int], fraction: float, levels: int, scope: str
+    sizes: Mapping[str, int], fraction: float, levels: int, scope: str, never_pruned: int = 0
 ) -> list[int]:
     """How many weights are left at levels 0, 1, ..., `levels`, when every level prunes.
 
     Args:
-      totals: layer name -> number of prunable weights.
+      sizes: layer name -> number of prunable weights.
       fraction: what a level removes, in [0, 1].
-      levels: number of prunings.
+      levels: number of prunings; the list ends at the last one that there are weights for.
       scope: `global` or `layer`.
+      never_pruned: number of weights in the other convolution and dense kernels.
 
     Example:
-      >>> remaining_counts({"hidden": 6, "output": 4}, 0.2, 3, "global")
+      >>> remaining_counts({"first": 6, "second": 2}, 0.2, 3, "global", never_pruned=2)
       [10, 8, 6, 4]
-      >>> remaining_counts({"hidden": 6, "output": 4}, 0.2, 3, "layer")
-      [10, 7, 5, 3]
+      >>> remaining_counts({"first": 6, "second": 2}, 0.2, 2, "layer", never_pruned=2)
+      [10, 7]
     """
-    groups = list(_competing(totals, scope).values())
-    counts = [sum(groups)]
+    by_layer = _check_scope(scope) == "layer"
+    # In a group with weights that are never pruned they count, but cannot be removed.
+    groups = list(sizes.values()) if by_layer else [sum(sizes.values())]
+    kept = 0 if by_layer else never_pruned
+    counts = [sum(groups) + never_pruned]
     for _ in range(levels):
-        groups = [count - exact_ceil(fraction, count) for count in groups]
-        counts.append(sum(groups))
+        groups = [count - exact_ceil(fraction, count + kept) for count in groups]
+        if min(groups, default=0) <= 0:
+            break
+        counts.append(sum(groups) + never_pruned)
     return counts
 
 
-def check_levels(totals: Mapping[str, int], fraction: float, levels: int, scope: str) -> None:
-    """Refuses more levels than there are weights.
+def check_levels(
+    sizes: Mapping[str, int], fraction: float, levels: int, scope: str, never_pruned: int = 0
+) -> None:
+    """Refuses more levels than there are weights for.
 
     Args:
-      totals: layer name -> number of prunable weights.
-      fraction: what a level removes, in [0, 1].
+      sizes, fraction, scope, never_pruned: as `remaining_counts`.
       levels: number of prunings that are asked for.
-      scope: `global` or `layer`.
 
     Raises:
-      SettingError: if a level would leave no weight, in any layer for scope `layer`; the message
-        says the largest number of levels.
+      SettingError: if a level would leave no prunable weight, in any layer for scope `layer`; the
+        message says the largest number of levels.
     """
     _check_fraction("prune_fraction", fraction)
-    groups = _competing(totals, scope)
-    possible = {name: _possible_levels(total, fraction, levels) for name, total in groups.items()}
-    first = min(possible, key=lambda name: possible[name])
-    if possible[first] < levels:
-        where = "" if scope == "global" else f" of layer {first!r}"
+    counts = remaining_counts(sizes, fraction, levels, scope, never_pruned)
+    possible = len(counts) - 1
+    if possible == levels:
+        return
+    if scope == "layer":
+        name = min(sizes, key=lambda name: sizes[name])
+        what = f"{fraction:g} of the {sizes[name]} prunable weights of layer {name!r} once more"
+    else:
+        also = f", {never_pruned} of them never pruned," if never_pruned else ""
+        what = f"{fraction:g} of the {counts[-1]} weights left{also}"
+    raise SettingError("levels", levels, f"at most {possible}: removing {what} leaves none")
+
+
+def check_sparsities(
+    sizes: Mapping[str, int], sparsities: Sequence[float], scope: str, never_pruned: int = 0
+) -> None:
+    """Refuses sparsities that the prunable weights are too few for.
+
+    Args:
+      sizes, scope, never_pruned: as `remaining_counts`.
+      sparsities: fractions of all weights, in [0, 1].
+
+    Raises:
+      SettingError: if one would leave no prunable weight; the message says the largest possible.
+    """
+    for sparsity in sparsities:
+        if _check_scope(scope) == "layer":
+            for name, size in sizes.items():
+                _check_reachable({name: size}, sparsity, 0)
+        else:
+            _check_reachable(sizes, sparsity, never_pruned)
+
+
+def _check_reachable(sizes: Mapping[str, int], sparsity: float, never_pruned: int) -> None:
+    prunable = sum(sizes.values())
+    total = prunable + never_pruned
+    if exact_ceil(sparsity, total) >= prunable:
+        # Rounded down, so that it is allowed.
+        largest = math.floor(10**4 * (prunable - 1) / total) / 10**4
         raise SettingError(
-            "levels",
-            levels,
-            f"at most {possible[first]}: removing {fraction:g} of the {groups[first]} prunable "
-            f"weights{where} once more leaves none",
+            "sparsities",
+            sparsity,
+            f"at most {largest:g}: {prunable} of the {total} weights can be pruned",
         )
-
-
-def _competing(totals: Mapping[str, int], scope: str) -> dict[str, int]:
-    """The sizes of the groups of weights that compete with each other."""
-    return dict(totals) if _check_scope(scope) == "layer" else {"all": sum(totals.values())}
-
-
-def _possible_levels(total: int, fraction: float, levels: int) -> int:
-    """How many levels, up to `levels`, leave at least one of `total` weights."""
-    counts = remaining_counts({"all": total}, fraction, levels, "global")
-    return max(sum(count > 0 for count in counts) - 1, 0)
 
 
 def _per_layer(
@@ -161,7 +208,7 @@ def _per_layer(
     for name, mask in masks.items():
         layer = Masks({name: mask})
         pruned.update(_remove_lowest({name: scores[name]}, layer, to_remove(mask)))
-    return Masks(pruned)
+    return masks.replaced(pruned)
 
 
 def _remove_lowest(scores: Mapping[str, np.ndarray], masks: Masks, count: int) -> Masks:
@@ -182,7 +229,7 @@ def _remove_lowest(scores: Mapping[str, np.ndarray], masks: Masks, count: int) -
 def _unflatten(flat: BoolArray, like: Masks) -> Masks:
     ends = np.cumsum([mask.size for mask in like.values()])
     parts = np.split(flat, ends[:-1])
-    return Masks(
+    return like.replaced(
         {name: part.reshape(like[name].shape) for name, part in zip(like, parts, strict=True)}
     )
 

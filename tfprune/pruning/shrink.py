@@ -135,8 +135,7 @@ def live_weights(model: keras.Model) -> Masks:
     those of filters that nobody reads any more. So
 
     - `live_weights(model).remaining` weights of `shrink(model)` are not zero,
-    - `.sparsity` is the share that is really dead, of *all* convolution and dense kernels,
-      never-pruned ones included (the factors of depthwise and separable layers are not counted).
+    - `.sparsity` is the share that is really dead, of *all* kernels, never-pruned ones included.
 
     `shrink` may keep some zeros beside them, as of a filter whose channel a shortcut carries on.
 
@@ -144,11 +143,10 @@ def live_weights(model: keras.Model) -> Masks:
       model: a built functional or sequential model, wrapped or plain, nested models included.
 
     Returns:
-      Masks of every convolution and dense kernel by layer name, True where a weight is live.
+      Masks of every kernel but those of embeddings by name, True where a weight is live.
 
     Raises:
-      InputError: if the model is not a built functional or sequential `tf_keras` model, or two
-        such layers share a name.
+      InputError: if the model is not a built functional or sequential `tf_keras` model.
       SettingError: if it has no such layer.
     """
     from tfprune.models.prunable import prunable_kernels  # Not at import: as in pruning/model.py.
@@ -158,12 +156,17 @@ def live_weights(model: keras.Model) -> Masks:
     global_names = names_of_layers(model)
     for part in parts(model):
         graph = channel_graph(part)
-        unneeded, _ = graph.removable()
+        unneeded, removed = graph.removable()
         layers = {layer.name: layer for layer in map(inner, part.layers)}
         for name, reader in graph.readers.items():
             window = by_channel(layers[name], live[global_names[id(layers[name])]])
             window[..., unneeded[reader.inputs.ids], :] = False
             window[..., unneeded[reader.outputs.ids]] = False
+        for name, (channels_in, _) in graph.layers.items():
+            if isinstance(layers.get(name), keras.layers.DepthwiseConv2D):
+                kernel = live.get(global_names[id(layers[name])])
+                if kernel is not None:  # A gate's is none.
+                    kernel[..., removed[channels_in.ids], :] = False
     return Masks(live)
 
 

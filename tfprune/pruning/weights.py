@@ -115,14 +115,24 @@ def mask_variables(model: keras.Model) -> dict[str, tf.Variable]:
 
 
 def kernel_names(model: keras.Model) -> tuple[str, ...]:
-    """The names of all convolution and dense kernels: what distances are measured over."""
-    kernels = {
-        id(kernel.variable)
-        for _, layer in _leaves(model)
-        for kernel in kernels_of(layer)
-        if kernel.axes.kind != EMBEDDING
-    }
+    """The names of all convolution and dense kernels."""
+    kernels = _kernel_ids(model)
     return tuple(name for name, v in named_variables(model).items() if id(v) in kernels)
+
+
+def kernel_and_bias_names(model: keras.Model) -> tuple[str, ...]:
+    """The names of all trainable parameters of convolution and dense layers: what the distance
+    from initialization is measured over (SDD section 5)."""
+    variables = named_variables(model)
+    kernels = _kernel_ids(model)
+    trainable = {id(variable) for variable in model.trainable_variables}
+    layers = {_layer(name) for name, variable in variables.items() if id(variable) in kernels}
+    return tuple(
+        name
+        for name, variable in variables.items()
+        if id(variable) in trainable
+        and (id(variable) in kernels or (_layer(name) in layers and _kind(name) == "bias"))
+    )
 
 
 def summed_axes(model: keras.Model) -> dict[str, tuple[int, ...]]:
@@ -133,3 +143,21 @@ def summed_axes(model: keras.Model) -> dict[str, tuple[int, ...]]:
         for kernel in kernels_of(layer)
     }
     return {n: axes[id(v)] for n, v in named_variables(model).items() if id(v) in axes}
+
+
+def _kernel_ids(model: keras.Model) -> set[int]:
+    return {
+        id(kernel.variable)
+        for _, layer in _leaves(model)
+        for kernel in kernels_of(layer)
+        if kernel.axes.kind != EMBEDDING
+    }
+
+
+def _layer(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _kind(name: str) -> str:
+    """`kernel` of `layer/kernel`, and of a second one of that name."""
+    return name.rpartition("/")[2].rstrip("_")

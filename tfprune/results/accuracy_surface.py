@@ -33,6 +33,7 @@ DISTANCES = {
     "distance_pruned_retrained": "‖Wp − Wr‖",
 }
 CHANNELS = "channels"
+_LEFT = ("filters", "weights")
 _RETRAINING = {"finetune": "fine-tuned", "lr_rewind": "learning rate rewound"}
 # PM 3: five cycles of 200 epochs after 200 of pretraining; the small network trains for all.
 _CYCLES, _EPOCHS = 5, 200
@@ -61,6 +62,7 @@ class Surface:
       accuracy: float64 [Y, X], in [0, 1]; NaN where a cell is not measured.
       points: "W*", "Wp" and "Wr" -> (x, y).
       distances: column of `DISTANCES` -> length.
+      left: what pruning has left, in words, "34% of filters, 12% of weights"; empty if not known.
       trajectory: `cycle, network, x, y, distance`, in the order of training; may be empty.
     """
 
@@ -72,6 +74,7 @@ class Surface:
     points: Mapping[str, tuple[float, float]] = field(repr=False, compare=False)
     distances: Mapping[str, float] = field(repr=False, compare=False)
     trajectory: pd.DataFrame = field(repr=False, compare=False)
+    left: str = field(repr=False, compare=False)
 
     def least_between(self, first: str = "W*", second: str = "Wr") -> float:
         """The lowest train accuracy on the straight line between two networks, in [0, 1].
@@ -249,7 +252,29 @@ def surface_of(output_dir: epath.PathLike, row: pd.DataFrame) -> Surface | None:
         {"W*": (0.0, 0.0), "Wp": (pruned_x, 0.0), "Wr": (retrained_x, retrained_y)},
         {name: float(values[name]) for name in DISTANCES},
         trajectory,
+        ", ".join(f"{_percent(share)} of {what}" for what, share in left_of(row).items()),
     )
+
+
+def left_of(rows: pd.DataFrame) -> dict[str, float]:
+    """What pruning has left of networks, means over these rows of results.csv, in [0, 1].
+
+    Of single weights those that the masks leave. Of channels the filters, and the weights that are
+    not dead without the others (`tfprune.pruning.shrink.live_weights`): both shares say something
+    else, and only the second compares with a network of single weights.
+
+    Returns:
+      "filters", where these were pruned, and "weights" -> share; none that is not in results.csv.
+    """
+    columns = {"filters": "filters_remaining", "weights": "live_weights_remaining"}
+    known = {what: rows[c].dropna() for what, c in columns.items() if c in rows}
+    if not len(known.get("weights", ())) and "weights_remaining" in rows:
+        known["weights"] = rows["weights_remaining"].dropna()
+    return {what: float(values.mean()) for what, values in known.items() if len(values)}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
 
 
 # ---------------------------------------------------------------- figures
@@ -273,7 +298,8 @@ def last_planes(found: Sequence[Cycles]) -> Figure | None:
         for axes, (trial, surface) in zip(flat, panels, strict=False):
             mesh = draw(axes, surface)
             text = f"{trial.name}, cycle {surface.level}, seed {surface.seed}"
-            axes.set_title(style.wrapped(text, 42))
+            left = f"\n{surface.left} left" if surface.left else ""
+            axes.set_title(style.wrapped(text, 42) + left)
         _name(figure, [trial for trial, _ in panels])
         figure.colorbar(mesh, ax=grid, label="Train accuracy (%)", shrink=0.9)
         figures.legend_below(figure, _handles([surface for _, surface in panels]))
@@ -317,7 +343,8 @@ def _name(figure: Figure, found: Sequence[Cycles]) -> None:
 def _distances(surface: Surface) -> str:
     retrained = surface.distances["distance_pretrained_retrained"]
     pruned = surface.distances["distance_pretrained_pruned"]
-    return f"cycle {surface.level}\n‖W*−Wr‖ {retrained:#.4g}\n‖W*−Wp‖ {pruned:#.4g}"
+    left = f"\n{surface.left}" if surface.left else ""
+    return f"cycle {surface.level}{left}\n‖W*−Wr‖ {retrained:#.4g}\n‖W*−Wp‖ {pruned:#.4g}"
 
 
 def draw(axes: Axes, surface: Surface) -> QuadMesh:
@@ -437,7 +464,7 @@ def distance_reading(found: Sequence[Cycles]) -> str:
 
 # ---------------------------------------------------------------- tables
 def _compared(trial: Cycles) -> list[Compared]:
-    """The last cycle, and the small network beside it (PM table 1)."""
+    """The last cycle, and the small network beside it (PM table 1), with what each has left."""
     levels = trial.rows.loc[trial.rows["level"] > 0, "level"]
     if levels.empty:
         return []
@@ -454,9 +481,12 @@ def _compared(trial: Cycles) -> list[Compared]:
         if rows.empty:
             continue
         own, values = rows.iloc[0].to_dict(), utility.values_of(rows, _METRIC)
+        left = left_of(rows)
+        about = {"trial": trial.name, "cycle": str(last), "network": network}
+        about |= {f"{w} left (%)": f"{100 * left[w]:.3g}" for w in _LEFT if w in left}
         made.append(
             Compared(
-                {"trial": trial.name, "cycle": str(last), "network": network},
+                about,
                 _METRIC,
                 values,
                 utility.printed(1, own, f"{prefix}{method}", f"level_{last}", _METRIC),

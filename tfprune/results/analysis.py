@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tfprune.measures.statistics import difference
+
 # Train accuracy that may be lost before a level counts as hurt (SDD 4 names no number).
 DEFAULT_TOLERANCE = 0.01
 # How far below its peak an accuracy lies when it clearly suffers (SDD 3.2 names no number).
 UNDERFITTING_MARGIN = 0.05
-# Half a point of test accuracy is noise: a smaller drop is no dip, a smaller gain no sweet spot.
+# A drop of less than half a point is no dip, and a gain no sweet spot, even where seeds agree on
+# it: of the many levels that are looked at, some differ by chance.
 SMALLEST_CHANGE = 0.005
 
 # SDD 3.2's four ranges of sparsity, in their order.
@@ -82,27 +85,30 @@ def five_sparsities(
 ) -> dict[str, int]:
     """The levels that SDD section 3.2 samples to show the phenomenon in detail.
 
+    Accuracies are higher or lower here where they differ over seeds by the rule of PEG section 2
+    (`statistics.difference`), so that no role is read off noise; of one seed only dense is told.
+
     - dense: level 0.
-    - overfitting: where last test accuracy degrades the most, by the smaller of its drop from
-      dense and its later rise, if that is more than `SMALLEST_CHANGE`. Only a level whose best
-      test accuracy is at least the dense network's last counts: a network that is poor at every
-      epoch does not overfit.
+    - overfitting: where mean last test accuracy degrades the most, by the smaller of its drop from
+      dense and its later rise, among levels that are lower than dense and than the later peak, both
+      by more than `SMALLEST_CHANGE`. Only a level whose best test accuracy is at least the dense
+      network's last counts: a network that is poor at every epoch does not overfit.
     - sweet_spot_last: past overfitting, where last test accuracy peaks.
     - sweet_spot_best: past overfitting, where best test accuracy peaks; if that is
       sweet_spot_last, the next highest best test accuracy, unless it clearly suffers.
     - underfitting: the first level past both sweet spots where last and best test accuracy are
-      both more than `margin` below their peaks; if none is, the last level past them, if it is
-      more than a fifth of `margin` below both.
+      both lower than their peaks, by more than `margin`; if none is, the last level past them, if
+      it is lower than both by more than a fifth of `margin`.
 
-    Without a dip there is no overfitting, and "past overfitting" means past dense; a sweet spot
-    must then beat the dense network by more than `SMALLEST_CHANGE`. Without a sweet_spot_last
-    there is neither sweet_spot_best nor underfitting. A role that no level plays is left out, and
-    so is every role where level 0 is missing.
+    Without a dip there is no overfitting, and "past overfitting" means past dense. A sweet spot is
+    higher than the overfitting level, or without one than dense, by more than `SMALLEST_CHANGE`.
+    Without a sweet_spot_last there is neither sweet_spot_best nor underfitting. A role that no
+    level plays is left out, and so is every role where level 0 is missing.
 
     Args:
       level: `[levels]`, whole numbers, increasing.
-      test_accuracy_last: `[levels]`, in [0, 1], mean over seeds.
-      test_accuracy_best: `[levels]`, likewise.
+      test_accuracy_last: `[seeds, levels]`, in [0, 1]; NaN where a seed has no such level.
+      test_accuracy_best: `[seeds, levels]`, likewise.
       margin: accuracy, in [0, 1].
 
     Returns:
@@ -110,10 +116,11 @@ def five_sparsities(
     """
     levels = np.asarray(level, int)
     last, best = np.asarray(test_accuracy_last, float), np.asarray(test_accuracy_best, float)
-    there = ~(np.isnan(last) | np.isnan(best))
-    levels, last, best = levels[there], last[there], best[there]
+    there = (~(np.isnan(last) | np.isnan(best))).any(axis=0) if last.size else np.zeros(0, bool)
+    levels = levels[there]
     if not levels.size or levels[0] != 0:
         return {}
+    last, best = last[:, there], best[:, there]
     found = {"dense": 0}
     dip = _dip(last, best)
     if dip > 0:
@@ -124,36 +131,55 @@ def five_sparsities(
     a_little = _suffers(last, dip, margin / 5) & _suffers(best, dip, margin / 5)
     if sweet and suffers[max(sweet) + 1 :].any():
         found["underfitting"] = max(sweet) + 1 + int(np.argmax(suffers[max(sweet) + 1 :]))
-    elif sweet and max(sweet) + 1 < last.size and a_little[-1]:
-        found["underfitting"] = last.size - 1
+    elif sweet and max(sweet) + 1 < levels.size and a_little[-1]:
+        found["underfitting"] = levels.size - 1
     return {role: int(levels[found[role]]) for role in ROLES if role in found}
+
+
+def _gain(accuracy: np.ndarray, first: int, second: int) -> float:
+    """Mean over seeds of the second level minus the first, 0 where the two match or none tells."""
+    gap = difference(accuracy[:, second] - accuracy[:, first])
+    return gap.mean if gap.verdict in ("higher", "lower") else 0.0
+
+
+def _mean(accuracy: np.ndarray) -> np.ndarray:
+    """Mean over seeds, `[levels]`: every level has one."""
+    return np.nanmean(accuracy, axis=0)
 
 
 def _dip(last: np.ndarray, best: np.ndarray) -> int:
     """The position of the deepest drop below dense that is made good later; 0 if there is none."""
-    later_peak = np.append(np.maximum.accumulate(last[::-1])[::-1][1:], -np.inf)
-    depth = np.minimum(last[0] - last, later_peak - last)
-    depth[best < last[0]] = -np.inf
-    depth[0] = SMALLEST_CHANGE
-    return int(np.argmax(depth))
+    mean = _mean(last)
+    depth = np.zeros(mean.size)
+    for position in range(1, mean.size - 1):
+        peak = position + 1 + int(np.argmax(mean[position + 1 :]))
+        depth[position] = min(_gain(last, position, 0), _gain(last, position, peak))
+    depth[_mean(best) < mean[0]] = 0
+    deepest = int(np.argmax(depth))
+    return deepest if depth[deepest] > SMALLEST_CHANGE else 0
 
 
 def _suffers(accuracy: np.ndarray, dip: int, margin: float) -> np.ndarray:
-    return accuracy < accuracy[dip + 1 :].max(initial=-np.inf) - margin
+    """Which levels are lower than the peak past a dip, by more than a margin, `[levels]`."""
+    count = accuracy.shape[1]
+    if dip + 1 >= count:
+        return np.zeros(count, bool)
+    peak = dip + 1 + int(np.argmax(_mean(accuracy)[dip + 1 :]))
+    return np.array([_gain(accuracy, position, peak) > margin for position in range(count)])
 
 
 def _sweet_spots(last: np.ndarray, best: np.ndarray, dip: int, margin: float) -> dict[str, int]:
-    past = np.arange(dip + 1, last.size)
+    past = np.arange(dip + 1, last.shape[1])
     if not past.size:
         return {}
-    by_last, by_best = int(past[np.argmax(last[past])]), int(past[np.argmax(best[past])])
-    if not dip and last[by_last] <= last[0] + SMALLEST_CHANGE:
+    by_last, by_best = (int(past[np.argmax(_mean(curve)[past])]) for curve in (last, best))
+    if _gain(last, dip, by_last) <= SMALLEST_CHANGE:
         return {}
     found = {"sweet_spot_last": by_last}
     if by_best == by_last:
         others = past[(past != by_last) & ~_suffers(best, dip, margin)[past]]
-        by_best = int(others[np.argmax(best[others])]) if others.size else -1
-    if by_best > 0 and (dip or best[by_best] > best[0] + SMALLEST_CHANGE):
+        by_best = int(others[np.argmax(_mean(best)[others])]) if others.size else -1
+    if by_best > 0 and _gain(best, dip, by_best) > SMALLEST_CHANGE:
         found["sweet_spot_best"] = by_best
     return found
 
@@ -213,17 +239,17 @@ def sparsity_ranges(
     return {name: (int(levels[a]), int(levels[b - 1])) for name, (a, b) in bounds if b > a}
 
 
-def crossings(position: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike) -> list[float]:
+def crossings(position: npt.ArrayLike, gap_by_seed: npt.ArrayLike) -> list[float]:
     """Where two curves cross, straight between their points (the vertical lines of SDD figure 7).
 
-    Curves that touch and part again on the same sides do not cross. Where they coincide on the
-    way from one side to the other, the crossing is the middle of that stretch. Points where one
-    curve is NaN are left out.
+    A point counts as one where the curves coincide if they match there over seeds, by the rule of
+    PEG section 2. Curves that touch and part again on the same sides do not cross. Where they
+    coincide on the way from one side to the other, the crossing is the middle of that stretch.
+    Points of one seed, or of none, are left out: it cannot be told.
 
     Args:
       position: `[points]`, increasing.
-      first: `[points]`.
-      second: `[points]`.
+      gap_by_seed: `[seeds, points]`, the first curve minus the second; NaN where a seed lacks one.
 
     Returns:
       Positions, increasing.
@@ -231,18 +257,21 @@ def crossings(position: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLi
     Raises:
       ValueError: the shapes differ.
     """
-    x, gap = np.asarray(position, float), np.asarray(first, float) - np.asarray(second, float)
-    if x.shape != gap.shape or x.ndim != 1:
-        raise ValueError(f"need three vectors of one length, got {x.shape}, {gap.shape}")
-    x, gap = x[~np.isnan(gap)], gap[~np.isnan(gap)]
+    x, gaps = np.asarray(position, float), np.asarray(gap_by_seed, float)
+    if x.ndim != 1 or gaps.ndim != 2 or gaps.shape[1] != x.size:
+        raise ValueError(f"need [points] and [seeds, points], got {x.shape}, {gaps.shape}")
+    found = [difference(column) for column in gaps.T]
+    told = np.array([gap.verdict != "" for gap in found], bool)
+    gap = np.array([gap.mean if gap.differs else 0.0 for gap in found])[told]
+    x = x[told]
     sides = np.flatnonzero(gap)
-    found = []
+    places = []
     for left, right in itertools.pairwise(sides):
         if gap[left] * gap[right] > 0:
             continue
         if right == left + 1:
             share = gap[left] / (gap[left] - gap[right])
-            found.append(float(x[left] + share * (x[right] - x[left])))
+            places.append(float(x[left] + share * (x[right] - x[left])))
         else:
-            found.append(float((x[left + 1] + x[right - 1]) / 2))
-    return found
+            places.append(float((x[left + 1] + x[right - 1]) / 2))
+    return places

@@ -135,7 +135,7 @@ def sampled_table(results: pd.DataFrame, name: str) -> tables.Table:
     parts, sampled, printed = [], [], []
     for trial in trials.names(results):
         rows = aggregated[aggregated["trial"] == trial]
-        roles = figures.roles_of(rows)
+        roles = figures.roles_of(results[results["trial"] == trial])
         levels = {_sampled_as(role, roles): level for role, level in roles.items()}
         paper = printed_sparsities(settings[trial])
         for at in _PRINTED:

@@ -294,17 +294,6 @@ def _read(path: epath.Path, name: str) -> pd.Series:
 
 
 # ---------------------------------------------------------------- what is shown
-def best_changed(family: Family) -> int | None:
-    """The member of best validation error among those that are not the standard dense model.
-
-    Table 3 compares algorithms at their optimal sparsity and width; it has a number even where
-    the dense model generalizes best (LeNet, 5% noise), so that is left out of the choice.
-    """
-    column = families.VAL_ERROR if family.is_validated else families.TEST_ERROR
-    errors = family.from_dense(column).drop(0, errors="ignore")
-    return int(errors.idxmin()) if len(errors) else None
-
-
 def _optimal(here: Effects) -> Change | None:
     family = here.families.get(families.LR_REWIND)
     return here.change(families.LR_REWIND, family.optimal()) if family else None
@@ -325,9 +314,14 @@ def _at_highest(found: Iterable[Effects]) -> list[Change]:
 
 
 def _matched(here: Effects) -> list[Change]:
-    """One-shot pruning and training-matched width scaling, each at its best; [] if one lacks."""
+    """One-shot pruning and training-matched width scaling, each at its best; [] if one lacks.
+
+    The best of what differs from the dense model in size: table 3 compares algorithms at their
+    optimal sparsity and width, and has a number even where the dense model generalizes best (LeNet
+    with 5% noise).
+    """
     changes = [
-        here.change(method, best_changed(here.families[method]))
+        here.change(method, here.families[method].optimal(with_dense=False))
         for method in _MATCHED
         if method in here.families
     ]
@@ -661,7 +655,7 @@ def overlap_table(found: list[Effects]) -> tables.Table:
 
 
 def _overlap_cell(here: Effects) -> families.Cell:
-    best = {method: best_changed(here.families[method]) for method in _MATCHED}
+    best = {method: here.families[method].optimal(with_dense=False) for method in _MATCHED}
     values = overlap_by_seed(here, best)
     counts = zip(_seeds(here.dense), here.dense.count(), strict=True)
     random = {seed: jaccard_baseline(AFFECTED, int(count)) for seed, count in counts}

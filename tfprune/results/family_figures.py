@@ -121,7 +121,7 @@ def title(axes: Axes, text: str) -> None:
 
 
 def draw(axes: Axes, curve: Curve, place: Place, dense_color: str = "") -> None:
-    """A family's mean ± std over seeds, and a star at its optimal member.
+    """A family's mean ± std over seeds, and a star at its optimal member if it differs from dense.
 
     Its dense model is a dashed line of `dense_color`; "" for none.
     """
@@ -131,7 +131,7 @@ def draw(axes: Axes, curve: Curve, place: Place, dense_color: str = "") -> None:
     mean = table[f"{curve.column}_mean"]
     if dense_color and 0 in mean.index:
         axes.axhline(float(mean[0]), color=dense_color, linestyle="--", linewidth=1.1, alpha=0.8)
-    optimal = curve.family.optimal()
+    optimal = curve.family.marked_optimum()
     if optimal is not None and optimal in mean.index:
         here = float(x[table.index.get_loc(optimal)])
         axes.plot(
@@ -217,11 +217,14 @@ def noise_handles(found: Iterable[Family], colors: Mapping[str, str] | None = No
 def common_handles(
     found: Iterable[Family], what: str = "optimal sparsity", dense_line: bool = True
 ) -> list[Line2D | Patch]:
-    """Legend entries of the star, the dashed line and the shading."""
+    """Legend entries of the star, where there is any, the dashed line and the shading."""
+    found = list(found)
+    label = f"{what}, where it differs from dense"
     star = Line2D(
-        [], [], marker="*", markersize=12, color="white", markeredgecolor=style.BLACK, label=what
+        [], [], marker="*", markersize=12, color="white", markeredgecolor=style.BLACK, label=label
     )
-    handles: list[Line2D | Patch] = [star]
+    is_marked = any(family.marked_optimum() is not None for family in found)
+    handles: list[Line2D | Patch] = [star] if is_marked else []
     if dense_line:
         handles.append(Line2D([], [], color=style.BLACK, linestyle="--", label="dense"))
     several = any(len(family.seeds) > 1 for family in found)

@@ -92,7 +92,8 @@ def accuracy_against_sparsity(
 
     Last test accuracy is solid, best dotted, shading is ± std over seeds. A line per criterion
     (and branch), a pair of panels per combination of the other settings that vary. Where a
-    panel has one line, the five sparsities of SDD 3.2 are marked. Panels of one dataset share
+    panel has one line, the five sparsities of SDD 3.2 are marked, those that can be told from noise
+    (`analysis.five_sparsities`). Panels of one dataset share
     their axes of accuracy.
 
     Args:
@@ -113,7 +114,9 @@ def accuracy_against_sparsity(
             _draw_accuracy(upper, lower, rows, names)
             upper.set_title(style.wrapped(title, 60 if len(titles) == 1 else 44))
             if len(rows.groupby(["trial", "branch"])) == 1:
-                roles |= _mark_roles(lower, rows)
+                trial, branch = rows[["trial", "branch"]].iloc[0]
+                own = results[(results["trial"] == trial) & (results["branch"] == branch)]
+                roles |= _mark_roles(lower, rows, roles_of(own))
         shared = "dataset" not in trials.varying(results)
         for group in zip(*pairs, strict=True) if shared else ((a,) for p in pairs for a in p):
             style.same_limits(group)
@@ -211,10 +214,9 @@ def band(
     axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.18, linewidth=0)
 
 
-def _mark_roles(axes: Axes, rows: pd.DataFrame) -> set[str]:
+def _mark_roles(axes: Axes, rows: pd.DataFrame, roles: Mapping[str, int]) -> set[str]:
     """Marks the five sparsities on the curve that each is read from; returns those there are."""
     by_level = rows.set_index("level")
-    roles = roles_of(rows)
     for role, level in roles.items():
         kind = "best" if role == "sweet_spot_best" else "last"
         row = by_level.loc[level]
@@ -231,12 +233,13 @@ def _mark_roles(axes: Axes, rows: pd.DataFrame) -> set[str]:
     return set(roles)
 
 
-def roles_of(aggregated: pd.DataFrame) -> dict[str, int]:
-    """`analysis.five_sparsities` of one trial's rows of `tables.aggregate`."""
-    rows = aggregated.sort_values("level")
-    return analysis.five_sparsities(
-        rows["level"], rows["test_accuracy_last_mean"], rows["test_accuracy_best_mean"]
+def roles_of(results: pd.DataFrame) -> dict[str, int]:
+    """`analysis.five_sparsities` of the rows of results.csv of one trial and branch."""
+    last, best = (
+        results.pivot_table(index="seed", columns="level", values=column, dropna=False)
+        for column in ("test_accuracy_last", "test_accuracy_best")
     )
+    return analysis.five_sparsities(last.columns, last.to_numpy(float), best.to_numpy(float))
 
 
 def _accuracy_legend(
@@ -300,8 +303,8 @@ def samples_of(
 ) -> list[Sample]:
     """The levels of a trial to show in detail: the five of SDD 3.2, by level.
 
-    Where fewer than three of them can be told (too few levels, no label noise), up to five
-    levels at even distances instead.
+    Where fewer than three of them can be told (too few levels, no label noise, one seed), up to
+    five levels at even distances instead.
 
     Args:
       results: rows of results.csv.
@@ -313,7 +316,7 @@ def samples_of(
     table = tables.aggregate(trunk).sort_values("level")
     sparsity = {int(n): s for n, s in zip(table["level"], table["sparsity"], strict=True)}
     levels = sorted(sparsity if among is None else set(among) & set(sparsity))
-    roles = {level: role for role, level in roles_of(table).items()}
+    roles = {level: role for role, level in roles_of(trunk).items()}
     roles = roles if len(roles) >= 3 else {}
     named = [level for level in levels if level in roles]
     if len(named) >= 3 and (among is None or len(levels) > _MOST_SAMPLES):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -88,11 +88,13 @@ class TrialCurves:
       trial: the trial.
       name: what figures call it.
       by_branch: rows of `tables.aggregate`; the trunk first.
+      rows: those of results.csv.
     """
 
     trial: str
     name: str
     by_branch: dict[str, pd.DataFrame]
+    rows: pd.DataFrame = field(repr=False, compare=False)
 
     @property
     def branches(self) -> list[str]:
@@ -105,16 +107,23 @@ class TrialCurves:
         return trunk.index.intersection(self.by_branch[branch].index)
 
     def crossings(self, column: str, branch: str) -> list[float]:
-        """The sparsities where the trunk's and the branch's means cross, on the papers' axis."""
+        """The sparsities where the trunk's and the branch's curves cross, on the papers' axis.
+
+        Only where the two differ over seeds on both sides (`analysis.crossings`).
+        """
         levels = self.shared_levels(branch)
         if levels.empty:
             return []
         trunk = self.by_branch[branches.TRUNK]
         position = style.sparsity_position(trunk.loc[levels, "weights_remaining"])
-        first, second = (
-            table.loc[levels, f"{column}_mean"] for table in (trunk, self.by_branch[branch])
+        sparse, dense = (
+            self.rows[self.rows["branch"] == name].pivot_table(
+                index="seed", columns="level", values=column, dropna=False
+            )
+            for name in (branches.TRUNK, branch)
         )
-        return [1 - math.exp(-x) for x in analysis.crossings(position, first, second)]
+        gap = (sparse - dense).reindex(columns=levels)
+        return [1 - math.exp(-x) for x in analysis.crossings(position, gap)]
 
     def correlations(self) -> dict[str, statistics.Correlation]:
         """Of distance and accuracy over levels, by branch; and of trunk minus branch."""
@@ -147,6 +156,7 @@ def trial_curves(results: pd.DataFrame) -> list[TrialCurves]:
                 str(branch): rows[numbers].set_index("level")
                 for branch, rows in table[table["trial"] == trial].groupby("branch", sort=True)
             },
+            results[results["trial"] == trial],
         )
         for trial, name in trials.names(results).items()
     ]
@@ -156,7 +166,8 @@ def distance_and_accuracy(results: pd.DataFrame, curves: list[TrialCurves]) -> F
     """Distance (blue, left) and last test accuracy (red, right) by sparsity (SDD figure 7).
 
     A panel per trial; sparse networks dashed, re-dense solid, mean ± std over seeds. A vertical
-    line of the quantity's colour stands wherever its sparse and re-dense curves cross.
+    line of the quantity's colour stands wherever its sparse and re-dense curves cross, and differ
+    over seeds on both sides.
     """
     columns = figures.panel_columns(results, len(curves))
     rows = math.ceil(len(curves) / columns)
@@ -337,7 +348,7 @@ def _place(row: pd.Series) -> str:
 
 def _crossing_text(sparsities: list[float]) -> str:
     if not sparsities:
-        return "do not cross"
+        return "do not clearly cross"
     texts = [branches.sparsity_text(sparsity) for sparsity in sparsities]
     if len(texts) > 3:
         return f"cross {len(texts)} times between {texts[0]} and {texts[-1]} sparsity"
@@ -427,6 +438,9 @@ def _crossings_table(curves: list[TrialCurves], results: pd.DataFrame) -> tables
     shown = labels.assign(
         **{"sparsity (%)": [tables.sparsity_percent(s) for s in numbers["sparsity"]]}
     )
-    title = "Sparsities at which the mean curves of sparse and re-dense networks cross"
+    title = (
+        "Sparsities at which the curves of sparse and re-dense networks cross, both sides apart by "
+        "at least one std over seeds"
+    )
     full = tables.with_settings(numbers, results)
     return tables.Table(f"{EXPERIMENT}_crossings", title, full, shown, tuple(map(str, labels)))

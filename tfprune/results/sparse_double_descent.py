@@ -121,7 +121,7 @@ class _Curve:
 
     def fall_and_rise(self) -> tuple[float, float]:
         """Last test accuracy lost between dense and overfitting, and won back; else zeros."""
-        if not {"overfitting", "sweet_spot_last"} <= set(self.roles):
+        if not self.is_double_descent():
             return 0.0, 0.0
         dense, dip, peak = (
             self.accuracy("test_accuracy_last", self.roles[role])
@@ -129,14 +129,9 @@ class _Curve:
         )
         return dense - dip, peak - dip
 
-    def spread(self) -> float:
-        """The largest std over seeds of last test accuracy at the levels that play a role."""
-        stds = self.rows.loc[list(self.roles.values()), "test_accuracy_last_std"]
-        return float(stds.fillna(0).max()) if len(stds) else 0.0
-
     def is_double_descent(self) -> bool:
-        """Whether the fall and the rise are both larger than the spread over seeds."""
-        return min(self.fall_and_rise()) > self.spread()
+        """Whether last test accuracy falls and rises again, as can be told from noise."""
+        return {"overfitting", "sweet_spot_last"} <= set(self.roles)
 
 
 def _curves(results: pd.DataFrame) -> list[_Curve]:
@@ -145,7 +140,8 @@ def _curves(results: pd.DataFrame) -> list[_Curve]:
     curves = []
     for trial, name in trials.names(results).items():
         rows = table[table["trial"] == trial]
-        curves.append(_Curve(name, rows.set_index("level"), figures.roles_of(rows)))
+        roles = figures.roles_of(results[results["trial"] == trial])
+        curves.append(_Curve(name, rows.set_index("level"), roles))
     return sorted(curves, key=lambda curve: -curve.fall_and_rise()[0])
 
 
@@ -157,7 +153,7 @@ def descent_reading(results: pd.DataFrame) -> str:
         return f"Last test accuracy {sentence}."
     double = sum(curve.is_double_descent() for curve in curves)
     return (
-        "Last test accuracy falls and rises again, by more than the spread over seeds, in "
+        "Last test accuracy falls and rises again, both by at least a std over seeds, in "
         f"{double} of {len(curves)} settings; with {curves[0].name}, it {sentence}."
     )
 
@@ -170,24 +166,21 @@ def _descent(curve: _Curve) -> str:
     dense = curve.percent(last, 0)
     if len(curve.rows) == 1:
         return f"is {dense} for the dense network, the only level that is there"
+    if curve.rows["n"].max() < 2:
+        return "is there for one seed, which cannot tell a fall or a rise from noise"
     if "sweet_spot_last" not in roles:
         return (
-            f"does not exceed the dense network's {dense} by more than "
-            f"{100 * analysis.SMALLEST_CHANGE:g} points up to {reached} sparsity"
+            f"does not exceed the dense network's {dense} by at least a std over seeds and "
+            f"{100 * analysis.SMALLEST_CHANGE:g} points, up to {reached} sparsity"
         )
     peak = roles["sweet_spot_last"]
     top = f"{curve.percent(last, peak)} at {curve.sparsity(peak)} sparsity"
-    spread = curve.spread()
-    within = f"within the spread over seeds (std up to {100 * spread:.1f} points)"
     if "overfitting" not in roles:
-        rise = curve.accuracy(last, peak) - curve.accuracy(last, 0)
-        doubt = f", {within}" if rise <= spread else ""
-        return f"rises from {dense} (dense) to {top}{doubt}, with no fall before it"
+        return f"rises from {dense} (dense) to {top}, with no fall before it"
     dip = roles["overfitting"]
-    doubt = "" if curve.is_double_descent() else f", {within}"
     return (
         f"falls from {dense} (dense) to {curve.percent(last, dip)} at {curve.sparsity(dip)}, "
-        f"then rises to {top}{doubt}"
+        f"then rises to {top}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfprune.config import RunConfig
+from tfprune.errors import SettingError
 from tfprune.options import BranchConfig
 from tfprune.results import layout
 from tfprune.results.analysis import five_sparsities
@@ -51,6 +53,18 @@ def _train_redense(
     loop.train(stage, plan, advance, sparse_sparsity=sparse_sparsity)
 
 
+def check_redense(loop: PruneRetrain, options: tuple[BranchConfig, ...]) -> None:
+    """Refuses re-dense training at the last rate of a schedule that ends near 0.
+
+    Raises:
+      SettingError: the learning rate decays by a cosine, and re-dense training has none of its own.
+    """
+    if loop.config.training.lr_decay == "cosine" and not options[0].redense_lr:
+        raise SettingError(
+            "redense_lr", 0.0, "a rate above 0 with --lr_decay=cosine, which ends near 0"
+        )
+
+
 def train_redense(study: Study, options: BranchConfig) -> dict[Trial, list[Stage]]:
     """Trains the re-dense branches of all trials; returns the finished stages of each."""
     chosen = levels(options, study)
@@ -60,7 +74,12 @@ def train_redense(study: Study, options: BranchConfig) -> dict[Trial, list[Stage
 
 
 def reinit(config: RunConfig) -> Branch:
-    """Random reinitialization (SDD, poster): a level's mask, fresh weights, the whole schedule."""
+    """Random reinitialization (SDD, poster): a level's mask with fresh weights.
+
+    It takes as many steps as the ticket that it is compared with, by the training's schedule from
+    the ticket's first step on, as in the authors' code: rewound to step 1,000, both take the steps
+    after that.
+    """
     return Branch("reinit", config.training.train_epochs, _train_reinit)
 
 
@@ -98,23 +117,14 @@ def _redense_plan(
 
 def _reinit_plan(loop: PruneRetrain, stage: Stage) -> TrainingPlan:
     from tfprune.pruning.masks import Masks
-    from tfprune.training.schedules import epoch_drops
-    from tfprune.training.trainer import TrainingPlan
 
-    training = loop.config.training
     # A draw of its own: level 0's initialization is the trunk's.
     weights = loop.trainer.initial_weights(stage.seed, _REINIT_DRAW + stage.level)
-    return TrainingPlan(
-        seed=stage.seed,
-        level=stage.level,
-        weights=weights,
-        masks=Masks.load(loop.trial.stage(stage.level).folder / layout.MASKS),
-        initial=weights,
-        schedule=epoch_drops(training),
-        epochs=training.train_epochs,
-        augment=loop.config.data.augment,
-        where=f"{loop.trial.name}, seed {stage.seed}, reinitialized level {stage.level}",
-    )
+    masks = Masks.load(loop.trial.stage(stage.level).folder / layout.MASKS)
+    ticket = loop.plan(stage, weights, masks, weights)
+    where = f"{loop.trial.name}, seed {stage.seed}, reinitialized level {stage.level}"
+    # Where tickets are fine-tuned at the last rate, fresh weights still need the first.
+    return dataclasses.replace(ticket, schedule=loop.schedule(0), where=where)
 
 
 # Keys the draws of `reinit` apart from those of the `scratch` retraining.
@@ -157,19 +167,15 @@ def _levels_of(options: BranchConfig, seeds: Sequence[Trial]) -> list[int]:
 
 
 def _chosen(seeds: Sequence[Trial], everything: Sequence[int]) -> list[int]:
-    """SDD's five sparsities by the mean over seeds; evenly spaced where there is no dip."""
+    """SDD's five sparsities; evenly spaced where fewer than three can be told."""
     finished = [trial for trial in seeds if trial.is_finished()]
     if not finished:
         return []
-    curves = {
-        column: np.mean(
-            [[stage.result()[column] for stage in trial.stages()] for trial in finished], axis=0
-        )
+    last, best = (
+        np.array([[stage.result()[column] for stage in trial.stages()] for trial in finished])
         for column in ("test_accuracy_last", "test_accuracy_best")
-    }
-    roles: Mapping[str, int] = five_sparsities(
-        np.array(everything), curves["test_accuracy_last"], curves["test_accuracy_best"]
     )
+    roles: Mapping[str, int] = five_sparsities(np.array(everything), last, best)
     if len(roles) >= 3:
         return sorted(set(roles.values()))
     count = min(_EVENLY_SPACED, len(everything))

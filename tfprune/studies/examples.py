@@ -87,7 +87,7 @@ def _el2n_branch(config: RunConfig, options: ScoresConfig) -> Branch:
 
 
 def _train_part(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int) -> None:
-    from tfprune.training.schedules import epoch_drops
+    from tfprune.training.schedules import training_schedule
     from tfprune.training.trainer import TrainingPlan
 
     draw = _EL2N_DRAW + stage.level
@@ -98,7 +98,7 @@ def _train_part(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int)
         weights=initial,
         masks=loop.trainer.dense_masks,
         initial=initial,
-        schedule=epoch_drops(loop.config.training),
+        schedule=training_schedule(loop.config.training),
         epochs=epochs,
         augment=loop.config.data.augment,
         where=f"{loop.trial.name}, seed {stage.seed}, network {stage.level} of EL2N",
@@ -139,8 +139,8 @@ def _measure_el2n(
 def measure_galleries(study: Study, options: ScoresConfig) -> None:
     """The examples that pruning affects most and least, of each trial's first seed (PEG K.1).
 
-    Their losses, and the levels to average over, are means over seeds. Of a study in shards, the
-    one that ends last measures.
+    Their losses are means over seeds, and the levels to average over are chosen by all. Of a study
+    in shards, the one that ends last measures.
     """
     for name in dict.fromkeys(trial.name for trial in study.trials):
         whole = measured_seeds(study, name)
@@ -193,7 +193,7 @@ def _measure_gallery(
     from tfprune.measures.example_groups import KINDS
 
     trials = [Trial(loop.config, seed) for seed in seeds]
-    curves = _mean_curves(trials)
+    curves = _curves(trials)
     arrays = {"class_names": np.array(loop.data.class_names)}
     for kind in KINDS:
         chosen = gallery_levels(kind, curves)
@@ -203,14 +203,14 @@ def _measure_gallery(
     return {}
 
 
-def _mean_curves(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
-    """Train loss and test error of every level, means over seeds."""
+def _curves(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
+    """Train loss and test error of every level, `[seeds, levels + 1]`."""
     results = [[stage.result() for stage in trial.stages()] for trial in trials]
-    return {
-        "train_loss": np.mean([[row["train_loss"] for row in rows] for rows in results], axis=0),
-        "test_error": 1
-        - np.mean([[row["test_accuracy_last"] for row in rows] for rows in results], axis=0),
-    }
+    loss, accuracy = (
+        np.array([[row[name] for row in rows] for rows in results])
+        for name in ("train_loss", "test_accuracy_last")
+    )
+    return {"train_loss": loss, "test_error": 1 - accuracy}
 
 
 def gallery_levels(kind: str, curves: Mapping[str, np.ndarray]) -> list[int]:
@@ -221,21 +221,34 @@ def gallery_levels(kind: str, curves: Mapping[str, np.ndarray]) -> list[int]:
     generalize better at a lower training loss. Least affected: levels that lose at most two
     points. Level 0 is none of them: nothing has changed there.
 
+    Better, higher and lower are meant over seeds, by the rule of PEG section 2; of one seed, of
+    which it says nothing, as measured. The two points are of the mean.
+
     Args:
       kind: `most_worsened`, `most_improved` or `least_affected`.
-      curves: `train_loss` and `test_error` [levels + 1], the dense network's first.
+      curves: `train_loss` and `test_error` `[seeds, levels + 1]`, the dense network's first.
     """
-    error, loss = curves["test_error"][1:], curves["train_loss"][1:]
-    better = error < curves["test_error"][0]
-    close = error <= curves["test_error"][0] + 0.02
-    worse_fit = loss > curves["train_loss"][0]
+    error, loss = (_against_dense(curves[name]) for name in ("test_error", "train_loss"))
+    better, worse_fit, better_fit = error == "lower", loss == "higher", loss == "lower"
+    mean = curves["test_error"].mean(axis=0)
+    close = mean[1:] <= mean[0] + 0.02
     if kind == "most_worsened":
         chosen = better & worse_fit if np.any(better & worse_fit) else close & worse_fit
     elif kind == "most_improved":
-        chosen = better & (loss < curves["train_loss"][0])
+        chosen = better & better_fit
     else:
         chosen = close
     return [int(level) + 1 for level in np.flatnonzero(chosen)]
+
+
+def _against_dense(values: np.ndarray) -> np.ndarray:
+    """`higher`, `lower` or `matches` of every level above 0, `[levels]`."""
+    from tfprune.measures.statistics import Difference, difference
+
+    found = [difference(column - values[:, 0]) for column in values[:, 1:].T]
+    if len(values) == 1:
+        found = [Difference(gap.n, gap.mean, 0.0) for gap in found]
+    return np.array([gap.verdict for gap in found], object)
 
 
 def _shown(

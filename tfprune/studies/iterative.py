@@ -20,7 +20,7 @@ from tfprune.measures.stability import instability
 from tfprune.pruning.filter_selection import kept_filters
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks
-from tfprune.pruning.selection import check_levels
+from tfprune.pruning.selection import check_levels, check_sparsities
 from tfprune.pruning.shrink import live_weights
 from tfprune.pruning.weights import Arrays, read_weights
 from tfprune.results import layout
@@ -70,7 +70,7 @@ class PruneRetrain:
         """Refuses, before anything is written, what only the data and the model can tell.
 
         Raises:
-          SettingError: a rewind point past the end, or more levels than there are weights.
+          SettingError: a rewind point past the end, or more to prune than there are weights.
           InputError: the network has no filters that the criterion can score.
         """
         steps = self.config.training.train_epochs * self.steps_per_epoch
@@ -83,12 +83,18 @@ class PruneRetrain:
         pruning = self.config.pruning
         if pruning.prunes_filters:
             self.trainer.check_filters(pruning.criterion)
-        if not pruning.sparsities and pruning.retrain != "extended_dense":
-            totals = {
-                name: mask.shape[-1] if pruning.prunes_filters else mask.size
-                for name, mask in self.trainer.dense_masks.items()
-            }
-            check_levels(totals, pruning.prune_fraction, pruning.levels, pruning.scope)
+        if pruning.retrain == "extended_dense":
+            return
+        dense = self.trainer.dense_masks
+        if pruning.prunes_filters:
+            sizes, never_pruned = {name: mask.shape[-1] for name, mask in dense.items()}, 0
+        else:
+            sizes, never_pruned = {name: m.size for name, m in dense.items()}, dense.never_pruned
+        if pruning.sparsities:
+            check_sparsities(sizes, pruning.sparsities, pruning.scope, never_pruned)
+        else:
+            fraction, levels = pruning.prune_fraction, pruning.levels
+            check_levels(sizes, fraction, levels, pruning.scope, never_pruned)
 
     def run(self, stage: Stage, advance: Advance) -> None:
         """Trains one stage of the trunk; the stages before it must be done."""
@@ -265,7 +271,7 @@ class PruneRetrain:
         """The learning rates of a level's training, from its rewind point on."""
         if level > 0 and self.config.pruning.retrain == "finetune":
             return schedules.fixed(self.last_rate(level))
-        return schedules.epoch_drops(self.config.training)
+        return schedules.training_schedule(self.config.training)
 
     def train(
         self,

@@ -155,7 +155,7 @@ def _train(
 ) -> None:
     from tfprune.data.prepare import keep
     from tfprune.measures.example_groups import dense_subset_epochs
-    from tfprune.training.schedules import epoch_drops
+    from tfprune.training.schedules import training_schedule
     from tfprune.training.trainer import TrainingPlan
 
     rows = rows_of(loop.trial, stage.level, name, options)
@@ -167,9 +167,13 @@ def _train(
             len(rows),
             training.batch_size,
             training.lr_drop_epochs,
+            training.warmup_epochs,
         )
         training = dataclasses.replace(
-            training, train_epochs=matched.train_epochs, lr_drop_epochs=matched.lr_drop_epochs
+            training,
+            train_epochs=matched.train_epochs,
+            lr_drop_epochs=matched.lr_drop_epochs,
+            warmup_epochs=matched.warmup_epochs,
         )
     initial = loop.initial_weights(0)
     plan = TrainingPlan(
@@ -178,7 +182,7 @@ def _train(
         weights=initial,
         masks=loop.trainer.dense_masks,
         initial=initial,
-        schedule=epoch_drops(training),
+        schedule=training_schedule(training),
         epochs=training.train_epochs,
         augment=loop.config.data.augment,
         where=f"{loop.trial.name}, seed {stage.seed}, {name} of level {stage.level}",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tfprune.config import RewindPoint, RunConfig
-from tfprune.errors import SettingError
+from tfprune.errors import DamagedFile, SettingError
 from tfprune.results import layout
 from tfprune.seeds import Stream, generator
 from tfprune.studies.trial import Stage, Trial
 from tfprune.studies.work import Advance, Branch
 
 if TYPE_CHECKING:
+    from tfprune.pruning.masks import Masks
     from tfprune.studies.iterative import PruneRetrain
     from tfprune.studies.study import Study
     from tfprune.training.schedules import Schedule
@@ -49,11 +51,41 @@ def train_small(study: Study, levels: Mapping[Trial, Sequence[int]]) -> dict[Tri
         plan = {
             trial: (small(trial.config, level), [trial.branch_stage("small", level)])
             for trial, those in levels.items()
-            if level in those and trial.stage(level).is_done
+            if level in those and trial.stage(level).is_done and _has_weights(study, trial, level)
         }
         for trial, stages in study.train(plan).items():
             found[trial] += stages
     return found
+
+
+def _has_weights(study: Study, trial: Trial, level: int) -> bool:
+    """Whether a level has left more weights than every small network has; a note where not."""
+    from tfprune.pruning.masks import Masks
+
+    stage = trial.stage(level)
+    with suppress(DamagedFile):  # Who trains the small network mends it.
+        masks = Masks.load(stage.folder / layout.MASKS)
+        if weights_left(stage, masks) <= masks.never_pruned:
+            study.note(
+                f"{trial.name}, seed {trial.seed}: no small network, for of level {level}'s "
+                f"weights {weights_left(stage, masks)} are not dead"
+            )
+            return False
+    return True
+
+
+def weights_left(stage: Stage, masks: Masks) -> int:
+    """How many convolution and dense weights a pruned network has, and so its small twin.
+
+    A network whose channels were pruned is what is left once they are gone (PM 3): the weights
+    that read them and those that nothing reads any more are no weights of it, though no mask
+    counts them. `tfprune.pruning.shrink.live_weights` does.
+
+    Args:
+      stage: of the pruned network, finished.
+      masks: its masks.
+    """
+    return int(stage.result().get("live_weights", masks.remaining))
 
 
 def train_sizes(study: Study, sizes: Sequence[float]) -> dict[Trial, list[Stage]]:
@@ -73,6 +105,8 @@ def train_sizes(study: Study, sizes: Sequence[float]) -> dict[Trial, list[Stage]
 def small(config: RunConfig, level: int) -> Branch:
     """A network pruned at random at initialization to as many weights as a level has left.
 
+    Single weights go, whatever was pruned from the twin: PM sets small networks "by randomly
+    pruning the large network at initial", "with the same number of weights" (3), `weights_left`.
     It starts from the trial's own initialization, re-scaled (`tfprune.pruning.at_init`), and is
     trained for as many epochs and by the same repeated schedule as the pruned and retrained one:
     the dense training's, then each retraining's (PM 2.2.2, 3).
@@ -94,7 +128,8 @@ def _train_small(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int
     schedule = one_after_another(
         [(loop.schedule(level), *span) for level, span in enumerate(passes)]
     )
-    _train(loop, stage, advance, twin.remaining, schedule, epochs, _SMALL_DRAW + stage.level)
+    remaining = weights_left(loop.trial.stage(stage.level), twin)
+    _train(loop, stage, advance, remaining, schedule, epochs, _SMALL_DRAW + stage.level)
 
 
 def _passes(config: RunConfig, level: int) -> list[tuple[int, int]]:

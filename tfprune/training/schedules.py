@@ -7,19 +7,37 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tfprune.config import TrainingConfig
+from tfprune.errors import SettingError
 
 # A schedule gives the float32 learning rates, one per step, of the epoch with this index.
 Schedule = Callable[[int, int], np.ndarray]
 
 
-def epoch_drops(config: TrainingConfig) -> Schedule:
-    """`learning_rate * lr_drop_factor ** (number of drop epochs already passed)`.
+def training_schedule(config: TrainingConfig) -> Schedule:
+    """The learning rates of a whole training: warm-up, then drops or half a cosine.
 
-    A drop epoch of 80 means that epochs 0 to 79 train before the drop, as in Table A.1 of SDD.
+    Step t, counted from 0 over all epochs, is trained at
+
+        learning_rate * min(1, t / w) * decay(t)
+
+    with w the steps of `warmup_epochs` (no such factor without a warm-up), as OpenLTH has it: the
+    first step has rate 0. With `drops` the decay is `lr_drop_factor ** (drop epochs passed)`: a
+    drop epoch of 80 means that epochs 0 to 79 train before the drop, as in Table A.1 of SDD. With
+    `cosine` it is (1 + cos(π max(0, t - w) / (T - w))) / 2, T being the steps of all epochs.
     """
 
     def schedule(epoch: int, steps: int) -> np.ndarray:
-        return np.full(steps, rate_at(config, epoch), np.float32)
+        step = epoch * steps + np.arange(steps)
+        warmup = config.warmup_epochs * steps
+        rates = np.full(steps, config.learning_rate)
+        if config.lr_decay == "cosine":
+            progress = np.maximum(step - warmup, 0) / (config.train_epochs * steps - warmup)
+            rates *= (1 + np.cos(np.pi * progress)) / 2
+        else:
+            rates[:] = _dropped(config, epoch)
+        if warmup:
+            rates *= np.minimum(step / warmup, 1)
+        return rates.astype(np.float32)
 
     return schedule
 
@@ -29,15 +47,22 @@ def fixed(rate: float) -> Schedule:
     return lambda epoch, steps: np.full(steps, rate, np.float32)
 
 
-def rate_at(config: TrainingConfig, epoch: int) -> float:
-    """The learning rate of the epoch with this index, counted from 0."""
+def last_rate(config: TrainingConfig) -> float:
+    """The learning rate after all drops: what fine-tuning and re-dense training keep.
+
+    Raises:
+      SettingError: the training's decay ends near 0.
+    """
+    if config.lr_decay == "cosine":
+        raise SettingError(
+            "lr_decay", "cosine", "drops, where later training keeps the last learning rate"
+        )
+    return _dropped(config, config.train_epochs - 1)
+
+
+def _dropped(config: TrainingConfig, epoch: int) -> float:
     drops = sum(epoch >= drop for drop in config.lr_drop_epochs)
     return config.learning_rate * config.lr_drop_factor**drops
-
-
-def last_rate(config: TrainingConfig) -> float:
-    """The learning rate of the last epoch: what fine-tuning and re-dense training keep."""
-    return rate_at(config, config.train_epochs - 1)
 
 
 def one_after_another(passes: Sequence[tuple[Schedule, int, int]]) -> Schedule:

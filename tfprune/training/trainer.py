@@ -162,17 +162,16 @@ class Trainer:
     @property
     def dense_masks(self) -> Masks:
         """The masks of a network of which nothing is pruned."""
-        shapes = {name: w.shape for name, w in pruned.prunable_weights(self.model).items()}
-        return Masks.dense(shapes)
+        return pruned.dense_masks(self.model)
 
     def parameters(self, masks: Masks) -> int:
         """How many trainable parameters are not pruned under these masks."""
-        pruned_away = sum(int((~mask).sum()) for mask in masks.values())
-        return sum(math.prod(v.shape) for v in self.model.trainable_variables) - pruned_away
+        return sum(math.prod(v.shape) for v in self.model.trainable_variables) - masks.pruned
 
     def initial_weights(self, seed: int, level: int = 0) -> Arrays:
         """A random initialization: level 0's for the trial, a level's own for `scratch`."""
-        initialize(self.model, seed, level, self._config.model.batch_norm_gamma)
+        model = self._config.model
+        initialize(self.model, seed, level, model.batch_norm_gamma, model.initialization)
         return read_weights(self.model)
 
     def noise_state(self, layers: Iterable[str]) -> NoiseState:

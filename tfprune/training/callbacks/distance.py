@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,22 +10,23 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.measures.distance import distance
-from tfprune.pruning.weights import kernel_names, mask_variables, named_variables
+from tfprune.pruning.weights import kernel_and_bias_names, mask_variables, named_variables
 
 DISTANCE = "distance_from_init"
 
 
-def layer_column(kernel: str) -> str:
-    """What the distance of one kernel is logged as: `distance_from_init/LAYER`."""
-    return f"{DISTANCE}/{kernel.removesuffix('/kernel')}"
+def layer_column(layer: str) -> str:
+    """What the distance of one layer is logged as: `distance_from_init/LAYER`."""
+    return f"{DISTANCE}/{layer}"
 
 
 class DistanceFromInit(keras.callbacks.Callback):
     """Logs `distance_from_init` after every epoch, in total and per layer (SDD section 5).
 
-    `distance_from_init` is the L2 distance over all convolution and dense kernels between the
-    weights and the initial ones, both under the current mask: a pruned weight is nowhere, so it
-    has not moved. `distance_from_init/LAYER` is that of one layer's kernel.
+    `distance_from_init` is the L2 distance over all trainable parameters of convolution and dense
+    layers, their kernels and biases, between the weights and the initial ones, both under the
+    current mask: a pruned weight is nowhere, so it has not moved. `distance_from_init/LAYER` is
+    that of one layer's kernel and bias. Batch-norm parameters are left out.
 
     Args:
       initial: the initial weights by name (`read_weights`); None takes the weights at the
@@ -34,26 +36,31 @@ class DistanceFromInit(keras.callbacks.Callback):
     def __init__(self, initial: Mapping[str, np.ndarray] | None = None):
         super().__init__()
         self._given = initial
-        self._kernels: list[_Kernel] = []
+        self._weights: list[_Weight] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._kernels = _kernels(self.model, self._given)
+        self._weights = _weights(self.model, self._given)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is None:
             return
         found = distance(
-            {kernel.name: kernel.variable.numpy() for kernel in self._kernels},
-            {kernel.name: kernel.masked_initial() for kernel in self._kernels},
+            {weight.name: weight.variable.numpy() for weight in self._weights},
+            {weight.name: weight.masked_initial() for weight in self._weights},
         )
         logs[DISTANCE] = found.total
-        logs.update({layer_column(name): value for name, value in found.per_layer.items()})
+        layers: dict[str, float] = {}
+        for weight in self._weights:
+            before = layers.get(weight.layer, 0.0)
+            layers[weight.layer] = math.hypot(before, found.per_array[weight.name])
+        logs.update({layer_column(name): value for name, value in layers.items()})
 
 
-class _Kernel(NamedTuple):
-    """A kernel, found once: walking a model costs more than an epoch of a small one."""
+class _Weight(NamedTuple):
+    """A kernel or bias, found once: walking a model costs more than an epoch of a small one."""
 
     name: str
+    layer: str
     variable: tf.Variable
     mask: tf.Variable | None
     initial: np.ndarray
@@ -62,15 +69,16 @@ class _Kernel(NamedTuple):
         return self.initial if self.mask is None else self.initial * self.mask.numpy()
 
 
-def _kernels(model: keras.Model, initial: Mapping[str, np.ndarray] | None) -> list[_Kernel]:
+def _weights(model: keras.Model, initial: Mapping[str, np.ndarray] | None) -> list[_Weight]:
     variables = named_variables(model)
     masks = mask_variables(model)
     return [
-        _Kernel(
+        _Weight(
             name,
+            name.rpartition("/")[0],
             variables[name],
             masks.get(name),
             variables[name].numpy().copy() if initial is None else initial[name],
         )
-        for name in kernel_names(model)
+        for name in kernel_and_bias_names(model)
     ]

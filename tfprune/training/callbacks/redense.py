@@ -6,7 +6,6 @@ from typing import Any
 
 from tfprune.backend import keras
 from tfprune.pruning import model as pruned
-from tfprune.pruning.masks import Masks
 from tfprune.training import optimizers
 
 
@@ -46,9 +45,8 @@ class ReDense(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if epoch != self.at_epoch:
             return
-        masks = pruned.get_masks(self.model)
         pruned.apply_masks(self.model)
-        pruned.set_masks(self.model, Masks.dense(masks.shapes))
+        pruned.set_masks(self.model, pruned.dense_masks(self.model))
         optimizers.reset_slots(self.model.optimizer, keep_steps=True)
         if self.learning_rate is not None:
             self.model.optimizer.learning_rate.assign(self.learning_rate)
