@@ -2,9 +2,9 @@
 
 import pytest
 
-from tfprune.data.registry import DATASETS, LABEL_NOISE, PATH_DATASETS
+from tfprune.data.registry import DATASETS, LABEL_NOISE, NORMALIZATIONS, PATH_DATASETS
 from tfprune.errors import SettingError
-from tfprune.models.registry import MODELS
+from tfprune.models.registry import INITIALIZATIONS, MODELS
 from tfprune.pruning.registry import CRITERIA
 from tfprune.registry import Registry
 from tfprune.results.registry import REPORTS
@@ -33,7 +33,17 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 
 @pytest.mark.parametrize(
-    "registry", [DATASETS, PATH_DATASETS, LABEL_NOISE, MODELS, CRITERIA, REPORTS]
+    "registry",
+    [
+        DATASETS,
+        PATH_DATASETS,
+        LABEL_NOISE,
+        NORMALIZATIONS,
+        MODELS,
+        INITIALIZATIONS,
+        CRITERIA,
+        REPORTS,
+    ],
 )
 def test_every_registered_name_leads_to_a_function(registry):
     assert all(callable(registry[name]) for name in registry)

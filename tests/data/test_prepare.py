@@ -64,8 +64,8 @@ def in_colour(name):
     [
         ("cifar10", "dataset", [0.25] * 3, [0.5] * 3),
         # OpenLTH's datasets/cifar10.py, and cifar100.py of its fork for SDD.
-        ("cifar10", "imagenet", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-        ("cifar100", "imagenet", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ("cifar10", "open_lth", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ("cifar100", "open_lth", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
         # utils.py of GST's code.
         ("cifar10:3.0.2", "pytorch_cifar", [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]),
         ("cifar100", "pytorch_cifar", [0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]),
@@ -77,10 +77,13 @@ def test_images_are_normalized_with_the_numbers_of_each_papers_code(name, normal
     np.testing.assert_array_equal(data.std, np.float32(std))
 
 
-def test_normalizations_that_a_dataset_has_not_are_refused():
-    for normalization, source in (("imagenet", numbered()), ("pytorch_cifar", in_colour("svhn"))):
-        with pytest.raises(SettingError, match=f"--normalization={normalization}: dataset, for "):
-            prepare(source, settings(normalization=normalization), 0)
+@pytest.mark.parametrize("normalization", ["open_lth", "pytorch_cifar"])
+def test_other_images_are_normalized_with_their_own_numbers(normalization):
+    grey = prepare(numbered(), settings(normalization=normalization), 0)
+    np.testing.assert_array_equal([grey.mean, grey.std], [[0.0], [1.0]])
+    if normalization == "pytorch_cifar":
+        other = prepare(in_colour("svhn_cropped"), settings(normalization=normalization), 0)
+        np.testing.assert_array_equal([other.mean, other.std], [[0.25] * 3, [0.5] * 3])
 
 
 def test_validation_and_training_examples_partition_the_training_split():

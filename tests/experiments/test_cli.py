@@ -140,6 +140,88 @@ def test_paper_presets_hold_the_table_of_hyperparameters():
         assert (resnet.pruning.rewind_to, len(resnet.seeds)) == ("1000it", 3)
 
 
+SDD = ("sparse_double_descent", "redense", "learning_distance", "random_reinit")
+PEG = ("pruning_effect", "width_scaling", "example_effects", "example_galleries", "leave_out")
+GST = ("generalization_stability", "pruning_as_noise", "flatness")
+# GST's architectures_and_layers: torchvision's VGG with a new dense layer, pytorch-cifar's
+# ResNet-18 as it is made, and CIFAR ResNets whose kernels alone are Kaiming normal.
+GST_INITIALIZATION = {
+    "vgg11": "kaiming_fan_out",
+    "resnet18": "pytorch",
+    "resnet20": "open_lth",
+    "resnet56": "open_lth",
+}
+
+
+@pytest.mark.parametrize("name", [*SDD, *PEG, *GST])
+def test_paper_presets_start_and_normalize_as_the_papers_code_does(name):
+    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    commands = {p: cli.parse(experiment, [f"--preset={p}"]) for p in experiment.presets}
+    of_the_paper = {
+        preset: command.configs
+        for preset, command in commands.items()
+        if not any(config.data.dataset == "digits" for config in command.configs)
+    }
+    assert of_the_paper
+    for preset, configs in of_the_paper.items():
+        for config in configs:
+            model = config.model
+            found = (
+                model.initialization,
+                model.batch_norm_gamma,
+                config.data.normalization,
+                config.training.warmup_epochs,
+            )
+            if name in GST:
+                wanted = GST_INITIALIZATION[model.model], "ones", "pytorch_cifar", 0
+            else:
+                # Networks without batch norm have no scales.
+                gamma = "ones" if model.model == "lenet_300_100" else "uniform"
+                start = "open_lth" if name in PEG else "kaiming_normal"
+                # OpenLTH's networks for ImageNet, in its fork for Tiny ImageNet, warm up.
+                warmup = 5 if model.model in ("resnet50", "resnet101") else 0
+                wanted = start, gamma, "open_lth", warmup
+            assert found == wanted, preset
+
+
+@pytest.mark.parametrize(
+    ("experiment", "preset", "epochs", "advanced"),
+    [
+        ("utility_dynamics", "paper_vanilla_cnn", 200, False),
+        ("utility_dynamics", "paper_vanilla_cnn_long", 5000, False),
+        ("utility_dynamics", "paper_resnet20", 200, True),
+        ("utility_dynamics", "paper_resnet20_long", 5000, True),
+        ("utility_size", "paper_resnet20", 200, True),
+        ("utility_pruned", "paper_resnet20", 200, True),
+        ("accuracy_surface", "paper_resnet20", 200, True),
+    ],
+)
+def test_paper_presets_hold_what_pm_states(experiment, preset, epochs, advanced):
+    """PM 2.1.2, 2.2, 3, A.2.4: rate 0.1, divided by 10 at 50% and 75%; 500 subsets, six ratios."""
+    module = importlib.import_module(f"experiments.{experiment}")
+    command = cli.parse(module.EXPERIMENT, [f"--preset={preset}"])
+    for config in command.configs:
+        training = config.training
+        assert (training.learning_rate, training.lr_drop_factor) == (0.1, 0.1)
+        assert (training.train_epochs, training.lr_drop_epochs) == (
+            epochs, (epochs // 2, 3 * epochs // 4)
+        )  # fmt: skip
+        assert (training.momentum, training.weight_decay) == ((0.9, 1e-4) if advanced else (0, 0))
+        assert config.model.batch_norm_gamma == "ones"
+        if experiment != "utility_dynamics":
+            assert (config.model.prunable, config.pruning.scope) == ("conv", "global")
+    if experiment == "accuracy_surface":
+        # A.5.1: 67% of the channels are gone after five cycles.
+        found = {(c.pruning.criterion, c.pruning.prune_fraction) for c in command.configs}
+        assert found == {("magnitude", 0.3), ("filter_gamma", 0.2)}
+        assert {c.pruning.retrain for c in command.configs} == {"finetune", "lr_rewind"}
+        assert {c.pruning.levels for c in command.configs} == {5}
+    else:
+        options = command.options[-1]
+        assert options.ablation_ratios == (0.01, 0.05, 0.075, 0.1, 0.15, 0.25)
+        assert (options.ablation_subsets, options.ablation_examples) == (500, 0)
+
+
 @pytest.mark.parametrize(
     ("argv", "parts"),
     [

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfprune.data.registry import NORMALIZATIONS
-from tfprune.errors import SettingError
 
 if TYPE_CHECKING:
     from tfprune.data.sources import Source
@@ -38,7 +37,7 @@ def statistics(source: Source | StreamedSource, normalization: str) -> Statistic
       Mean and standard deviation, float32 [channels] each.
 
     Raises:
-      SettingError: no such name, or it has no numbers for this dataset.
+      SettingError: no such name.
     """
     return NORMALIZATIONS[normalization](source)
 
@@ -48,28 +47,22 @@ def dataset(source: Source | StreamedSource) -> Statistics:
     return source.mean, source.std
 
 
-def imagenet(source: Source | StreamedSource) -> Statistics:
-    """ImageNet's, whatever the images: OpenLTH's code for CIFAR-10 too, and its fork for SDD."""
-    if len(source.mean) != len(IMAGENET[0]):
-        raise SettingError(
-            "normalization", "imagenet", f"dataset, for {source.name} without three channels"
-        )
-    return _arrays(IMAGENET)
+def open_lth(source: Source | StreamedSource) -> Statistics:
+    """As OpenLTH, PEG's library, and its fork for SDD: ImageNet's for all images in colour.
+
+    For others, as MNIST, the training images' own.
+    """
+    return _arrays(IMAGENET) if len(source.mean) == len(IMAGENET[0]) else dataset(source)
 
 
 def pytorch_cifar(source: Source | StreamedSource) -> Statistics:
-    """Those of kuangliu/pytorch-cifar, which GST's code has too.
+    """As kuangliu/pytorch-cifar, whose numbers GST's code has, for CIFAR-10 and CIFAR-100.
 
-    CIFAR-10's standard deviations there are means over images of each image's own.
+    CIFAR-10's standard deviations there are means over images of each image's own. For other
+    sets, the training images' own.
     """
     name = source.name.partition(":")[0]
-    if name not in PYTORCH_CIFAR:
-        raise SettingError(
-            "normalization",
-            "pytorch_cifar",
-            f"dataset, for {source.name}: it is for {' and '.join(PYTORCH_CIFAR)}",
-        )
-    return _arrays(PYTORCH_CIFAR[name])
+    return _arrays(PYTORCH_CIFAR[name]) if name in PYTORCH_CIFAR else dataset(source)
 
 
 def _arrays(values: tuple[tuple[float, ...], tuple[float, ...]]) -> Statistics:

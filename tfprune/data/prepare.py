@@ -98,8 +98,7 @@ def prepare(
 
     Raises:
       SettingError: more examples are asked for than there are, the index file is unusable, the
-        noise or the normalization does not fit the dataset, or `crop_flip` is asked for on images
-        of one size.
+        noise does not fit the dataset, or `crop_flip` is asked for on images of one size.
     """
     if isinstance(source, Source) and config.augment == "crop_flip":
         raise SettingError(

@@ -51,14 +51,12 @@ AUGMENTATIONS = ("none", "flip", "shift", "flip_shift", "crop_flip")
 # A normalization is a function of a source to mean and standard deviation per channel, of pixels
 # in [0, 1], see tfprune.data.normalization.
 NORMALIZATIONS = Registry("normalization")
+NORMALIZATIONS.add("dataset", "tfprune.data.normalization:dataset", "the training images' own")
 NORMALIZATIONS.add(
-    "dataset", "tfprune.data.normalization:dataset", "of the training images themselves"
-)
-NORMALIZATIONS.add(
-    "imagenet", "tfprune.data.normalization:imagenet", "ImageNet's for any set in colour"
+    "open_lth", "tfprune.data.normalization:open_lth", "ImageNet's for images in colour (SDD, PEG)"
 )
 NORMALIZATIONS.add(
     "pytorch_cifar",
     "tfprune.data.normalization:pytorch_cifar",
-    "kuangliu/pytorch-cifar's for CIFAR-10 and CIFAR-100",
+    "kuangliu/pytorch-cifar's for CIFAR-10 and CIFAR-100 (GST)",
 )
