@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from experiments import cli
 from experiments.registry import EXPERIMENTS
 from tfprune.errors import InputError, nearest
+from tfprune.results.paper_items import reproduces
 
 DEFAULT_EXPERIMENT = "sparse_double_descent"
 
@@ -26,7 +27,7 @@ def dispatch(argv: Sequence[str]) -> int:
     if first in ("--list", "list"):
         width = max(map(len, EXPERIMENTS))
         for name in EXPERIMENTS:
-            print(f"{name:<{width}}  {EXPERIMENTS.entry(name).summary}")
+            print(f"{name:<{width}}  {EXPERIMENTS.entry(name).summary} ({reproduces(name)})")
         return 0
     if first in ("--help", "-h", "help"):
         print(__doc__)

@@ -330,3 +330,77 @@ def test_the_costs_of_gsts_presets_follow_from_their_settings(row):
         assert str(count) in re.findall(r"\d+", trainings), preset
         assert f"x {epochs:,}" in trainings, preset
         assert cost in operations.split(", "), preset
+
+
+PEG_COSTS = {
+    (row[0].split("`")[1], experiment): cell
+    for row in cost_rows("pruning_effect.md")
+    for experiment, cell in zip(
+        ("pruning_effect", "width_scaling", "example_effects", "leave_out", "example_galleries"),
+        row[1:],
+        strict=True,
+    )
+    if cell
+}
+# (shape of an image, classes, training examples) by data set: PEG B.1.
+PEG_DATA = {
+    "mnist": ((28, 28, 1), 10, 58_000),
+    "cifar10": ((32, 32, 3), 10, 48_000),
+    "cifar100": ((32, 32, 3), 100, 48_000),
+    "imagenet2012": ((224, 224, 3), 1000, 1_231_167),
+}
+# The share of the examples that a set trains on; dense_subset trains as many steps as on all.
+PEG_SHARES = {
+    "tie": 0.8, "rnd": 0.8, "worsened_subsample": 0.4, "random_subsample": 0.4, "dense_subset": 1.0
+}  # fmt: skip
+
+
+def peg_trainings(experiment, preset):
+    """{a training: (run, epochs)} of a preset; epochs of fewer examples count as fewer."""
+    from tfprune.measures.example_groups import partial_epochs
+    from tfprune.options import at_noise
+    from tfprune.studies.trial import Trial
+
+    module = importlib.import_module(f"experiments.{experiment}")
+    command = cli.parse(module.EXPERIMENT, [f"--preset={preset}"])
+    found = {}
+    trials = [Trial(config, seed) for config in command.configs for seed in config.seeds]
+    for trial in trials:
+        config, epochs = trial.config, trial.config.training.train_epochs
+        again = epochs - int(config.pruning.rewind_to.removesuffix("ep"))
+        levels = range(config.pruning.last_level + 1)
+        for level in levels:
+            found[trial.stage(level).relative] = (config, again if level else epochs)
+        if experiment == "leave_out":
+            sets = at_noise(command.options[1].leave_out_sets, config.data.noise_fraction)
+            for name, level in itertools.product(sets, levels):
+                if level or name == "dense_subset":
+                    where = trial.branch_stage(name, level).relative
+                    found[where] = (config, epochs * PEG_SHARES[name])
+        dense = command.columns_of[trial.name]["dense_trial"]
+        if experiment == "example_effects" and trial.stage(0).trial == dense:
+            scores = command.options[1]
+            part = partial_epochs(epochs, scores.el2n_percent)
+            for number in range(scores.el2n_models):
+                found[trial.dense_stage("el2n", number).relative] = (config, part)
+    return found
+
+
+@pytest.mark.parametrize(("preset", "experiment"), PEG_COSTS, ids="-".join)
+def test_the_costs_of_pegs_presets_follow_from_their_settings(preset, experiment):
+    """Trainings of every cell; operations where few networks have to be built to know them."""
+    from tfprune.models.build import build_model
+    from tfprune.pruning.shrink import flops
+
+    found = peg_trainings(experiment, preset)
+    cell = PEG_COSTS[preset, experiment]
+    assert cell.split(" ")[0] == f"{len(found):,}"
+    models = {config.model: config.data.dataset for config, _ in found.values()}
+    if len(models) > 1 and "lenet" not in preset:
+        return
+    forward = {m: flops(build_model(m, *PEG_DATA[data][:2])) for m, data in models.items()}
+    operations = sum(
+        3 * forward[config.model] * PEG_DATA[config.data.dataset][2] * epochs
+        for config, epochs in found.values()
+    )
+    assert f"({operations:.1e}".replace("e+", "e") in cell

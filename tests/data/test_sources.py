@@ -156,6 +156,39 @@ def test_a_test_folder_without_labels_gives_way_to_val(tmp_path):
     np.testing.assert_array_equal(source.test_images[:, 0, 0, 0], [33])
 
 
+def tiny_imagenet(root):
+    """As it is unpacked: class folders with `images`, `val` annotated, `test` without labels."""
+    for number, label in enumerate(("n01", "n02")):
+        save_images(root, "train", f"{label}/images", [(4, 4)] * 2, start=10 * number)
+        (root / "train" / label / f"{label}_boxes.txt").write_text("n01_0.JPEG\t0\t0\t62\t62\n")
+    save_images(root, "val", "images", [(4, 4)] * 3, start=100)
+    lines = [f"{n:02d}.png\t{label}\t0\t0\t62\t62" for n, label in enumerate(["n02", "n01", "n02"])]
+    (root / "val" / "val_annotations.txt").write_text("\n".join(lines) + "\n")
+    save_images(root, "test", "images", [(4, 4)], start=77)
+
+
+def test_tiny_imagenet_is_read_as_it_is_unpacked(tmp_path):
+    tiny_imagenet(tmp_path)
+    source = load_source(DataConfig(dataset=f"folder:{tmp_path}"))
+    assert source.class_names == ("n01", "n02")
+    np.testing.assert_array_equal(source.train_images[:, 0, 0, 0], [0, 1, 10, 11])
+    np.testing.assert_array_equal(source.train_labels, [0, 0, 1, 1])
+    np.testing.assert_array_equal(source.test_images[:, 0, 0, 0], [101, 100, 102])
+    np.testing.assert_array_equal(source.test_labels, [0, 1, 1])
+
+
+def test_annotations_must_name_a_class_for_every_image(tmp_path):
+    tiny_imagenet(tmp_path)
+    config = DataConfig(dataset=f"folder:{tmp_path}")
+    annotations = tmp_path / "val" / "val_annotations.txt"
+    annotations.write_text("00.png\tn01\n01.png n02\n")
+    with pytest.raises(SettingError, match="a tab and CLASS in line 2 of"):
+        load_source(config)
+    annotations.write_text("00.png\tn01\n01.png\tn02\n")
+    with pytest.raises(SettingError, match=r"a line for .*02\.png in"):
+        load_source(config)
+
+
 def test_images_of_several_shapes_or_too_many_bytes_are_streamed(tmp_path, monkeypatch):
     save_images(tmp_path, "train", "a", [(4, 4)])
     save_images(tmp_path, "train", "b", [(4, 4)])

@@ -55,6 +55,18 @@ def test_every_method_has_its_levels_for_every_seed_and_noise_level(rows):
     assert [float(row["sparsity"]) for row in one_shot] == pytest.approx([0, 0.5, 0.75], abs=1e-4)
 
 
+def test_weights_are_counted_alike_in_pruned_and_in_narrow_networks(rows):
+    """64 pixels, 300 and 100 units, 10 classes: 50,200 convolution and dense weights."""
+
+    def counts(**where):
+        found = rows_of(rows, "width_scaling", seed="0", noise_fraction="0.0", **where)
+        return [int(float(row["weights"])) for row in found]
+
+    assert counts(method="lr_rewind") == counts(method="one_shot") == [50_200, 25_100, 12_550]
+    by_width = [counts(method="width", width=width) for width in ("1.0", "0.5", "0.25")]
+    assert by_width == [[50_200], [64 * 150 + 150 * 50 + 500], [64 * 75 + 75 * 25 + 250]]
+
+
 def test_extended_dense_training_removes_nothing_and_trains_as_long(rows):
     long = rows_of(rows, "pruning_effect", method="extended_dense")
     pruned = rows_of(rows, "pruning_effect", method="lr_rewind")

@@ -5,15 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import run
-from experiments import cli, example_effects, leave_out, pruning_effect, utility_pruned
+from experiments import cli, example_effects, leave_out, pruning_effect, redense, utility_pruned
 from experiments.registry import EXPERIMENTS
 from experiments.sparse_double_descent import EXPERIMENT
 from tfprune.errors import InputError
 from tfprune.measures.example_groups import partial_epochs
 from tfprune.options import at_noise
+from tfprune.results.published import published
 from tfprune.results.registry import REPORTS, TABLES
 
 ROOT = Path(run.__file__).parent
@@ -291,3 +293,36 @@ def test_lists_help_and_flag_errors_import_no_tensorflow(argv):
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_sdds_presets_have_the_noise_and_the_levels_of_its_figures():
+    three = [0.2, 0.4, 0.8]
+    for name in ("mnist", "cifar10", "cifar100"):
+        for preset, trials in ((f"paper_{name}", 1), (f"paper_{name}_criteria", 3)):
+            configs = cli.parse(EXPERIMENT, [f"--preset={preset}"]).configs
+            assert len(configs) == 3 * trials
+            assert sorted({config.data.noise_fraction for config in configs}) == three
+        for sweep in ("noise_types", "retraining"):
+            configs = cli.parse(EXPERIMENT, [f"--preset=paper_{name}_{sweep}"]).configs
+            assert {config.data.noise_fraction for config in configs} == {0.2}
+    one = cli.parse(EXPERIMENT, ["--preset=paper_mnist", "--noise_fraction=0.4"]).configs
+    assert [config.data.noise_fraction for config in one] == [0.4]
+
+
+@pytest.mark.parametrize(
+    ("preset", "figure"),
+    [("paper_mnist", "figure 11"), ("paper_cifar10", "figure 13"), ("paper_cifar100", "figure 4")],
+)
+def test_redense_presets_branch_from_the_sparsities_that_sdd_prints(preset, figure):
+    command = cli.parse(redense.EXPERIMENT, [f"--preset={preset}"])
+    (config,) = command.configs
+    rows = published("SDD", figure)
+    assert set(rows["dataset"]) == {config.data.dataset}
+    assert set(rows["noise_fraction"]) == {config.data.noise_fraction}
+    levels = [round(np.log(1 - value / 100) / np.log(0.8)) for value in rows["mean"]]
+    assert list(command.options[0].listed_levels) == levels
+
+
+def test_tiny_imagenet_is_pruned_in_one_shot_to_the_sparsities_of_16_iterations():
+    (config,) = cli.parse(EXPERIMENT, ["--preset=paper_tiny_imagenet"]).configs
+    assert config.pruning.sparsities == pytest.approx([1 - 0.8**k for k in range(1, 17)], abs=1e-6)

@@ -46,7 +46,8 @@ def test_layers_have_the_sizes_that_are_told_without_building_them(name):
     kernels = [layer.kernel for layer in model.layers if hasattr(layer, "kernel")]
     sizes = {int(kernel.shape[-1]) for kernel in kernels} - {7}
     units = set(layer_units(name, 0.3))
-    outer = {4 * size for size in units} if name == "resnet50" else set()
+    bottleneck = name in ("resnet50", "resnet101")
+    outer = {4 * size for size in units} if bottleneck else set()
     assert units <= sizes
     assert sizes <= units | outer
 
@@ -62,6 +63,7 @@ def test_layers_have_the_sizes_that_are_told_without_building_them(name):
         ("resnet18", {}, CIFAR, 10, 11_173_962),  # kuangliu/pytorch-cifar
         ("resnet18", {}, CIFAR, 100, 11_220_132),
         ("resnet50", {}, IMAGENET, 1000, 25_557_032),  # torchvision
+        ("resnet101", {}, CIFAR, 10, 42_512_970),  # kuangliu/pytorch-cifar
         ("vgg11", {}, CIFAR, 10, 9_231_114),  # GST's code; kuangliu/pytorch-cifar
         # kuangliu/pytorch-cifar, less the 4,224 biases that batch norm takes away.
         ("vgg16", {}, CIFAR, 10, 14_728_266 - 4_224),

@@ -13,7 +13,7 @@ from tfprune.results import store
 COLUMNS = (
     "method",
     "width",
-    "parameters",
+    "weights",
     "dataset",
     "label_noise",
     "noise_fraction",
@@ -23,7 +23,7 @@ COLUMNS = (
 )
 EPOCHS = 60
 # Of LeNet-300-100 on MNIST.
-PARAMETERS = 266_610
+WEIGHTS = 266_200
 _CRITERIA = {"synflow", "snip", "random"}
 
 
@@ -60,7 +60,7 @@ def row(
         "val_accuracy": 1 - (test_error if val_error is None else val_error) / 100,
         "method": method,
         "width": width,
-        "parameters": round(PARAMETERS * remaining * width**1.5),
+        "weights": round(WEIGHTS * remaining * width**1.5),
         "dataset": dataset,
         "label_noise": "uniform_other" if noise else "none",
         "noise_fraction": noise,

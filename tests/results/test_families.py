@@ -126,14 +126,15 @@ def test_epochs_add_up_over_levels_and_for_one_shot_over_dense_and_one_retrainin
     assert epochs[WIDTH_MATCHED] == [EPOCHS, 2 * EPOCHS]  # The dense model, then 0.8 wide.
 
 
-def test_the_portion_is_of_the_full_dense_models_parameters():
+def test_the_weights_that_remain_are_of_the_full_dense_model_in_every_family():
+    """One axis: of a narrow network those that are not there count as those that are pruned."""
     rows = family(WIDTH, {0: [5, 4, 6]}) + family(LR_REWIND, {0: [5, 4]})
     width, pruned = (families.by_benchmark(found(rows)).popitem()[1][m] for m in (WIDTH, LR_REWIND))
-    # The fixture has 0.8**(1.5 k) of the parameters, rounded to whole ones.
-    assert width.means(TEST_ERROR)["portion"].to_numpy() == pytest.approx(
+    # The fixture has 0.8**(1.5 k) of the weights, rounded to whole ones.
+    assert width.means(TEST_ERROR)["weights_remaining"].to_numpy() == pytest.approx(
         0.8 ** (1.5 * np.arange(3)), abs=1e-5
     )
-    assert pruned.means(TEST_ERROR)["portion"].tolist() == pytest.approx([1, 0.8])
+    assert pruned.means(TEST_ERROR)["weights_remaining"].tolist() == pytest.approx([1, 0.8])
     assert width.optimal() == 1
     assert families.remaining_text(width, 1) == "71.6"
 
@@ -144,7 +145,7 @@ def test_a_family_without_a_dense_row_takes_the_benchmarks():
     assert matched.members == [0, 1, 2, 3]
     errors = [matched.by_seed(TEST_ERROR, member)[0] for member in matched.members]
     assert errors == pytest.approx([5, 4.5, 4, 6])
-    assert matched.means(TEST_ERROR)["portion"].tolist()[:2] == pytest.approx([1, 1])
+    assert matched.means(TEST_ERROR)["weights_remaining"].tolist()[:2] == pytest.approx([1, 1])
 
 
 def test_families_are_apart_by_noise_and_by_what_a_sweep_varied(tmp_path):

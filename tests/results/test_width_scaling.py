@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from peg import PARAMETERS, family, realistic, row, write
+from peg import WEIGHTS, family, realistic, row, write
 
 from tfprune.results import families, family_figures, report, store, width_scaling
 from tfprune.results.families import LR_REWIND, ONE_SHOT, TEST_ERROR, WIDTH, WIDTH_MATCHED
@@ -59,11 +59,11 @@ def test_table_7_has_ours_beside_the_papers_at_a_portion_of_the_full_width(tmp_p
     assert shown["vs LR rewinding"].tolist() == ["", "lower (-2.30)"]
 
 
-def test_widths_and_prunings_share_the_axis_of_parameters_left(tmp_path):
+def test_widths_and_prunings_share_the_axis_of_weights_remaining(tmp_path):
     rows = family(WIDTH, {0: [5, 4, 6]}) + family(LR_REWIND, {0: [5, 4]})
     found = families.families(pd.DataFrame(rows))
     figure = family_figures.by_method(
-        found, {WIDTH: "o", LR_REWIND: "s"}, family_figures.by_portion
+        found, {WIDTH: "o", LR_REWIND: "s"}, family_figures.by_remaining
     )
     curves = {line.get_marker(): line.get_xdata() for line in figure.axes[0].get_lines()}
     step = -np.log(0.8)
@@ -71,13 +71,13 @@ def test_widths_and_prunings_share_the_axis_of_parameters_left(tmp_path):
     assert curves["s"] == pytest.approx([0, step], abs=1e-4)
 
 
-def test_every_benchmark_has_its_panel_of_parameters():
+def test_every_benchmark_has_its_panel_of_weights():
     rows = family(WIDTH, {0: [5, 4, 6]}) + family(WIDTH, {0: [9, 8, 10]}, noise=0.15)
     figure = width_scaling.by_benchmark(families.families(pd.DataFrame(rows)))
     titles = [axes.get_title("left") for axes in figure.axes]
     assert titles == ["LeNet-300-100, mnist, no noise", "LeNet-300-100, mnist, 15% noise"]
     curve = figure.axes[0].get_lines()[0]
-    assert curve.get_xdata().tolist() == [round(PARAMETERS * 0.8 ** (1.5 * k)) for k in range(3)]
+    assert curve.get_xdata().tolist() == [round(WEIGHTS * 0.8 ** (1.5 * k)) for k in range(3)]
     assert figure.axes[0].get_xlim()[0] > figure.axes[0].get_xlim()[1]  # Dense on the left.
 
 
@@ -93,4 +93,4 @@ def test_a_sweep_from_a_wider_network_is_measured_against_that_one():
     (one,) = families.families(pd.DataFrame(rows))
     assert one.benchmark.width == 2
     assert one.benchmark.panel == "LeNet-300-100, mnist, width 2"
-    assert one.means(TEST_ERROR)["portion"].iloc[0] == 1
+    assert one.means(TEST_ERROR)["weights_remaining"].iloc[0] == 1

@@ -146,8 +146,10 @@ def image_folder(name: str, data_dir: str = "") -> Source | StreamedSource:
     """A folder in `tfds.ImageFolder`'s layout, named `folder:PATH`.
 
     `train/CLASS/*.png|jpg|jpeg` and the same under `test`, `validation` or `val`: the first of
-    these whose classes are all among the training classes is the test split (Tiny ImageNet's own
-    `test` has no labels). Classes and files are taken in sorted order and decoded as RGB.
+    these whose classes are all among the training classes is the test split. Classes and files
+    are taken in sorted order and decoded as RGB. Tiny ImageNet may stay as it is unpacked: images
+    in `train/CLASS/images`, and in `val/images` with their classes in `val/val_annotations.txt`,
+    lines of a file's name, a tab and its class; its own `test` has no labels.
     Resident if every image has one shape and they all fit in memory, streamed otherwise.
 
     Raises:
@@ -161,7 +163,7 @@ def image_folder(name: str, data_dir: str = "") -> Source | StreamedSource:
     if len(train) < 2:
         raise SettingError("dataset", name, f"images in {root}/train/CLASS, at least two classes")
     class_names = tuple(sorted(train))
-    test = _labelled_test_files(root, class_names)
+    test = _labelled_test_files(name, root, class_names)
     if not test:
         wanted = " or ".join(f"{root}/{split}/CLASS" for split in _TEST_SPLITS)
         raise SettingError("dataset", name, f"images of the training classes in {wanted}")
@@ -325,20 +327,52 @@ def _class_files(folder: epath.Path) -> dict[str, list[str]]:
     if not folder.is_dir():
         return {}
     files = {
-        entry.name: sorted(
-            os.fspath(file)
-            for file in entry.iterdir()
-            if file.name.lower().endswith(_IMAGE_SUFFIXES)
-        )
+        entry.name: _image_files(entry) or _image_files(entry / "images")
         for entry in folder.iterdir()
         if entry.is_dir()
     }
     return {label: paths for label, paths in files.items() if paths}
 
 
-def _labelled_test_files(root: epath.Path, class_names: Iterable[str]) -> dict[str, list[str]]:
+def _image_files(folder: epath.Path) -> list[str]:
+    """The image files of a folder, sorted; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        os.fspath(file) for file in folder.iterdir() if file.name.lower().endswith(_IMAGE_SUFFIXES)
+    )
+
+
+def _annotated_files(name: str, folder: epath.Path) -> dict[str, list[str]]:
+    """Image files of each class by `val_annotations.txt`, sorted; none where there is no such file.
+
+    Raises:
+      SettingError: a line is no file's name and class, or an image has no line.
+    """
+    annotations = folder / "val_annotations.txt"
+    if not annotations.exists():
+        return {}
+    classes = {}
+    for number, line in enumerate(annotations.read_text().splitlines(), start=1):
+        cells = line.split("\t")
+        if len(cells) < 2:
+            raise SettingError(
+                "dataset", name, f"FILE, a tab and CLASS in line {number} of {annotations}"
+            )
+        classes[cells[0]] = cells[1]
+    files: dict[str, list[str]] = {}
+    for path in _image_files(folder / "images"):
+        if os.path.basename(path) not in classes:
+            raise SettingError("dataset", name, f"a line for {path} in {annotations}")
+        files.setdefault(classes[os.path.basename(path)], []).append(path)
+    return files
+
+
+def _labelled_test_files(
+    name: str, root: epath.Path, class_names: Iterable[str]
+) -> dict[str, list[str]]:
     for split in _TEST_SPLITS:
-        files = _class_files(root / split)
+        files = _annotated_files(name, root / split) or _class_files(root / split)
         if files and set(files) <= set(class_names):
             return files
     return {}

@@ -49,6 +49,13 @@ MODELS.add(
     units=(64, 128, 256, 512),
 )
 MODELS.add(
+    "resnet101",
+    "tfprune.models.resnet:resnet101",
+    "ResNet-101, 3x3 first convolution, no max-pool (SDD's code, Tiny ImageNet)",
+    prunable="conv_dense",
+    units=(64, 128, 256, 512),
+)
+MODELS.add(
     "resnet50",
     "tfprune.models.resnet:resnet50",
     "ResNet-50 for ImageNet (PEG)",

@@ -1,4 +1,4 @@
-"""The residual networks: ResNet-20/32/56 and ResNet-18 for small images, ResNet-50 for ImageNet.
+"""The residual networks: ResNet-20/32/56, -18 and -101 for small images, -50 for ImageNet.
 
 Where a block changes the shape of its input, `shortcut="projection"` puts a 1x1 convolution with
 batch norm on the shortcut (He et al. 2016's option B; OpenLTH's, so PEG's, and PyTorch's form);
@@ -89,6 +89,24 @@ def resnet18(
     x = conv_bn_relu(images, filters[0], 3, "conv1")
     x = _stages(x, filters, (2, 2, 2, 2), _basic_block, shortcut)
     return keras.Model(images, pooled_logits(x, num_classes), name="resnet18")
+
+
+def resnet101(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    width: float = 1.0,
+    shortcut: str = "projection",
+) -> Any:
+    """ResNet-101 for Tiny ImageNet, with `resnet18`'s 3x3 first convolution (SDD's code).
+
+    4 stages of 3, 4, 23, 3 bottleneck blocks as in `resnet50`, of strides 1, 2, 2, 2; arguments as
+    `resnet20`.
+    """
+    images = image_input(input_shape)
+    filters = [scaled(base, width) for base in (64, 128, 256, 512)]
+    x = conv_bn_relu(images, filters[0], 3, "conv1")
+    x = _stages(x, filters, (3, 4, 23, 3), _bottleneck_block, shortcut)
+    return keras.Model(images, pooled_logits(x, num_classes), name="resnet101")
 
 
 def resnet50(

@@ -43,7 +43,6 @@ _CHANGE = "Loss change (nats)"
 _IMPROVED, _WORSENED = style.BLUE, style.VERMILLION
 _BEST, _DEEPEST = "optimal sparsity", "highest sparsity that beats dense"
 _MATCHED = (families.ONE_SHOT, families.WIDTH_MATCHED)
-_WIDTHS = (families.WIDTH, families.WIDTH_MATCHED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +118,7 @@ class Change:
         """The same in words."""
         if self.family.method == families.EXTENDED_DENSE:
             return f"{self.member} retraining{'s' * (self.member > 1)}"
-        of = "parameters" if self.family.method in _WIDTHS else "weights"
-        return f"{families.remaining_text(self.family, self.member)}% of {of} remaining"
+        return f"{families.remaining_text(self.family, self.member)}% of weights remaining"
 
     @property
     def error_text(self) -> str:
@@ -464,7 +462,7 @@ def _finish_lines(axes: Axes, title: str) -> None:
 _ABBREVIATIONS = {
     families.LR_REWIND: "E: test error; WR: weights remaining.",
     families.EXTENDED_DENSE: "E: test error; TT: training time, in retrainings.",
-    families.WIDTH: "E: test error; WR: parameters, of those at full width.",
+    families.WIDTH: "E: test error; WR: weights, of those at full width.",
 }
 _ALONG = (
     (families.LR_REWIND, "pruning_levels", "pruning", "PEG figure 18"),
@@ -497,8 +495,8 @@ def _along(here: Effects, method: str) -> list[Change]:
 def along(lines: list[list[Change]]) -> Figure | None:
     """Five members of a family from left to right, a row per noise (PEG figures 18, 19, 20).
 
-    E is test error; WR weights remaining, for widths the portion of the parameters at full
-    width; TT training time, in retrainings. Scales differ between panels.
+    E is test error; WR weights remaining, for widths of those at full width; TT training time, in
+    retrainings. Scales differ between panels.
     """
     if not lines:
         return None
@@ -584,7 +582,7 @@ def matched_reading(pairs: list[list[Change]]) -> str:
         return "One-shot pruning and width down-scaling are not both measured yet."
     return (
         "Over groups, the loss changes of one-shot pruning and of width down-scaling with the "
-        f"same training correlate with {', '.join(said)}. WR: weights remaining, or parameters of "
+        f"same training correlate with {', '.join(said)}. WR: weights remaining of "
         "those at full width."
     )
 

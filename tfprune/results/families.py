@@ -123,7 +123,8 @@ class Family:
       points: a row per (member, seed): the columns of results.csv, and
         `member`: 0 is the dense model, then from the largest to the smallest model: the level, or
         for width scaling the place among the widths;
-        `portion`: parameters that are not pruned, as a fraction of the full dense model's;
+        `weights_remaining`: of the full dense model's convolution and dense weights, whether
+        others were pruned or never there: the axis of every figure by size;
         `total_epochs`: of all training up to here, that of earlier levels included;
         `test_error_percent` and `val_error_percent`, at the last epoch.
       seeds: all seeds that the benchmark has, so that a missing one can be named.
@@ -137,6 +138,11 @@ class Family:
     @property
     def name(self) -> str:
         return METHOD_NAMES.get(self.method, self.method)
+
+    @property
+    def is_of_widths(self) -> bool:
+        """Whether its members are dense networks of different widths."""
+        return self.method in _WIDTH_METHODS
 
     @property
     def members(self) -> list[int]:
@@ -162,11 +168,11 @@ class Family:
         """Mean, std (ddof 1) and n over seeds, indexed by member.
 
         Returns:
-          `weights_remaining`, `portion`, `parameters` and `total_epochs` (means), and for every
-          column COLUMN_mean, COLUMN_std and COLUMN_n. Members without any value are left out.
+          `weights_remaining`, `weights` and `total_epochs` (means), and for every column
+          COLUMN_mean, COLUMN_std and COLUMN_n. Members without any value are left out.
         """
         groups = self.points.groupby("member", sort=True)
-        table = groups[["weights_remaining", "portion", "parameters", "total_epochs"]].mean()
+        table = groups[["weights_remaining", "weights", "total_epochs"]].mean()
         for column in columns:
             table[f"{column}_mean"] = groups[column].mean()
             table[f"{column}_std"] = groups[column].std(ddof=1)
@@ -205,7 +211,7 @@ class Family:
 
     def _candidates(self, with_dense: bool) -> list[int]:
         """The members to choose among."""
-        if self.method not in _WIDTH_METHODS:
+        if not self.is_of_widths:
             return [member for member in self.members if member or with_dense]
         narrowed = self.points[self.points["width"] < self.benchmark.width]
         return sorted(int(member) for member in narrowed["member"].unique())
@@ -337,7 +343,7 @@ def _in_order(found: list[Family]) -> list[Family]:
 def _measured(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with errors in % and the epochs trained so far; columns that may lack are NaN."""
     rows = rows.sort_values(["trial", "seed", "level"], kind="stable").reset_index(drop=True)
-    for name, default in (("width", 1.0), ("parameters", math.nan)):
+    for name, default in (("width", 1.0), ("weights", math.nan)):
         if name not in rows:
             rows[name] = default
     rows["width"] = rows["width"].fillna(1.0)
@@ -447,9 +453,11 @@ def _points(method: str, own: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame
         own = own.assign(member=own["level"])
     absent = dense[~dense["seed"].isin(own.loc[own["member"] == 0, "seed"])]
     points = pd.concat([absent.assign(member=0), own]) if len(absent) else own
-    full = dense["parameters"].dropna()
-    portion = points["parameters"] / full.iloc[0] if len(full) else math.nan
-    points = points.assign(member=points["member"].astype(int), portion=portion)
+    points = points.assign(member=points["member"].astype(int))
+    if method in _WIDTH_METHODS:
+        full = dense["weights"].dropna()
+        of_full = points["weights"] / full.iloc[0] if len(full) else math.nan
+        points["weights_remaining"] = of_full
     return points.sort_values(["member", "seed"], kind="stable").reset_index(drop=True)
 
 
@@ -559,11 +567,10 @@ def optimal_cell(
 
 
 def remaining_text(family: Family | None, member: int | None) -> str:
-    """Weights remaining of a member in %: of the full model's for a family of widths."""
+    """Weights remaining of a member, of the full dense model's, in %; "" for no member."""
     if family is None or member is None or member not in family.members:
         return ""
-    column = "portion" if family.method in _WIDTH_METHODS else "weights_remaining"
-    return percent_text(float(family.rows(member)[column].mean()))
+    return percent_text(float(family.rows(member)["weights_remaining"].mean()))
 
 
 def place_text(family: Family | None, member: int | None) -> str:
@@ -758,8 +765,7 @@ def _optimum(family: Family) -> dict[str, Any]:
 
 
 def _mean_at(family: Family, member: int | None) -> float:
-    column = "portion" if family.method in _WIDTH_METHODS else "weights_remaining"
-    values = family.by_seed(column, member).values()
+    values = family.by_seed("weights_remaining", member).values()
     return float(np.mean(list(values))) if values else math.nan
 
 

@@ -63,13 +63,8 @@ Place = Callable[[pd.DataFrame], np.ndarray]
 
 
 def by_remaining(table: pd.DataFrame) -> np.ndarray:
-    """-ln of weights remaining: the papers' logarithmic axis, dense at 0."""
+    """-ln of weights remaining of the full dense model's: the papers' axis, dense at 0."""
     return style.sparsity_position(table["weights_remaining"])
-
-
-def by_portion(table: pd.DataFrame) -> np.ndarray:
-    """-ln of the parameters left, as a portion of the full dense model's."""
-    return style.sparsity_position(table["portion"])
 
 
 def by_epochs(table: pd.DataFrame) -> np.ndarray:
@@ -77,9 +72,9 @@ def by_epochs(table: pd.DataFrame) -> np.ndarray:
     return table["total_epochs"].to_numpy(float)
 
 
-def by_parameters(table: pd.DataFrame) -> np.ndarray:
-    """How many parameters are left."""
-    return table["parameters"].to_numpy(float)
+def by_weights(table: pd.DataFrame) -> np.ndarray:
+    """How many convolution and dense weights are left."""
+    return table["weights"].to_numpy(float)
 
 
 def noise_colors(found: Iterable[Family]) -> dict[str, str]:
@@ -174,14 +169,14 @@ def remaining_axis(axes: Axes, weights_remaining: Iterable[float]) -> None:
     axes.set_xlabel("Weights remaining (%)")
 
 
-def portion_axis(axes: Axes) -> None:
+def _round_remaining_axis(axes: Axes) -> None:
     """As `remaining_axis`, at round numbers, for families that do not share their sizes."""
     _, high = axes.get_xlim()
     shown = [p for p in _ROUND_PERCENTS if -math.log(p / 100) <= high]
     while len(shown) > 8:
         shown = shown[::2]
     axes.set_xticks([-math.log(p / 100) for p in shown], [f"{p:g}" for p in shown])
-    axes.set_xlabel("Weights remaining (% of the full width's)")
+    axes.set_xlabel("Weights remaining (%)")
 
 
 def method_handles(markers: Mapping[str, str], names: Mapping[str, str]) -> list[Line2D]:
@@ -243,7 +238,7 @@ def by_method(
     Args:
       found: the families; None is drawn of none.
       markers: by method.
-      place: the x axis: `by_remaining`, `by_portion` or `by_epochs`.
+      place: the x axis: `by_remaining` or `by_epochs`.
       names: what the legend calls the methods.
       what: what it calls the star.
     """
@@ -267,14 +262,14 @@ def by_method(
 
 
 def _x_axis(axes: Axes, lines: Sequence[Curve], place: Place) -> None:
-    if place is by_remaining:
-        tables = [line.family.means(line.column)["weights_remaining"] for line in lines]
-        remaining_axis(axes, pd.concat(tables))
-    elif place is by_portion:
-        portion_axis(axes)
-    else:
+    if place is not by_remaining:
         style.epoch_axis(axes)
         axes.set_xlabel("Training epochs")
+    elif any(line.family.is_of_widths for line in lines):
+        _round_remaining_axis(axes)
+    else:
+        tables = [line.family.means(line.column)["weights_remaining"] for line in lines]
+        remaining_axis(axes, pd.concat(tables))
 
 
 def comparison_reading(found: Iterable[Family], first: str, second: str) -> str:

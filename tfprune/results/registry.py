@@ -8,42 +8,24 @@ from tfprune.registry import Registry
 # A builder is a function (output_dir) -> list[tfprune.results.figures.FigureInfo] that works from
 # the files alone; the first figure is the headline.
 REPORTS = Registry("experiment")
+REPORTS.add("sparse_double_descent", "tfprune.results.sparse_double_descent:build", "its figures")
+REPORTS.add("redense", "tfprune.results.redense:build", "its figures")
+REPORTS.add("learning_distance", "tfprune.results.learning_distance:build", "its figures")
+REPORTS.add("random_reinit", "tfprune.results.random_reinit:build", "its figures")
+REPORTS.add("pruning_effect", "tfprune.results.pruning_effect:build", "its figures")
+REPORTS.add("width_scaling", "tfprune.results.width_scaling:build", "its figures")
+REPORTS.add("example_effects", "tfprune.results.example_effects:build", "its figures")
+REPORTS.add("example_galleries", "tfprune.results.example_galleries:build", "its figures")
+REPORTS.add("leave_out", "tfprune.results.leave_out:build", "its figures")
+REPORTS.add("utility_dynamics", "tfprune.results.utility_dynamics:build", "its figures")
+REPORTS.add("utility_size", "tfprune.results.utility_size:build", "its figures")
+REPORTS.add("utility_pruned", "tfprune.results.utility_pruned:build", "its figures")
+REPORTS.add("accuracy_surface", "tfprune.results.accuracy_surface:build", "its figures")
 REPORTS.add(
-    "sparse_double_descent",
-    "tfprune.results.sparse_double_descent:build",
-    "SDD figures 1, 2, 3, 8, 9, 10, 12",
+    "generalization_stability", "tfprune.results.generalization_stability:build", "its figures"
 )
-REPORTS.add("redense", "tfprune.results.redense:build", "SDD figures 4, 11, 13; 5, 14; 6")
-REPORTS.add("learning_distance", "tfprune.results.learning_distance:build", "SDD figure 7")
-REPORTS.add(
-    "random_reinit", "tfprune.results.random_reinit:build", "SDD poster: tickets and reinit"
-)
-REPORTS.add(
-    "pruning_effect",
-    "tfprune.results.pruning_effect:build",
-    "PEG figures 1a, 3, 4, 6, 8, 14, 15",
-)
-REPORTS.add("width_scaling", "tfprune.results.width_scaling:build", "PEG figures 7, 11, 12")
-REPORTS.add(
-    "example_effects",
-    "tfprune.results.example_effects:build",
-    "PEG figures 1b, 2, 5, 13, 18, 19, 20",
-)
-REPORTS.add("example_galleries", "tfprune.results.example_galleries:build", "PEG figure 16")
-REPORTS.add("leave_out", "tfprune.results.leave_out:build", "PEG figures 9, 10, 17")
-REPORTS.add(
-    "utility_dynamics", "tfprune.results.utility_dynamics:build", "PM figures 1, 2 and 7 to 13"
-)
-REPORTS.add("utility_size", "tfprune.results.utility_size:build", "PM figures 3, 4, 14")
-REPORTS.add("utility_pruned", "tfprune.results.utility_pruned:build", "PM figures 5, 15")
-REPORTS.add("accuracy_surface", "tfprune.results.accuracy_surface:build", "PM figures 6, 16")
-REPORTS.add(
-    "generalization_stability",
-    "tfprune.results.generalization_stability:build",
-    "GST figures 2, 3, 4, B2, C1, C3",
-)
-REPORTS.add("pruning_as_noise", "tfprune.results.pruning_as_noise:build", "GST figures 5, D2")
-REPORTS.add("flatness", "tfprune.results.flatness:build", "GST figures 6, E1 to E6")
+REPORTS.add("pruning_as_noise", "tfprune.results.pruning_as_noise:build", "its figures")
+REPORTS.add("flatness", "tfprune.results.flatness:build", "its figures")
 
 # A function (results) -> list[tfprune.results.tables.Table] of the experiment's rows; with
 # `reads_files` a function (results, output_dir), whose tables are made of files the rows name.
@@ -71,29 +53,29 @@ TABLES.add(
 TABLES.add(
     "pruning_effect",
     "tfprune.results.pruning_effect:build_tables",
-    "PEG tables 2, 5, 6, 9, 10, 11, ours beside the paper's",
+    "optima and losses, ours beside the paper's",
 )
 TABLES.add(
     "width_scaling",
     "tfprune.results.width_scaling:build_tables",
-    "PEG table 7, ours beside the paper's",
+    "optima, ours beside the paper's",
 )
 TABLES.add(
     "example_effects",
     "tfprune.results.example_effects:build_tables",
-    "loss changes of easy and hard examples, PEG table 3",
+    "loss changes of easy and hard examples, overlap of the most affected",
     reads_files=True,
 )
 TABLES.add(
     "example_galleries",
     "tfprune.results.example_galleries:build_tables",
-    "PEG table 4",
+    "levels at which losses are compared",
     reads_files=True,
 )
 TABLES.add(
     "leave_out",
     "tfprune.results.leave_out:build_tables",
-    "what leaving examples out changes at every level, PEG table 8",
+    "what leaving examples out changes at every level, dense subsets",
 )
 TABLES.add(
     "utility_dynamics",
@@ -110,19 +92,19 @@ TABLES.add(
 TABLES.add(
     "utility_pruned",
     "tfprune.results.utility_pruned:build_tables",
-    "PM table 2, likeness to the pretrained network, utility, accuracy",
+    "likeness to the pretrained network, utility, accuracy",
     reads_files=True,
 )
 TABLES.add(
     "accuracy_surface",
     "tfprune.results.accuracy_surface:build_tables",
-    "PM table 1, distances by cycle, accuracy",
+    "small networks beside, distances by cycle, accuracy",
     reads_files=True,
 )
 TABLES.add(
     "generalization_stability",
     "tfprune.results.generalization_stability:build_tables",
-    "GST tables C1 and F1, correlations and sizes, ours beside the paper's",
+    "every configuration, correlations, t tests and sizes",
 )
 TABLES.add(
     "pruning_as_noise",

@@ -17,7 +17,7 @@ from etils import epath
 
 from tfprune import files
 from tfprune.errors import InputError
-from tfprune.results import figures, layout, registry, store, style, tables, trials
+from tfprune.results import figures, layout, paper_items, registry, store, style, tables, trials
 
 # A table of more rows is folded in the page; its files are linked all the same.
 _LONG_TABLE = 40
@@ -148,7 +148,7 @@ def _section(folder: epath.Path, results: pd.DataFrame, experiment: str) -> _Sec
             registry.REPORTS[experiment](folder) if known else figures.generic(folder, experiment)
         ),
     )
-    summary = registry.REPORTS.entry(experiment).summary if known else ""
+    summary = paper_items.reproduces(experiment)
     return _Section(experiment, summary, drawn, tabled, list(dict.fromkeys(problems)))
 
 

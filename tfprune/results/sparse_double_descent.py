@@ -60,7 +60,7 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
             "memorization_by_sparsity",
             "Memorization at the end of training, against sparsity",
             forgetting_reading(results),
-            "SDD section 4, observation 1",
+            "SDD section 4",
             figures.memorization_against_sparsity(results),
         ),
         (

@@ -49,14 +49,14 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
             family_figures.by_method(
                 scaled,
                 {LR_REWIND: "s", WIDTH: "o"},
-                family_figures.by_portion,
+                family_figures.by_remaining,
                 _SHORT,
                 _OPTIMUM,
             ),
         ),
         (
             "benchmarks",
-            "Test error by number of parameters, benchmark by benchmark",
+            "Test error by number of weights, benchmark by benchmark",
             beating_reading(scaled),
             "PEG figure 11",
             by_benchmark(scaled),
@@ -69,7 +69,7 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
             family_figures.by_method(
                 matched,
                 {ONE_SHOT: "s", WIDTH_MATCHED: "o"},
-                family_figures.by_portion,
+                family_figures.by_remaining,
                 METHOD_NAMES,
                 _OPTIMUM,
             ),
@@ -128,8 +128,8 @@ def _claims(found: Sequence[Family]) -> tables.Table | None:
 
 
 def by_benchmark(found: Sequence[Family]) -> Figure | None:
-    """Test error by number of parameters, a panel per benchmark (PEG figure 11)."""
-    found = [family for family in found if family.points["parameters"].notna().any()]
+    """Test error by number of weights, a panel per benchmark (PEG figure 11)."""
+    found = [family for family in found if family.points["weights"].notna().any()]
     if not found:
         return None
     with style.house_style():
@@ -142,14 +142,14 @@ def by_benchmark(found: Sequence[Family]) -> Figure | None:
             ]
             for line in lines:
                 dashed = style.BLACK if line is lines[0] else ""
-                family_figures.draw(axes, line, family_figures.by_parameters, dashed)
+                family_figures.draw(axes, line, family_figures.by_weights, dashed)
             family_figures.error_axis(axes, lines)
             axes.set_xscale("log")
             axes.invert_xaxis()
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.xaxis.set_minor_formatter(NullFormatter())
-            axes.set_xlabel("Parameters")
+            axes.set_xlabel("Weights")
             family_figures.title(axes, benchmark.name)
         used = [method for method in _COLORS if any(f.method == method for f in found)]
         handles = family_figures.line_handles(

@@ -318,7 +318,7 @@ class PruneRetrain:
                 rows,
                 sparsity=masks.sparsity,
                 weights_remaining=masks.weights_remaining,
-                parameters=self.trainer.parameters(masks),
+                weights=masks.remaining,
                 **(self._filters_left(masks) if self.config.pruning.prunes_filters else {}),
                 **values,
                 **found(rows),

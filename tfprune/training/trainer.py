@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -163,10 +162,6 @@ class Trainer:
     def dense_masks(self) -> Masks:
         """The masks of a network of which nothing is pruned."""
         return pruned.dense_masks(self.model)
-
-    def parameters(self, masks: Masks) -> int:
-        """How many trainable parameters are not pruned under these masks."""
-        return sum(math.prod(v.shape) for v in self.model.trainable_variables) - masks.pruned
 
     def initial_weights(self, seed: int, level: int = 0) -> Arrays:
         """A random initialization: level 0's for the trial, a level's own for `scratch`."""

@@ -1,0 +1,263 @@
+"""docs/figures.md and the tables of README.md and the papers' pages, from the registries.
+
+`python -m experiments.index` writes them: every figure and table of the four papers
+(`tfprune/results/paper_items.csv`) with the command that makes it, what that trains by the
+program's own planning (`tfprune.studies.plan`), what it leaves, and whether it was run here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from experiments import cli
+from experiments.registry import EXPERIMENTS
+from tfprune.config import RunConfig
+from tfprune.results import paper_items
+from tfprune.results.paper_items import PaperItem
+from tfprune.studies.plan import Planned, plan
+
+ROOT = Path(__file__).parent.parent
+PAGE = "docs/figures.md"
+# By short name: the title, and the page.
+PAPERS = {
+    "SDD": ("Sparse Double Descent", "docs/sparse_double_descent.md"),
+    "PEG": ("Pruning's Effect on Generalization", "docs/pruning_effect.md"),
+    "PM": ("An empirical study of a pruning mechanism", "docs/pruning_mechanism.md"),
+    "GST": ("The Generalization-Stability Tradeoff", "docs/generalization_stability.md"),
+}
+DEPARTS = "what-departs-from-the-paper-and-why"
+
+# Floating-point operations of a forward pass of one image, at the full width, by model, image and
+# classes: `tfprune.pruning.shrink.flops`.
+FORWARD = {
+    ("lenet_300_100", "mnist"): 532_400,
+    ("resnet18", "cifar10"): 1_110_845_440,
+    ("resnet18", "cifar100"): 1_110_937_600,
+    ("resnet20", "cifar10"): 81_626_368,
+    ("resnet32", "cifar100"): 138_260_992,
+    ("resnet50", "imagenet2012"): 8_178_368_512,
+    ("resnet56", "cifar10"): 251_495_680,
+    ("resnet101", "folder:tiny-imagenet-200"): 20_080_525_312,
+    ("vanilla_cnn", "cifar10"): 24_478_976,
+    ("vgg11", "cifar10"): 305_539_072,
+    ("vgg16", "cifar10"): 626_403_328,
+}
+# Training examples of the sets, and what of `FORWARD` their images are.
+EXAMPLES = {
+    "mnist": 60_000,
+    "cifar10": 50_000,
+    "cifar100": 50_000,
+    "imagenet2012": 1_281_167,
+    "folder:tiny-imagenet-200": 100_000,
+}
+IMAGES = {
+    "mnist": ((28, 28, 1), 10),
+    "cifar10": ((32, 32, 3), 10),
+    "cifar100": ((32, 32, 3), 100),
+    "imagenet2012": ((224, 224, 3), 1000),
+    "folder:tiny-imagenet-200": ((64, 64, 3), 200),
+}
+# What "10 TFLOP/s" of the page is.
+_OPERATIONS_PER_SECOND = 1e13
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a preset trains.
+
+    Attributes:
+      trainings: how many.
+      epochs: of all of them.
+      operations: floating-point, of forward and backward passes of training alone.
+    """
+
+    trainings: int
+    epochs: int
+    operations: float
+
+
+def planned(experiment: str, preset: str) -> list[Planned]:
+    """Every training of a preset."""
+    module = importlib.import_module(f"experiments.{experiment}")
+
+    def study(folder: str) -> tuple[Sequence[RunConfig], Callable[..., None]]:
+        argv = [f"--preset={preset}", f"--output_dir={folder}"]
+        command = cli.parse(module.EXPERIMENT, argv)
+        if command is None:
+            raise ValueError(f"{experiment} --preset={preset} is no study")
+        further = getattr(module, "further", lambda command, study: None)
+        return command.configs, partial(further, command)
+
+    return plan(study)
+
+
+def cost(experiment: str, preset: str) -> Cost:
+    """What a preset trains, and with how many operations.
+
+    A narrower network counts by the square of its width; a training on a part of the examples
+    counts as one on all.
+    """
+    trainings = planned(experiment, preset)
+    return Cost(
+        len(trainings),
+        sum(one.epochs for one in trainings),
+        sum(one.epochs * _operations_of_epoch(one.config) for one in trainings),
+    )
+
+
+def _operations_of_epoch(config: RunConfig) -> float:
+    data = config.data
+    forward = FORWARD[config.model.model, data.dataset] * config.model.width**2
+    examples = EXAMPLES[data.dataset] - data.validation_examples
+    return 3 * forward * examples
+
+
+def presets_of_items() -> list[tuple[str, str]]:
+    """Every (experiment, preset) that makes an item, in the order of the papers."""
+    pairs = [(item.experiment, preset) for item in paper_items.items() for preset in item.presets]
+    return list(dict.fromkeys(pairs))
+
+
+def figures_page() -> str:
+    """docs/figures.md."""
+    costs = {pair: cost(*pair) for pair in presets_of_items()}
+    lines = [_INTRODUCTION]
+    for paper, (title, page) in PAPERS.items():
+        lines += [f"## {title}", ""]
+        lines += [f"What departs: [{Path(page).name}]({Path(page).name}#{DEPARTS}).", ""]
+        lines += _table(("item", "what it shows", "made by", "leaves", "run here", "departs"))
+        lines += [_row(_cells(i, costs)) for i in paper_items.items() if i.paper == paper]
+        lines.append("")
+    lines += [_COSTS]
+    lines += _table(("command", "trainings", "epochs", "operations", "at 10 TFLOP/s"))
+    for (experiment, preset), found in costs.items():
+        time = _duration(found.operations / _OPERATIONS_PER_SECOND)
+        name = f"`{experiment} --preset={preset}`"
+        cells = (f"{found.trainings:,}", f"{found.epochs:,}", _power(found.operations), time)
+        lines.append(_row((name, *cells)))
+    return "\n".join(lines) + "\n"
+
+
+_INTRODUCTION = """# Every figure and table of the four papers
+
+Made by `python -m experiments.index` from [the list of them](../tfprune/results/paper_items.csv),
+the presets and the program's own planning; a test holds it. In "made by" stands, after
+`python run.py`, what makes the item at the paper's size, with how many trainings and floating-point
+operations; files lie in the output folder. "Run here" says whether that was:
+
+- **part**: one benchmark of it at full length, the others reduced;
+- **reduced**: by a smaller preset, or with fewer images, epochs or seeds, on two CPU cores that did
+  other work beside; trainings are the preset's, and the links say what came out;
+- **no**: not run at all; only its code is tested, at smoke size.
+"""
+
+_COSTS = """## What a preset costs
+
+Nothing here was measured. Trainings and epochs are counted by the program's own planning;
+operations are of training alone, forward and twice that backward, a narrower network counted by the
+square of its width and a part of the examples as all of them; the time at 10 TFLOP/s is arithmetic.
+In one `--output_dir` trainings that experiments share are done once. What was measured stands
+above, on the papers' pages and in [BUILD.md](../BUILD.md#what-a-stage-costs).
+"""
+
+
+def _cells(item: PaperItem, costs: Mapping[tuple[str, str], Cost]) -> tuple[str, ...]:
+    found = {preset: costs[item.experiment, preset] for preset in item.presets}
+    made = [
+        f"`{item.experiment} --preset={preset}`: {one.trainings:,} ({_power(one.operations)})"
+        for preset, one in found.items()
+    ]
+    leaves = [f"`{path}`" for path in item.paths]
+    run = _run_here(item)
+    return (item.item, item.what, "<br>".join(made), "<br>".join(leaves), run, item.departs)
+
+
+def _run_here(item: PaperItem) -> str:
+    ran = []
+    if item.ran:
+        count = len(planned(item.experiment, item.ran))
+        ran = [f"`--preset={item.ran}`", f"{count} trainings"]
+    ran += [item.measured] if item.measured else []
+    links = [
+        f"[{number}]({page.removeprefix('docs/')})"
+        for number, page in enumerate(item.where, start=1)
+    ]
+    head = f"{item.run}: {', '.join(ran)}" if ran else item.run
+    return ", ".join((head, *links))
+
+
+def experiments_table(paper: str | None = None) -> list[str]:
+    """A row per experiment: of every paper for README.md, of one with its presets for its page."""
+    ours, papers = ("experiment", "study", "reproduces"), ("command", "reproduces", "presets")
+    lines = _table(ours if paper is None else papers)
+    for name in EXPERIMENTS:
+        mine = paper_items.of_experiment(name)
+        summary = EXPERIMENTS.entry(name).summary
+        if paper is None:
+            shown = f"{paper_items.listed(mine)}: {summary}"
+            lines.append(_row((f"`{name}`", PAPERS[mine[0].paper][0], shown)))
+        elif mine[0].paper == paper:
+            presets = importlib.import_module(f"experiments.{name}").EXPERIMENT.presets
+            listed = ", ".join(f"`{preset}`" for preset in presets)
+            lines.append(_row((f"`{name}`", f"{paper_items.listed(mine)}: {summary}", listed)))
+    return lines
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Every file that is made here, or holds a table that is: where, and its text."""
+    yield ROOT / PAGE, figures_page()
+    yield ROOT / "README.md", _with_table(ROOT / "README.md", experiments_table())
+    for paper, (_, page) in PAPERS.items():
+        yield ROOT / page, _with_table(ROOT / page, experiments_table(paper))
+
+
+_MARKS = ("<!-- from here: python -m experiments.index -->", "<!-- to here -->")
+
+
+def _with_table(page: Path, lines: Sequence[str]) -> str:
+    """The text of a page with the table between its marks made anew."""
+    begin, end = _MARKS
+    before, _, rest = page.read_text(encoding="utf-8").partition(f"{begin}\n")
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"{page} has no line {begin} with a line {end} after it")
+    return before + "\n".join((begin, "", *lines, "", end)) + after
+
+
+def _table(headings: Sequence[str]) -> list[str]:
+    return [_row(headings), _row(["---"] * len(headings))]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return re.sub(r" +\|", " |", f"| {' | '.join(cells)} |")
+
+
+def _power(value: float) -> str:
+    """2.6e18."""
+    return f"{value:.1e}".replace("e+", "e")
+
+
+def _duration(seconds: float) -> str:
+    """About how long, as a person would say it."""
+    for unit, size in (("years", 365 * 86400), ("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return "minutes"
+
+
+def main() -> int:
+    """Writes every page."""
+    for page, text in pages():
+        page.write_text(text, encoding="utf-8")
+        print(page.relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""docs/figures.md, README.md's and the pages' tables are what the registries say now."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments import index
+from experiments.registry import EXPERIMENTS
+from tfprune.models.registry import MODELS
+from tfprune.results import paper_items
+from tfprune.results.report import PAPERS
+
+ROOT = index.ROOT
+ITEMS = paper_items.items()
+
+
+def anchors(page):
+    """What a link to a heading of a page is called."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+def test_every_page_is_what_the_command_writes():
+    for page, text in index.pages():
+        assert page.read_text() == text, f"{page.name}: run python -m experiments.index"
+
+
+# Numbered in the papers' text; of GST's appendices, in its code's file names and on our page.
+NUMBERED = {
+    "SDD": [f"figure {n}" for n in range(1, 15)],
+    "PEG": [f"figure {n}" for n in ("1a", "1b", *range(2, 21))]
+    + [f"table {n}" for n in range(1, 12)],
+    "PM": [f"figure {n}" for n in range(1, 17)] + ["table 1", "table 2"],
+    "GST": [f"figure {n}" for n in (*range(1, 7), "B1", "B2", "C1", "C2", "C3", "D1", "D2")]
+    + [f"figure E{n}" for n in range(1, 7)] + ["table C1", "table F1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("paper", NUMBERED)
+def test_every_figure_and_table_of_a_paper_is_an_item_once(paper):
+    there = [item.item for item in ITEMS if item.paper == paper]
+    assert len(there) == len(set(there))
+    assert {n for n in there if re.match(r"(figure|table) \w*\d", n)} == set(NUMBERED[paper])
+    assert set(NUMBERED) == set(PAPERS) == set(index.PAPERS)
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=lambda item: f"{item.paper} {item.item}")
+def test_an_item_names_presets_that_there_are_and_pages_that_there_are(item):
+    assert item.run in paper_items.RUN
+    is_made = item.run not in ("settings", "not made")
+    assert bool(item.experiment) == bool(item.presets) == bool(item.files) == is_made
+    assert is_made or item.departs
+    if is_made:
+        presets = importlib.import_module(f"experiments.{item.experiment}").EXPERIMENT.presets
+        assert {*item.presets, *filter(None, [item.ran])} <= set(presets)
+    assert bool(item.where) >= (item.run in ("part", "reduced"))
+    for target in item.where:
+        page, _, anchor = target.partition("#")
+        assert (ROOT / page).exists()
+        assert not anchor or anchor in anchors(ROOT / page), target
+
+
+def drawings(module):
+    """(name, where the paper shows it) of the figures that a report's source draws."""
+    for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+        if isinstance(node, ast.Tuple) and len(node.elts) == 5:
+            name, *_, paper, _ = node.elts
+            if isinstance(name, ast.Constant) and isinstance(paper, ast.Constant):
+                yield name.value, paper.value
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiments_figures_are_those_of_its_items(experiment):
+    drawn = dict(drawings(importlib.import_module(f"tfprune.results.{experiment}")))
+    for name, paper in drawn.items():
+        shown = paper_items.shown_in(experiment, name)
+        assert not paper.startswith(tuple(PAPERS)) or paper == shown, name
+    files = {f for item in paper_items.of_experiment(experiment) for f in item.files}
+    source = Path(importlib.import_module(f"tfprune.results.{experiment}").__file__).read_text()
+    helpers = "".join(path.read_text() for path in Path(paper_items.__file__).parent.glob("*.py"))
+    for folder, name in (file.split("/") for file in files):
+        if folder == "figures":
+            assert name in drawn or f'"{name}' in source, name
+        else:
+            assert f"_{name}" in source or f'_{name}"' in helpers or re.match(r"table_\d", name), (
+                name
+            )
+
+
+def test_every_experiment_makes_an_item():
+    assert {item.experiment for item in ITEMS if item.experiment} == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "preset", "trainings", "epochs"),
+    [
+        # 25 levels, 5 seeds, three noise levels.
+        ("sparse_double_descent", "paper_mnist", 3 * 5 * 25, 3 * 5 * 25 * 200),
+        # Three criteria share the dense network; six trainings at the sparse and re-dense levels.
+        ("sparse_double_descent", "criteria", 3 * (1 + 3 * 17), 3 * (1 + 3 * 17) * 100),
+        ("redense", "paper_mnist", 5 * (25 + 5), 5 * (25 + 5) * 200),
+        ("random_reinit", "quick", 3 * 2 * 18, 3 * 2 * 18 * 100),
+        ("generalization_stability", "fig2_vgg", 4 * 10, 4 * 10 * 325),
+        ("pruning_as_noise", "fig5", 8 * 10, 8 * 10 * 325),
+        ("utility_pruned", "paper_resnet20", 3 * 4 + 3 * 3, 12 * 200 + 9 * 400),
+    ],
+)
+def test_trainings_are_those_that_the_program_plans(experiment, preset, trainings, epochs):
+    found = index.planned(experiment, preset)
+    assert (len(found), sum(one.epochs for one in found)) == (trainings, epochs)
+
+
+def test_operations_are_forward_and_twice_that_backward():
+    found = index.cost("utility_dynamics", "paper_vanilla_cnn")
+    forward = index.FORWARD["vanilla_cnn", "cifar10"]
+    assert found.operations == 3 * forward * 50_000 * 600
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", index.FORWARD, ids=" ".join)
+def test_the_operations_of_a_forward_pass_are_those_of_the_network(key):
+    from tfprune.pruning.shrink import flops
+
+    model, dataset = key
+    shape, classes = index.IMAGES[dataset]
+    assert flops(MODELS[model](shape, classes)) == index.FORWARD[key]
