@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from tfprune.options import FamilyConfig, ScoresConfig
+from tfprune.studies.examples import check_galleries
 from tfprune.studies.families import families_of_methods
 
 if TYPE_CHECKING:
     from tfprune.studies.study import Study
 
 EXPERIMENT = cli.Experiment(
-    "example_galleries", str(__doc__), (FamilyConfig, ScoresConfig), expand=families_of_methods
+    "example_galleries",
+    str(__doc__),
+    (FamilyConfig, ScoresConfig),
+    expand=families_of_methods,
+    check=check_galleries,
 )
 
 

@@ -1,7 +1,7 @@
 """Does less stable pruning generalize better?
 
-Reproduces GST figures 2, 3, 4, B2, C1 and C3 and tables C1 and F1: filters are pruned while a
-network trains, and the test accuracy it ends with is compared with how much each pruning event
+Reproduces GST figures 2, 3, 4, B1, B2 and C1 to C3 and tables C1 and F1: filters are pruned while
+a network trains, and the test accuracy it ends with is compared with how much each pruning event
 costs (instability), over targets, periods and seeds. What --prunings lists decides the figure.
 """
 
@@ -25,9 +25,10 @@ EXPERIMENT = cli.Experiment(
 
 def further(command: cli.Command, study: Study) -> None:
     """What follows the training of the trunks."""
-    from tfprune.studies import filter_pruning
+    from tfprune.studies import batch_norm, filter_pruning
 
     (options,) = command.options
+    study.measure(batch_norm.normalized(), {trial: trial.finished()[:1] for trial in study.trials})
     study.measure(filter_pruning.outcome(), filter_pruning.train_pruned(study, options))
 
 

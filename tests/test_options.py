@@ -31,6 +31,8 @@ FILTERS = {"criterion": "filter_l2", "train_epochs": 20}
         ("smallest:-1",),
         ("smallest:4:1.5",),
         ("smallest:4:2",),
+        ("smallest:4:0.1/2",),
+        ("smallest:4:0.1/",),
         ("scratch:4",),
         ("scratch",),
         ("smallest:4", "smallest:4"),
@@ -44,6 +46,7 @@ def test_prunings_that_cannot_be_read_are_refused(value):
 
 def test_prunings_of_every_kind_are_taken():
     values = ("smallest:4", "random:1", "largest:40:0.06", "smallest:4:.5", "scratch:largest")
+    values += ("largest:40:0.3/0/.9", "scratch:smallest:0.3/0.9")
     assert FilterConfig(prunings=values).prunings == values
 
 

@@ -381,8 +381,9 @@ class SurfaceConfig(Section):
         return list(listed) if listed else every[-1:] if self.plane_levels == "last" else every
 
 
+_FRACTIONS = r"(:(0|0?\.\d+)(/(0|0?\.\d+))*)?"
 _PRUNING_RUN = re.compile(
-    r"(smallest|random|largest):(\d+)(:0?\.\d+)?|scratch:(smallest|random|largest)"
+    rf"(smallest|random|largest):(\d+){_FRACTIONS}|scratch:(smallest|random|largest){_FRACTIONS}"
 )
 _NOISE_RUN = re.compile(r"(zeroing|restoring|gaussian):(\d+)(:cumulative)?")
 
@@ -402,7 +403,8 @@ class FilterConfig(Section):
         ("smallest:40", "largest:40"),
         "what is compared with no pruning: TARGET:PERIOD prunes the smallest, random or largest "
         "scores every PERIOD epochs, TARGET:PERIOD:FRACTION another fraction than "
-        "--prune_fractions; scratch:TARGET trains the pruned architecture from the outset",
+        "--prune_fractions, one for all layers or one per layer as 0.3/0.3/0.9; scratch:TARGET, "
+        "or scratch:TARGET:FRACTION, trains the pruned architecture from the outset",
         identity=False,
     )
     prune_layers: str = setting(
@@ -429,7 +431,8 @@ class FilterConfig(Section):
         super().__post_init__()
         allowed = (
             "different ones of TARGET:PERIOD, TARGET:PERIOD:FRACTION and scratch:TARGET, with "
-            "TARGET one of smallest, random and largest and PERIOD above 0"
+            "TARGET one of smallest, random and largest, PERIOD above 0 and FRACTION one number "
+            "or one per layer as 0.3/0.9"
         )
         _runs("prunings", self.prunings, _PRUNING_RUN, allowed)
         counts = {

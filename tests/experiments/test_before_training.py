@@ -113,6 +113,14 @@ def test_galleries_of_streamed_data_show_the_images_and_name_the_classes(
     assert list(tmp_path.glob("figures/example_galleries_*.png"))
 
 
+def test_families_that_no_gallery_shows_are_refused(tmp_path):
+    folder = tmp_path / "runs"
+    argv = ["example_galleries", "--preset=smoke", f"--output_dir={folder}"]
+    with pytest.raises(SettingError, match="--methods=lr_rewind,random: lr_rewind"):
+        run.dispatch([*argv, "--methods=lr_rewind,random"])
+    assert not list(folder.glob("**/*.*"))
+
+
 @pytest.mark.parametrize(
     ("flags", "setting"),
     [

@@ -189,7 +189,10 @@ def test_of_pruned_channels_both_shares_are_told_and_the_weights_are_those_not_d
     dead = {"filters_remaining": 0.3277, "live_weights_remaining": 0.0962}
     about = {"structure": "channels", "trial": "channels"}
     rows = [cycle(tmp_path, 5, weights_remaining=0.2, **about, **dead)]
-    rows.append(small(5, 0, 0.89, weights_remaining=0.0962, **about))
+    rows.append(
+        small(5, 0, 0.89, weights_remaining=0.0962, **about, filters_remaining=0.9,
+              live_weights_remaining=0.09)
+    )  # fmt: skip
     rows.append(cycle(tmp_path, 5, trial="weights", weights_remaining=0.17))
     folder = pm.write(tmp_path, rows)
     shown = tables_of(folder)["table_1"].shown

@@ -76,7 +76,7 @@ def test_classes_are_called_as_the_data_calls_them(tmp_path):
     words = ("nought", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     assert titles(words)[:3] == ["L nought\nP one", "L one\nP one", "L two\nP two"]
     assert titles(tuple("abcdefghij"))[0] == "L a  P b"
-    assert titles(("a name of many words", *words[1:]))[0] == "L a name of man…\nP one"
+    assert titles(("a name of many words", *words[1:]))[0] == "L a name of ma…\nP one"
 
 
 def test_each_kind_has_two_rows_of_ten_under_its_levels(tmp_path):

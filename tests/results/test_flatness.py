@@ -73,13 +73,17 @@ def test_bars_are_means_over_runs_by_magnitude_with_their_sign(folder):
     assert colors[0] != colors[1]
 
 
-def test_spectra_are_signed_by_run_and_magnitudes_in_the_mean(folder):
+def test_spectra_are_mean_lines_with_their_sign_over_a_logarithmic_place(folder):
+    """As the paper draws E2: values with an 80% band, and magnitudes on plain axes."""
     left, right = flatness.spectra(folder, found_in(folder)).get_axes()
-    large = left.get_lines()[1]
-    np.testing.assert_allclose(large.get_ydata(), [4, 2, -1, 6, 2, 1])
-    np.testing.assert_allclose(large.get_xdata(), [1, 2, 3, 1, 2, 3])
+    np.testing.assert_allclose(left.get_lines()[1].get_ydata(), [5, 2, 0])
+    np.testing.assert_allclose(left.get_lines()[1].get_xdata(), [1, 2, 3])
     np.testing.assert_allclose(right.get_lines()[1].get_ydata(), [5, 2, 1])
-    assert (left.get_yscale(), right.get_yscale()) == ("symlog", "log")
+    assert (left.get_xscale(), left.get_yscale()) == ("log", "linear")
+    assert (right.get_xscale(), right.get_yscale()) == ("linear", "linear")
+    # Of two runs, a fourth of the resamples is one of them twice: the band reaches both.
+    band = left.collections[1].get_paths()[0].vertices
+    assert {(1, 4), (1, 6), (3, -1), (3, 1)} <= {tuple(v) for v in band.round(9).tolist()}
     text = flatness.spectrum_reading(folder, found_in(folder))
     assert text == (
         "Of the 3 eigenvalues of largest magnitude of every run, 25% are negative."

@@ -9,7 +9,7 @@ from scipy import stats
 
 from tfprune.results import generalization_stability as report_of
 from tfprune.results import report, stability, store, style
-from tfprune.results.stability import ACCURACY, GAP, STABILITY
+from tfprune.results.stability import ACCURACY, GAP, RUNNING_GAP, STABILITY
 
 NAME = "generalization_stability"
 # (accuracy, stability) by seed: on one line within each configuration and across them.
@@ -84,6 +84,7 @@ def test_what_is_drawn_follows_from_what_was_run(tmp_path):
     assert [(info.file, info.paper_figures) for info in infos] == [
         (f"figures/{NAME}_stability.png", "GST figures 2 and B2"),
         (f"figures/{NAME}_rate.png", "GST figure 3"),
+        (f"figures/{NAME}_rate_kendall.png", "GST figure C2"),
         (f"figures/{NAME}_rate_scatter.png", "GST figure C1"),
         (f"figures/{NAME}_gap.png", "GST figures 4 and C3"),
     ]
@@ -220,11 +221,15 @@ def test_figure_c1_has_a_panel_per_rate_with_the_runs_of_that_rate(tmp_path):
 
 def test_accuracy_and_gap_are_coloured_by_rate(tmp_path):
     folder = gst.write(tmp_path, figure_2())
-    left, right = report_of.accuracy_and_gap(found_in(folder)).get_axes()
+    left, right, running = report_of.accuracy_and_gap(found_in(folder)).get_axes()
     drawn = [line.get_color() for line in left.get_lines() if line.get_linestyle() == "None"]
     assert drawn == [style.BLUE, style.ORANGE, style.ORANGE]
     assert {(x, round(100 - y, 6)) for x, y in points(right)} == points(left)
-    assert right.get_ylabel() == GAP.label
+    labels = [axes.get_ylabel().replace("\n", " ") for axes in (right, running)]
+    assert labels == [GAP.label, RUNNING_GAP.label]
+    assert {(x, round(95 - y, 6)) for x, y in points(running)} == points(left)
+    text = report_of.gap_reading(found_in(folder))
+    assert "on training images as they are; the running one, as the paper's code takes it" in text
 
 
 def test_table_c1_has_mean_and_std_of_the_best_accuracy_after_the_last_pruning(tmp_path):
@@ -260,8 +265,9 @@ def test_a_missing_seed_is_named(tmp_path):
 def test_figure_2s_correlation_stands_beside_that_of_its_three_configurations(tmp_path):
     folder = gst.write(tmp_path / "all", figure_2() + gst.filters("random", 40, R40))
     numbers = table_of(folder, "correlations").numbers
-    all_, three, gap = numbers.to_dict("records")
-    assert (all_["n"], three["n"], gap["y"]) == (12, 9, "gap")
+    all_, three, *gaps = numbers.to_dict("records")
+    assert (all_["n"], three["n"]) == (12, 9)
+    assert [gap["y"] for gap in gaps] == ["gap", "running_generalization_gap"]
     assert np.isnan(all_["paper_pearson"])
     assert (three["pearson"], three["paper_pearson"], three["paper_pearson_p"]) == (
         pytest.approx(-1), -0.73, 4.4e-6
@@ -270,10 +276,13 @@ def test_figure_2s_correlation_stands_beside_that_of_its_three_configurations(tm
     # As in the paper, random filters were not pruned: one row is both.
     numbers = table_of(gst.write(tmp_path / "3", figure_2()), "correlations").numbers
     assert numbers["paper_pearson"].tolist()[0] == -0.73
-    assert len(numbers) == 2
+    assert len(numbers) == 3
 
 
-@pytest.mark.parametrize("changes", [{"criterion": "filter_ebn"}, {"total": 0.5}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"criterion": "filter_ebn"}, {"total": 0.5}, {"layer_fractions": "0.3,0.8,0.3,0.9"}],
+)
 def test_other_experiments_on_the_same_network_have_no_published_correlation(tmp_path, changes):
     rows = gst.filters("smallest", 4, S4, **changes) + gst.filters("smallest", 40, S40, **changes)
     rows += gst.filters("largest", 40, L40, **changes)
@@ -305,6 +314,8 @@ def test_sizes_before_and_after_shrinking_beside_the_papers(tmp_path):
     other = table_of(gst.write(tmp_path / "a", gst.filters("largest", 40, L40, 0.5)), "size")
     assert other.numbers["paper_parameters_removed"].tolist() == [""]
     assert table_of(gst.write(tmp_path / "b", gst.trunk([0.8])), "size") is None
+    left = table.shown.set_index("configuration").loc["Prune_L 13%"]
+    assert (left["filters left (%)"], left["weights left (%)"]) == ("80.0", "46.0")
 
 
 def test_trials_that_differ_in_what_is_pruned_are_one_scatter_plot(tmp_path):
@@ -318,6 +329,70 @@ def test_trials_that_differ_in_what_is_pruned_are_one_scatter_plot(tmp_path):
     assert [len(benchmark.of(c)) for c in benchmark.configurations] == [3, 3, 3]
     link = stability.correlation(report_of.pruned(benchmark), STABILITY, ACCURACY)
     assert (link.n, link.pearson) == (6, pytest.approx(-1))
+
+
+C1_FRACTIONS = "0.25,0.8,0.25,0.95"
+
+
+def test_schedules_of_one_folder_are_benchmarks_side_by_side_with_one_baseline(tmp_path):
+    """As figure 2's and table C1's networks: the rows of the first stay when the second is run."""
+    both = {"0.25,0.4,0.25,0.95": S40, C1_FRACTIONS: L40}
+    for place, (fractions, runs) in enumerate(both.items()):
+        changes = {"prune_fractions": fractions, "layer_fractions": fractions, "model": "resnet18"}
+        rows = gst.filters("largest", 40, runs, 0.95, **changes)
+        for row in rows:
+            row["stage"] += f"-{place}"
+        gst.write(tmp_path, [*gst.trunk([0.84, 0.85, 0.86], model="resnet18"), *rows])
+    found = stability.benchmarks(store.read_results(tmp_path, every_variant=True), NAME)
+    assert [len(b.runs) for b in found] == [6, 6]
+    assert [b.name.split("prune_fractions=")[1] for b in found] == [C1_FRACTIONS, next(iter(both))]
+    for benchmark, runs in zip(found, (L40, S40), strict=True):
+        values = report_of.pruned(benchmark)["accuracy"].tolist()
+        assert values == [accuracy for accuracy, _ in runs]
+    size = report_of.size_table(found).shown
+    assert size["paper, parameters removed"].tolist() == ["59% (section 3.2)", "46% (section 2)"]
+    # Within one run, --prunings names the fractions, and both are in one plot.
+    rows = []
+    for fractions, runs in both.items():
+        of = gst.filters("largest", 40, runs, 0.95, layer_fractions=fractions)
+        rows += [{**row, "branch": f"{row['branch']}_f{fractions}"} for row in of]
+    names = list(one(gst.write(tmp_path / "one", rows)).names.values())
+    assert names == [f"Prune_L 14%, layers by {f}" for f in sorted(both)]
+
+
+def test_a_line_is_drawn_and_a_best_one_named_only_beyond_chance(tmp_path):
+    level = [(0.85, 0.99), (0.86, 0.98), (0.852, 0.97)]
+    rows = gst.trunk([0.86, 0.851, 0.85]) + gst.filters("largest", 40, level)
+    found = found_in(gst.with_metrics(tmp_path, rows))
+    figure = report_of.accuracy_and_gap(found)
+    assert not [ln for a in figure.get_axes() for ln in a.get_lines() if ln.get_linestyle() == "--"]
+    assert "least squares" not in str([t.get_text() for t in figure.legends[0].get_texts()])
+    text = report_of.stability_reading(found)
+    assert "No configuration is the most accurate: Prune_L 13%" in text
+    assert "matches No Pruning." in text
+
+
+def test_training_accuracy_stands_in_the_table_and_is_warned_of_where_it_is_low(tmp_path):
+    fitted = found_in(gst.write(tmp_path / "1", figure_2()))
+    assert stability.premise(fitted) == ""
+    rows = gst.trunk([0.8] * 3) + gst.filters("largest", 40, L40, train_accuracy_at_best=0.654)
+    table = table_of(gst.write(tmp_path / "2", rows), "configurations")
+    shown = table.shown.set_index("configuration")["train accuracy (%)"]
+    assert shown["No Pruning"].startswith("100.00")
+    assert shown["Prune_L 13%"].startswith("65.40")
+    assert "1 of 2 configurations end below 99%, the lowest at 65.4% (Prune_L 13%" in table.title
+    assert "below 99%" in report_of.stability_reading(found_in(tmp_path / "2"))
+
+
+def test_figure_c2_has_kendalls_tau_of_all_targets_by_rate(tmp_path):
+    found = found_in(gst.write(tmp_path, figure_3()))
+    (axes,) = report_of.kendall_by_rate(found).get_axes()
+    drawn = next(line for line in axes.get_lines() if len(line.get_xdata()) == 3)
+    for rate, tau in zip(*drawn.get_data(), strict=True):
+        runs = report_of.at_rate(found[0], rate)
+        expected = stats.kendalltau(runs["stability"], runs["accuracy"]).statistic
+        assert tau == pytest.approx(expected)
+    assert "Kendall's tau by iterative rate: 1.3%:" in report_of.kendall_reading(found)
 
 
 def test_trials_that_differ_otherwise_are_benchmarks_of_their_own(tmp_path):

@@ -63,7 +63,7 @@ def test_columns_are_the_fixed_ones_then_others_in_order_of_coming(tmp_path):
     store.merge_rows(tmp_path, [KEY], ["zeta"])
     store.merge_rows(tmp_path, [{**KEY, "experiment": "f"}], ["alpha", "zeta"])
     header = (tmp_path / layout.RESULTS).read_text().splitlines()[0].split(",")
-    assert header == [*layout.RESULT_COLUMNS, "stage", "zeta", "alpha"]
+    assert header == [*layout.RESULT_COLUMNS, "stage", "variant", "zeta", "alpha"]
 
 
 def test_types_are_right_and_empty_is_empty(tmp_path):

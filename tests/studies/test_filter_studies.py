@@ -299,6 +299,8 @@ def test_accuracy_once_stable_is_the_best_at_or_after_the_last_event(tmp_path):
     stage = Stage(tmp_path, "trial", 0, "filters_largest_p2-0", 0, "filters_largest_p2")
     stage.folder.mkdir(parents=True)
     accuracies = {"test_accuracy": [0.9, 0.5, 0.6, 0.7, 0.7], "train_accuracy": [1, 1, 1, 0.8, 1]}
+    accuracies["running_train_accuracy"] = [0.5, 0.6, 0.7, 0.75, 0.9]
+    running = {0: 0.5, 3: 0.75, 5: 0.9}
     rows = pd.DataFrame({"epoch": [1, 2, 3, 4, 5], **accuracies}, columns=layout.METRIC_COLUMNS)
     rows.to_csv(stage.folder / layout.METRICS, index=False)
     expected = {0: (0.9, 1.0), 3: (0.7, 0.8), 5: (0.7, 1.0)}
@@ -309,6 +311,7 @@ def test_accuracy_once_stable_is_the_best_at_or_after_the_last_event(tmp_path):
         found = filters._stable(stage)
         assert (found["stable_accuracy_best"], found["train_accuracy_at_best"]) == (best, fitted)
         assert found["generalization_gap"] == pytest.approx(fitted - best)
+        assert found["running_generalization_gap"] == pytest.approx(running[last] - best)
     (stage.folder / layout.EVENTS).unlink()  # As of a network that is not pruned.
     assert filters._stable(stage)["stable_accuracy_best"] == 0.9
 
@@ -348,6 +351,22 @@ def test_a_pruning_of_its_own_fraction_prunes_every_layer_by_it(trunk):
     assert [int(kept[name].sum()) for name in ("conv6", "conv7")] == [12, 12]
     assert stage.result()["total_fraction"] == 0.25
     assert stage.branch == "filters_random_p2_f0.25"
+
+
+@pytest.mark.parametrize("text", ["largest:2:0.25/0.75", "scratch:largest:0.25/0.75"])
+def test_a_pruning_of_its_own_fractions_prunes_each_layer_by_its_own(trunk, text):
+    stage = train(trunk, pruned(trunk, text))
+    kept = kept_filters(masks_of(stage))
+    assert [int(kept[name].sum()) for name in ("conv6", "conv7")] == [12, 4]
+    assert stage.branch.endswith("_f0.25-0.75")
+    assert stage.result()["layer_fractions"] == "0.25,0.75"
+    assert stage.result()["prune_fractions"] == "0.3,0.6"
+
+
+def test_fractions_of_another_number_of_layers_are_refused(trunk):
+    options = dataclasses.replace(OPTIONS, prunings=("smallest:2:0.1/0.2/0.3",))
+    with pytest.raises(SettingError, match=r"--prunings=smallest:2:0.1/0.2/0.3: .*, or 2"):
+        filters.check_layers(trunk, (options,))
 
 
 def interrupted(folder, trainers, others, branch_of, after, **values):
@@ -518,7 +537,7 @@ class SharedWorkshop(Workshop):
         return loop_in(self._all, trial)
 
 
-def test_rows_of_other_options_are_emptied_and_come_back_with_them(tmp_path, trainers):
+def test_rows_of_other_options_stay_apart_and_come_back_with_them(tmp_path, trainers):
     config = from_settings({**TINY, "output_dir": str(tmp_path)}, experiment="test")
     both = FilterConfig(
         prunings=("smallest:1", "scratch:largest"),
@@ -547,11 +566,15 @@ def test_rows_of_other_options_are_emptied_and_come_back_with_them(tmp_path, tra
     }  # fmt: skip
     trained, _, second = run(other)
     assert trained == 1
-    measures = ["stability", "test_accuracy_last", "flops_shrunk", "stable_accuracy_best"]
-    assert second.loc["scratch_largest", measures].isna().all()
-    assert second.loc["filters_smallest_p1", measures].notna().all()
     assert second.loc["filters_smallest_p1", "total_fraction"] == 0.25
-    assert second.loc["", "test_accuracy_last"] == first.loc["", "test_accuracy_last"]
+    # What these options do not train is not overwritten, and says its settings.
+    fractions = {"filters_smallest_p1": "0.25", "scratch_largest": "0.5"}
+    for branch, fraction in fractions.items():
+        assert str(second.loc[branch, "prune_fractions"]) == fraction
+    every = read_results(tmp_path, every_variant=True)
+    pairs = every.loc[every["branch"] == "filters_smallest_p1", ["prune_fractions", "stability"]]
+    assert sorted(pairs["prune_fractions"].astype(str)) == ["0.25", "0.5"]
+    assert first.loc["filters_smallest_p1", "stability"] in pairs["stability"].tolist()
     trained, _, again = run(both)
     assert trained == 0
     pd.testing.assert_frame_equal(again[first.columns], first)

@@ -68,6 +68,23 @@ def test_two_epochs_are_the_updates_by_hand(jit):
 
 
 @pytest.mark.parametrize("jit", [False, True])
+def test_running_accuracy_is_of_each_batch_before_its_step(jit):
+    model = softmax_regression(DATA)
+    kernel, bias = model.get_weights()
+    order = epoch_order(len(DATA.labels), 0, 0, 0)
+    right = []
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        x = inputs_by_hand(DATA.images[chosen])
+        logits = x @ kernel + bias
+        right += list(logits.argmax(1) == DATA.labels[chosen])
+        error = (softmax(logits) - np.eye(3)[DATA.labels[chosen]]) / len(chosen)
+        kernel, bias = kernel - RATE * x.T @ error, bias - RATE * error.sum(0)
+    got = program_of(model, jit=jit).run(0)
+    assert float(got["running_train_accuracy"]) == pytest.approx(np.mean(right), rel=1e-6)
+
+
+@pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("decay", ["drops", "cosine"])
 def test_every_compiled_step_takes_its_own_rate(decay, jit):
     """3 steps an epoch; a warm-up of one epoch, of rates 0, 1/3 and 2/3 of the whole."""
@@ -134,7 +151,7 @@ def test_metrics_are_numpys_over_whole_splits():
         "noisy_loss": loss[s].mean(),
         "original_loss": loss[~s].mean(),
     }
-    assert set(got) == {*expected, "loss"}
+    assert set(got) == {*expected, "loss", "running_train_accuracy"}
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=1e-5, err_msg=name)
 

@@ -52,15 +52,17 @@ def test_an_epoch_is_the_updates_by_hand(data):
     program = StreamedProgram(model, BATCH, jit=False)
     program.attach(data, Feeding(0, 1, schedules.fixed(0.3), "crop_flip"))
     metrics = program.run(2)
-    losses = []
+    losses, right = [], []
     for images, labels, _ in data.train_epoch(0, 1, 2, BATCH):
         x = images.numpy().reshape(len(labels), -1).astype(np.float64)
         p = softmax(x @ kernel + bias)
         losses += list(-np.log(p[np.arange(len(labels)), labels]))
+        right += list(p.argmax(1) == labels)
         error = p - np.eye(3)[labels]
         kernel, bias = kernel - 0.3 * x.T @ error / len(x), bias - 0.3 * error.mean(0)
     assert len(losses) == 9
     np.testing.assert_allclose(metrics["loss"], np.mean(losses), rtol=1e-5)
+    np.testing.assert_allclose(metrics["running_train_accuracy"], np.mean(right), rtol=1e-6)
     np.testing.assert_allclose(model.get_weights()[0], kernel, atol=1e-5)
     test_images, test_labels, _ = next(iter(data.evaluation("test", 100)))
     p = softmax(test_images.numpy().reshape(6, -1) @ kernel + bias)

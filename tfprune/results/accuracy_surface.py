@@ -62,7 +62,7 @@ class Surface:
       accuracy: float64 [Y, X], in [0, 1]; NaN where a cell is not measured.
       points: "W*", "Wp" and "Wr" -> (x, y).
       distances: column of `DISTANCES` -> length.
-      left: what pruning has left, in words, "34% of filters, 12% of weights"; empty if not known.
+      left: what pruning has left, in words: "34% of filters, 12% of weights".
       trajectory: `cycle, network, x, y, distance`, in the order of training; may be empty.
     """
 
@@ -252,7 +252,7 @@ def surface_of(output_dir: epath.PathLike, row: pd.DataFrame) -> Surface | None:
         {"W*": (0.0, 0.0), "Wp": (pruned_x, 0.0), "Wr": (retrained_x, retrained_y)},
         {name: float(values[name]) for name in DISTANCES},
         trajectory,
-        ", ".join(f"{_percent(share)} of {what}" for what, share in left_of(row).items()),
+        ", ".join(f"{_percent(share)}% of {what}" for what, share in left_of(row).items()),
     )
 
 
@@ -264,17 +264,20 @@ def left_of(rows: pd.DataFrame) -> dict[str, float]:
     else, and only the second compares with a network of single weights.
 
     Returns:
-      "filters", where these were pruned, and "weights" -> share; none that is not in results.csv.
+      "filters", where these were pruned, and "weights" -> share; NaN if results.csv has none.
     """
-    columns = {"filters": "filters_remaining", "weights": "live_weights_remaining"}
-    known = {what: rows[c].dropna() for what, c in columns.items() if c in rows}
-    if not len(known.get("weights", ())) and "weights_remaining" in rows:
-        known["weights"] = rows["weights_remaining"].dropna()
-    return {what: float(values.mean()) for what, values in known.items() if len(values)}
+    filters = _mean(rows, "filters_remaining")
+    if math.isnan(filters):
+        return {"weights": _mean(rows, "weights_remaining")}
+    return {"filters": filters, "weights": _mean(rows, "live_weights_remaining")}
+
+
+def _mean(rows: pd.DataFrame, column: str) -> float:
+    return float(rows[column].mean()) if column in rows else math.nan
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g}%"
+    return f"{100 * share:.3g}"
 
 
 # ---------------------------------------------------------------- figures
@@ -298,8 +301,7 @@ def last_planes(found: Sequence[Cycles]) -> Figure | None:
         for axes, (trial, surface) in zip(flat, panels, strict=False):
             mesh = draw(axes, surface)
             text = f"{trial.name}, cycle {surface.level}, seed {surface.seed}"
-            left = f"\n{surface.left} left" if surface.left else ""
-            axes.set_title(style.wrapped(text, 42) + left)
+            axes.set_title(f"{style.wrapped(text, 42)}\n{surface.left} left")
         _name(figure, [trial for trial, _ in panels])
         figure.colorbar(mesh, ax=grid, label="Train accuracy (%)", shrink=0.9)
         figures.legend_below(figure, _handles([surface for _, surface in panels]))
@@ -343,8 +345,8 @@ def _name(figure: Figure, found: Sequence[Cycles]) -> None:
 def _distances(surface: Surface) -> str:
     retrained = surface.distances["distance_pretrained_retrained"]
     pruned = surface.distances["distance_pretrained_pruned"]
-    left = f"\n{surface.left}" if surface.left else ""
-    return f"cycle {surface.level}{left}\n‖W*−Wr‖ {retrained:#.4g}\n‖W*−Wp‖ {pruned:#.4g}"
+    left = surface.left.replace(", ", "\n")
+    return f"cycle {surface.level}\n{left}\n‖W*−Wr‖ {retrained:#.4g}\n‖W*−Wp‖ {pruned:#.4g}"
 
 
 def draw(axes: Axes, surface: Surface) -> QuadMesh:
@@ -481,9 +483,10 @@ def _compared(trial: Cycles) -> list[Compared]:
         if rows.empty:
             continue
         own, values = rows.iloc[0].to_dict(), utility.values_of(rows, _METRIC)
-        left = left_of(rows)
+        # Of a small network single weights are pruned, whatever is of its twin.
+        left = {"weights": _mean(rows, "weights_remaining")} if rows is small else left_of(rows)
         about = {"trial": trial.name, "cycle": str(last), "network": network}
-        about |= {f"{w} left (%)": f"{100 * left[w]:.3g}" for w in _LEFT if w in left}
+        about |= {f"{w} left (%)": _percent(left[w]) if w in left else "" for w in _LEFT}
         made.append(
             Compared(
                 about,

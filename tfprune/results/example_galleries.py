@@ -23,7 +23,7 @@ _ARRAYS = ("images", "labels", "predictions", "levels")
 _IN_A_ROW = 10
 # The longest class names of which a label and a prediction stand in one line above an image, and
 # the most characters of a name that has a line of its own.
-_SHORT, _LONGEST = 2, 14
+_SHORT, _LONGEST = 2, 13
 _NAMES = {
     "most_worsened": "most worsened",
     "most_improved": "most improved",

@@ -14,15 +14,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from tfprune.measures import statistics
 from tfprune.results import figures, stability, store, style, tables
 from tfprune.results.stability import (
     ACCURACY,
     STABILITY,
+    TRAIN,
     Benchmark,
     Configuration,
     Quantity,
     Relation,
 )
+from tfprune.seeds import Stream, generator
 
 EXPERIMENT = "flatness"
 EIGENVALUES, PERTURBATIONS = "flatness", "perturbations"
@@ -41,6 +44,8 @@ TOP = Quantity("top_eigenvalue", "Top Hessian eigenvalue", "top eigenvalue")
 MEASURED = (TRACE, HUTCHINSON, TOP, COVARIANCE, TIC, EPSILON)
 # How many eigenvalues figure E1 shows, and eigenvectors figure E4.
 _BARS, _DIRECTIONS = 10, 9
+# Of the band around the mean eigenvalues in figure E2.
+_BAND = 0.8
 # Epsilon's rise of the test loss, in nats.
 RISE = 0.1
 
@@ -54,7 +59,7 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
     Raises:
       InputError: there is no results.csv, a file is damaged, or a folder cannot be written.
     """
-    found = stability.benchmarks(store.read_results(output_dir), EXPERIMENT)
+    found = stability.benchmarks(store.read_results(output_dir, every_variant=True), EXPERIMENT)
     pairs = [(STABILITY, TRACE), (TRACE, ACCURACY), (STABILITY, COVARIANCE), (COVARIANCE, ACCURACY)]
     margins, tic = _around(EPSILON), _around(TIC)
     overall = [(STABILITY, ACCURACY)]
@@ -75,7 +80,7 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
         ),
         (
             "spectra",
-            "The Hessian's top eigenvalues, run by run and in magnitude",
+            "The Hessian's top eigenvalues, with their sign and in magnitude",
             spectrum_reading(output_dir, found),
             "GST figure E2",
             spectra(output_dir, found),
@@ -125,7 +130,7 @@ def build_tables(results: pd.DataFrame) -> list[tables.Table]:
         "Flatness at the end of training: best test accuracy and mean stability, eigenvalues and "
         "traces of the test loss on the measured examples, and ε; mean ± std over runs"
     )
-    shown = (ACCURACY, STABILITY, *MEASURED)
+    shown = (ACCURACY, TRAIN, STABILITY, *MEASURED)
     linked = stability.correlation_table(
         found,
         f"{EXPERIMENT}_correlations",
@@ -159,7 +164,9 @@ def relations(found: Sequence[Benchmark]) -> list[Relation]:
 
 
 def _reading(found: Sequence[Benchmark], pairs: Sequence[tuple[Quantity, Quantity]]) -> str:
-    return stability.correlation_reading(found, everything, pairs)
+    said = stability.correlation_reading(found, everything, pairs)
+    warning = stability.premise(found) if said and ACCURACY in sum(pairs, ()) else ""
+    return f"{said} {warning}." if warning else said
 
 
 # ---------------------------------------------------------------- eigenvalues
@@ -247,9 +254,10 @@ def _handles(shown: dict[Benchmark, dict[Configuration, np.ndarray]]) -> list[Li
 
 
 def spectra(output_dir: epath.PathLike, found: Sequence[Benchmark]) -> Figure | None:
-    """All top eigenvalues: signed, a point per run; and their mean magnitude (GST figure E2).
+    """All top eigenvalues by falling magnitude, a line per configuration (GST figure E2).
 
-    A row per benchmark; the signed axis is linear around 0 and logarithmic beyond. None where no
+    Left the eigenvalues with their sign over a logarithmic place, mean over runs with a
+    bootstrapped 80% band; right the mean of their magnitudes. A row per benchmark; None where no
     run has its eigenvalues.
 
     Raises:
@@ -265,31 +273,23 @@ def spectra(output_dir: epath.PathLike, found: Sequence[Benchmark]) -> Figure | 
             for configuration, values in by_configuration.items():
                 look = benchmark.looks[configuration]
                 place = np.arange(1, values.shape[1] + 1)
-                left.plot(
-                    np.tile(place, len(values)), values.ravel(), color=look.color, marker=".",
-                    markersize=3.5, linestyle="", alpha=0.6,
-                )  # fmt: skip
+                left.plot(place, values.mean(axis=0), color=look.color, linestyle=look.linestyle)
+                band = statistics.mean_band(
+                    values, generator(0, Stream.MEASURE), confidence=_BAND, resamples=1000
+                )
+                left.fill_between(place, *band, color=look.color, alpha=0.2, linewidth=0)
                 magnitude = np.abs(values).mean(axis=0)
                 right.plot(place, magnitude, color=look.color, linestyle=look.linestyle)
-            _signed_axis(left, list(by_configuration.values()))
-            right.set_yscale("log")
+            left.set_xscale("log")
+            left.axhline(0, color=style.BLACK, linewidth=0.8)
+            left.set_ylabel("Eigenvalue, mean over runs")
             right.set_ylabel("Magnitude of the eigenvalue, mean over runs")
+            right.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             for axes in (left, right):
-                axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
                 axes.set_xlabel("Place by magnitude")
             left.set_title(style.wrapped(benchmark.name, 50))
         figures.legend_below(figure, _handles(shown))
     return figure
-
-
-def _signed_axis(axes: Axes, values: Sequence[np.ndarray]) -> None:
-    sizes = np.abs(np.concatenate([v.ravel() for v in values]))
-    sizes = sizes[sizes > 0]
-    # The smallest magnitudes stand at the edge of the linear part: no point falls into a gap.
-    linear = 10 ** math.floor(math.log10(sizes.min())) if sizes.size else 1.0
-    axes.set_yscale("symlog", linthresh=linear, linscale=0.4)
-    axes.axhline(0, color=style.BLACK, linewidth=0.8)
-    axes.set_ylabel("Eigenvalue, every run")
 
 
 # ---------------------------------------------------------------- perturbations

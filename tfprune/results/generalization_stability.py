@@ -1,9 +1,9 @@
-"""The report of generalization_stability: GST figures 2, 3, 4, B2, C1, C3; tables C1, F1."""
+"""The report of generalization_stability: GST figures 2, 3, 4, B1, B2, C1 to C3; tables C1, F1."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,16 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from scipy.special import ndtr
 
 from tfprune.measures import statistics
 from tfprune.results import figures, stability, store, style, tables
-from tfprune.results.published import published
 from tfprune.results.stability import (
     ACCURACY,
     FILTERS,
     GAP,
     LARGEST,
     NO_PRUNING,
+    RUNNING_GAP,
     SCRATCH,
     SMALLEST,
     STABILITY,
@@ -36,9 +37,17 @@ from tfprune.seeds import Stream, generator
 EXPERIMENT = "generalization_stability"
 # What figure 2 correlates: target and period.
 FIGURE_2 = {(SMALLEST, 4), (SMALLEST, 40), (LARGEST, 40)}
-# With what figure 2 scores filters (figure B2 prunes the same networks by E[BN]), and the fraction
-# of the last layer that it prunes.
-_FIGURE_2_SETTINGS = {"vgg11": ("filter_l2", 0.9), "resnet18": ("filter_activation", 0.95)}
+# With what figure 2 scores filters (figure B2 prunes the same networks by E[BN]), and the fractions
+# of the four layers that it prunes (table C1's differ in the second).
+_FIGURE_2_SETTINGS = {
+    "vgg11": ("filter_l2", "0.3,0.3,0.3,0.9"),
+    "resnet18": ("filter_activation", "0.25,0.4,0.25,0.95"),
+}
+# Of the networks whose parameters it counts: figure 2's, and table C1's (section 3.2).
+_COUNTED_FRACTIONS = {
+    "section 2": {fractions for _, fractions in _FIGURE_2_SETTINGS.values()},
+    "section 3.2": {"0.25,0.8,0.25,0.95"},
+}
 # More curves than these hide each other in one panel: then every target has its own.
 _MOST_CURVES = 8
 _RATE_COLUMNS = 4
@@ -55,7 +64,7 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
     Raises:
       InputError: there is no results.csv, a file is damaged, or a folder cannot be written.
     """
-    found = stability.benchmarks(store.read_results(output_dir), EXPERIMENT)
+    found = stability.benchmarks(store.read_results(output_dir, every_variant=True), EXPERIMENT)
     swept = [benchmark for benchmark in found if has_rates(benchmark)]
     drawn: list[figures.Drawing] = [
         (
@@ -73,6 +82,13 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
             by_rate(swept),
         ),
         (
+            "rate_kendall",
+            "Kendall's tau of accuracy and stability by iterative rate",
+            kendall_reading(swept),
+            "GST figure C2",
+            kendall_by_rate(swept),
+        ),
+        (
             "rate_scatter",
             "Test accuracy against stability at every iterative rate",
             rate_scatter_reading(swept),
@@ -85,6 +101,13 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
             gap_reading(found),
             "GST figures 4 and C3",
             accuracy_and_gap(found),
+        ),
+        (
+            "batch_norm",
+            "Batch norms' outputs before scale and shift, beside the normal density",
+            normal_reading(output_dir, found),
+            "GST figure B1",
+            normalized(output_dir, found),
         ),
     ]
     return figures.save_all(output_dir, EXPERIMENT, drawn)
@@ -99,8 +122,9 @@ def build_tables(results: pd.DataFrame) -> list[tables.Table]:
     if not found:
         return []
     title = (
-        "GST tables C1 and F1: best test accuracy at or after the last pruning epoch, mean "
-        "stability over pruning events, and generalization gap; mean ± std over runs"
+        "GST tables C1 and F1: best test accuracy at or after the last pruning epoch, train "
+        "accuracy at that epoch, mean stability over pruning events, and generalization gap, of "
+        "the network and of the running training accuracy; mean ± std over runs"
     )
     made = [
         stability.configuration_table(found, f"{EXPERIMENT}_configurations", title),
@@ -299,20 +323,19 @@ def rate_correlations(benchmark: Benchmark) -> dict[float, statistics.Correlatio
     }
 
 
-def _draw_correlations(axes: Axes, benchmark: Benchmark) -> None:
+def _draw_correlations(axes: Axes, benchmark: Benchmark, coefficient: str = "pearson") -> None:
     links = {r: link for r, link in rate_correlations(benchmark).items() if not _none(link)}
+    name, interval = _COEFFICIENTS[coefficient]
     axes.set_ylim(-1.05, 1.05)
-    axes.set_ylabel("Pearson's r of accuracy and stability")
+    axes.set_ylabel(f"{name} of accuracy and stability")
     axes.axhline(0, color=style.BLACK, linewidth=0.8)
     if not links:
         needs = f"needs at least {stability.FEWEST_RUNS} runs\nat a rate"
         axes.text(0.5, 0.75, needs, transform=axes.transAxes, ha="center", va="center")
         return
-    mean = np.array([link.pearson for link in links.values()])
+    mean = np.array([getattr(link, coefficient) for link in links.values()])
     ends = [
-        statistics.pearson_interval(
-            STABILITY.of(runs), ACCURACY.of(runs), generator(0, Stream.MEASURE)
-        )
+        interval(STABILITY.of(runs), ACCURACY.of(runs), generator(0, Stream.MEASURE))
         for runs in (at_rate(benchmark, rate) for rate in links)
     ]
     errors = np.array([[m - e.low, e.high - m] for m, e in zip(mean, ends, strict=True)])
@@ -320,6 +343,46 @@ def _draw_correlations(axes: Axes, benchmark: Benchmark) -> None:
     axes.errorbar(
         list(links), mean, errors, color=style.PURPLE, marker="o", markersize=5, capsize=2.5
     )
+
+
+_COEFFICIENTS = {
+    "pearson": ("Pearson's r", statistics.pearson_interval),
+    "kendall": ("Kendall's tau", statistics.kendall_interval),
+}
+
+
+def kendall_by_rate(found: Sequence[Benchmark]) -> Figure | None:
+    """Kendall's tau of accuracy and stability by iterative rate (GST figure C2).
+
+    As the right panel of `by_rate`, a panel per benchmark; None of none.
+    """
+    if not found:
+        return None
+    with style.house_style():
+        figure = style.new_figure(6, 3.9 * len(found))
+        for axes, benchmark in zip(
+            figure.subplots(len(found), 1, squeeze=False).flatten(), found, strict=True
+        ):
+            _draw_correlations(axes, benchmark, "kendall")
+            _rate_axis(axes, rates(benchmark))
+            axes.set_title(style.wrapped(benchmark.name, 44))
+    return figure
+
+
+def kendall_reading(found: Sequence[Benchmark]) -> str:
+    """Kendall's tau at every rate, in one sentence."""
+    said = []
+    for benchmark in found:
+        links = rate_correlations(benchmark)
+        texts = [
+            stability.correlation_text(link)
+            if _none(link)
+            else f"{stability.rate_text(r)}: {link.kendall:.2f} ({figures.p_value(link.kendall_p)})"
+            for r, link in links.items()
+        ]
+        where = f" on {benchmark.name}" if len(found) > 1 else ""
+        said.append(f"Kendall's tau by iterative rate{where}: {'; '.join(texts)}.")
+    return " ".join(said)
 
 
 def _none(link: statistics.Correlation) -> bool:
@@ -383,16 +446,22 @@ def scatter_by_rate(found: Sequence[Benchmark]) -> Figure | None:
             for target, name in TARGETS.items()
             if any(c.target == target for b in found for c in b.configurations)
         ]
-        figures.legend_below(figure, [*handles, stability.line_handle()])
+        figures.legend_below(figure, [*handles, *stability.line_handles(grid.flatten())])
     return figure
 
 
 # ---------------------------------------------------------------- figures 4 and C3
-def accuracy_and_gap(found: Sequence[Benchmark]) -> Figure | None:
-    """Best test accuracy, and generalization gap, against stability, coloured by iterative rate.
+_GAPS = (GAP, RUNNING_GAP)
 
-    A row per benchmark, a point per run, a marker per target (GST figures 4, C3). None where no
-    run was pruned, or none has a training accuracy.
+
+def accuracy_and_gap(found: Sequence[Benchmark]) -> Figure | None:
+    """Best test accuracy and generalization gaps against stability, coloured by iterative rate.
+
+    The gaps are train - test accuracy at the epoch of the best test accuracy: of the network after
+    the epoch on images as they are, and as the paper's code takes it, of the running training
+    accuracy over the epoch's own batches, augmented where training is. A row per benchmark, a
+    point per run, a marker per target (GST figures 4, C3). None where no run was pruned, or none
+    has a training accuracy.
     """
     found = [b for b in _with_pruning(found) if np.isfinite(GAP.of(pruned(b))).any()]
     if not found:
@@ -404,16 +473,19 @@ def accuracy_and_gap(found: Sequence[Benchmark]) -> Figure | None:
         marker = _target_look(configuration.target).marker
         return Look(colors.get(configuration.rate, style.BLACK), marker, "-")
 
+    known_gaps = [gap for gap in _GAPS if any(np.isfinite(gap.of(pruned(b))).any() for b in found)]
+    quantities = (ACCURACY, *known_gaps)
     with style.house_style():
-        figure = style.new_figure(10.4, 3.8 * len(found) + 0.6)
-        grid = figure.subplots(len(found), 2, squeeze=False)
+        figure = style.new_figure(0.2 + 4.6 * len(quantities), 3.8 * len(found) + 0.6)
+        grid = figure.subplots(len(found), len(quantities), squeeze=False)
         for line, benchmark in zip(grid, found, strict=True):
-            for axes, quantity in zip(line, (ACCURACY, GAP), strict=True):
+            for axes, quantity in zip(line, quantities, strict=True):
                 stability.scatter(
                     axes, benchmark, pruned(benchmark), STABILITY, quantity, look_of,
                     benchmark.name,
                 )  # fmt: skip
-        figures.legend_below(figure, _rate_handles(found, colors))
+        handles = [*_rate_handles(found, colors), *stability.line_handles(grid.flatten())]
+        figures.legend_below(figure, handles)
     return figure
 
 
@@ -439,7 +511,91 @@ def _rate_handles(found: Sequence[Benchmark], colors: dict[float, str]) -> list[
             for t, name in TARGETS.items()
             if t in targets
         ]
-    return [*handles, stability.line_handle()]
+    return handles
+
+
+# ---------------------------------------------------------------- figure B1
+NORMALIZED = "batch_norm"
+NORMALIZED_COLUMNS = ("trained", "place", "low", "density")
+_MOST_LAYERS = 8
+
+
+def normalized(output_dir: epath.PathLike, found: Sequence[Benchmark]) -> Figure | None:
+    """Batch norms' outputs before scale and shift, and the standard normal density (GST B1).
+
+    A row for each of the last eight batch norms of one unpruned network, at its initialization and
+    after training, over one training batch. None where nothing was measured.
+
+    Raises:
+      InputError: a file is damaged.
+    """
+    table = _normalized_table(output_dir, found)
+    if table is None:
+        return None
+    places = sorted(table["place"].unique())[-_MOST_LAYERS:]
+    x = np.linspace(-5, 5, 201)
+    density = np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+    with style.house_style():
+        figure = style.new_figure(8.4, 1.25 * len(places) + 1.1)
+        grid = figure.subplots(len(places), 2, squeeze=False, sharex=True, sharey=True)
+        for line, place in zip(grid, places, strict=True):
+            for trained, axes in enumerate(line):
+                mine = table[(table["place"] == place) & (table["trained"] == trained)]
+                width = float(mine["low"].iloc[1] - mine["low"].iloc[0])
+                axes.bar(mine["low"], mine["density"], width, align="edge", color=style.BLUE)
+                axes.plot(x, density, color=style.ORANGE, linewidth=1.3)
+                axes.set_title(str(mine["layer"].iloc[0]), fontsize=8)
+                axes.set_xlim(-5, 5)
+        for axes, when in zip(grid[-1], ("At initialization", "After training"), strict=True):
+            axes.set_xlabel(f"{when}: output before scale and shift")
+        grid[len(places) // 2, 0].set_ylabel("Density")
+        handles = [
+            Line2D([], [], color=style.BLUE, linewidth=5, label="all channels and positions"),
+            Line2D([], [], color=style.ORANGE, linewidth=1.3, label="standard normal density"),
+        ]
+        figures.legend_below(figure, handles)
+    return figure
+
+
+def _normalized_table(
+    output_dir: epath.PathLike, found: Sequence[Benchmark]
+) -> pd.DataFrame | None:
+    """Of the first unpruned network that was measured; None if there is none with batch norm."""
+    for benchmark in found:
+        runs = benchmark.of_kinds(NO_PRUNING)
+        if NORMALIZED in runs:
+            there = runs[runs[NORMALIZED].ne("")]
+            for table in store.read_measurements(output_dir, there, NORMALIZED, NORMALIZED_COLUMNS):
+                if len(table):
+                    return table
+    return None
+
+
+def normal_reading(output_dir: epath.PathLike, found: Sequence[Benchmark]) -> str:
+    """How far the distributions are from a normal one, in one sentence.
+
+    Raises:
+      InputError: a file is damaged.
+    """
+    table = _normalized_table(output_dir, found)
+    if table is None:
+        return ""
+    said = []
+    for trained, when in enumerate(("at initialization", "after training")):
+        layers = [mine for _, mine in table[table["trained"] == trained].groupby("place")]
+        said.append(f"{np.mean([_distance_to_normal(mine) for mine in layers]):.3f} {when}")
+    return (
+        "Largest distance of the cumulative distribution to the standard normal one, mean over "
+        f"batch norms: {', '.join(said)}; 0 is what E[BN] takes it to be."
+    )
+
+
+def _distance_to_normal(table: pd.DataFrame) -> float:
+    """Kolmogorov's distance at the edges of the bins."""
+    low = table["low"].to_numpy(float)
+    width = low[1] - low[0]
+    share = np.cumsum(table["density"].to_numpy(float) * width)
+    return float(np.abs(share + (1 - share[-1]) / 2 - ndtr(low + width)).max())
 
 
 # ---------------------------------------------------------------- readings
@@ -447,21 +603,34 @@ def stability_reading(found: Sequence[Benchmark]) -> str:
     """How accuracy goes with stability over runs, and which configuration ends best."""
     found = _with_pruning(found)
     said = stability.correlation_reading(found, pruned, [(STABILITY, ACCURACY)])
+    warning = stability.premise(found)
     for benchmark in found:
         means = {c: float(benchmark.of(c)["accuracy"].mean()) for c in benchmark.configurations}
-        best = max(means, key=lambda c: means[c])
         where = f" on {benchmark.name}" if len(found) > 1 else ""
-        baseline = [m for c, m in means.items() if c.kind == NO_PRUNING]
-        against = f", No Pruning {100 * baseline[0]:.2f}%" if baseline else ""
-        against = "" if best.kind == NO_PRUNING else against
-        said += (
-            f" Most accurate{where} is {benchmark.names[best]} with {100 * means[best]:.2f}%"
-            f"{against}."
-        )
+        said += f" {_most_accurate(benchmark, means, where)}"
         row = published_correlation(benchmark)[0]
         if row is not None:
             said += f" GST prints r = {row['mean']:.2f} for three configurations of ten runs."
-    return said
+    return f"{said} {warning}." if warning else said
+
+
+def _most_accurate(benchmark: Benchmark, means: Mapping[Configuration, float], where: str) -> str:
+    """The configuration of highest accuracy, if it differs from the next and from no pruning."""
+    best, *others = sorted(means, key=lambda c: -means[c])
+    plain = [c for c in others if c.kind == NO_PRUNING]
+    against = f", No Pruning {100 * means[plain[0]]:.2f}%" if plain else ""
+    named = f"{benchmark.names[best]} with {100 * means[best]:.2f}%{against}"
+    alike = [c for c in others[:1] + plain if not _differ(benchmark, best, c)]
+    if alike:
+        matched = " and ".join(dict.fromkeys(benchmark.names[c] for c in alike))
+        return f"No configuration is the most accurate{where}: {named}, matches {matched}."
+    return f"Most accurate{where} is {named}."
+
+
+def _differ(benchmark: Benchmark, first: Configuration, second: Configuration) -> bool:
+    """Whether their accuracies differ by PEG's rule, seed by seed; a single seed says nothing."""
+    found = [benchmark.of(c).set_index("seed")["accuracy"] for c in (first, second)]
+    return statistics.match_or_differ(*found).verdict not in ("", "matches")
 
 
 def rate_reading(found: Sequence[Benchmark]) -> str:
@@ -475,8 +644,7 @@ def rate_reading(found: Sequence[Benchmark]) -> str:
                 rate: float(benchmark.runs[_of_rate(benchmark, target, rate)]["accuracy"].mean())
                 for rate in sorted({c.rate for c in known if c.target == target})
             }
-            best = max(means, key=lambda rate: means[rate])
-            peaks.append(f"{stability.rate_text(best)} with {TARGETS.get(target, target)}")
+            peaks.append(f"{_peak(benchmark, target, means)} with {TARGETS.get(target, target)}")
         links = [link for link in rate_correlations(benchmark).values() if not _none(link)]
         negative = sum(link.pearson < 0 for link in links)
         where = f" on {benchmark.name}" if len(found) > 1 else ""
@@ -487,6 +655,17 @@ def rate_reading(found: Sequence[Benchmark]) -> str:
         )
         said.append(f"Test accuracy{where} is highest at a rate of {', '.join(peaks)}; {count}.")
     return " ".join(said)
+
+
+def _peak(benchmark: Benchmark, target: str, means: Mapping[float, float]) -> str:
+    """The rate of highest accuracy, if it differs from that of the next."""
+    best, *others = sorted(means, key=lambda rate: -means[rate])
+    by_rate = {
+        c.rate: c for c in benchmark.configurations if (c.kind, c.target) == (FILTERS, target)
+    }
+    if others and not _differ(benchmark, by_rate[best], by_rate[others[0]]):
+        return "no one rate"
+    return stability.rate_text(best)
 
 
 def rate_scatter_reading(found: Sequence[Benchmark]) -> str:
@@ -508,8 +687,16 @@ def _short(link: statistics.Correlation) -> str:
 
 def gap_reading(found: Sequence[Benchmark]) -> str:
     """How accuracy and generalization gap go with stability over runs, in one sentence."""
-    pairs = [(STABILITY, ACCURACY), (STABILITY, GAP)]
-    return stability.correlation_reading(_with_pruning(found), pruned, pairs)
+    pairs = [(STABILITY, quantity) for quantity in (ACCURACY, *_GAPS)]
+    text = stability.correlation_reading(_with_pruning(found), pruned, pairs)
+    return f"{text} {_GAPS_NAMED}" if text else ""
+
+
+_GAPS_NAMED = (
+    "The generalization gap is of the network after the epoch, on training images as they are; "
+    "the running one, as the paper's code takes it, is of the training accuracy over the epoch's "
+    "own batches, augmented where training is."
+)
 
 
 # ---------------------------------------------------------------- tables
@@ -533,8 +720,11 @@ def relations(found: Sequence[Benchmark]) -> list[Relation]:
                     published_correlation(benchmark),
                 )
             )
-        if np.isfinite(GAP.of(runs)).any():
-            made.append(Relation(benchmark, "all with pruning", runs, STABILITY, GAP))
+        made += [
+            Relation(benchmark, "all with pruning", runs, STABILITY, gap)
+            for gap in _GAPS
+            if np.isfinite(gap.of(runs)).any()
+        ]
         if has_rates(benchmark):
             made += [
                 Relation(
@@ -552,18 +742,18 @@ def relations(found: Sequence[Benchmark]) -> list[Relation]:
 def figure_2_runs(benchmark: Benchmark) -> pd.DataFrame:
     """The runs of the three configurations that figure 2 correlates, if all three were run."""
     runs = pruned(benchmark)
-    marks = [(c.target, c.period) for c in runs["configuration"]]
+    wanted = _FIGURE_2_SETTINGS.get(str(benchmark.facts.get("model")), ("", ""))[1]
+    marks = [
+        (c.target, c.period) if c.fractions in ("", wanted) else None for c in runs["configuration"]
+    ]
     return runs[[mark in FIGURE_2 for mark in marks]] if set(marks) >= FIGURE_2 else runs.iloc[:0]
 
 
 def published_correlation(benchmark: Benchmark) -> tuple[pd.Series | None, pd.Series | None]:
-    """Figure 2's r and p, if these runs are its: network, data, criterion and schedules.
-
-    Table C1's runs differ from it only in one layer's fraction, which results.csv does not have.
-    """
-    criterion, total = _FIGURE_2_SETTINGS.get(str(benchmark.facts.get("model")), ("", 0.0))
-    totals = {c.total for c in figure_2_runs(benchmark)["configuration"]}
-    if criterion != benchmark.facts.get("criterion") or totals != {total}:
+    """Figure 2's r and p, if these runs are its: network, data, criterion and schedules."""
+    criterion, fractions = _FIGURE_2_SETTINGS.get(str(benchmark.facts.get("model")), ("", ""))
+    found = {c.fractions for c in figure_2_runs(benchmark)["configuration"]}
+    if criterion != benchmark.facts.get("criterion") or found != {fractions}:
         return None, None
     metric = "accuracy_stability_pearson"
     r, p = (stability.printed(benchmark, "figure 2", m) for m in (metric, f"{metric}_p"))
@@ -597,6 +787,9 @@ def _targets(kept: Iterable[Configuration]) -> list[str]:
 
 
 _SIZES = ("parameters", "flops")
+# Shares that are left: of the filters of all prunable layers, and of all kernel weights, with what
+# read the channels of pruned filters gone too.
+_LEFT = {"filters_remaining": "filters left (%)", "live_weights_remaining": "weights left (%)"}
 
 
 def size_table(found: Sequence[Benchmark]) -> tables.Table | None:
@@ -624,6 +817,9 @@ def size_table(found: Sequence[Benchmark]) -> tables.Table | None:
         for after, when in (("", "before"), ("_shrunk", "shrunk")):
             shown[f"{heading} {when}"] = [f"{v:,.0f}" for v in numbers[f"{size}{after}"]]
         shown[f"{heading} removed (%)"] = [f"{100 * v:.1f}" for v in numbers[f"{size}_removed"]]
+    for column, heading in _LEFT.items():
+        if numbers[column].notna().any():
+            shown[heading] = [f"{100 * v:.1f}" for v in numbers[column]]
     if numbers["paper_parameters_removed"].ne("").any():
         shown["paper, parameters removed"] = numbers["paper_parameters_removed"]
     shown["runs"] = numbers["n"].astype(str)
@@ -645,12 +841,14 @@ def _size_numbers(
         "n": len(runs),
     }
     means = {name: float(pd.to_numeric(runs[name]).mean()) for name in needed}
+    means |= {
+        name: float(pd.to_numeric(runs.get(name, pd.Series(math.nan))).mean()) for name in _LEFT
+    }
     removed = {f"{s}_removed": 1 - means[f"{s}_shrunk"] / means[s] for s in _SIZES}
-    total = _FIGURE_2_SETTINGS.get(str(benchmark.facts.get("model")), ("", 0.0))[1]
     paper = [
         f"{found['mean']:g}% ({place})"
-        for place in published(stability.PAPER)["table"].unique()
-        if configuration.total == total
+        for place, fractions in _COUNTED_FRACTIONS.items()
+        if configuration.fractions in fractions
         if (found := stability.printed(benchmark, place, "parameters_removed_percent")) is not None
     ]
     return {**row, **means, **removed, "paper_parameters_removed": ", ".join(paper)}

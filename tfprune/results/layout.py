@@ -68,6 +68,8 @@ METRIC_COLUMNS = (
     "learning_rate",
     "train_loss",
     "train_accuracy",
+    # Over the epoch's own batches, augmented and in training mode, as many codes print it.
+    "running_train_accuracy",
     "val_loss",
     "val_accuracy",
     "test_loss",

@@ -25,7 +25,7 @@ def build(output_dir: epath.PathLike) -> list[figures.FigureInfo]:
     Raises:
       InputError: there is no results.csv, a file is damaged, or a folder cannot be written.
     """
-    found = stability.benchmarks(store.read_results(output_dir), EXPERIMENT)
+    found = stability.benchmarks(store.read_results(output_dir, every_variant=True), EXPERIMENT)
     drawn: list[figures.Drawing] = [
         (
             "accuracy",
@@ -45,7 +45,8 @@ def build_tables(results: pd.DataFrame) -> list[tables.Table]:
         return []
     title = (
         "Pruning and noise in its place (GST section 3.3): best test accuracy at or after the last "
-        "event, mean stability over events, and generalization gap; mean ± std over runs"
+        "event, train accuracy at that epoch, mean stability over events, and generalization gap, "
+        "of the network and of the running training accuracy; mean ± std over runs"
     )
     tested = stability.t_test_table(found, f"{EXPERIMENT}_t_tests", compared)
     return [
@@ -124,7 +125,8 @@ def noise_reading(found: Sequence[Benchmark]) -> str:
             f"Points of test accuracy above No Pruning ({100 * plain[0]:.1f}%){where}: "
             f"{', '.join(gains)}{_tested(benchmark)}."
         )
-    return " ".join(said)
+    warning = stability.premise(found) if said else ""
+    return " ".join([*said, *([f"{warning}."] if warning else [])])
 
 
 def _tested(benchmark: Benchmark) -> str:

@@ -28,7 +28,8 @@ REPORTS.add("pruning_as_noise", "tfprune.results.pruning_as_noise:build", "its f
 REPORTS.add("flatness", "tfprune.results.flatness:build", "its figures")
 
 # A function (results) -> list[tfprune.results.tables.Table] of the experiment's rows; with
-# `reads_files` a function (results, output_dir), whose tables are made of files the rows name.
+# `reads_files` a function (results, output_dir), whose tables are made of files the rows name; with
+# `every_variant` it is given the rows of all settings that were run, not of the last ones alone.
 TABLES = Registry("experiment")
 TABLES.add(
     "sparse_double_descent",
@@ -105,14 +106,17 @@ TABLES.add(
     "generalization_stability",
     "tfprune.results.generalization_stability:build_tables",
     "every configuration, correlations, t tests and sizes",
+    every_variant=True,
 )
 TABLES.add(
     "pruning_as_noise",
     "tfprune.results.pruning_as_noise:build_tables",
     "accuracy and stability of pruning and of each noise, t tests",
+    every_variant=True,
 )
 TABLES.add(
     "flatness",
     "tfprune.results.flatness:build_tables",
     "flatness of every configuration, its correlations with stability and accuracy",
+    every_variant=True,
 )

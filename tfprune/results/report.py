@@ -122,7 +122,8 @@ def build_tables(
     Args:
       results: rows of results.csv, of any experiments.
       experiment: one of them.
-      output_dir: where the files are that the rows name; None leaves out tables made of them.
+      output_dir: where results.csv is, with rows of other settings, and the files that rows name;
+        None leaves out what is made of them.
 
     Raises:
       InputError: a file is damaged.
@@ -131,6 +132,8 @@ def build_tables(
     if experiment not in registry.TABLES:
         return [tables.accuracy_table(mine, f"{experiment}_accuracy")]
     entry = registry.TABLES.entry(experiment)
+    if dict(entry.properties).get("every_variant") and output_dir is not None:
+        mine = store.read_results(output_dir, every_variant=True)
     if not dict(entry.properties).get("reads_files"):
         return entry.load()(mine)
     return [] if output_dir is None else entry.load()(mine, output_dir)

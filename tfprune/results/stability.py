@@ -7,7 +7,7 @@ schedule of filter pruning, the pruned architecture from scratch, or a noise in 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tfprune.measures import statistics
+from tfprune.options import FilterConfig, FlatnessConfig
 from tfprune.results import figures, store, style, tables, trials
 from tfprune.results.published import published
 from tfprune.seeds import Stream, generator
@@ -57,6 +58,7 @@ class Configuration:
       period: epochs between the pruning events of a layer; 0 where there are none.
       rate: the iterative rate, the fraction of the last scheduled layer that an event prunes.
       total: the fraction of that layer that all events prune.
+      fractions: those of all scheduled layers, as "0.3,0.3,0.9"; "" where results.csv has none.
       batches: training batches that a noise lasts.
       cumulative: whether the noise is on all filters targeted so far, or only on new ones.
     """
@@ -66,6 +68,7 @@ class Configuration:
     period: int = 0
     rate: float = 0.0
     total: float = 0.0
+    fractions: str = ""
     batches: int = 0
     cumulative: bool = False
 
@@ -87,7 +90,8 @@ class Configuration:
         targets = list(TARGETS)
         target = targets.index(self.target) if self.target in targets else len(targets)
         kind = _KINDS.index(self.kind)
-        return kind, self.cumulative, target, self.rate, self.total, self.period, self.batches
+        numbers = (self.rate, self.total, self.fractions, self.period, self.batches)
+        return kind, self.cumulative, target, *numbers
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,19 @@ class Quantity:
 
 ACCURACY = Quantity("accuracy", "Best test accuracy (%)", "test accuracy (%)", 100)
 STABILITY = Quantity("stability", "Mean stability (%)", "mean stability (%)", 100)
+TRAIN = Quantity(
+    "train_accuracy_at_best", "Train accuracy at that epoch (%)", "train accuracy (%)", 100
+)
 GAP = Quantity("gap", "Generalization gap (points)", "generalization gap (points)", 100)
+# As the paper's code has it: train accuracy over the epoch's own batches, while weights move.
+RUNNING_GAP = Quantity(
+    "running_generalization_gap",
+    "Running generalization gap (points)",
+    "running generalization gap (points)",
+    100,
+)
+# "All training accuracies at the time of evaluation are 100%" (GST 2): from here on they count so.
+FITTED = 0.99
 
 
 def rate_text(fraction: float) -> str:
@@ -195,11 +211,13 @@ def benchmarks(results: pd.DataFrame, experiment: str) -> list[Benchmark]:
     """Every benchmark of an experiment, in the order of results.csv.
 
     Trials of one dataset, model, label noise and criterion are one benchmark, and what they share
-    counts once: a sweep over pruning schedules is one scatter plot. Where two of them trained the
-    same configuration to different ends, another setting was swept, and each is a benchmark.
+    counts once: a sweep over pruning schedules is one scatter plot. Runs with other schedules of
+    the layers, or other options of a measurement, are a benchmark each, with the same unpruned
+    runs. Where two trials of one trained the same configuration to different ends, another setting
+    was swept, and each is a benchmark.
 
     Args:
-      results: rows of results.csv, of any experiments.
+      results: rows of results.csv, of any experiments; with `every_variant` those of all settings.
       experiment: one of GST's.
     """
     rows = _runs(results[results["experiment"] == experiment])
@@ -211,14 +229,14 @@ def benchmarks(results: pd.DataFrame, experiment: str) -> list[Benchmark]:
     base = [name for name in _BASE if name in rows]
     varying = [name for name in base if rows[name].nunique(dropna=False) > 1]
     groups = [mine for _, mine in rows.groupby(base, sort=False, dropna=False)] if base else [rows]
-    for mine in groups:
+    for options, mine in (pair for group in groups for pair in _by_options(group)):
         once = mine.drop_duplicates([*_SAME_RUN, "train_loss", "test_loss", "accuracy"])
         together = not once.duplicated(list(_SAME_RUN)).any()
         parts = [once] if together else [part for _, part in mine.groupby("trial", sort=False)]
         for part in parts:
             facts = {name: part[name].iloc[0] for name in base}
             said = varying or [name for name in _NAMED if name in base]
-            name = trials.describe({key: facts[key] for key in said})
+            name = trials.describe({key: facts[key] for key in said} | options)
             if not together:
                 name = trials.names(rows)[part["trial"].iloc[0]]
             name = name or str(part["trial"].iloc[0])
@@ -226,6 +244,27 @@ def benchmarks(results: pd.DataFrame, experiment: str) -> list[Benchmark]:
     return found
 
 
+def _by_options(rows: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """The rows by the options of their experiment that differ, and what those are.
+
+    A row that an option does not apply to, as of a network without pruning, is in every part.
+    """
+    texts = pd.DataFrame(
+        {name: [trials.shown_value(v) for v in rows[name]] for name in _OPTIONS if name in rows},
+        index=rows.index,
+    )
+    texts = texts[[name for name in texts if texts.loc[texts[name] != "", name].nunique() > 1]]
+    if texts.columns.empty:
+        yield {}, rows
+        return
+    of_all = texts.eq("").any(axis=1)
+    for values in texts[~of_all].drop_duplicates().to_dict("records"):
+        fits = (texts.eq(pd.Series(values)) | texts.eq("")).all(axis=1)
+        yield {str(name): text for name, text in values.items()}, rows[fits]
+
+
+# What is pruned when, and how it is measured.
+_OPTIONS = (*FilterConfig().identity(), "criterion_batches", *FlatnessConfig().identity())
 _SAME_RUN = ("configuration", "seed")
 
 
@@ -258,12 +297,13 @@ def _configuration(row: Mapping[Any, Any]) -> Configuration:
     if kind == NO_PRUNING:
         return Configuration(kind)
     target, total = _text(row, "target"), round(_number(row, "total_fraction"), 6)
+    fractions = _text(row, "layer_fractions")
     if kind == SCRATCH:
-        return Configuration(kind, target, total=total)
+        return Configuration(kind, target, total=total, fractions=fractions)
     period = int(_number(row, "period"))
     if kind == FILTERS:
         rate = round(_number(row, "iterative_rate"), 6)
-        return Configuration(kind, target, period, rate, total)
+        return Configuration(kind, target, period, rate, total, fractions)
     batches = int(_number(row, "noise_batches"))
     cumulative = _text(row, "cumulative").lower() in ("true", "1", "1.0")
     return Configuration(kind, target, period, batches=batches, cumulative=cumulative)
@@ -293,12 +333,15 @@ def _names(known: Sequence[Configuration]) -> dict[Configuration, str]:
     longer: tuple[Callable[[Configuration], str], ...] = (
         lambda c: f", every {c.period} epochs" if c.period else "",
         lambda c: f", {rate_text(c.total)} in all" if c.total else "",
+        lambda c: f", layers by {c.fractions}" if c.fractions else "",
         lambda c: f", {TARGETS.get(c.target, c.target)}" if c.kind in NOISES else "",
     )
     names = {c: c.short_name for c in known}
     for more in longer:
-        taken = pd.Series(list(names.values())).value_counts()
-        names = {c: n + more(c) if taken[n] > 1 else n for c, n in names.items()}
+        told: dict[str, set[str]] = {}
+        for c, name in names.items():
+            told.setdefault(name, set()).add(more(c))
+        names = {c: n + more(c) if len(told[n]) > 1 else n for c, n in names.items()}
     return names
 
 
@@ -448,7 +491,7 @@ def scatter(
     axes: Axes, benchmark: Benchmark, runs: pd.DataFrame, x: Quantity, y: Quantity,
     look_of: LookOf | None = None, title: str = "",
 ) -> None:  # fmt: skip
-    """A point per run, the least-squares line, and the correlation in the title.
+    """A point per run, and the correlation in the title; the least-squares line beyond chance.
 
     Args:
       axes: where to.
@@ -467,7 +510,7 @@ def scatter(
             linestyle="", markersize=6.5, markeredgecolor="white", markeredgewidth=0.6, alpha=0.9,
         )  # fmt: skip
     found = correlation(runs, x, y)
-    if not math.isnan(found.pearson):
+    if found.pearson_p < SIGNIFICANT:
         _draw_line(axes, x.scale * x.of(runs), y.scale * y.of(runs))
     axes.ticklabel_format(axis="both", useOffset=False)
     axes.margins(0.08)
@@ -500,9 +543,12 @@ def point_handle(look: Look, label: str) -> Line2D:
     )
 
 
-def line_handle() -> Line2D:
-    """What a legend says of the line through points."""
-    return Line2D([], [], color=style.BLACK, linestyle="--", linewidth=1.1, label="least squares")
+def line_handles(panels: Iterable[Axes]) -> list[Line2D]:
+    """What a legend says of the line through points, if any of these panels of `scatter` has it."""
+    if not any(line.get_linestyle() == "--" for axes in panels for line in axes.get_lines()):
+        return []
+    label = f"least squares, where p < {SIGNIFICANT:g}"
+    return [Line2D([], [], color=style.BLACK, linestyle="--", linewidth=1.1, label=label)]
 
 
 def scatter_panels(
@@ -536,7 +582,8 @@ def scatter_panels(
             for axes, (x, y) in zip(panels, pairs, strict=False):
                 scatter(axes, benchmark, choose(benchmark), x, y, title=title)
         there = [c for b in shown for c in choose(b)["configuration"]]
-        figures.legend_below(figure, [*point_handles(shown[0], there), line_handle()])
+        handles = [*point_handles(shown[0], there), *line_handles(grid.flatten())]
+        figures.legend_below(figure, handles)
     return figure
 
 
@@ -598,7 +645,7 @@ def configuration_table(
     found: Sequence[Benchmark],
     name: str,
     title: str,
-    quantities: Sequence[Quantity] = (ACCURACY, STABILITY, GAP),
+    quantities: Sequence[Quantity] = (ACCURACY, TRAIN, STABILITY, GAP, RUNNING_GAP),
 ) -> tables.Table:
     """Mean ± std (ddof 1) over runs of every configuration (GST tables C1 and F1).
 
@@ -627,7 +674,30 @@ def configuration_table(
         shown["missing seeds"] = numbers["missing_seeds"]
     if shown["total pruned"].eq("").all():
         shown = shown.drop(columns="total pruned")
+    title = ". ".join(filter(None, (title, premise(found))))
     return tables.Table(name, title, numbers, shown, _label_names(shown))
+
+
+def premise(found: Iterable[Benchmark]) -> str:
+    """A warning where training accuracy is not near 100%, as GST's reasoning takes it to be.
+
+    In one sentence; "" where it holds, or no training accuracy is known.
+    """
+    means = {
+        f"{b.names[c]} on {b.name}": float(np.mean(TRAIN.of(b.of(c))))
+        for b in found
+        for c in b.configurations
+    }
+    means = {name: mean for name, mean in means.items() if not math.isnan(mean)}
+    low = {name: mean for name, mean in means.items() if mean < FITTED}
+    if not low:
+        return ""
+    worst = min(low, key=lambda name: low[name])
+    return (
+        f"Warning: GST takes training accuracy to be 100%, and {len(low)} of {len(means)} "
+        f"configurations end below {100 * FITTED:g}%, the lowest at {100 * low[worst]:.1f}% "
+        f"({worst}): there, test accuracy is not the generalization gap turned around"
+    )
 
 
 def _configuration_numbers(

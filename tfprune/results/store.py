@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,19 @@ import pandas as pd
 from etils import epath
 
 from tfprune.claims import exclusively
+from tfprune.config import hash8
 from tfprune.errors import InputError, reason, unknown_name
 from tfprune.files import set_aside, write_text_atomic
 from tfprune.results import layout
 
+Cells = dict[str, str]
+Key = tuple[str, str, int, str, int, str]  # `KEY_COLUMNS` and `VARIANT`.
+Table = dict[Key, Cells]
+
 KEY_COLUMNS = ("experiment", "trial", "seed", "branch", "level")
 STAGE = "stage"  # The stage's folder, relative to the output folder.
+# Empty in the rows of the settings that were run last; else it tells apart rows of other settings.
+VARIANT = "variant"
 # The columns of the tables that measurements leave beside a stage.
 _MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 INTERPOLATION_COLUMNS = ("alpha", *_MEASURES)
@@ -32,9 +39,14 @@ _FILES = (
     *("interpolation", "line", "surface", "examples", "el2n", "gallery"),
     *("utility_dynamics", "utility_ratio", "utility_number", "utility_magnitude"),
     *("utility_pretrained", "plane", "trajectory"),
-    *("events", "architecture", "flatness", "perturbations"),
+    *("events", "architecture", "flatness", "perturbations", "batch_norm"),
 )
-_TEXT_COLUMNS = ("experiment", "trial", "branch", "method", "structure", "target", STAGE, *_FILES)
+_TEXT_COLUMNS = (
+    *("experiment", "trial", "branch", "method", "structure", "target", STAGE, VARIANT),
+    *_FILES,
+)
+# What differs between rows of one key that other settings made: where they come from.
+_ORIGIN = (STAGE, *_FILES)
 _WHOLE_COLUMNS = ("train_epochs", "best_epoch")  # Whole numbers that may be missing.
 
 
@@ -54,14 +66,15 @@ def merge_rows(
     Args:
       output_dir: the output folder.
       rows: a mapping from column to value for each stage; `branch` defaults to "".
-      extra_columns: columns that this experiment has besides the fixed ones and `stage`.
+      extra_columns: columns that this experiment has besides the fixed ones, `stage` and
+        `variant`.
 
     Raises:
       InputError: a row has a column that is not declared, or lacks a part of its key; the folder
         cannot be written. Nothing was written.
     """
     path = epath.Path(output_dir) / layout.RESULTS
-    declared = list(dict.fromkeys((*layout.RESULT_COLUMNS, STAGE, *extra_columns)))
+    declared = list(dict.fromkeys((*layout.RESULT_COLUMNS, STAGE, VARIANT, *extra_columns)))
     given = [{name: _cell(value) for name, value in row.items()} for row in rows]
     for cells in given:
         _check_columns(cells, declared)
@@ -72,8 +85,72 @@ def merge_rows(
         if all(key in table and {**table[key], **new[key]} == table[key] for key in new):
             return
         for key, cells in new.items():
-            table[key] = {**table.get(key, {}), **cells}
-        write_text_atomic(path, _csv_text(columns, [table[key] for key in sorted(table)]))
+            _put(table, key, cells)
+        _write(path, columns, table)
+
+
+def _put(table: Table, key: Key, cells: Cells) -> None:
+    """Merges cells into a row; of other settings' row, a copy stays."""
+    old = table.get(key, {})
+    if _differ(old, cells):
+        _copy_aside(table, key)
+        if _differ(old, cells, (STAGE,)):
+            old = {}
+    table[key] = {**old, **cells}
+    for other in [k for k in table if k[:-1] == key[:-1] and k[-1]]:
+        origin = {name: table[other][name] for name in _ORIGIN if table[other].get(name)}
+        if origin.items() <= table[key].items():
+            del table[other]  # These settings are those of the row itself again.
+
+
+def _differ(old: Cells, new: Cells, names: Iterable[str] = _ORIGIN) -> bool:
+    return any(old.get(n) and new.get(n) and old[n] != new[n] for n in names)
+
+
+def _copy_aside(table: Table, key: Key) -> None:
+    row = table[key]
+    variant = hash8({name: row[name] for name in _ORIGIN if row.get(name)})
+    aside = (*key[:-1], variant)
+    table[aside] = {**row, VARIANT: variant}
+
+
+def keep_aside(
+    output_dir: epath.PathLike, keys: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()
+) -> int:
+    """Keeps rows of other settings than those run now under a `variant` of their own.
+
+    Tables and figures of `read_results` do not mix settings; `read_results(every_variant=True)`
+    has all rows. A run with those settings makes them the rows without variant again.
+
+    Args:
+      output_dir: the output folder.
+      keys: the key columns of the rows; what is not there is left out.
+      columns: what a measurement with other settings said: only these columns are emptied, and the
+        row stays too; empty if all of the row is of other settings.
+
+    Returns:
+      How many rows were put aside.
+    """
+    path = epath.Path(output_dir) / layout.RESULTS
+    if not path.exists():
+        return 0
+    with exclusively(epath.Path(output_dir) / layout.CLAIMS / f"{layout.RESULTS}.lock"):
+        header, table = _read_cells(path)
+        header = list(dict.fromkeys((*header, VARIANT)))
+        wanted = [_key({name: _cell(value) for name, value in key.items()}, path) for key in keys]
+        found = [key for key in wanted if key in table]
+        for key in found:
+            _copy_aside(table, key)
+            row = table.pop(key)
+            if columns:
+                table[key] = {name: "" if name in columns else row[name] for name in row}
+        if found:
+            _write(path, header, table)
+    return len(found)
+
+
+def _write(path: epath.Path, columns: Iterable[str], table: Table) -> None:
+    write_text_atomic(path, _csv_text(list(columns), [table[key] for key in sorted(table)]))
 
 
 def _check_columns(row: Mapping[str, str], declared: list[str]) -> None:
@@ -82,7 +159,7 @@ def _check_columns(row: Mapping[str, str], declared: list[str]) -> None:
             raise unknown_name("results column", name, declared)
 
 
-def _key(cells: Mapping[str, str], path: epath.Path) -> tuple[str, str, int, str, int]:
+def _key(cells: Mapping[str, str], path: epath.Path) -> Key:
     """Sorts as results.csv does: text as text, seeds and levels as numbers."""
     missing = [name for name in KEY_COLUMNS if name != "branch" and not cells.get(name)]
     if missing:
@@ -93,6 +170,7 @@ def _key(cells: Mapping[str, str], path: epath.Path) -> tuple[str, str, int, str
         int(cells["seed"]),
         cells.get("branch", ""),
         int(cells["level"]),
+        cells.get(VARIANT, ""),
     )
 
 
@@ -129,7 +207,7 @@ def mend_results(output_dir: epath.PathLike) -> str:
     )
 
 
-def _read_cells(path: epath.Path) -> tuple[list[str], dict[Any, dict[str, str]]]:
+def _read_cells(path: epath.Path) -> tuple[list[str], Table]:
     """The file as text, so that rewriting it changes no byte of a row that is left alone."""
     columns, lines, _ = _lines(path)
     _require(columns, layout.RESULT_COLUMNS, path)
@@ -159,12 +237,12 @@ def _is_text(line: Iterable[str]) -> bool:
     return all(cell.isprintable() and "\ufffd" not in cell for cell in line)
 
 
-def _table(columns: list[str], lines: list[list[str]], path: epath.Path) -> dict[Any, Any]:
+def _table(columns: list[str], lines: list[list[str]], path: epath.Path) -> Table:
     rows = [dict(zip(columns, line, strict=True)) for line in lines]
     return {key: row for row in rows if (key := _whole_key(row, path))}
 
 
-def _whole_key(row: Mapping[str, str], path: epath.Path) -> tuple[str, str, int, str, int] | None:
+def _whole_key(row: Mapping[str, str], path: epath.Path) -> Key | None:
     """The key of a row that is whole."""
     numbers = [name for name in layout.RESULT_COLUMNS if name not in _TEXT_COLUMNS]
     try:
@@ -194,8 +272,13 @@ def _require(columns: Iterable[str], needed: Iterable[str], path: epath.Path) ->
         )
 
 
-def read_results(output_dir: epath.PathLike) -> pd.DataFrame:
+def read_results(output_dir: epath.PathLike, every_variant: bool = False) -> pd.DataFrame:
     """Reads results.csv: one row per (experiment, trial, seed, branch, level).
+
+    Args:
+      output_dir: the output folder.
+      every_variant: also the rows of settings of an experiment that were not run last: one row
+        per (experiment, trial, seed, branch, level, variant).
 
     Returns:
       The table, in the file's order. `seed` and `level` are int64, `train_epochs` and
@@ -220,7 +303,15 @@ def read_results(output_dir: epath.PathLike) -> pd.DataFrame:
     if table.empty:
         raise InputError(f"{path} has no rows yet: run the experiment again, it resumes")
     text = table.select_dtypes(include=["object", "string"]).columns
-    return table.fillna(dict.fromkeys(text, ""))
+    table = table.fillna(dict.fromkeys(text, ""))
+    return table if every_variant else current(table)
+
+
+def current(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the settings that were run last, of all rows of results.csv."""
+    if VARIANT not in results:
+        return results
+    return results[results[VARIANT] == ""].reset_index(drop=True)
 
 
 def metrics_path(output_dir: epath.PathLike, stage: str) -> epath.Path:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from tfprune.config import SECTIONS, settings_of
-from tfprune.options import BranchConfig, LandscapeConfig
+from tfprune.options import BranchConfig
 from tfprune.results import layout
 
 # Columns of results.csv beyond the fixed ones that say how it is read, not what was run.
@@ -25,7 +25,7 @@ def settings(results: pd.DataFrame) -> pd.DataFrame:
       A table indexed by trial, sorted by the settings that vary, from the first column to the
       last.
     """
-    sections = (*SECTIONS.values(), BranchConfig, LandscapeConfig)
+    sections = (*SECTIONS.values(), BranchConfig)
     fields = {name for section in sections for name in settings_of(section)}
     chosen = [name for name in results.columns if name in fields - set(layout.RESULT_COLUMNS)]
     table = results.drop_duplicates("trial").set_index("trial")[chosen]

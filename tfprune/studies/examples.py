@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epath
 
-from tfprune.config import RunConfig
+from tfprune.config import RunConfig, join
+from tfprune.errors import SettingError
 from tfprune.files import load_arrays, save_arrays
-from tfprune.options import ScoresConfig
+from tfprune.options import ScoresConfig, at_noise
 from tfprune.results import layout
 from tfprune.studies.trial import Row, Stage, Trial
 from tfprune.studies.work import Advance, Branch, Measurement
@@ -136,6 +137,17 @@ def _measure_el2n(
     return {}
 
 
+def check_galleries(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
+    """Refuses, before anything is trained, families that no gallery is drawn of (PEG K.1).
+
+    `options` begins with a FamilyConfig.
+    """
+    methods = at_noise(options[0].methods, loop.config.data.noise_fraction)
+    if set(methods) - {"lr_rewind"}:
+        allowed = "lr_rewind: the galleries are of learning-rate rewinding alone, as the paper's"
+        raise SettingError("methods", join(methods), allowed)
+
+
 def measure_galleries(study: Study, options: ScoresConfig) -> None:
     """The examples that pruning affects most and least, of each trial's first seed (PEG K.1).
 
@@ -178,7 +190,7 @@ def gallery(options: ScoresConfig, seeds: tuple[int, ...]) -> Measurement:
       options: how many examples.
       seeds: the trials to average over.
     """
-    used = {"gallery_examples": options.gallery_examples, "seeds": list(seeds)}
+    used = {"gallery_examples": options.gallery_examples, "gallery_seeds": list(seeds)}
     measure = partial(_measure_gallery, options=options, seeds=seeds)
     return Measurement("gallery", used, measure, suffix="npz")
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from etils import epath
 
-from tfprune.config import RunConfig, hash8
+from tfprune.config import RunConfig, hash8, join
+from tfprune.errors import SettingError
 from tfprune.files import csv_text, load_arrays
 from tfprune.options import FilterConfig, NoiseConfig
 from tfprune.results import layout
-from tfprune.studies.forgetting import forget_rows
 from tfprune.studies.trial import Row, Stage, Trial
 from tfprune.studies.work import Advance, Branch, Measurement
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from tfprune.training.callbacks.filter_pruning import FilterEvents
     from tfprune.training.trainer import Beside
 
-# What its branches' names begin with.
-_PREFIXES = ("filters_", "scratch_", "zeroing_", "restoring_", "gaussian_")
-
 
 class Pruning(NamedTuple):
     """One way to prune, as `--prunings` names it.
@@ -36,26 +33,28 @@ class Pruning(NamedTuple):
     Attributes:
       target: which scores go.
       period: epochs between events; 0 prunes everything before training.
-      fraction: of every layer's filters, if not that of the schedules.
+      fractions: of the layers' filters, one for all or one per layer, if not those of the
+        schedules; empty for those.
     """
 
     target: str
     period: int
-    fraction: float | None = None
+    fractions: tuple[float, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Pruning:
-        """Reads `smallest:40`, `smallest:1:0.06` or `scratch:smallest`."""
+        """Reads `smallest:40`, `smallest:1:0.06`, `largest:40:0.3/0.9` or `scratch:smallest`."""
         first, second, *rest = text.split(":")
+        fractions = tuple(float(part) for part in rest[0].split("/")) if rest else ()
         if first == "scratch":
-            return cls(second, 0)
-        return cls(first, int(second), float(rest[0]) if rest else None)
+            return cls(second, 0, fractions)
+        return cls(first, int(second), fractions)
 
     @property
     def branch(self) -> str:
+        of = "_f" + "-".join(f"{part:g}" for part in self.fractions) if self.fractions else ""
         if not self.period:
-            return f"scratch_{self.target}"
-        of = "" if self.fraction is None else f"_f{self.fraction:g}"
+            return f"scratch_{self.target}{of}"
         return f"filters_{self.target}_p{self.period}{of}"
 
 
@@ -98,7 +97,11 @@ def train_noisy(
 def check_layers(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
     """Refuses layers that the network has not, or another number than the schedules are for."""
     settings: FilterConfig = options[0]
-    settings.per_layer(len(prunable_layers(loop, settings.prune_layers)))
+    layers = len(prunable_layers(loop, settings.prune_layers))
+    settings.per_layer(layers)
+    for text in settings.prunings:
+        if len(Pruning.parse(text).fractions) not in (0, 1, layers):
+            raise SettingError("prunings", text, f"one fraction for all layers, or {layers}")
 
 
 # From a trial's settings to what is trained.
@@ -119,8 +122,6 @@ def _train_all(study: Study, makers: Sequence[Maker]) -> dict[Trial, list[Stage]
             plan[trial] = (branch, [_stage(trial, branch)])
         for trial, stages in study.train(plan).items():
             found[trial] += stages
-    for config in {trial.name: trial.config for trial in study.trials}.values():
-        _forget_other_options(config, {make(config).variant for make in makers})
     return found
 
 
@@ -128,14 +129,6 @@ def _stage(trial: Trial, branch: Branch) -> Stage:
     """Beside the dense training, whose trial it belongs to."""
     stage = trial.dense_stage(branch.name, 0)
     return dataclasses.replace(stage, name=f"{branch.name}{branch.variant}", level=0)
-
-
-def _forget_other_options(config: RunConfig, variants: Iterable[str]) -> None:
-    current = tuple(variants)
-    forget_rows(
-        config,
-        lambda key, stage: not key["branch"].startswith(_PREFIXES) or stage.endswith(current),
-    )
 
 
 def pruned(config: RunConfig, pruning: Pruning, options: FilterConfig) -> Branch:
@@ -167,13 +160,19 @@ def _used(config: RunConfig, options: FilterConfig) -> dict[str, Any]:
     }
 
 
+def _option_columns(config: RunConfig, options: FilterConfig) -> Row:
+    """The settings that name a stage, as columns of its row."""
+    used = _used(config, options)
+    return {n: join(v) if isinstance(v, tuple) else v for n, v in used.items()}
+
+
 def _train_pruned(
     loop: PruneRetrain, stage: Stage, advance: Advance, pruning: Pruning, options: FilterConfig
 ) -> None:
     from tfprune.training.callbacks.filter_pruning import FilterPruning
     from tfprune.training.trainer import Beside
 
-    schedules = _schedules(loop, options, pruning.period, pruning.fraction)
+    schedules = _schedules(loop, options, pruning.period, pruning.fractions)
     given = _given(loop, stage)
     events = FilterPruning(
         schedules,
@@ -184,6 +183,7 @@ def _train_pruned(
     )
     about = {"target": pruning.target, "period": pruning.period or None}
     beside = Beside((given["test"], events))
+    about |= _option_columns(loop.config, options)
     _train(loop, stage, advance, beside, events, schedules, about)
 
 
@@ -221,6 +221,7 @@ def _train_noisy(
         "cumulative": int(noise.cumulative),
         "target": settings.noise_target,
         "period": settings.noise_period,
+        **_option_columns(loop.config, options),
     }
     beside = Beside((given["test"], events), state)
     _train(loop, stage, advance, beside, events, schedules, about)
@@ -254,7 +255,11 @@ def _train(
     plan = loop.plan(stage, initial, loop.trainer.dense_masks, initial)
     plan = dataclasses.replace(plan, where=f"{plan.where}, {stage.branch}")
     last = schedules[-1]
-    about |= {"total_fraction": last.fraction, "iterative_rate": last.iterative_rate}
+    about |= {
+        "total_fraction": last.fraction,
+        "iterative_rate": last.iterative_rate,
+        "layer_fractions": join(schedule.fraction for schedule in schedules),
+    }
 
     def found(rows: list[Row]) -> Row:
         epochs = [event["epoch"] for event in events.events if event["epoch"] > 0]
@@ -271,15 +276,17 @@ def _train(
 
 
 def _schedules(
-    loop: PruneRetrain, options: FilterConfig, period: int, fraction: float | None = None
+    loop: PruneRetrain, options: FilterConfig, period: int, fractions: tuple[float, ...] = ()
 ) -> list[FilterSchedule]:
     """A schedule for each layer; without a period, all before training."""
     from tfprune.pruning.filter_schedule import FilterSchedule
 
     layers = prunable_layers(loop, options.prune_layers)
+    spans = options.per_layer(len(layers))
+    own = fractions * len(layers) if len(fractions) == 1 else fractions
     schedules = []
-    for layer, (own, start, end) in zip(layers, options.per_layer(len(layers)), strict=True):
-        part = own if fraction is None else fraction
+    for place, (layer, (part, start, end)) in enumerate(zip(layers, spans, strict=True)):
+        part = own[place] if own else part
         if period:
             schedules.append(FilterSchedule(layer, start, end, period, part))
         else:
@@ -295,7 +302,6 @@ def prunable_layers(loop: PruneRetrain, chosen: str) -> list[str]:
     """
     import re
 
-    from tfprune.errors import SettingError
     from tfprune.pruning.filter_schedule import block_convolutions
     from tfprune.pruning.model import masked_layers
 
@@ -364,6 +370,14 @@ def _measure_outcome(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row
     }
 
 
+# Train accuracy -> the gap to test accuracy, at the best epoch: of the network as it is, and as
+# the published code has it, over the epoch's own batches with their augmentation.
+_GAPS = {
+    "train_accuracy": "generalization_gap",
+    "running_train_accuracy": "running_generalization_gap",
+}
+
+
 def _stable(stage: Stage) -> Mapping[str, Any]:
     from tfprune.results.store import read_metrics
 
@@ -371,8 +385,9 @@ def _stable(stage: Stage) -> Mapping[str, Any]:
     first = max((event["epoch"] for event in read_events(stage)), default=0)
     later = metrics[metrics["epoch"] >= first]
     best = later.loc[later["test_accuracy"].idxmax()]
+    test = float(best["test_accuracy"])
     return {
-        "stable_accuracy_best": float(best["test_accuracy"]),
-        "train_accuracy_at_best": float(best["train_accuracy"]),
-        "generalization_gap": float(best["train_accuracy"] - best["test_accuracy"]),
+        "stable_accuracy_best": test,
+        **{f"{train}_at_best": float(best[train]) for train in _GAPS},
+        **{gap: float(best[train]) - test for train, gap in _GAPS.items()},
     }

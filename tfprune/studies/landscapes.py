@@ -26,7 +26,7 @@ def interpolation(options: LandscapeConfig) -> Measurement:
     """The straight line from a sparse solution to its re-dense one (SDD 3.3, figures 5, 14)."""
     used = {
         "alpha_step": options.alpha_step,
-        "batch_norm": options.interpolation_batch_norm,
+        "interpolation_batch_norm": options.interpolation_batch_norm,
     }
     return Measurement("interpolation", used, partial(_measure_interpolation, options=options))
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfprune.config import RunConfig, hash8
+from tfprune.config import RunConfig, hash8, join
 from tfprune.errors import SettingError
 from tfprune.options import LEAVE_OUT_SETS, LeaveOutConfig, at_noise
 from tfprune.seeds import Stream, generator
 from tfprune.studies.examples import losses_by_seed, measured_seeds, read_losses
-from tfprune.studies.forgetting import forget_rows
+from tfprune.studies.forgetting import keep_other_rows
 from tfprune.studies.trial import Stage, Trial
 from tfprune.studies.work import Advance, Branch
 
@@ -36,7 +36,7 @@ def train_leave_out(study: Study, options: LeaveOutConfig) -> None:
             ready = measured_seeds(study, trial.name)
             levels[trial.name] = _levels(options, trial) if ready else []
             if ready:
-                _forget_other_options(trial.config, options)
+                study.note_kept(_keep_other_options(trial.config, options))
     for name in LEAVE_OUT_SETS:
         plan = {}
         for trial in study.trials:
@@ -100,8 +100,8 @@ def _predicted_right(trial: Trial, level: int) -> np.ndarray:
     return np.flatnonzero(found["predictions"] == found["labels"])
 
 
-def _forget_other_options(config: RunConfig, options: LeaveOutConfig) -> None:
-    """Empties what a trial's rows say of sets that other options or other seeds chose."""
+def _keep_other_options(config: RunConfig, options: LeaveOutConfig) -> int:
+    """Puts aside a trial's rows of sets that other options or other seeds chose."""
 
     def is_current(key: Mapping[str, Any], stage: str) -> bool:
         if key["branch"] not in LEAVE_OUT_SETS:
@@ -111,7 +111,7 @@ def _forget_other_options(config: RunConfig, options: LeaveOutConfig) -> None:
         there = trial.branch_stage(key["branch"], int(key["level"]), variant)
         return stage == there.relative
 
-    forget_rows(config, is_current, ("method", "dense_trial"))
+    return keep_other_rows(config, is_current)
 
 
 def _levels(options: LeaveOutConfig, trial: Trial) -> list[int]:
@@ -187,7 +187,8 @@ def _train(
         augment=loop.config.data.augment,
         where=f"{loop.trial.name}, seed {stage.seed}, {name} of level {stage.level}",
     )
-    loop.train(stage, plan, advance, keep(loop.data, rows), subset_examples=len(rows))
+    used = {**options.identity(), "leave_out_seeds": join(loop.config.seeds)}
+    loop.train(stage, plan, advance, keep(loop.data, rows), subset_examples=len(rows), **used)
 
 
 def rows_of(trial: Trial, level: int, name: str, options: LeaveOutConfig) -> np.ndarray:

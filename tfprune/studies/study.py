@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from tfprune.config import RunConfig
 from tfprune.files import check_writable, set_aside
-from tfprune.results.store import KEY_COLUMNS, mend_results, merge_rows, read_results
+from tfprune.results.store import KEY_COLUMNS, keep_aside, mend_results, read_results
 from tfprune.studies.executors import Executor, InProcess, explained
 from tfprune.studies.folders import check_folders, set_aside_configs
+from tfprune.studies.forgetting import keep_rows_before
 from tfprune.studies.trial import Stage, Trial
 from tfprune.studies.work import (
     Branch,
@@ -152,32 +153,39 @@ class Study:
             for trial, those in stages.items()
             if not all(measurement.is_done(stage) for stage in those)
         )
+        kept = 0
         for trial, those in stages.items():
             done = [stage for stage in those if measurement.is_done(stage)]
-            self._forget_other_options(trial, measurement, done)
+            kept += self._keep_other_options(trial, measurement, done)
             write_rows(trial, done, self._columns, [measurement])
+        self.note_kept(kept)
 
-    def _forget_other_options(
+    def _keep_other_options(
         self, trial: Trial, measurement: Measurement, stages: Sequence[Stage]
-    ) -> None:
-        """Empties what the trial's rows say of the measurement with other options than these.
+    ) -> int:
+        """Puts aside what the trial's rows say of the measurement with other options than these.
 
-        One table and figure must not mix them; the files stay, and a run with those options puts
-        them back.
+        One table and figure must not mix them. Returns how many rows that were.
         """
         if not stages:
-            return
+            return 0
         file, columns = measurement.table(stages[0]).name, measurement.result(stages[0])
         results = read_results(trial.output_dir)
         if measurement.name not in results:
-            return
+            return 0
         there = results[measurement.name].fillna("").astype(str)
         other = (there != "") & ~there.str.endswith(file)
         mine = (results["experiment"] == trial.config.experiment) & (results["trial"] == trial.name)
         keys = results.loc[other & mine, list(KEY_COLUMNS)].to_dict("records")
-        merge_rows(
-            trial.output_dir, [{**key, **dict.fromkeys(columns)} for key in keys], tuple(columns)
-        )
+        return keep_aside(trial.output_dir, keys, tuple(columns))
+
+    def note_kept(self, rows: int) -> None:
+        """Tells the user of rows of other settings that these take the place of."""
+        if rows:
+            self.note(
+                f"{rows} row{'s' * (rows > 1)} of other settings than these stay in results.csv, "
+                "told apart by the column variant"
+            )
 
     def note(self, text: str) -> None:
         """Tells the user one sentence."""
@@ -203,6 +211,9 @@ class Study:
                     stage.forget_checkpoints()
         for trial, (branch, stages) in plan.items():
             self._branches[trial].append((branch, tuple(stages)))
+        self.note_kept(
+            keep_rows_before((t, stage) for t, (_, stages) in plan.items() for stage in stages)
+        )
         different = {stage.relative for _, stages in plan.values() for stage in stages}
         self.reused += len(different) - len(epochs)
         self._progress.expect(len(epochs), sum(epochs.values()))

@@ -76,7 +76,8 @@ class Measurement:
 
     Attributes:
       name: names its files.
-      options: every value that can change a number; part of the file's name.
+      options: every value that can change a number; part of the file's name, and columns of the
+        rows, so their names are those of settings.
       measure: measures, and writes the table to the path it is given; returns columns of the
         stage's row in results.csv. As for `Branch.train`, a function of a module.
       suffix: of the table: csv, or npz for arrays.
@@ -86,6 +87,11 @@ class Measurement:
     options: Mapping[str, Any]
     measure: Callable[[PruneRetrain, Stage, epath.Path], Row]
     suffix: str = "csv"
+
+    @property
+    def columns(self) -> Row:
+        """Its options as columns of results.csv: what tells rows apart that differ in them."""
+        return {n: join(v) if isinstance(v, list | tuple) else v for n, v in self.options.items()}
 
     def table(self, stage: Stage) -> epath.Path:
         """What was measured."""
@@ -347,7 +353,7 @@ def write_rows(
             **stage.result(),
             "stage": stage.relative,
             **common,
-            **{k: v for m in measurements for k, v in m.result(stage).items()},
+            **{k: v for m in measurements for k, v in {**m.columns, **m.result(stage)}.items()},
         }
         for stage in stages
         if stage.is_done

@@ -106,44 +106,44 @@ class ReplicatedNetwork:
             self.model = _replica_of(model)
             self.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
             self.optimizer.build(self.model.trainable_variables)
-            self._loss_sum = tf.Variable(
-                tf.zeros([], tf.float32),
+            self._sums = tf.Variable(
+                tf.zeros([len(step.RUNNING)], tf.float32),
                 trainable=False,
                 synchronization=tf.VariableSynchronization.ON_READ,
                 aggregation=tf.VariableAggregation.SUM,
-                name="loss_sum",
+                name="running_sums",
             )
         pairs = _pairs(
             training_state(model, model.optimizer), training_state(self.model, self.optimizer)
         )
         self.push = tf.function(lambda: _push(pairs), autograph=False)
         self.pull = tf.function(lambda: _pull(strategy, pairs), autograph=False)
-        self._read_loss = tf.function(lambda: self._loss_sum.read_value(), autograph=False)
+        self._read_sums = tf.function(lambda: self._sums.read_value(), autograph=False)
         self._alone = tf.function(
             lambda *batch: step.train_on_batch(model, *batch),
             autograph=False,
             reduce_retracing=True,
         )
 
-    def start_loss(self) -> None:
-        """Forgets the losses so far; in no replica's context."""
-        self._loss_sum.assign(0.0)
+    def start_sums(self) -> None:
+        """Forgets the sums so far; in no replica's context."""
+        self._sums.assign(tf.zeros_like(self._sums))
 
-    def total_loss(self) -> float:
-        """The sum of the losses of all examples shown by `train_share` since `start_loss`."""
+    def sums(self) -> np.ndarray:
+        """Of `step.RUNNING`, over all examples shown by `train_share` since `start_sums`."""
         with self.strategy.scope():
-            return float(self._read_loss())
+            return self._read_sums().numpy().astype(np.float64)
 
-    def train_alone(self, inputs: tf.Tensor, labels: Any, learning_rate: Any) -> float:
+    def train_alone(self, inputs: tf.Tensor, labels: Any, learning_rate: Any) -> np.ndarray:
         """A step of the model itself, then given to the replicas.
 
         Returns:
-          The sum of the losses of its examples.
+          The sums over its examples, as `sums`.
         """
         rate = tf.constant(learning_rate, tf.float32)
-        loss = float(self._alone(inputs, tf.constant(labels), rate))
+        means = self._alone(inputs, tf.constant(labels), rate).numpy().astype(np.float64)
         self.push()
-        return loss * len(labels)
+        return means * len(labels)
 
     def train_share(
         self, inputs: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor, batch_size: int
@@ -167,7 +167,8 @@ class ReplicatedNetwork:
         optimizer.learning_rate.assign(tf.cast(learning_rate, optimizer.learning_rate.dtype))
         # It sums the gradients over replicas, then updates each replica's copy, L2 included.
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        self._loss_sum.assign_add(tf.cast(loss, tf.float32) * float(batch_size))
+        right = tf.reduce_sum(step.correct(logits, labels))
+        self._sums.assign_add(tf.stack([tf.cast(loss, tf.float32) * float(batch_size), right]))
 
     def share(self, values: tf.Tensor) -> tf.Tensor:
         """This replica's rows of a global batch; the first replicas take one more where uneven.
@@ -258,8 +259,8 @@ class DistributedProgram:
 
     def run(self, epoch: int) -> dict[str, tf.Tensor]:
         """See `EpochProgram`."""
-        loss = self._train(epoch)
-        return {"loss": loss, **self._attached_data().evaluate()}
+        means = self._train(epoch)
+        return {**step.running(means), **self._attached_data().evaluate()}
 
     def run_steps(self, epoch: int) -> None:
         """See `EpochProgram`."""
@@ -285,8 +286,8 @@ class DistributedProgram:
             for rows in chosen
         ]
 
-    def _train(self, epoch: int) -> np.float32:
-        """The epoch's steps; returns their example-weighted mean loss."""
+    def _train(self, epoch: int) -> np.ndarray:
+        """The epoch's steps; returns their example-weighted means of `step.RUNNING`."""
         data, feeding = self._attached()
         examples, size = len(data.labels), self._batch_size
         steps, full = steps_per_epoch(examples, size), examples // size
@@ -296,7 +297,7 @@ class DistributedProgram:
         order = epoch_order(examples, feeding.seed, feeding.level, epoch)
         rates = feeding.schedule(epoch, steps)
         self._network.push()
-        self._network.start_loss()
+        self._network.start_sums()
         resident, last_full = self._attached_data(), min(last, full)
         feed = tf.nest.map_structure(tf.constant, (order, shown, rates, first, last_full))
         resident.full_steps(size, *feed)
@@ -305,15 +306,15 @@ class DistributedProgram:
         if rest >= self._network.replicas:
             resident.short_step(feed[0][full * size :], feed[1], feed[2][full])
         self._network.pull()
-        total = self._network.total_loss()
+        total = self._network.sums()
         if 0 < rest < self._network.replicas:
             total += self._train_rest(order[full * size :], draws, rates[full])
         return np.float32(total / max(taken + rest, 1))
 
     def _train_rest(
         self, rows: np.ndarray, draws: augmentation.Draws | None, rate: np.float32
-    ) -> float:
-        """A step on these few examples; returns the sum of their losses."""
+    ) -> np.ndarray:
+        """A step on these few examples; returns their sums of `step.RUNNING`."""
         data, _ = self._attached()
         images = tf.constant(data.images[rows])
         if draws is not None:
@@ -376,7 +377,7 @@ class DistributedStreamedProgram:
 
     def run(self, epoch: int) -> dict[str, Any]:
         """See `EpochProgram`."""
-        return {"loss": self._train(epoch), **self.evaluate()}
+        return {**step.running(self._train(epoch)), **self.evaluate()}
 
     def run_steps(self, epoch: int) -> None:
         """See `EpochProgram`."""
@@ -397,14 +398,14 @@ class DistributedStreamedProgram:
         """See `EpochProgram`."""
         return [(images, labels) for images, labels, _ in self._epoch(SCORING_EPOCH).take(count)]
 
-    def _train(self, epoch: int) -> np.float32:
-        """The epoch's steps; returns their example-weighted mean loss."""
+    def _train(self, epoch: int) -> np.ndarray:
+        """The epoch's steps; returns their example-weighted means of `step.RUNNING`."""
         data, feeding = self._attached()
         steps = steps_per_epoch(len(data.labels), self._batch_size)
         first, last = feeding.steps_of(epoch, steps)
         rates, taken, few = feeding.schedule(epoch, steps), 0, None
         self._network.push()
-        self._network.start_loss()
+        self._network.start_sums()
         batches = self._epoch(epoch).skip(first)
         for rate, (images, labels, _) in zip(rates[first:last], batches, strict=False):
             if len(labels) < self._batch_size and self._drop_remainder.drops:
@@ -415,7 +416,7 @@ class DistributedStreamedProgram:
                 break
             self._step(images, labels, tf.constant(rate))
         self._network.pull()
-        total = self._network.total_loss()
+        total = self._network.sums()
         if few is not None:  # The last batch.
             total += self._network.train_alone(*few)
         return np.float32(total / max(taken, 1))

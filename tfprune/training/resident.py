@@ -144,23 +144,23 @@ class ResidentProgram:
         )
 
     def _train_and_evaluate(self, data: ResidentData, feed: EpochFeed) -> dict[str, tf.Tensor]:
-        loss = self._train(data, feed)
-        with tf.control_dependencies([loss]):
-            return {"loss": loss, **self._evaluate(data)}
+        means = self._train(data, feed)
+        with tf.control_dependencies([means]):
+            return {**step.running(means), **self._evaluate(data)}
 
     def _train(self, data: ResidentData, feed: EpochFeed) -> tf.Tensor:
-        """The steps of `feed.steps`; returns their example-weighted mean loss."""
+        """The steps of `feed.steps`; returns their example-weighted means of `step.RUNNING`."""
         num_examples = feed.order.shape[0]
         full_steps, remainder = divmod(num_examples, self._batch_size)
         first, last = feed.steps[0], feed.steps[1]
-        zero = tf.zeros([], tf.float32)
+        zero, none = tf.zeros([], tf.float32), tf.zeros([len(step.RUNNING)], tf.float32)
 
         def train(index: tf.Tensor, size: int) -> tf.Tensor:
             positions = tf.slice(feed.order, [index * self._batch_size], [size])
-            loss = self._step(data, feed.augmentation, positions, feed.learning_rates[index])
-            return loss * tf.cast(size, tf.float32)
+            means = self._step(data, feed.augmentation, positions, feed.learning_rates[index])
+            return means * tf.cast(size, tf.float32)
 
-        total, count = zero, zero
+        total, count = none, zero
         if full_steps:
             _, total = tf.while_loop(
                 lambda index, total: index < tf.minimum(last, full_steps),
@@ -175,7 +175,7 @@ class ResidentProgram:
             with tf.control_dependencies([total]):
                 short = tf.logical_and(first <= full_steps, last > full_steps)
                 total += tf.cond(
-                    short, lambda: train(tf.constant(full_steps), remainder), lambda: zero
+                    short, lambda: train(tf.constant(full_steps), remainder), lambda: none
                 )
                 count += tf.where(short, float(remainder), 0.0)
         return total / tf.maximum(count, 1.0)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfprune.backend import keras, tf
+
+# What an epoch's steps say of their batches: augmented, in training mode, weights on the move.
+RUNNING = ("loss", "running_train_accuracy")
 
 
 def train_on_batch(
@@ -20,7 +25,7 @@ def train_on_batch(
     applied around the step.
 
     Returns:
-      The loss before the update, float32 scalar.
+      The loss before the update and the accuracy of the same logits, float32 [2]: see `RUNNING`.
     """
     optimizer = model.optimizer
     noise = getattr(model, "noise", None)
@@ -35,7 +40,18 @@ def train_on_batch(
     optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
     if noise is not None:
         noise.after_batch()
-    return tf.cast(loss, tf.float32)
+    return tf.stack([tf.cast(loss, tf.float32), tf.reduce_mean(correct(logits, labels))])
+
+
+def correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Whether each example is predicted right, float32 [batch]."""
+    predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.cast(predictions == tf.cast(labels, tf.int32), tf.float32)
+
+
+def running(means: Any) -> dict[str, Any]:
+    """An epoch's example-weighted means of what `train_on_batch` returns, by name."""
+    return dict(zip(RUNNING, (means[0], means[1]), strict=True))
 
 
 def before_test_batch(model: keras.Model, share: float) -> None:

@@ -41,8 +41,7 @@ class StreamedProgram:
 
     def run(self, epoch: int) -> dict[str, Any]:
         """See `EpochProgram`."""
-        loss = self._train(epoch)
-        return {"loss": loss, **self.evaluate()}
+        return {**step.running(self._train(epoch)), **self.evaluate()}
 
     def run_steps(self, epoch: int) -> None:
         """See `EpochProgram`."""
@@ -68,17 +67,17 @@ class StreamedProgram:
         batches = self._epoch(SCORING_EPOCH).take(count)
         return [(images, labels) for images, labels, _ in batches]
 
-    def _train(self, epoch: int) -> np.float32:
-        """The epoch's steps; returns their example-weighted mean loss."""
+    def _train(self, epoch: int) -> np.ndarray:
+        """The epoch's steps; returns their example-weighted means of `step.RUNNING`."""
         data, feeding = self._attached_data(), self._attached_feeding()
         steps = steps_per_epoch(len(data.labels), self._batch_size)
         first, last = feeding.steps_of(epoch, steps)
         rates = feeding.schedule(epoch, steps)
-        total, count = 0.0, 0
+        total, count = np.zeros(len(step.RUNNING)), 0
         for rate, (images, labels, _) in zip(
             rates[first:last], self._epoch(epoch).skip(first), strict=False
         ):
-            total += float(self._step(images, labels, tf.constant(rate))) * len(labels)
+            total += self._step(images, labels, tf.constant(rate)).numpy() * float(len(labels))
             count += len(labels)
         return np.float32(total / max(count, 1))
 

@@ -333,6 +333,11 @@ class Trainer:
             raise ValueError("nothing is trained")
         return self.model.program.scoring_batches(count)
 
+    def example_batch(self, data: Data, seed: int) -> Any:
+        """The images of one random training batch, normalized, not augmented."""
+        program = self._attach(data, Feeding(seed, 0, fixed(0.0)))
+        return program.scoring_batches(1)[0][0]
+
     def evaluate(self, data: Data, weights: Arrays, masks: Masks) -> dict[str, float]:
         """Every split's metrics for these weights under these masks."""
         self.load(weights, masks)
