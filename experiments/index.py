@@ -153,7 +153,8 @@ operations; files lie in the output folder. "Run here" says whether that was:
 
 - **part**: one benchmark of it at full length, the others reduced;
 - **reduced**: by a smaller preset, or with fewer images, epochs or seeds, on two CPU cores that did
-  other work beside; trainings are the preset's, and the links say what came out;
+  other work beside; trainings are the preset's as planned (`redense` branches from levels that the
+  results choose, here from three, 63 trainings in all), and the links say what came out;
 - **no**: not run at all; only its code is tested, at smoke size.
 """
 

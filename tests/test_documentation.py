@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 
 import run as door
-from experiments import cli
+from experiments import cli, index
 from experiments.registry import EXPERIMENTS
 from tfprune.results import layout
 from tfprune.results.store import read_results
@@ -355,52 +355,23 @@ PEG_SHARES = {
 }  # fmt: skip
 
 
-def peg_trainings(experiment, preset):
-    """{a training: (run, epochs)} of a preset; epochs of fewer examples count as fewer."""
-    from tfprune.measures.example_groups import partial_epochs
-    from tfprune.options import at_noise
-    from tfprune.studies.trial import Trial
-
-    module = importlib.import_module(f"experiments.{experiment}")
-    command = cli.parse(module.EXPERIMENT, [f"--preset={preset}"])
-    found = {}
-    trials = [Trial(config, seed) for config in command.configs for seed in config.seeds]
-    for trial in trials:
-        config, epochs = trial.config, trial.config.training.train_epochs
-        again = epochs - int(config.pruning.rewind_to.removesuffix("ep"))
-        levels = range(config.pruning.last_level + 1)
-        for level in levels:
-            found[trial.stage(level).relative] = (config, again if level else epochs)
-        if experiment == "leave_out":
-            sets = at_noise(command.options[1].leave_out_sets, config.data.noise_fraction)
-            for name, level in itertools.product(sets, levels):
-                if level or name == "dense_subset":
-                    where = trial.branch_stage(name, level).relative
-                    found[where] = (config, epochs * PEG_SHARES[name])
-        dense = command.columns_of[trial.name]["dense_trial"]
-        if experiment == "example_effects" and trial.stage(0).trial == dense:
-            scores = command.options[1]
-            part = partial_epochs(epochs, scores.el2n_percent)
-            for number in range(scores.el2n_models):
-                found[trial.dense_stage("el2n", number).relative] = (config, part)
-    return found
-
-
-@pytest.mark.parametrize(("preset", "experiment"), PEG_COSTS, ids="-".join)
+@pytest.mark.parametrize(("preset", "experiment"), PEG_COSTS, ids=str)
 def test_the_costs_of_pegs_presets_follow_from_their_settings(preset, experiment):
     """Trainings of every cell; operations where few networks have to be built to know them."""
     from tfprune.models.build import build_model
     from tfprune.pruning.shrink import flops
 
-    found = peg_trainings(experiment, preset)
+    found = index.planned(experiment, preset)
     cell = PEG_COSTS[preset, experiment]
     assert cell.split(" ")[0] == f"{len(found):,}"
-    models = {config.model: config.data.dataset for config, _ in found.values()}
+    models = {one.config.model: one.config.data.dataset for one in found}
     if len(models) > 1 and "lenet" not in preset:
         return
     forward = {m: flops(build_model(m, *PEG_DATA[data][:2])) for m, data in models.items()}
-    operations = sum(
-        3 * forward[config.model] * PEG_DATA[config.data.dataset][2] * epochs
-        for config, epochs in found.values()
-    )
+    operations = 0.0
+    for one in found:
+        is_retraining = not one.branch and not one.stage.endswith("level_00")
+        before = int(one.config.pruning.rewind_to.removesuffix("ep")) if is_retraining else 0
+        examples = PEG_DATA[one.config.data.dataset][2] * PEG_SHARES.get(one.branch, 1.0)
+        operations += 3 * forward[one.config.model] * examples * (one.epochs - before)
     assert f"({operations:.1e}".replace("e+", "e") in cell

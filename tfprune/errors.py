@@ -78,6 +78,10 @@ class TrainingDiverged(TfpruneError, ArithmeticError):
     """A loss became NaN or infinite; the trial stops, other trials go on."""
 
 
+class LayerCollapse(UserWarning):
+    """A pruning leaves a layer without a weight, so that no signal passes it."""
+
+
 def reason(error: BaseException) -> str:
     """What an error says, in as few words as it has, in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

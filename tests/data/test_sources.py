@@ -298,3 +298,77 @@ def test_cifar10_has_its_published_statistics():
     mean, std = sources.channel_statistics(source.train_images)
     np.testing.assert_allclose(source.mean, mean, atol=0.005)
     np.testing.assert_allclose(source.std, std, atol=0.005)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"train_images": np.zeros((4, 3, 8, 8), np.uint8)},
+            r"train_images of shape \[N, H, W, C\], and \(4, 3, 8, 8\) looks like \[N, C, H, W\]",
+        ),
+        (
+            {"train_images": np.zeros((4, 1, 28, 28), np.uint8)},
+            r"save images\.transpose\(0, 2, 3, 1\)",
+        ),
+        ({"train_labels": np.array([1, 2, 3, 1])}, "no training image has label 0: number them"),
+        ({"train_labels": np.array([0, 2, 4, 2])}, "no training image has label 1, 3: number"),
+        (
+            {"train_labels": np.array([0, 9, 9, 0])},
+            "no training image has label 1, 2, 3 and 5 more: number them with np.unique",
+        ),
+        (
+            {"train_labels": np.zeros(4, int), "test_labels": np.zeros(2, int)},
+            "two classes or more, and all are 0",
+        ),
+        ({"test_labels": np.array([3, 0])}, "no training image has label 3"),
+    ],
+)
+def test_arrays_that_mean_something_else_are_refused_in_one_line(tmp_path, changes, message):
+    name = save_npz(tmp_path / "a.npz", **changes)
+    with pytest.raises(SettingError, match=message) as error:
+        load_source(DataConfig(dataset=name))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 13), (4, 4, 4, 4), (4, 2, 3, 1)])
+def test_images_with_the_channels_last_are_taken_as_they_are(tmp_path, shape):
+    images = np.zeros(shape, np.uint8)
+    name = save_npz(tmp_path / "a.npz", train_images=images, test_images=images[:2])
+    assert load_source(DataConfig(dataset=name)).train_images.shape == shape
+
+
+@pytest.mark.parametrize(("side", "size"), [(40, (40, 40)), (255, (255, 255)), (300, (256, 224))])
+def test_a_folder_of_many_sizes_is_normalized_by_its_own_images_and_says_what_it_does(
+    tmp_path, side, size
+):
+    rng = np.random.default_rng(0)
+    pixels = []
+    for split, label in (("train", "a"), ("train", "b"), ("test", "a")):
+        folder = tmp_path / split / label
+        folder.mkdir(parents=True)
+        for number in range(3):
+            image = rng.integers(0, 60, (side, side + number, 3)).astype(np.uint8)
+            (folder / f"{number}.png").write_bytes(tf.io.encode_png(image).numpy())
+            pixels += [image.reshape(-1, 3) / 255] if split == "train" else []
+    said = f"resized to {size[0]} pixels.* {size[1]} x {size[1]} is shown.* of 6 training images"
+    with pytest.warns(UserWarning, match=said):
+        source = load_source(DataConfig(dataset=f"folder:{tmp_path}"))
+    own = np.concatenate(pixels)
+    np.testing.assert_allclose(source.mean, own.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(source.std, own.std(0), rtol=1e-5)
+    assert (source.resize, source.crop) == size
+
+
+def test_a_set_with_a_class_that_no_example_has_says_so():
+    def gaps(name, data_dir):
+        images, labels = np.zeros((4, 2, 2, 1), np.uint8), np.array([0, 2, 2, 0], np.int32)
+        mean = std = np.ones(1, np.float32)
+        return Source(name, 3, ("a", "b", "c"), mean, std, images, labels, images, labels)
+
+    sources.DATASETS.add("gaps", gaps, "a class without examples")
+    try:
+        with pytest.warns(UserWarning, match="gaps has 3 classes, and no training image has la"):
+            load_source(DataConfig(dataset="gaps"))
+    finally:
+        del sources.DATASETS._entries["gaps"]

@@ -21,9 +21,10 @@ from tfprune.measures.curvature import (
     tic_proxy,
     top_eigenpairs,
 )
-from tfprune.measures.evaluation import Evaluator, Examples, cross_entropy
+from tfprune.measures.evaluation import Evaluator, Examples
 from tfprune.measures.hessian import trainable_variables, unpruned_coordinates
 from tfprune.measures.registry import MEASURES
+from tfprune.models.task import cross_entropy
 from tfprune.pruning.dead_filters import filter_masks, zero_filters
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks, prune_model, set_masks, with_dtype
@@ -527,7 +528,7 @@ def test_mistakes_are_refused_by_name(net):
     with pytest.raises(InputError, match="must have 0 among them"):
         perturb(net, pairs, images(), distances=[0.1, 0.2])
     with pytest.raises(InputError, match="another network"):
-        perturb(Evaluator(line_model(16)), pairs, images())
+        perturb(Evaluator(line_model(16), squared_error), pairs, images())
 
 
 def test_masks_of_other_networks_are_refused(net):

@@ -74,7 +74,7 @@ def test_ones_own_models_score_as_numpy_does_in_any_batches(batch_size):
 def test_one_model_with_a_softmax_needs_no_list():
     weights = np.array([[1.0, -1.0], [0.5, 2.0]], np.float32)
     images, labels = np.array([[1.0, 2.0], [3.0, -1.0]], np.float32), np.array([1, 1])
-    found = el2n.el2n(linear(weights, "softmax"), images, labels, from_logits=False)
+    found = el2n.el2n(linear(weights, "softmax"), images, labels)
     np.testing.assert_allclose(found, numpy_el2n(images @ weights, labels), atol=1e-6)
 
 
@@ -101,7 +101,7 @@ def test_a_model_is_measured_in_inference_mode_and_left_as_found():
 def test_probabilities_taken_for_logits_are_refused_and_the_other_way_round():
     images, labels = np.array([[1.0, 2.0]], np.float32), np.array([0])
     with pytest.raises(InputError, match="gives probabilities, not logits: say from_logits=False"):
-        el2n.el2n(linear(np.eye(2, dtype=np.float32), "softmax"), images, labels)
+        el2n.el2n(linear(np.eye(2, dtype=np.float32), "softmax"), images, labels, from_logits=True)
     with pytest.raises(InputError, match="gives logits, not probabilities: say from_logits=True"):
         el2n.el2n(linear(np.eye(2, dtype=np.float32)), images, labels, from_logits=False)
 

@@ -30,6 +30,18 @@ def test_results_differ_where_the_mean_is_a_standard_deviation_from_zero(seed_wi
     assert found.n == len(seed_wise)
 
 
+def test_a_mean_on_the_bound_does_not_fall_to_the_rounding_of_float32():
+    """0, 1 and 2 of 360 images more than dense: mean and std are both one image."""
+
+    def error(right):
+        return 100 * (1 - float(np.float32(right / 360)))
+
+    for right in range(320, 358):
+        dense = {seed: error(right) for seed in range(3)}
+        pruned = {seed: error(right + seed) for seed in range(3)}
+        assert statistics.match_or_differ(pruned, dense).verdict == "lower"
+
+
 def test_pairing_by_seed_sees_a_difference_that_the_spread_over_seeds_hides():
     # Seeds are far apart, but a is 1 below b in each of them, give or take 0.1.
     a = {0: 10.0, 1: 20.0, 2: 30.0}

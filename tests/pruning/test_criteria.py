@@ -215,7 +215,7 @@ def test_random_scores_depend_on_the_generator_alone(hand_made):
 @pytest.mark.parametrize("name", list(CRITERIA))
 def test_scoring_leaves_the_model_as_it_was_bit_for_bit(name, conv_net, examples):
     model = prune_model(conv_net())
-    model.compile("sgd", "mse")
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     shapes = get_masks(model).shapes
     rng = np.random.default_rng(0)
     set_masks(model, Masks({n: rng.random(shape) < 0.5 for n, shape in shapes.items()}))
@@ -254,8 +254,10 @@ def test_frozen_layers_and_mixed_precision_are_scored(examples):
 
 
 def test_missing_batches_are_an_input_error(hand_made):
+    model = prune_model(hand_made)
+    model.compile("sgd", "mse")
     with pytest.raises(InputError, match="training batches"):
-        criteria.snip(_inputs(prune_model(hand_made)))
+        criteria.snip(_inputs(model))
 
 
 def test_nested_and_tf_op_models_flow(hand_made):
@@ -267,3 +269,139 @@ def test_nested_and_tf_op_models_flow(hand_made):
     model.set_weights([np.array([[1.0, -2.0], [3.0, 4.0]])])
     scores = criteria.synflow(_inputs(prune_model(model)))
     np.testing.assert_array_equal(scores["inner"], [[2.0, 4.0], [6.0, 8.0]])
+
+
+def _narrow(activation, end=None):
+    """Signals of the absolute network grow far beyond 6."""
+    layers = keras.layers
+    images = keras.Input((5,))
+    x = layers.Dense(6, use_bias=False, name="first")(images)
+    x = activation()(x)
+    x = layers.Dense(4, activation="tanh" if activation is layers.ELU else None, name="second")(x)
+    model = keras.Model(images, layers.Dense(3, end, use_bias=False, name="third")(x))
+    rng = np.random.default_rng(3)
+    model.set_weights([rng.normal(0, 9, w.shape) for w in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("activation", "end"),
+    [
+        (keras.layers.ReLU, None),
+        (lambda: keras.layers.ReLU(6.0), None),
+        (lambda: keras.layers.Activation("hard_sigmoid"), None),
+        (lambda: keras.layers.Activation(tf.nn.relu6), None),
+        (lambda: keras.layers.LeakyReLU(), None),
+        (keras.layers.ELU, None),
+        (keras.layers.Softmax, None),
+        (keras.layers.ReLU, "softmax"),
+        (keras.layers.ReLU, "sigmoid"),
+    ],
+)
+def test_synflow_is_the_product_of_absolute_weights_whatever_saturates(activation, end):
+    model = _narrow(activation, end)
+    scores = criteria.synflow(_inputs(prune_model(model)))
+    first, second, bias, third = (np.abs(w).astype(np.float64) for w in model.get_weights())
+    hidden = np.ones(5) @ first
+    after = third.sum(axis=1)
+    np.testing.assert_allclose(scores["third"], (hidden @ second + bias)[:, None] * third)
+    np.testing.assert_allclose(scores["second"], hidden[:, None] * second * after)
+    np.testing.assert_allclose(scores["first"], first * (second @ after))
+
+
+def test_synflow_refuses_to_let_layers_go_by_ties():
+    a, b = keras.Input((4,)), keras.Input((4,))
+    shared = keras.layers.Dense(3, name="shared")
+    difference = keras.layers.Subtract()([shared(a), shared(b)])
+    model = keras.Model([a, b], keras.layers.Dense(1, name="end")(difference))
+    with pytest.raises(InputError, match="does not pass shared, end, whose weights would go by"):
+        criteria.synflow(_inputs(prune_model(model)))
+
+
+def test_synflow_flows_to_every_output():
+    images = keras.Input((2,))
+    outputs = {n: keras.layers.Dense(1, use_bias=False, name=n)(images) for n in ("a", "b")}
+    model = keras.Model(images, outputs)
+    model.set_weights([np.array([[1.0], [-2.0]]), np.array([[3.0], [4.0]])])
+    scores = criteria.synflow(_inputs(prune_model(model)))
+    assert scores["a"].tolist() == [[1.0], [2.0]]
+    assert scores["b"].tolist() == [[3.0], [4.0]]
+
+
+@pytest.mark.parametrize("criterion", [criteria.gradient, criteria.snip])
+def test_several_inputs_and_outputs_are_scored_by_the_whole_compiled_loss(criterion):
+    """The sum of 2 times the squared error of one output and of the other's cross-entropy."""
+    rng = np.random.default_rng(0)
+    a, b = keras.Input((3,)), keras.Input((3,))
+    x = keras.layers.Concatenate()([a, b])
+    number = keras.layers.Dense(1, use_bias=False, name="number")(x)
+    logits = keras.layers.Dense(2, use_bias=False, name="class")(x)
+    model = prune_model(keras.Model([a, b], {"number": number, "class": logits}))
+    entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(
+        "sgd", {"number": "mse", "class": entropy}, loss_weights={"number": 2.0, "class": 1}
+    )
+    images = [rng.normal(size=(4, 3)), rng.normal(size=(4, 3))]
+    labels = {"number": rng.normal(size=4), "class": np.array([0, 1, 1, 0])}
+    scores = criterion(_inputs(model, batches=[(images, labels)]))
+    x = np.hstack(images)
+    w, v = (model.get_layer(f"masked_layer_{n}").kernel.numpy() for n in ("number", "class"))
+    residual = x @ w - labels["number"][:, None]
+    np.testing.assert_allclose(scores["number"], np.abs(w * 2 * 2 * x.T @ residual / 4), rtol=1e-4)
+    expected = np.abs(v * _softmax_gradient(v.astype(float), x, labels["class"]))
+    np.testing.assert_allclose(scores["class"], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_several_outputs_without_a_loss_are_refused():
+    images = keras.Input((2,))
+    outputs = [keras.layers.Dense(1, name=n)(images) for n in ("a", "b")]
+    model = prune_model(keras.Model(images, outputs))
+    with pytest.raises(InputError, match=r"outputs .*a, .*b and no loss: compile it with one"):
+        criteria.snip(_inputs(model, batches=[(np.zeros((1, 2)), [np.zeros(1)] * 2)]))
+
+
+def _drawn():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(20, 6)).astype(np.float32), rng.integers(0, 3, 20)
+
+
+def _data():
+    return tf.data.Dataset.from_tensor_slices(_drawn()).batch(4)
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        lambda data: list(data),
+        lambda data: data,
+        lambda data: data.filter(lambda *_: True),
+        lambda data: lambda: iter(data),
+        lambda data: tf.data.Dataset.from_generator(
+            lambda: iter(data), output_signature=data.element_spec
+        ),
+    ],
+    ids=["list", "dataset", "unknown_length", "function", "from_generator"],
+)
+def test_batches_of_any_kind_that_can_be_read_again_give_the_same_scores(mlp, batches):
+    model = prune_model(mlp())
+    expected = criteria.snip(_inputs(model, batches=[_drawn()]))
+    given = batches(_data())
+    for _ in range(2):
+        found = criteria.snip(_inputs(model, batches=given))
+        np.testing.assert_allclose(found["fc1"], expected["fc1"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        (lambda: (batch for batch in _data()), "a generator is empty after the first time"),
+        (lambda: iter(_data()), "is empty after the first time"),
+        (lambda: _data().repeat(), "batches never end"),
+        (lambda: 3, "not a int"),
+        (lambda: [(*_drawn(), np.ones(20))], "one has 3 parts"),
+        (lambda: [np.zeros((4, 6))], "one has 1 parts"),
+    ],
+)
+def test_batches_that_cannot_be_used_are_refused_in_a_line(mlp, batches, message):
+    with pytest.raises(InputError, match=message):
+        criteria.snip(_inputs(prune_model(mlp()), batches=batches()))

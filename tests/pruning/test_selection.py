@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
-from tfprune.errors import InputError, SettingError
+from tfprune.errors import InputError, LayerCollapse, SettingError
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.selection import (
     check_levels,
@@ -192,3 +194,22 @@ def test_the_largest_possible_number_of_levels_is_named():
     with pytest.raises(SettingError, match=r"at most 1: .* layer 'b'"):
         check_levels({"a": 3, "b": 2}, 0.2, 2, "layer")
     check_levels({"a": 3}, 0.0, 1000, "global")
+
+
+@pytest.mark.parametrize(
+    "pruned",
+    [
+        lambda scores, masks: prune(scores, masks, 0.5, "global"),
+        lambda scores, masks: prune_to_sparsity(scores, masks, 0.5, "global"),
+        lambda scores, masks: prune_to_count(scores, masks, 3),
+    ],
+)
+def test_a_pruning_says_which_layers_it_empties(pruned):
+    masks = Masks.dense({"first": (3,), "second": (3,)})
+    scores = {"first": np.zeros(3), "second": np.ones(3)}
+    with pytest.warns(LayerCollapse, match="no weight of first: no signal passes"):
+        left = pruned(scores, masks)
+    assert left.emptied == ["first"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pruned({name: np.arange(3.0) for name in masks}, masks).emptied == []

@@ -304,3 +304,13 @@ def test_the_overlap_names_a_seed_that_is_missing(tmp_path):
     path.unlink()
     table = overlap_table(folder)
     assert (table.numbers.loc[0, "n"], table.numbers.loc[0, "missing_seeds"]) == (2, "1")
+
+
+@pytest.mark.parametrize("absent", [["el2n"], ["el2n", "examples"]])
+def test_a_folder_in_which_nothing_is_measured_yet_has_a_report(tmp_path, absent):
+    """As when another experiment's report is built while this one trains into the same folder."""
+    rows = [peg.row("lr_rewind", level, seed, 5.0) for level in (0, 1) for seed in (0, 1)]
+    rows = [row | {"experiment": "example_effects"} for row in rows]
+    columns = [name for name in ("el2n", "examples") if name not in absent]
+    peg.write(tmp_path, [row | dict.fromkeys(columns, "") for row in rows])
+    assert example_effects.build(tmp_path) == []

@@ -11,11 +11,13 @@ import sys
 from html.parser import HTMLParser
 
 import pandas as pd
+import peg
 import pytest
 
 from tfprune import files
 from tfprune.errors import InputError
 from tfprune.results import figures, layout, report, sparse_double_descent, store, tables, trials
+from tfprune.results.registry import REPORTS
 
 FIGURES = [
     "figures/sparse_double_descent_accuracy.png",
@@ -356,3 +358,17 @@ def test_reports_need_neither_tensorflow_nor_pyplot():
         "assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("experiment", list(REPORTS))
+@pytest.mark.parametrize("kind", ["dense", "trunk"])
+def test_a_study_interrupted_before_its_first_measurement_is_reported(tmp_path, experiment, kind):
+    """Its rows have no column of a measurement; another study's report in the folder needs that."""
+    levels = (0,) if kind == "dense" else (0, 1, 2)
+    rows = [
+        peg.row("lr_rewind", level, seed, 5.0 - level, experiment=experiment)
+        for level in levels
+        for seed in (0, 1)
+    ]
+    folder = peg.write(tmp_path, rows)
+    assert "<html" in report.build_report(folder).read_text()

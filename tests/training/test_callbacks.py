@@ -6,7 +6,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 import tfprune
 from tfprune.backend import keras, tf
-from tfprune.errors import TrainingDiverged
+from tfprune.errors import InputError, TrainingDiverged
 from tfprune.pruning.weights import read_weights, write_weights
 from tfprune.training.callbacks.filter_noise import NoiseState
 from tfprune.training.callbacks.tensorboard import scalar_tag
@@ -340,3 +340,114 @@ def test_a_wrapped_and_a_plain_network_have_the_same_names():
     model = own_model()
     assert list(read_weights(model)) == list(read_weights(tfprune.strip(model)))
     assert tf.is_tensor(model(X[:1]))
+
+
+BATCHES = tf.data.Dataset.from_tensor_slices((X, Y)).batch(16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prune_fraction": 20}, r"--prune_fraction=20: a number in \[0, 1\]"),
+        ({"scope": "layers"}, "--scope=layers: did you mean layer"),
+        ({"criterion": "snap"}, "--criterion=snap: did you mean snip"),
+        ({"level_epochs": 0}, "--level_epochs=0: a whole number of at least 1"),
+        ({"level_epochs": 1.5}, "--level_epochs=1.5: a whole number"),
+        ({"levels": -1}, "--levels=-1: a whole number of at least 0"),
+        ({"seed": -1}, "--seed=-1"),
+        ({"batches": (batch for batch in BATCHES)}, "a generator is empty after the first time"),
+        ({"batches": BATCHES.repeat()}, "batches never end"),
+        (
+            {"rewind": tfprune.RewindWeights("4ep")},
+            "--rewind_to=4ep: at most the first pruning, 3ep",
+        ),
+    ],
+)
+def test_arguments_of_iterative_pruning_are_looked_at_when_it_is_made(arguments, message):
+    with pytest.raises(InputError, match=message):
+        tfprune.IterativePruning(**{"level_epochs": 3, "levels": 1, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"criterion": "snip"}, "needs training batches, and there are none"),
+        ({"criterion": "snip", "batches": [(X, Y + 1)]}, "labels go from 1 to 3"),
+        ({"criterion": "snip", "batches": [(X, Y, Y)]}, "one has 3 parts"),
+        ({"rewind": tfprune.RewindWeights("1ep")}, "rewind must be among the callbacks"),
+    ],
+)
+def test_what_only_fit_can_tell_is_refused_before_its_first_step(arguments, message):
+    model = own_model()
+    with pytest.raises(InputError, match=message):
+        fit(model, tfprune.IterativePruning(**{"level_epochs": 3, "levels": 1, **arguments}))
+    assert model.optimizer.iterations.numpy() == 0
+
+
+def test_a_rewind_point_after_the_first_pruning_is_refused_by_its_batches():
+    model, rewind = own_model(), tfprune.RewindWeights("9it")
+    with pytest.raises(InputError, match="--rewind_to=9it: at most the first pruning, 2ep"):
+        fit(model, rewind, tfprune.IterativePruning(2, 1, rewind=rewind))
+    assert model.optimizer.iterations.numpy() == 0
+
+
+def test_batches_of_unknown_length_are_all_read():
+    masks = []
+    for batches in (list(BATCHES), BATCHES.filter(lambda *_: True)):
+        model = own_model()
+        fit(model, tfprune.IterativePruning(1, 1, 0.5, "snip", batches=batches), epochs=1)
+        masks.append(tfprune.get_masks(model))
+    assert masks[0] == masks[1]
+
+
+SCHEDULE = tfprune.FilterSchedule("hidden", 0, 0, 1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: tfprune.ReDense(1.5), "--at_epoch=1.5: a whole number of at least 0"),
+        (lambda: tfprune.ReDense(-1), "--at_epoch=-1"),
+        (lambda: tfprune.FilterSchedule("a", 0.5, 1, 1, 0.5), "--prune_start=0.5: a whole number"),
+        (lambda: tfprune.FilterSchedule("a", 0, 1, 0.5, 0.5), "--prune_period=0.5"),
+        (lambda: tfprune.FilterPruning([SCHEDULE], test=(X, Y[1:])), "64 images and 63 labels"),
+        (
+            lambda: tfprune.FilterPruning([SCHEDULE], test=BATCHES),
+            "must be .images, labels., not a",
+        ),
+        (lambda: tfprune.FilterPruning([SCHEDULE], test=(X[:0], Y[:0])), "an example at least"),
+        (
+            lambda: tfprune.FilterPruning([SCHEDULE], test=(X, Y), batches=iter(BATCHES)),
+            "is empty after the first time",
+        ),
+        (lambda: tfprune.UtilityRecord(None, every_epochs=0), "--every_epochs=0"),
+        (lambda: tfprune.SubsetAccuracy(X, Y, Y[1:], Y == 0), "64 images, and 63 original_labels"),
+    ],
+)
+def test_arguments_of_the_other_callbacks_are_looked_at_when_they_are_made(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("criterion", "message"),
+    [
+        ("filter_activation", "needs training batches, and there are none"),
+        ("filter_gamma", "'output' has no batch norm after it"),
+    ],
+)
+def test_a_criterion_that_cannot_score_the_filters_is_refused_before_the_first_step(
+    criterion, message
+):
+    model = own_model()
+    schedule = tfprune.FilterSchedule("output", 2, 2, 1, 0.5)
+    with pytest.raises(InputError, match=message):
+        fit(model, tfprune.FilterNoise([schedule], criterion=criterion, test=(X, Y)))
+    assert model.optimizer.iterations.numpy() == 0
+
+
+def test_noise_refuses_several_batches_between_two_calls():
+    model = own_model()
+    model.compile("sgd", model.loss, steps_per_execution=2)
+    with pytest.raises(InputError, match="steps_per_execution=1, not 2"):
+        fit(model, tfprune.FilterNoise([SCHEDULE], test=(X, Y)))

@@ -42,8 +42,25 @@ def statistics(source: Source | StreamedSource, normalization: str) -> Statistic
     return NORMALIZATIONS[normalization](source)
 
 
+def statistics_of_counts(counts: np.ndarray) -> Statistics:
+    """Mean and standard deviation of pixels scaled to [0, 1], from how many there are of each.
+
+    Args:
+      counts: int64 [channels, 256].
+
+    Returns:
+      float32 [channels] twice. A channel that never varies gets standard deviation 1.
+    """
+    values = np.arange(256) / 255
+    total = counts.sum(1)
+    mean = counts @ values / total
+    variance = (counts * (values - mean[:, None]) ** 2).sum(1) / total
+    std = np.where(variance > 0, np.sqrt(variance), 1.0)
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
 def dataset(source: Source | StreamedSource) -> Statistics:
-    """The training images' own; ImageNet's for sets that are streamed."""
+    """The training images' own, of a sample for sets that are streamed; ImageNet's for ImageNet."""
     return source.mean, source.std
 
 

@@ -13,8 +13,9 @@ import re
 import socket
 import urllib.parse
 import urllib.request
+import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epath
 
-from tfprune.data.normalization import IMAGENET
+from tfprune.data.normalization import IMAGENET, statistics_of_counts
 from tfprune.data.registry import DATASETS, PATH_DATASETS
 from tfprune.errors import SettingError
 
 if TYPE_CHECKING:
     from tfprune.config import DataConfig
-    from tfprune.data.streaming import StreamedSource
+    from tfprune.data.streaming import Look, StreamedSource
 
 # Images of both splits together, in bytes of uint8; larger sets are streamed.
 RESIDENT_BYTES_LIMIT = 2 * 10**9
@@ -86,12 +87,21 @@ def load_source(config: DataConfig) -> Source | StreamedSource:
     Raises:
       SettingError: the name is unknown, or its data cannot be had or used.
     """
-    kind, colon, _ = config.dataset.partition(":")
+    name, (kind, colon, _) = config.dataset, config.dataset.partition(":")
+    load: Callable[..., Any] = tfds_images
     if colon and kind in PATH_DATASETS:
-        return PATH_DATASETS[kind](config.dataset, config.data_dir)
-    if config.dataset in DATASETS:
-        return DATASETS[config.dataset](config.dataset, config.data_dir)
-    return tfds_images(config.dataset, config.data_dir)
+        load = PATH_DATASETS[kind]
+    elif name in DATASETS:
+        load = DATASETS[name]
+    source = load(name, config.data_dir)
+    absent = _absent_classes(source.train_labels, source.num_classes)
+    if absent:
+        warnings.warn(
+            f"{name} has {source.num_classes} classes, and {_named(absent)}: networks get an "
+            "output for each, and label noise draws from all",
+            stacklevel=2,
+        )
+    return source
 
 
 def digits(name: str = "digits", data_dir: str = "") -> Source:
@@ -119,7 +129,7 @@ def npz_arrays(name: str, data_dir: str = "") -> Source:
     """Arrays saved with `numpy.savez`, named `npz:PATH`.
 
     The file holds train_images, train_labels, test_images, test_labels: uint8 images [N, H, W] or
-    [N, H, W, channels], and integer labels [N] from 0. The classes are 0 to the largest label.
+    [N, H, W, channels], and integer labels [N]: 0 to C − 1, every class in training, C at least 2.
 
     Raises:
       SettingError: the file is missing or unreadable, or a key, dtype, shape or label is wrong.
@@ -139,7 +149,26 @@ def npz_arrays(name: str, data_dir: str = "") -> Source:
         )
     classes = 1 + max(int(arrays["train_labels"].max()), int(arrays["test_labels"].max()))
     names = [str(label) for label in range(classes)]
+    missing = _absent_classes(arrays["train_labels"], classes)
+    if classes < 2 or missing:
+        raise SettingError(
+            "dataset",
+            name,
+            f"train_labels of two classes or more, 0, 1, 2, ... without a gap; {_named(missing)}: "
+            "number them with np.unique(labels, return_inverse=True)"
+            if missing
+            else "train_labels of two classes or more, and all are 0",
+        )
     return _source(name, names, train, arrays["train_labels"], test, arrays["test_labels"])
+
+
+def _absent_classes(labels: np.ndarray, classes: int) -> list[int]:
+    return np.flatnonzero(np.bincount(labels, minlength=classes) == 0).tolist()
+
+
+def _named(absent: Sequence[int]) -> str:
+    more = f" and {len(absent) - 3} more" if absent[3:] else ""
+    return f"no training image has label {', '.join(map(str, absent[:3]))}{more}"
 
 
 def image_folder(name: str, data_dir: str = "") -> Source | StreamedSource:
@@ -150,7 +179,11 @@ def image_folder(name: str, data_dir: str = "") -> Source | StreamedSource:
     are taken in sorted order and decoded as RGB. Tiny ImageNet may stay as it is unpacked: images
     in `train/CLASS/images`, and in `val/images` with their classes in `val/val_annotations.txt`,
     lines of a file's name, a tab and its class; its own `test` has no labels.
-    Resident if every image has one shape and they all fit in memory, streamed otherwise.
+
+    Resident if every image has one shape and they all fit in memory. Otherwise streamed: mean and
+    standard deviation are those of up to 2,000 training images, the shorter side is resized to 256
+    pixels and the middle 224 x 224 is shown; where the median shorter side is below 256, images
+    are resized to that and the middle square is shown. A warning says what was done.
 
     Raises:
       SettingError: the folder is missing, not laid out like this, or holds an unreadable image.
@@ -223,12 +256,7 @@ def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for channel in range(channels):
             block = images[start : start + 1000, ..., channel]
             counts[channel] += np.bincount(block.ravel(), minlength=256)
-    values = np.arange(256) / 255
-    total = counts.sum(1)
-    mean = counts @ values / total
-    variance = (counts * (values - mean[:, None]) ** 2).sum(1) / total
-    std = np.where(variance > 0, np.sqrt(variance), 1.0)
-    return mean.astype(np.float32), std.astype(np.float32)
+    return statistics_of_counts(counts)
 
 
 def _source(
@@ -268,6 +296,9 @@ def _base_name(name: str) -> str:
 # Fewer examples than classes make sense in a test of one's own, so far.
 _SURELY_ALLOWED_CLASSES = 1000
 
+# Grey, with transparency, in colour, both: more than these are hardly channels, fewer no height.
+_MOST_CHANNELS = 4
+
 
 def _read_npz(name: str) -> dict[str, np.ndarray]:
     path = epath.Path(name.partition(":")[2]).expanduser()
@@ -299,6 +330,13 @@ def _checked_images(name: str, key: str, images: np.ndarray) -> np.ndarray:
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise SettingError(
             "dataset", name, f"{key} of shape [N, H, W] or [N, H, W, C], not {images.shape}"
+        )
+    if images.ndim == 4 and images.shape[1] <= _MOST_CHANNELS < images.shape[3]:
+        raise SettingError(
+            "dataset",
+            name,
+            f"{key} of shape [N, H, W, C], and {images.shape} looks like [N, C, H, W]: save "
+            "images.transpose(0, 2, 3, 1)",
         )
     return images[..., None] if images.ndim == 3 else images
 
@@ -396,18 +434,33 @@ def _folder_source(
     if images is not None:
         examples = len(train[0])
         return _source(name, class_names, images[:examples], train[1], images[examples:], test[1])
-    from tfprune.data.streaming import StreamedSource, folder_reader
+    from tfprune.data.streaming import SAMPLE_EXAMPLES, StreamedSource, folder_reader, look_at
 
-    mean, std = CHANNEL_STATISTICS["imagenet2012"]
+    read = folder_reader({"train": train[0], "test": test[0]})
+    some = np.unique(np.linspace(0, len(train[0]) - 1, SAMPLE_EXAMPLES).astype(int))
+    look = look_at(read, some, len(train[0]))
+    _say(name, look)
     return StreamedSource(
         name=name,
         num_classes=len(class_names),
         class_names=class_names,
-        mean=np.array(mean, np.float32),
-        std=np.array(std, np.float32),
+        mean=look.mean,
+        std=look.std,
         train_labels=train[1],
         test_labels=test[1],
-        read=folder_reader({"train": train[0], "test": test[0]}),
+        read=read,
+        **look.size,
+    )
+
+
+def _say(name: str, look: Look) -> None:
+    """Says what is done to the images of a set that is streamed."""
+    resize, crop = look.size["resize"], look.size["crop"]
+    warnings.warn(
+        f"{name} is streamed: each image's shorter side is resized to {resize} pixels, and its "
+        f"middle {crop} x {crop} is shown; mean and standard deviation are those of "
+        f"{look.examples} training images",
+        stacklevel=2,
     )
 
 
@@ -589,20 +642,36 @@ def _read_tfds(
 def _streamed_tfds(
     name: str, builder: Any, test_split: str, image_key: str, label_key: str
 ) -> StreamedSource:
-    from tfprune.data.streaming import StreamedSource, tfds_labels, tfds_reader
+    from tfprune.data.streaming import (
+        SAMPLE_EXAMPLES,
+        StreamedSource,
+        look_at,
+        tfds_labels,
+        tfds_reader,
+    )
 
-    mean, std = CHANNEL_STATISTICS["imagenet2012"]
     class_names = tuple(builder.info.features[label_key].names)
     shape = builder.info.features[image_key].shape
     size = {} if None in shape else {"resize": min(shape[:2]), "crop": min(shape[:2])}
+    read = tfds_reader(builder, {"train": "train", "test": test_split}, image_key)
+    published = CHANNEL_STATISTICS.get(_base_name(name))
+    if published is None:
+        examples = builder.info.splits["train"].num_examples
+        # TFDS shuffles a set when it prepares it: the first ones are as good as any.
+        look = look_at(read, np.arange(min(SAMPLE_EXAMPLES, examples)), examples)
+        size = size or look.size
+        mean, std = look.mean, look.std
+        _say(name, look._replace(shorter_side=size["resize"]))
+    else:
+        mean, std = (np.array(values, np.float32) for values in published)
     return StreamedSource(
         name=name,
         num_classes=len(class_names),
         class_names=class_names,
-        mean=np.array(mean, np.float32),
-        std=np.array(std, np.float32),
+        mean=mean,
+        std=std,
         train_labels=tfds_labels(builder, "train", label_key),
         test_labels=tfds_labels(builder, test_split, label_key),
-        read=tfds_reader(builder, {"train": "train", "test": test_split}, image_key),
+        read=read,
         **size,
     )

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfprune.backend import tf
 from tfprune.data import augmentation
+from tfprune.data.normalization import statistics_of_counts
 from tfprune.seeds import Stream, generator
 
 CROP_AREA_RANGE = (0.1, 1.0)
@@ -23,6 +24,12 @@ CROP_ASPECT_RANGE = (0.8, 1.25)
 
 # Encoded images held while shuffling the examples of a TFDS set: about 1 GB for ImageNet.
 SHUFFLE_BUFFER_EXAMPLES = 8192
+
+# Training images that are decoded to find out what a set of many sizes looks like.
+SAMPLE_EXAMPLES = 2000
+
+# ImageNet's own: pixels of the shorter side, and of what of it is shown.
+RESIZE, CROP = 256, 224
 
 # `read(split, wanted, rng)`: a dataset of (int64 position, string encoded image), the positions
 # where bool [N] `wanted` holds, each once; in increasing order without rng, shuffled with it.
@@ -38,7 +45,8 @@ class StreamedSource:
       name: as `--dataset` spells it.
       num_classes: C, labels lie in [0, C).
       class_names: C names.
-      mean: float32 [3], of pixels scaled to [0, 1]; ImageNet's for every streamed set.
+      mean: float32 [3], of pixels scaled to [0, 1], of a sample of training images (see `Look`);
+        ImageNet's for ImageNet.
       std: float32 [3], likewise.
       train_labels: int32 [N].
       test_labels: int32 [M].
@@ -55,8 +63,51 @@ class StreamedSource:
     train_labels: np.ndarray
     test_labels: np.ndarray
     read: Reader
-    resize: int = 256
-    crop: int = 224
+    resize: int = RESIZE
+    crop: int = CROP
+
+
+class Look(NamedTuple):
+    """What images on disk look like, by a sample of them.
+
+    Attributes:
+      examples: how many were decoded.
+      mean: float32 [3], of pixels scaled to [0, 1], each counted once.
+      std: float32 [3], likewise.
+      shorter_side: the median over images of the smaller of height and width, in pixels.
+    """
+
+    examples: int
+    mean: np.ndarray
+    std: np.ndarray
+    shorter_side: int
+
+    @property
+    def size(self) -> dict[str, int]:
+        """How images are resized and cropped: as ImageNet's, and no smaller ones blown up."""
+        if self.shorter_side >= RESIZE:
+            return {"resize": RESIZE, "crop": CROP}
+        return {"resize": self.shorter_side, "crop": self.shorter_side}
+
+
+def look_at(read: Reader, positions: np.ndarray, examples: int) -> Look:
+    """Decodes some training images of a set.
+
+    Args:
+      read: of the set.
+      positions: int [K], which.
+      examples: how many training images there are.
+    """
+    wanted = np.zeros(examples, bool)
+    wanted[positions] = True
+    counts, sides = np.zeros((3, 256), np.int64), []
+    encoded = read("train", wanted, None).take(len(positions))
+    for image in encoded.map(lambda position, image: _decode(image)).as_numpy_iterator():
+        sides.append(min(image.shape[:2]))
+        for channel in range(3):
+            counts[channel] += np.bincount(image[..., channel].ravel(), minlength=256)
+    mean, std = statistics_of_counts(counts)
+    return Look(len(sides), mean, std, int(np.median(sides)))
 
 
 @dataclass(frozen=True)

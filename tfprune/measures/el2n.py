@@ -19,6 +19,7 @@ from tfprune.errors import DamagedFile, InputError, SettingError
 from tfprune.files import load_arrays, save_arrays
 from tfprune.measures.evaluation import BATCH_SIZE
 from tfprune.measures.example_groups import checked_outputs
+from tfprune.models.task import check_one_input, task_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +92,7 @@ def mean_el2n(
     Raises:
       InputError: there is no model, or outputs and labels do not go together.
     """
-    total, count = np.zeros(np.shape(labels)), 0
-    for outputs in outputs_of_models:
-        total += el2n_scores(outputs, labels, from_logits)
-        count += 1
-    if not count:
-        raise InputError("EL2N is a mean over models, and there is none: give at least one")
-    return total / count
+    return _mean(el2n_scores(outputs, labels, from_logits) for outputs in outputs_of_models)
 
 
 def el2n(
@@ -106,37 +101,43 @@ def el2n(
     labels: ArrayLike,
     batch_size: int = BATCH_SIZE,
     *,
-    from_logits: bool = True,
+    from_logits: bool | None = None,
     mean: np.ndarray | None = None,
     std: np.ndarray | None = None,
 ) -> np.ndarray:
     """EL2N scores of labelled images under one's own models, float64 [N] (PEG B.3).
 
     The models should be partly trained: the paper takes 10 of them, each 10% of the way. Each is
-    used as it is, in inference mode, and left as found.
+    used as it is, in inference mode, and left as found. One output stands for two classes, of
+    probabilities 1 − p and p.
 
     Args:
       models: one, or several; an iterator may load them one after the other.
       images: [N, ...], what the models take, or pixels in [0, 255] with `mean` and `std`.
-      labels: integers in [0, C), [N], as trained on.
+      labels: one class each, as trained on: [N], [N, 1] or one-hot (see
+        `tfprune.models.task.Task.labels`).
       batch_size: the most images in a batch.
-      from_logits: False for models that end in a softmax.
+      from_logits: whether models give logits or probabilities; None asks their compiled loss and
+        their last activation.
       mean: [channels], of pixels scaled to [0, 1]; None for images normalized already.
       std: likewise.
 
     Raises:
-      InputError: there is no model or no image, images and labels do not go together, the models
-        give probabilities where logits are expected or the other way round.
+      InputError: there is no model or no image, images and labels do not go together, a model is
+        no classifier with one label for each example, or it gives probabilities where logits are
+        expected or the other way round.
     """
-    given = [models] if isinstance(models, keras.Model) else models
 
-    def outputs() -> Iterable[np.ndarray]:
-        for model in given:
-            values = model_outputs(model, images, batch_size, mean=mean, std=std)
-            check_kind(model, values, from_logits)
-            yield values
+    def scores(model: keras.Model) -> np.ndarray:
+        task = task_of(model, from_logits=from_logits)
+        task.check_probabilities("EL2N")
+        classes = task.class_labels(labels, "EL2N")
+        values = model_outputs(model, images, batch_size, mean=mean, std=std)
+        by_class = task.by_class(tf.constant(values)).numpy()
+        check_kind(model, by_class, task.from_logits)
+        return el2n_scores(by_class, classes, task.from_logits)
 
-    return mean_el2n(outputs(), labels, from_logits)
+    return _mean(map(scores, [models] if isinstance(models, keras.Model) else models))
 
 
 def model_outputs(
@@ -157,9 +158,11 @@ def model_outputs(
       std: likewise.
 
     Raises:
-      InputError: there are no images, or only one of `mean` and `std` is given.
+      InputError: there are no images, the model has several inputs, or only one of `mean` and
+        `std` is given.
       SettingError: the batch size is below 1.
     """
+    check_one_input(model)
     if not len(images):
         raise InputError("there are no images to measure on: give at least one")
     if (mean is None) != (std is None):
@@ -219,6 +222,16 @@ def load_scores(path: epath.PathLike) -> Scores:
             f"{path} has no {', '.join(sorted(missing))}: give a file that save_scores wrote"
         )
     return _scores(arrays["values"], arrays["indices"], json.loads(str(arrays["metadata"])))
+
+
+def _mean(scores_of_models: Iterable[np.ndarray]) -> np.ndarray:
+    total, count = np.zeros(()), 0
+    for scores in scores_of_models:
+        total = total + scores
+        count += 1
+    if not count:
+        raise InputError("EL2N is a mean over models, and there is none: give at least one")
+    return total / count
 
 
 def _scores(

@@ -13,13 +13,11 @@ from tfprune.data import augmentation
 from tfprune.data.prepare import PreparedData
 from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures import batch_norm
+from tfprune.models.task import Loss, check_one_input, task_of
 from tfprune.pruning.model import copy_model, copy_of
 from tfprune.pruning.weights import named_variables, read_weights
 from tfprune.pruning.wrapper import inner
 from tfprune.seeds import MAX_SEED, Stream, generator
-
-# (labels int32 [batch], outputs float [batch, classes]) -> float [batch], a loss for each example.
-Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 BATCH_SIZE = 1024
 
@@ -34,13 +32,14 @@ class Examples:
     Attributes:
       images: uint8 pixels [N, H, W, C] that are normalized by `mean` and `std`, or without these
         whatever the model takes, [N, ...].
-      labels: integers [N].
+      labels: numbers [N, ...], in any form that the model's loss takes (see
+        `tfprune.models.task.Task.labels`): a class each, [N] or [N, 1], one-hot rows, or others.
       mean: float32 [C], of pixels scaled to [0, 1], or None.
       std: float32 [C], likewise; None exactly when `mean` is.
 
     Raises:
-      InputError: there are no examples, labels are not one integer each, or only one of `mean`
-        and `std` is given.
+      InputError: there are no examples, not as many labels as images, several inputs, or only one
+        of `mean` and `std` is given.
     """
 
     images: np.ndarray
@@ -49,11 +48,13 @@ class Examples:
     std: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        for name in ("images", "labels"):
+            if not hasattr(getattr(self, name), "shape"):
+                kind = type(getattr(self, name)).__name__
+                raise InputError(f"{name} must be one array, [N, ...], not a {kind}")
         shape, dtype = np.shape(self.labels), np.asarray(self.labels).dtype
-        if shape != (len(self.images),) or not np.issubdtype(dtype, np.integer):
-            raise InputError(
-                f"{len(self.images)} images need as many integer labels, not {dtype} {shape}"
-            )
+        if shape[:1] != (len(self.images),) or not np.issubdtype(dtype, np.number):
+            raise InputError(f"{len(self.images)} images need as many labels, not {dtype} {shape}")
         if not len(self.images):
             raise InputError("a split without examples cannot be measured: leave it out")
         if (self.mean is None) != (self.std is None):
@@ -91,23 +92,14 @@ class Metrics(NamedTuple):
     """Example-weighted means over a split, at P points.
 
     Attributes:
-      loss: float64 [P], cross-entropy in nats unless another loss was asked for; without the
-        penalties that layers add.
-      accuracy: float64 [P], in [0, 1].
+      loss: float64 [P], the compiled loss of the model, or cross-entropy in nats if it was not
+        compiled, unless another loss was asked for; without the penalties that layers add.
+      accuracy: float64 [P], in [0, 1]; NaN where an example has not one class (regression, several
+        labels each).
     """
 
     loss: np.ndarray
     accuracy: np.ndarray
-
-
-def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Cross-entropy of each example, in nats.
-
-    Args:
-      labels: int32 [batch].
-      logits: float [batch, classes].
-    """
-    return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
 
 class DeviceExamples(NamedTuple):
@@ -119,13 +111,12 @@ class DeviceExamples(NamedTuple):
     std: Any
 
     @classmethod
-    def of(cls, examples: Examples) -> DeviceExamples:
+    def of(cls, examples: Examples, labels: np.ndarray) -> DeviceExamples:
+        """Of examples, with labels as their task takes them (`Task.labels`)."""
         normalization = (
             None if value is None else tf.constant(value) for value in (examples.mean, examples.std)
         )
-        return cls(
-            tf.constant(examples.images), tf.constant(examples.labels, tf.int32), *normalization
-        )
+        return cls(tf.constant(examples.images), tf.constant(labels), *normalization)
 
 
 class Evaluator:
@@ -136,16 +127,17 @@ class Evaluator:
     evaluated are the weights as given.
 
     Args:
-      model: a built functional or sequential `tf_keras` model, wrapped or not, that maps images
-        to logits.
-      loss: the loss of each example; cross-entropy if None.
+      model: a built functional or sequential `tf_keras` model, wrapped or not, of one input and
+        one output; what its outputs mean is for `tfprune.models.task.task_of` to say.
+      loss: (labels, outputs) -> the loss of each example, [batch]; if None, the loss that the
+        model was compiled with, or cross-entropy.
       jit: whether to compile with XLA; None compiles unless the model has convolutions and runs
         on a CPU, where oneDNN is faster.
       batch_size: the most examples in a batch; no result depends on it but through rounding and,
         with re-estimated batch norm, through the statistics of the layers before.
 
     Raises:
-      InputError: the model is of another kind, or not built.
+      InputError: the model is of another kind or not built, or nothing says what its outputs mean.
     """
 
     def __init__(
@@ -157,10 +149,10 @@ class Evaluator:
     ):
         _check_model(model)
         self.model = model
+        self.task = task_of(model, loss)
         self._copy = copy_model(model, _plain_copy)
         self._variables = named_variables(self._copy)
         self._batch_norms = batch_norm.recording_layers(self._copy)
-        self._loss = cross_entropy if loss is None else loss
         self._batch_size = batch_size
         compiled = _jit_pays(self._copy) if jit is None else jit
         self._program = tf.function(self._at_points, jit_compile=compiled, autograph=False)
@@ -207,7 +199,10 @@ class Evaluator:
         if reestimation_split is not None and reestimation_split not in splits:
             raise unknown_name("reestimation_split", reestimation_split, splits)
         self._set_whole_numbers(anchors[0])
-        data = {name: DeviceExamples.of(examples) for name, examples in splits.items()}
+        data = {
+            name: DeviceExamples.of(split, self.task.labels(split.labels))
+            for name, split in splits.items()
+        }
         order = None
         if reestimation_split is not None and self._batch_norms:
             order = tf.constant(_batch_order(len(splits[reestimation_split].labels)), tf.int32)
@@ -265,16 +260,21 @@ class Evaluator:
         """Inference over a split; float64 sums, so that a long split loses no digits."""
 
         def add(start: tf.Tensor, outputs: tf.Tensor, labels: tf.Tensor, sums: Metrics) -> Metrics:
-            correct = tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
+            losses = self.task.example_losses(labels, outputs)
             return Metrics(
-                sums.loss + tf.reduce_sum(tf.cast(self._loss(labels, outputs), tf.float64)),
-                sums.accuracy + tf.reduce_sum(tf.cast(correct, tf.float64)),
+                sums.loss + tf.reduce_sum(tf.cast(losses, tf.float64)),
+                sums.accuracy + self._count_correct(labels, outputs),
             )
 
         zero = tf.zeros([], tf.float64)
         examples = split.labels.shape[0]
         sums = self.fold_outputs(split, add, Metrics(zero, zero))
         return Metrics(sums.loss / examples, sums.accuracy / examples)
+
+    def _count_correct(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        if not self.task.is_single_label(labels):
+            return tf.constant(np.nan, tf.float64)
+        return tf.reduce_sum(tf.cast(self.task.correct(labels, outputs), tf.float64))
 
     def fold_outputs(
         self,
@@ -359,11 +359,7 @@ def _check_model(model: Any) -> None:
             f"{getattr(model, 'name', model)!r} cannot be measured: give a functional or "
             "sequential tf_keras model that knows its input shape"
         )
-    if not isinstance(model.output_shape, tuple) or len(model.output_shape) != 2:
-        raise InputError(
-            f"model {model.name!r} has outputs of shape {model.output_shape}, and one of logits "
-            "of shape [batch, classes] is measured: give a model that ends there"
-        )
+    check_one_input(model)
 
 
 def _check_fits(weights: Mapping[str, np.ndarray], variables: Mapping[str, tf.Variable]) -> None:

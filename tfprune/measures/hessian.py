@@ -14,7 +14,9 @@ from scipy.sparse.linalg import LinearOperator
 from tfprune.backend import keras, tf
 from tfprune.data import augmentation
 from tfprune.errors import InputError, SettingError, nearest
-from tfprune.measures.evaluation import DeviceExamples, Examples, Loss, cross_entropy
+from tfprune.measures import second_order
+from tfprune.measures.evaluation import DeviceExamples, Examples
+from tfprune.models.task import Loss, check_one_input, task_of
 from tfprune.pruning.channel_flow import filter_axes
 from tfprune.pruning.dead_filters import batch_norm_of, filter_masks
 from tfprune.pruning.filter_selection import by_filter
@@ -140,15 +142,20 @@ class Curvature:
     program for examples of one shape is compiled once.
 
     Args:
-      model: any built `tf_keras` model of one input, wrapped or plain.
-      loss: (labels int32 [batch], outputs) -> the loss of each example, [batch]; cross-entropy
-        from logits, in nats, if None. It needs second derivatives.
+      model: any built `tf_keras` model of one input and one output, wrapped or plain.
+      loss: (labels, outputs) -> the loss of each example, [batch]; if None, the loss that the
+        model was compiled with, or cross-entropy, in nats. It needs second derivatives.
       jit: whether to compile with XLA, which loses on a CPU with convolutions and a TPU needs.
       batch_size: the most examples in a batch; results depend on it through rounding only. Memory
         is about three times that of a training step with this batch.
 
+    TensorFlow's second derivatives are mended where they are known to be wrong, and refused where
+    they are missing: see `tfprune.measures.second_order`. What a `tf.custom_gradient` of one's own
+    leaves out of its second derivative is not seen.
+
     Raises:
-      InputError: the model cannot be measured.
+      InputError: the model cannot be measured; in the first product, if TensorFlow has no second
+        derivative of a layer.
       SettingError: the batch size is below 1.
     """
 
@@ -162,8 +169,10 @@ class Curvature:
         if batch_size < 1:
             raise SettingError("batch_size", batch_size, "at least 1")
         self.model = model
-        self.loss = cross_entropy if loss is None else loss
         self._variables = list(trainable_variables(model).values())
+        check_one_input(model)
+        self.loss = loss
+        self._task = task_of(model, loss)
         self._batch_size = batch_size
         self._product = tf.function(self._summed_product, jit_compile=jit, autograph=False)
         self._norms = tf.function(self._squared_norms, jit_compile=jit, autograph=False)
@@ -221,7 +230,7 @@ class Curvature:
 
     def batches(self, examples: Examples) -> list[DeviceExamples]:
         """The examples on the device, in batches that are as even as can be."""
-        whole = DeviceExamples.of(examples)
+        whole = DeviceExamples.of(examples, self._task.labels(examples.labels))
         return [
             whole._replace(images=whole.images[part], labels=whole.labels[part])
             for part in _slices(len(examples.labels), self._batch_size)
@@ -231,7 +240,9 @@ class Curvature:
         images = batch.images
         if batch.mean is not None:
             images = augmentation.normalize(images, batch.mean, batch.std, self.model.compute_dtype)
-        return self.loss(batch.labels, self.model(images, training=False))
+        with second_order.exact_moments():
+            outputs = self.model(images, training=False)
+        return self._task.example_losses(batch.labels, outputs)
 
     def _gradients(self, batch: DeviceExamples) -> list[tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -249,9 +260,14 @@ class Curvature:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variables)
             gradients = self._gradients(batch)
-        products = tape.gradient(
-            gradients, self._variables, output_gradients=parts, unconnected_gradients="zero"
-        )
+        graph = tf.compat.v1.get_default_graph()
+        second_order.check_gradient_graph(graph, self.model, self._variables)
+        try:
+            products = tape.gradient(
+                gradients, self._variables, output_gradients=parts, unconnected_gradients="zero"
+            )
+        except LookupError as error:
+            raise second_order.missing_derivative(error, graph, self.model) from error
         flat = [tf.reshape(tf.cast(part, vector.dtype), [-1]) for part in _dense(products)]
         return tf.concat(flat, axis=0)
 

@@ -18,6 +18,8 @@ RESAMPLES = 9999
 # Kendall's tau looks at every pair of points: this many resamples take a fraction of a second.
 KENDALL_RESAMPLES = 1999
 _PAIRS_AT_ONCE = 1_000_000
+# Accuracies of some tenths of a point apart, in float32.
+_BOUND_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class Difference:
 
         False where the rule says nothing, and for results that are equal in every seed.
         """
-        # A mean that lies exactly on the bound must not fall to rounding.
-        return self.mean != 0 and abs(self.mean) >= self.std - 1e-12
+        # A mean that lies exactly on the bound must not fall to the rounding of float32 results: of
+        # few test examples many do.
+        return self.mean != 0 and abs(self.mean) >= self.std * (1 - _BOUND_ROUNDING) - 1e-12
 
     @property
     def verdict(self) -> str:

@@ -14,6 +14,7 @@ from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures.el2n import check_kind
 from tfprune.measures.evaluation import DeviceExamples, Evaluator, Examples, some_examples
 from tfprune.models.prunable import prunable_kernels
+from tfprune.models.task import task_of
 from tfprune.pruning import model as pruned
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.selection import exact_ceil
@@ -190,12 +191,14 @@ class UtilityMeter:
         of one.
       examples: what the mean is taken over; PM takes the training split.
       ablations: `Ablations()` if None.
-      from_logits: False for a model that ends in a softmax.
+      from_logits: whether the model gives logits or probabilities; None asks its compiled loss
+        and its last activation. One output stands for two classes.
       jit: whether to compile with XLA; None does so anywhere but on a CPU, where it is slower.
       batch_size: the most examples in a batch; changes no result but through rounding.
 
     Raises:
-      InputError: the model cannot be measured.
+      InputError: the model cannot be measured, or is no classifier with one label for each
+        example.
       SettingError: there are fewer examples than asked for, or no such kernels.
     """
 
@@ -205,7 +208,7 @@ class UtilityMeter:
         examples: Examples,
         ablations: Ablations | None = None,
         *,
-        from_logits: bool = True,
+        from_logits: bool | None = None,
         jit: bool | None = None,
         batch_size: int = BATCH_SIZE,
     ):
@@ -218,8 +221,18 @@ class UtilityMeter:
         if count is not None:
             rng = generator(self.ablations.seed, Stream.MEASURE, level=_EXAMPLE_DRAW)
             examples = some_examples(examples, count, rng, "num_examples")
-        self._data = DeviceExamples.of(examples)
-        self._from_logits = from_logits
+        source = self.evaluator.model
+        self._task = self.evaluator.task
+        if from_logits is not None:
+            self._task = task_of(source, from_logits=from_logits)
+        self._task.check_probabilities("utility")
+        labels = self._task.class_labels(examples.labels, "utility")
+        if len(source.output_shape) != 2:
+            raise InputError(
+                f"model {source.name!r} has outputs of shape {source.output_shape}, and utility is "
+                "of outputs [batch, classes]"
+            )
+        self._data = DeviceExamples.of(examples, labels)
         self._batch_size = batch_size
         compiled = not _on_cpu(self.evaluator) if jit is None else jit
         self._outputs = tf.function(self._all_outputs, jit_compile=compiled, autograph=False)
@@ -257,7 +270,8 @@ class UtilityMeter:
         if not eligible.any():
             raise InputError("no weight can be ablated: lower magnitude_above, or prune less")
         reference = self._outputs(self._data)
-        check_kind(self.evaluator.model, reference.numpy(), self._from_logits)
+        by_class = self._task.by_class(reference).numpy()
+        check_kind(self.evaluator.model, by_class, self._task.from_logits)
         return self._measured(magnitudes, eligible, kernels, reference)
 
     def _assign(self, weights: Mapping[str, np.ndarray]) -> None:
@@ -290,14 +304,14 @@ class UtilityMeter:
             positions = starts / count
         else:
             responses = self._at_random(eligible, sizes, kernels, reference)
-        outputs = reference.numpy()
+        correct = self._task.correct(self._data.labels, reference)
         return Utility(
             self.ablations,
             count,
             np.array(sizes, np.int64),
             responses.utility,
             responses.accuracy,
-            float(np.mean(outputs.argmax(axis=-1) == self._data.labels.numpy())),
+            float(np.mean(correct.numpy())),
             positions,
         )
 
@@ -407,8 +421,9 @@ class UtilityMeter:
             start: tf.Tensor, outputs: tf.Tensor, labels: tf.Tensor, sums: _Responses
         ) -> _Responses:
             own = tf.slice(reference, [start, 0], [outputs.shape[0], reference.shape[1]])
-            divergence = tf.reduce_sum(kl_divergence(own, outputs, self._from_logits))
-            correct = tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
+            own, ablated = self._task.by_class(own), self._task.by_class(outputs)
+            divergence = tf.reduce_sum(kl_divergence(own, ablated, self._task.from_logits))
+            correct = self._task.correct(labels, outputs)
             return _Responses(
                 sums.utility + divergence,
                 sums.accuracy + tf.reduce_sum(tf.cast(correct, tf.float64)),
@@ -426,7 +441,7 @@ def utility(
     ablations: Ablations | None = None,
     *,
     masks: Masks | None = None,
-    from_logits: bool = True,
+    from_logits: bool | None = None,
     jit: bool | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> Utility:

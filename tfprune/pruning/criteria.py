@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -12,11 +12,23 @@ from numpy.typing import NDArray
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
+from tfprune.models.task import batch_loss_of
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import kernels, with_dtype
+from tfprune.pruning.model import copy_model, kernels
+from tfprune.pruning.wrapper import MaskedLayer
 
 Batch = tuple[Any, Any]
 Scores = dict[str, NDArray[np.float64]]
+
+# Layers that are one function of each number.
+_ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.ELU,
+    keras.layers.ThresholdedReLU,
+    keras.layers.Softmax,
+)
 
 
 @dataclass(frozen=True)
@@ -24,25 +36,60 @@ class ScoringInputs:
     """What a criterion may look at. Criteria leave all of it as they found it.
 
     Attributes:
-      model: the network that is scored, wrapped or plain, mapping images to logits.
+      model: the network that is scored, wrapped or plain. Where a criterion needs its loss, that is
+        the one it was compiled with, or else cross-entropy (`tfprune.models.task.task_of`).
       masks: its masks: which layers are scored, and in which order.
-      batches: training batches in an order that is the same every time: a sequence of
-        (normalized images, integer labels of shape `(batch,)`), or a function that returns an
-        iterable of them. Only `gradient` and `snip` need them.
+      batches: training batches (normalized images, labels as the model's loss takes them), in an
+        order that is the same every time: a sequence, a finite `tf.data.Dataset`, or a function
+        that returns an iterable of them. A model of several inputs or outputs takes what `fit`
+        takes. Only `gradient` and `snip` need them.
       num_batches: how many of them `snip` averages over; None for all.
       rng: source of the draws of `random`.
     """
 
     model: keras.Model
     masks: Masks
-    batches: Sequence[Batch] | Callable[[], Iterable[Batch]] = ()
+    batches: Iterable[Batch] | Callable[[], Iterable[Batch]] = ()
     num_batches: int | None = None
     rng: np.random.Generator | None = None
 
     def first_batches(self, count: int | None) -> Iterator[Batch]:
         """The first `count` batches, or all; fewer if there are fewer."""
+        check_batches(self.batches)
         batches = self.batches() if callable(self.batches) else self.batches
-        return islice(iter(batches), count)
+        return map(_pair, islice(iter(batches), count))
+
+
+def check_batches(batches: Any) -> None:
+    """Refuses batches that cannot be read again, or never end.
+
+    Raises:
+      InputError: they are a generator, which is empty after the first time, an endless
+        `tf.data.Dataset`, or no batches at all.
+    """
+    if callable(batches):
+        return
+    if not hasattr(batches, "__iter__") and not hasattr(batches, "__getitem__"):
+        raise InputError(
+            f"batches must be (images, labels) pairs, not a {type(batches).__name__}: give a list, "
+            "a tf.data.Dataset or a function that returns them"
+        )
+    if iter(batches) is batches:
+        raise InputError(
+            f"batches are read more than once, and a {type(batches).__name__} is empty after the "
+            "first time: give a list, a tf.data.Dataset or a function that returns it"
+        )
+    if isinstance(batches, tf.data.Dataset):
+        endless = int(batches.cardinality()) == tf.data.INFINITE_CARDINALITY
+        if endless:
+            raise InputError("batches never end: give a finite dataset, such as batches.take(100)")
+
+
+def _pair(batch: Any) -> Batch:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        parts = len(batch) if isinstance(batch, tuple | list) else 1
+        raise InputError(f"a batch must be (images, labels), and one has {parts} parts")
+    return batch[0], batch[1]
 
 
 def magnitude(inputs: ScoringInputs) -> Scores:
@@ -51,24 +98,24 @@ def magnitude(inputs: ScoringInputs) -> Scores:
 
 
 def gradient(inputs: ScoringInputs) -> Scores:
-    """|w ∂L/∂w|, L the mean cross-entropy of the first batch (SDD 3.2).
+    """|w ∂L/∂w|, L the mean loss of the first batch, cross-entropy in the paper (SDD 3.2).
 
     Dropout is off and batch norm uses its moving statistics, so that scoring changes nothing.
 
     Raises:
-      InputError: if there is no batch.
+      InputError: if there is no batch, or its labels do not fit the model.
     """
     return _saliency(inputs, num_batches=1)
 
 
 def snip(inputs: ScoringInputs) -> Scores:
-    """|w ḡ|, ḡ the gradient of the mean cross-entropy over `num_batches` batches (PEG C).
+    """|w ḡ|, ḡ the gradient of the mean loss over `num_batches` batches (PEG C: cross-entropy).
 
     Every example weighs the same, whatever the sizes of the batches. Dropout and batch norm are
     as in `gradient`.
 
     Raises:
-      InputError: if there is no batch.
+      InputError: if there is no batch, or its labels do not fit the model.
     """
     return _saliency(inputs, inputs.num_batches)
 
@@ -77,28 +124,34 @@ def synflow(inputs: ScoringInputs) -> Scores:
     """|w ∂R/∂w|, R the sum of logits of the absolute network on an all-ones input (PEG C, J.2).
 
     The absolute network is a float64 copy of the model with every weight replaced by its absolute
-    value. Batch norm is the fixed affine map of inference, so that no batch statistics mix in;
-    its moving variance stays (it is part of the function, and its epsilon bounds the factor
-    γ / √(σ² + ε)), and its moving mean enters as -|μ|, so that like every other weight it
-    adds to the signal and can never shut off a channel. Signals grow by a factor of order
-    √fan_in a layer, which float64 holds for hundreds of layers.
+    value. Its activations are linear, as in the product of weights that defines R (Tanaka et al.
+    2020): ReLUs are, since no signal is negative, and what would saturate (ReLU6, tanh, a gate's
+    or the last layer's sigmoid, softmax) is left out. Batch norm is the fixed affine map of
+    inference, so that no batch statistics mix in; its moving variance stays (it is part of the
+    function, and its epsilon bounds the factor γ / √(σ² + ε)), and its moving mean enters as
+    -|μ|, so that like every other weight it adds to the signal and can never shut off a channel.
+    Signals grow by a factor of order √fan_in a layer, which float64 holds for hundreds of layers.
 
-    A layer's scores sum to R, in every layer that all paths go through, when the activations are
-    ReLUs and there are no biases. The model must end in logits: a softmax makes R a constant.
+    A layer's scores sum to R, in every layer that all paths go through, when there are no biases.
 
     Raises:
-      InputError: if an input dimension is unknown, or R overflows all the same.
+      InputError: if an input dimension is unknown, R overflows all the same, or no signal passes
+        a layer, whose weights would go by ties: one before or after it is pruned away, or it is
+        inside of what is not linear, as the queries of attention are.
     """
     network = _absolute_network(inputs.model)
     ones = [_all_ones(tensor) for tensor in network.inputs]
     variables = kernels(network, inputs.masks)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(list(variables.values()))
-        total = tf.reduce_sum(network(ones if len(ones) > 1 else ones[0], training=False))
+        outputs = network(ones if len(ones) > 1 else ones[0], training=False)
+        total = tf.add_n([tf.reduce_sum(output) for output in tf.nest.flatten(outputs)])
     if not np.isfinite(total.numpy()):
         raise InputError(f"synflow's sum of logits is {total.numpy()}: use another --criterion")
     gradients = tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return {name: np.abs(variables[name].numpy() * g.numpy()) for name, g in gradients.items()}
+    scores = {name: np.abs(variables[name].numpy() * g.numpy()) for name, g in gradients.items()}
+    _check_signal(scores, inputs.masks)
+    return scores
 
 
 def random(inputs: ScoringInputs) -> Scores:
@@ -123,38 +176,70 @@ def _saliency(inputs: ScoringInputs, num_batches: int | None) -> Scores:
 
 
 def _mean_gradients(inputs: ScoringInputs, num_batches: int | None) -> Scores:
-    """The mean over examples of ∂(cross-entropy)/∂w for the prunable kernels."""
+    """The mean over examples of ∂(loss)/∂w for the prunable kernels."""
     variables = kernels(inputs.model, inputs.masks)
+    loss = batch_loss_of(inputs.model)
     sums: Scores = {name: np.zeros(mask.shape) for name, mask in inputs.masks.items()}
     examples = 0
     for images, labels in inputs.first_batches(num_batches):
-        for name, gradient_ in _batch_gradients(inputs.model, variables, images, labels).items():
-            sums[name] += len(labels) * gradient_.numpy().astype(np.float64)
-        examples += len(labels)
+        found = _batch_gradients(inputs.model, variables, loss, images, labels)
+        size = len(tf.nest.flatten(labels)[0])
+        for name, gradient_ in found.items():
+            sums[name] += size * gradient_.numpy().astype(np.float64)
+        examples += size
     if examples == 0:
         raise InputError("this criterion needs training batches, and there are none")
     return {name: total / examples for name, total in sums.items()}
 
 
 def _batch_gradients(
-    model: keras.Model, variables: dict[str, tf.Variable], images: Any, labels: Any
+    model: keras.Model,
+    variables: dict[str, tf.Variable],
+    loss: Callable[[Any, Any], tf.Tensor],
+    images: Any,
+    labels: Any,
 ) -> dict[str, tf.Tensor]:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(list(variables.values()))
-        logits = model(images, training=False)
-        loss = tf.reduce_mean(
-            keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        )
-    return tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        value = loss(labels, model(images, training=False))
+    return tape.gradient(value, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def _absolute_network(model: keras.Model) -> keras.Model:
-    network = with_dtype(model, "float64")
+    network = copy_model(model, _linear_in_float64)
     network.set_weights([np.abs(weight) for weight in network.get_weights()])
     for module in network.submodules:
         if isinstance(module, keras.layers.BatchNormalization):
             module.moving_mean.assign(-module.moving_mean)
     return network
+
+
+def _linear_in_float64(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A copy whose activation takes every signal that is not negative as it is."""
+    inner = layer.layer if isinstance(layer, MaskedLayer) else layer
+    config = {**inner.get_config(), "dtype": "float64"}
+    if isinstance(inner, _ACTIVATIONS) and not _is_linear(inner):
+        return keras.layers.Activation("linear", name=inner.name, dtype="float64")
+    activation = getattr(inner, "activation", None)
+    is_last = "activation" in config and not isinstance(inner, keras.layers.RNN)
+    if is_last and callable(activation) and not _is_linear(activation):
+        config["activation"] = "linear"
+    return type(inner).from_config(config)
+
+
+def _is_linear(function: Callable[[tf.Tensor], tf.Tensor]) -> bool:
+    signals = tf.constant([[0.0, 1e-3, 1.0, 10.0, 1e6]])
+    return bool(np.array_equal(function(signals), signals))
+
+
+def _check_signal(scores: Scores, masks: Masks) -> None:
+    silent = [name for name, mask in masks.items() if mask.any() and not scores[name][mask].any()]
+    if silent:
+        named = ", ".join(silent[:3]) + (f" and {len(silent) - 3} more" if silent[3:] else "")
+        raise InputError(
+            f"synflow's signal does not pass {named}, whose weights would go by ties: use another "
+            "--criterion"
+        )
 
 
 def _all_ones(tensor: Any) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from tfprune.errors import SettingError
@@ -43,6 +44,10 @@ class FilterSchedule:
     fraction: float
 
     def __post_init__(self) -> None:
+        for name in ("start", "end", "period"):
+            value = getattr(self, name)
+            if not isinstance(value, Integral):
+                raise SettingError(f"prune_{name}", value, "a whole number of epochs")
         if self.start < -1:
             raise SettingError(
                 "prune_start", self.start, "an epoch's index, 0 or more, or -1 for before training"

@@ -117,6 +117,11 @@ class Masks(Mapping[str, BoolArray]):
         """Layer name -> shape of its kernel."""
         return {name: mask.shape for name, mask in self.items()}
 
+    @property
+    def emptied(self) -> list[str]:
+        """The layers without a weight left, through which no signal passes (layer collapse)."""
+        return [name for name, mask in self.items() if mask.size and not mask.any()]
+
     def per_layer_sparsity(self) -> dict[str, float]:
         """Layer name -> fraction of its weights that is pruned, in [0, 1]."""
         return {name: Masks({name: mask}).sparsity for name, mask in self.items()}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
 
-from tfprune.errors import InputError, SettingError, unknown_name
+from tfprune.errors import InputError, LayerCollapse, SettingError, unknown_name
 from tfprune.pruning.masks import BoolArray, Masks
 from tfprune.pruning.registry import SCOPES
 
@@ -41,7 +42,8 @@ def prune(scores: Mapping[str, np.ndarray], masks: Masks, fraction: float, scope
         fraction of its own.
 
     Returns:
-      Masks nested in `masks`.
+      Masks nested in `masks`. Where a layer loses its last weight, a `LayerCollapse` warning says
+      so, and so does their `emptied`.
 
     Raises:
       SettingError: if the fraction or the scope is not allowed, or fewer prunable weights are left.
@@ -50,19 +52,20 @@ def prune(scores: Mapping[str, np.ndarray], masks: Masks, fraction: float, scope
     """
     _check_fraction("prune_fraction", fraction)
     if _check_scope(scope) == "layer":
-        return _per_layer(
+        left = _per_layer(
             scores, masks, lambda mask: exact_ceil(fraction, int(np.count_nonzero(mask)))
         )
+        return _reported(left, masks)
     count = exact_ceil(fraction, masks.remaining)
-    left = masks.remaining - masks.never_pruned
-    if count > left:
+    prunable = masks.remaining - masks.never_pruned
+    if count > prunable:
         raise SettingError(
             "prune_fraction",
             fraction,
-            f"at most {left / masks.remaining:.4g}: {left} prunable weights are left, and "
+            f"at most {prunable / masks.remaining:.4g}: {prunable} prunable weights are left, and "
             f"{masks.never_pruned} that are never pruned",
         )
-    return _remove_lowest(scores, masks, count)
+    return _reported(_remove_lowest(scores, masks, count), masks)
 
 
 def prune_to_sparsity(
@@ -87,10 +90,11 @@ def prune_to_sparsity(
         return missing
 
     if _check_scope(scope) == "layer":
-        return _per_layer(scores, masks, lambda mask: to_remove(Masks({"layer": mask})))
+        left = _per_layer(scores, masks, lambda mask: to_remove(Masks({"layer": mask})))
+        return _reported(left, masks)
     sizes = {name: mask.size for name, mask in masks.items()}
     _check_reachable(sizes, sparsity, masks.never_pruned)
-    return _remove_lowest(scores, masks, to_remove(masks))
+    return _reported(_remove_lowest(scores, masks, to_remove(masks)), masks)
 
 
 def prune_to_count(scores: Mapping[str, np.ndarray], masks: Masks, remaining: int) -> Masks:
@@ -106,7 +110,7 @@ def prune_to_count(scores: Mapping[str, np.ndarray], masks: Masks, remaining: in
         raise ValueError(f"{masks.remaining} weights are left, fewer than {remaining}")
     if remaining < masks.never_pruned:
         raise ValueError(f"{masks.never_pruned} weights are never pruned, more than {remaining}")
-    return _remove_lowest(scores, masks, masks.remaining - remaining)
+    return _reported(_remove_lowest(scores, masks, masks.remaining - remaining), masks)
 
 
 def remaining_counts(
@@ -211,6 +215,18 @@ def _per_layer(
     return masks.replaced(pruned)
 
 
+def _reported(pruned: Masks, before: Masks) -> Masks:
+    """Says which layers a pruning has emptied."""
+    emptied = [name for name in pruned.emptied if before[name].any()]
+    if emptied:
+        warnings.warn(
+            f"pruning leaves no weight of {', '.join(emptied)}: no signal passes there any more",
+            LayerCollapse,
+            stacklevel=3,
+        )
+    return pruned
+
+
 def _remove_lowest(scores: Mapping[str, np.ndarray], masks: Masks, count: int) -> Masks:
     """Removes exactly `count` of the remaining weights, ties by flat index, in linear time."""
     _check_scores(scores, masks)
@@ -244,6 +260,16 @@ def _check_scores(scores: Mapping[str, np.ndarray], masks: Masks) -> None:
                 f"layer {name!r} has scores that are NaN, so its weights cannot be ranked: "
                 "check that its weights and the loss are finite"
             )
+
+
+def check_settings(fraction: float, scope: str) -> None:
+    """Refuses what `prune` would.
+
+    Raises:
+      SettingError: the fraction or the scope is not allowed.
+    """
+    _check_fraction("prune_fraction", fraction)
+    _check_scope(scope)
 
 
 def _check_fraction(setting: str, value: float) -> None:

@@ -269,8 +269,10 @@ def read_scores(output_dir: epath.PathLike, rows: pd.DataFrame) -> pd.DataFrame:
 def _by_seed(
     output_dir: epath.PathLike, rows: pd.DataFrame, column: str, name: str
 ) -> pd.DataFrame:
+    if column not in rows:  # A study that was interrupted before its first measurement.
+        return pd.DataFrame(dtype="float64")
     found: dict[int, pd.Series] = {}
-    named = rows[rows[column].fillna("").ne("")] if column in rows else rows.iloc[:0]
+    named = rows[rows[column].fillna("").ne("")]
     for seed, file in zip(named["seed"], named[column], strict=True):
         path = epath.Path(output_dir) / str(file)
         if int(seed) not in found and path.exists():

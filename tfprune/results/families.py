@@ -58,10 +58,8 @@ _BASE = ("dataset", "model", "label_noise", "noise_fraction")
 # The column that names the dense network a family starts from.
 _DENSE_TRIAL = "dense_trial"
 TEST_ERROR, VAL_ERROR = "test_error_percent", "val_error_percent"
-OPTIMAL_RULE = (
-    "optimal: of best mean validation error over seeds, the dense model included; of widths, the "
-    "best of the narrowed ones"
-)
+_OPTIMAL_RULE = "optimal: of best mean validation error over seeds, the dense model included"
+_OPTIMAL_WIDTH = "; of widths, one of the narrowed"
 
 
 @dataclass(frozen=True)
@@ -246,11 +244,12 @@ class Family:
 
 def selection_note(found: Iterable[Family]) -> str:
     """How optimal members were chosen, for a title: warns where test error had to do."""
-    without = [family for family in found if not family.is_validated]
-    if not without:
-        return OPTIMAL_RULE
+    found = list(found)
+    rule = _OPTIMAL_RULE + (_OPTIMAL_WIDTH if any(f.is_of_widths for f in found) else "")
+    if all(family.is_validated for family in found):
+        return rule
     return (
-        f"{OPTIMAL_RULE}; without a validation split, by TEST error, which is optimistic: "
+        f"{rule}; without a validation split, by TEST error, which is optimistic: "
         "set --validation_examples"
     )
 
@@ -582,7 +581,8 @@ def place_text(family: Family | None, member: int | None) -> str:
     if family is None or member is None or member not in family.members:
         return ""
     if family.method != EXTENDED_DENSE:
-        return f"{remaining_text(family, member)}%"
+        remaining = remaining_text(family, member)
+        return f"{remaining}%" if remaining else f"member {member}"
     epochs = float(family.rows(member)["total_epochs"].mean())
     return f"level {member}" if math.isnan(epochs) else f"{epochs:g} epochs"
 

@@ -317,6 +317,8 @@ def _draw_errors(
 
 def _green_text(here: Sets, pairing: Pairing) -> str:
     gap = here.mean_difference(pairing)
+    if not gap.n and len(here.family.by_seed(TEST_ERROR, 0)) < 2:
+        return "one seed cannot tell where generalization improves"
     if not gap.n:
         return "no sparsity with both sets improves generalization"
     return f"mean in green: {_gap_text(gap)}"

@@ -162,6 +162,8 @@ def by_benchmark(found: Sequence[Family]) -> Figure | None:
 
 def beating_reading(found: Sequence[Family]) -> str:
     """How small networks of either kind get while they beat the dense one, in one sentence."""
+    if max((len(family.seeds) for family in found), default=0) < 2:
+        return "One seed cannot tell whether a smaller network beats the dense one."
     by_width = [family for family in found if family.method == WIDTH]
     pruned = [family for family in found if family.method == LR_REWIND]
     said = [

@@ -16,6 +16,7 @@ from tfprune.pruning.filter_schedule import FilterSchedule
 from tfprune.pruning.masks import BoolArray
 from tfprune.pruning.model import kernels
 from tfprune.seeds import Stream
+from tfprune.training.callbacks.arguments import check_one_batch_a_step
 from tfprune.training.callbacks.filter_pruning import FilterEvents, Kept, Row, Test, layer_key
 
 # The order is that of `NoiseState`'s programs.
@@ -108,6 +109,7 @@ class FilterNoise(FilterEvents):
         self._in_program = state is not None
 
     def on_train_begin(self, logs: Row | None = None) -> None:
+        check_one_batch_a_step(self.model, "FilterNoise")
         if self.state is None or (self.state.model is not self.model and not self._in_program):
             self.state = NoiseState(self.model, self.schedules)
         self.state.start(self.kind, self.seed, self.evaluation_batches)

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from tfprune.backend import keras
+from tfprune.backend import keras, tf
 from tfprune.errors import InputError, nearest, unknown_name
 from tfprune.files import csv_text, write_text_atomic
 from tfprune.measures.stability import instability
+from tfprune.models.task import task_of
 from tfprune.pruning import model as pruned
 from tfprune.pruning.channel_flow import filter_axes
 from tfprune.pruning.channel_masks import has_masks
-from tfprune.pruning.criteria import Batch, ScoringInputs
+from tfprune.pruning.criteria import Batch, ScoringInputs, check_batches
 from tfprune.pruning.dead_filters import set_filter_masks
 from tfprune.pruning.filter_schedule import FilterSchedule
 from tfprune.pruning.filter_selection import filter_kernels, kept_filters, remove_filters
 from tfprune.pruning.masks import BoolArray, Masks
 from tfprune.pruning.registry import FILTER_CRITERIA, TARGETS
 from tfprune.seeds import Stream, generator
+from tfprune.training.callbacks.arguments import check_labelled, check_whole_number
 
 Row = dict[str, Any]
 Kept = dict[str, BoolArray]
@@ -55,8 +57,8 @@ class FilterEvents(keras.callbacks.Callback):
       criterion: a name in `FILTER_CRITERIA`.
       target: `smallest`, `largest` or `random` scores.
       test: the (images, labels) whose accuracy is measured just before and just after, images as
-        the model takes them and outputs with the largest for the class; or a function that
-        measures the accuracy of the model as it is, in [0, 1].
+        the model takes them, one class each as its loss takes it; or a function that measures the
+        accuracy of the model as it is, in [0, 1], for a model of another kind.
       batches: training batches, for `filter_activation`; see `ScoringInputs`.
       num_batches: how many of them it looks at; None for all.
       seed: of random targets and scores.
@@ -72,7 +74,8 @@ class FilterEvents(keras.callbacks.Callback):
 
     Raises:
       SettingError: unknown criterion or target.
-      InputError: two schedules for a layer; in `fit`, a layer that the model has not.
+      InputError: two schedules for a layer, or as many test labels as images; in `fit`, a layer
+        that the model has not, or a model that is no classifier.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class FilterEvents(keras.callbacks.Callback):
         target: str,
         *,
         test: Test,
-        batches: Sequence[Batch] | Callable[[], Iterable[Batch]] = (),
+        batches: Iterable[Batch] | Callable[[], Iterable[Batch]] = (),
         num_batches: int | None = None,
         seed: int = 0,
         on_event: Callable[[Row], None] | None = None,
@@ -96,6 +99,10 @@ class FilterEvents(keras.callbacks.Callback):
             raise InputError("two schedules for one layer: give each layer one schedule")
         if target not in TARGETS:
             raise unknown_name("target", target, TARGETS)
+        if not callable(test):
+            check_labelled("test", test)
+        check_batches(batches)
+        check_whole_number("seed", seed, 0)
         self.criterion = FILTER_CRITERIA[criterion]
         self.target = target
         self.test = test
@@ -120,12 +127,15 @@ class FilterEvents(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Row | None = None) -> None:
         self._starting = True
+        if not callable(self.test):
+            self._test_classes(self.test[1])
         kept = self._kept()
         for layer in self.schedules:
             if layer not in kept:
                 raise InputError(
                     f"no filters of layer {layer!r} can be pruned: {nearest(layer, kept)}"
                 )
+        self._score(self.schedules, 0, num_batches=1)  # Fails now, not at the first event.
 
     def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
         if self._starting:
@@ -175,16 +185,21 @@ class FilterEvents(keras.callbacks.Callback):
         allowed = self.schedules[layer].kept_after(trained - 1, len(kept))
         return int(np.count_nonzero(kept)) - allowed
 
-    def _selected(self, due: Kept, counts: Mapping[str, int], trained: int) -> Kept:
-        shapes = {name: kernel.shape for name, kernel in pruned.kernels(self.model, due).items()}
+    def _score(
+        self, layers: Iterable[str], trained: int, num_batches: int | None
+    ) -> dict[str, np.ndarray]:
+        shapes = {name: k.shape for name, k in pruned.kernels(self.model, layers).items()}
         inputs = ScoringInputs(
             model=self.model,
             masks=Masks.dense({name: tuple(shape) for name, shape in shapes.items()}),
             batches=self.batches,
-            num_batches=self.num_batches,
+            num_batches=num_batches,
             rng=generator(self.seed, Stream.MASK, epoch=trained),
         )
-        scores = self.criterion(inputs)
+        return self.criterion(inputs)
+
+    def _selected(self, due: Kept, counts: Mapping[str, int], trained: int) -> Kept:
+        scores = self._score(due, trained, self.num_batches)
         return {
             name: remove_filters(
                 scores[name],
@@ -202,7 +217,13 @@ class FilterEvents(keras.callbacks.Callback):
             return float(self.test())
         images, labels = self.test
         outputs = self.model.predict(images, batch_size=_BATCH, verbose=0)
-        return float(np.mean(outputs.argmax(axis=-1) == np.asarray(labels)))
+        classes = self._test_classes(labels)
+        return float(np.mean(task_of(self.model).predicted(tf.constant(outputs)) == classes))
+
+    def _test_classes(self, labels: Any) -> np.ndarray:
+        return task_of(self.model).class_labels(
+            labels, "the test accuracy of events, which are measured on test=(images, labels)"
+        )
 
     def _record(self, row: Row) -> None:
         self.events = [event for event in self.events if event["epoch"] < row["epoch"]] + [row]

@@ -7,6 +7,7 @@ from typing import Any
 from tfprune.backend import keras
 from tfprune.pruning import model as pruned
 from tfprune.training import optimizers
+from tfprune.training.callbacks.arguments import check_whole_number
 
 
 class ReDense(keras.callbacks.Callback):
@@ -28,6 +29,7 @@ class ReDense(keras.callbacks.Callback):
 
     def __init__(self, at_epoch: int, learning_rate: float | None = None):
         super().__init__()
+        check_whole_number("at_epoch", at_epoch, 0)
         self.at_epoch = at_epoch
         self.learning_rate = learning_rate
 

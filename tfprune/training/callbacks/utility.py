@@ -8,10 +8,10 @@ from typing import Any
 from etils import epath
 
 from tfprune.backend import keras
-from tfprune.errors import SettingError
 from tfprune.files import csv_text, write_text_atomic
 from tfprune.measures.evaluation import Examples
 from tfprune.measures.utility import BATCH_SIZE, Ablations, Utility, UtilityMeter
+from tfprune.training.callbacks.arguments import check_whole_number
 
 Row = dict[str, Any]
 
@@ -33,7 +33,7 @@ class UtilityRecord(keras.callbacks.Callback):
       path: a CSV file, written as a whole after each measurement; None keeps the rows in memory.
       rows: of epochs measured before an interruption.
       on_measured: called with the number of epochs trained and the `Utility`, for its histograms.
-      from_logits: False for a model that ends in a softmax.
+      from_logits: see `UtilityMeter`.
       jit: see `UtilityMeter`.
       batch_size: the most examples in a batch of a measurement.
 
@@ -58,13 +58,12 @@ class UtilityRecord(keras.callbacks.Callback):
         path: epath.PathLike | None = None,
         rows: Iterable[Row] = (),
         on_measured: Callable[[int, Utility], None] | None = None,
-        from_logits: bool = True,
+        from_logits: bool | None = None,
         jit: bool | None = None,
         batch_size: int = BATCH_SIZE,
     ):
         super().__init__()
-        if every_epochs < 1:
-            raise SettingError("every_epochs", every_epochs, "at least 1")
+        check_whole_number("every_epochs", every_epochs, 1)
         self.every_epochs = every_epochs
         self.path = None if path is None else epath.Path(path)
         self.rows: list[Row] = list(rows)
