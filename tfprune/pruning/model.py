@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -197,17 +197,19 @@ def sparsity(model: keras.Model) -> float:
     return get_masks(model).sparsity
 
 
-def kernels(model: keras.Model, names: Collection[str]) -> dict[str, tf.Variable]:
+def kernels(model: keras.Model, names: Iterable[str]) -> dict[str, tf.Variable]:
     """The kernel variables of a wrapped or a plain model that masks of these names are on.
 
     Raises:
       InputError: if the model has no such layer, or the layer has no kernel.
     """
     known = kernels_by_name(model)
+    found: dict[str, tf.Variable] = {}
     for name in names:
         if name not in known:
             raise InputError(f"model {model.name!r} has no layer {name!r} with a kernel")
-    return {name: known[name].variable for name in names}
+        found[name] = known[name].variable
+    return found
 
 
 def copy_model(
