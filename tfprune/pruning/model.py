@@ -350,8 +350,8 @@ def _own_methods(model: keras.Model) -> list[str]:
     """What a model's class has of its own that Keras's models have too, but for configs."""
     classes = itertools.takewhile(lambda kind: not _of_keras(kind), type(model).__mro__)
     own = [name for kind in classes for name in vars(kind)]
-    known = {*dir(keras.Model)} - {*dir(object), "get_config", "from_config", "build"}
-    return sorted(known & {*own})
+    known = {*dir(keras.Model)} - {"get_config", "from_config", "build"}
+    return sorted(name for name in known & {*own} if not name.startswith("__"))
 
 
 def _keeps_class(model: keras.Model) -> bool:
