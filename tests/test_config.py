@@ -167,3 +167,12 @@ def test_a_folder_of_images_is_known_by_its_files(tmp_path):
 def test_how_a_run_computes_is_part_of_its_identity(change):
     """Another compiler rounds differently."""
     assert c.identity(run_config(**change)) != c.identity(run_config())
+
+
+def test_a_path_without_its_prefix_is_told_which_it_lacks(tmp_path):
+    with pytest.raises(SettingError, match=r"did you mean npz:mine\.npz\?"):
+        c.DataConfig(dataset="mine.npz")
+    with pytest.raises(SettingError, match=f"did you mean folder:{tmp_path}"):
+        c.DataConfig(dataset=str(tmp_path))
+    assert c.DataConfig(dataset="npz:mine.npz").dataset == "npz:mine.npz"
+    assert c.DataConfig(dataset="cifar10_corrupted/fog_1").dataset == "cifar10_corrupted/fog_1"

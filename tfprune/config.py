@@ -170,6 +170,9 @@ class DataConfig(Section):
         kind, colon, path = self.dataset.partition(":")
         if not self.dataset or (colon and kind in PATH_DATASETS and not path):
             raise SettingError("dataset", self.dataset, "a name, npz:PATH or folder:PATH")
+        kind = _kind_of_path(self.dataset)
+        if kind:
+            raise SettingError("dataset", self.dataset, f"did you mean {kind}:{self.dataset}?")
         if self.label_noise == "none" and self.noise_fraction > 0:
             raise SettingError(
                 "noise_fraction",
@@ -186,6 +189,16 @@ class DataConfig(Section):
         if self.train_subset and not re.fullmatch("[0-9]+", self.train_subset):
             values["train_subset"] = _digest(self.train_subset)
         return values
+
+
+def _kind_of_path(dataset: str) -> str:
+    """What a path without its prefix lacks; nothing for a name or with a prefix."""
+    if dataset.partition(":")[0] in PATH_DATASETS:
+        return ""
+    if dataset.endswith(".npz"):
+        return "npz"
+    # Names of TFDS may have a slash, but no folder is called so.
+    return "folder" if "/" in dataset and epath.Path(dataset).expanduser().is_dir() else ""
 
 
 def _digest(path: str) -> str:

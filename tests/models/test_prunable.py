@@ -9,7 +9,7 @@ from tfprune.backend import keras  # Before tensorflow_model_optimization, which
 # isort: split
 import tensorflow_model_optimization as tfmot
 
-from tfprune.errors import InputError, SettingError
+from tfprune.errors import SettingError
 from tfprune.models.prunable import prunable_kernels
 from tfprune.models.registry import MODELS
 
@@ -38,6 +38,11 @@ def own_model():
             layers.Dense(5, name="c"),
         ]
     )
+
+
+CONVOLUTIONS = [
+    *("a", "depthwise", "separable/depthwise_kernel", "separable/pointwise_kernel", "transposed")
+]
 
 
 def test_lenet_prunes_all_but_the_output_layer():  # SDD A.1
@@ -83,10 +88,10 @@ def test_vgg_prunes_every_convolution(name, convolutions):
 @pytest.mark.parametrize(
     ("which", "expected"),
     [
-        ("conv", ["a", "transposed"]),
-        ("conv_dense", ["a", "transposed", "b", "c"]),
-        ("hidden", ["a", "transposed", "b"]),
-        ("default", ["a", "transposed", "b", "c"]),
+        ("conv", CONVOLUTIONS),
+        ("conv_dense", [*CONVOLUTIONS, "b", "c"]),
+        ("hidden", [*CONVOLUTIONS, "b"]),
+        ("default", [*CONVOLUTIONS, "b", "c"]),
     ],
 )
 def test_sets_of_a_users_model(which, expected):
@@ -124,14 +129,23 @@ def test_wrapped_layers_count_by_their_own_name():
     assert prunable_kernels(wrapped) == prunable_kernels(model)
 
 
-def test_equal_names_in_nested_models_are_refused():
+def test_equal_names_in_nested_models_are_told_apart_by_their_paths():
     parts = [
         keras.Sequential([keras.Input((4,)), layers.Dense(4, name="same")], name=name)
         for name in ("first", "second")
     ]
-    inputs = keras.Input((4,))
-    with pytest.raises(InputError, match="layers named same are in more than one nested model"):
-        prunable_kernels(keras.Model(inputs, parts[1](parts[0](inputs))))
+    x = inputs = keras.Input((4,))
+    for part in parts:
+        x = part(x)
+    model = keras.Model(inputs, layers.Dense(2, name="last")(x))
+    assert prunable_kernels(model) == ["first/same", "second/same", "last"]
+
+
+def test_embeddings_are_in_no_set_and_recurrent_kernels_count_as_dense():
+    model = keras.Sequential([layers.Embedding(9, 4, input_length=3), layers.GRU(2, name="gru")])
+    assert prunable_kernels(model) == ["gru/kernel", "gru/recurrent_kernel"]
+    with pytest.raises(SettingError, match="no such kernel"):
+        prunable_kernels(model, "conv")
 
 
 def test_a_set_without_any_kernel_is_refused():

@@ -53,6 +53,7 @@ def test_rescaled_weights_have_the_variance_of_he_for_the_inputs_that_are_left()
 
 def test_a_layer_without_a_weight_left_is_zero():
     masks = Masks({"wide": np.zeros((300, 200)), "narrow": np.ones((200, 10))})
-    small = rescaled({"wide/kernel": np.ones((300, 200), np.float32)}, masks)
+    weights = {"wide/kernel": (300, 200), "narrow/kernel": (200, 10)}
+    small = rescaled({name: np.ones(shape, np.float32) for name, shape in weights.items()}, masks)
     assert small["wide/kernel"].dtype == np.float32
     assert not small["wide/kernel"].any()

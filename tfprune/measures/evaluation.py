@@ -14,9 +14,9 @@ from tfprune.data.prepare import PreparedData
 from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures import batch_norm
 from tfprune.models.task import Loss, check_one_input, task_of
-from tfprune.pruning.model import copy_model
+from tfprune.pruning.model import copy_model, copy_of
 from tfprune.pruning.weights import named_variables, read_weights
-from tfprune.pruning.wrapper import MaskedLayer
+from tfprune.pruning.wrapper import inner
 from tfprune.seeds import MAX_SEED, Stream, generator
 
 BATCH_SIZE = 1024
@@ -373,16 +373,16 @@ def _check_fits(weights: Mapping[str, np.ndarray], variables: Mapping[str, tf.Va
 
 
 def _plain_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-    inner = layer.layer if isinstance(layer, MaskedLayer) else layer
-    config = inner.get_config()
+    layer = inner(layer)
+    config = layer.get_config()
     # The copy gets the layer's weights. Drawing others first would move the state of Python's
     # random numbers, and with it whatever the caller draws later.
     zeros = keras.initializers.serialize(keras.initializers.Zeros())
     initializers = [k for k, v in config.items() if k.endswith("_initializer") and v is not None]
     config.update(dict.fromkeys(initializers, zeros))
-    if batch_norm.is_batch_norm(inner):
-        return batch_norm.recording_layer(type(inner), config)
-    return type(inner).from_config(config)
+    if batch_norm.is_batch_norm(layer):
+        return batch_norm.recording_layer(type(layer), config)
+    return copy_of(layer, **config)
 
 
 def _jit_pays(model: keras.Model) -> bool:

@@ -17,7 +17,9 @@ from tfprune.errors import InputError, SettingError, nearest
 from tfprune.measures import second_order
 from tfprune.measures.evaluation import DeviceExamples, Examples
 from tfprune.models.task import Loss, check_one_input, task_of
+from tfprune.pruning.channel_flow import filter_axes
 from tfprune.pruning.dead_filters import batch_norm_of, filter_masks
+from tfprune.pruning.filter_selection import by_filter
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks, kernels, masked_layers
 from tfprune.pruning.weights import Arrays, named_variables
@@ -340,13 +342,13 @@ def _leave_out_dead_filters(
     model: keras.Model, variables: Mapping[str, tf.Variable], kept: dict[str, BoolArray]
 ) -> None:
     """Clears in `kept` what belongs to filters that are dead (see `unpruned_coordinates`)."""
-    norms = batch_norm_of(model)
+    norms, axes = batch_norm_of(model), filter_axes(model)
     names = {id(variable): name for name, variable in variables.items()}
     keep: dict[str, BoolArray] = {}
     for layer, kernel in kernels(model, norms).items():
         weights = kernel.numpy() != 0
         weights &= kept.get(names.get(id(kernel), ""), True)
-        alive = weights.reshape(-1, weights.shape[-1]).any(axis=0)
+        alive = np.asarray(by_filter(weights, axes[layer]).any(axis=0))
         for variable in (norms[layer].gamma, norms[layer].beta):
             alive |= False if variable is None else variable.numpy() != 0
         if not alive.all():

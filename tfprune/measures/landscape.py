@@ -12,7 +12,7 @@ from tfprune.backend import keras
 from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures.evaluation import Evaluator, Examples, Loss, Metrics, evaluator_of
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.weights import Arrays, read_weights
+from tfprune.pruning.weights import Arrays, masks_by_variable, read_weights, summed_axes
 from tfprune.seeds import Stream, generator
 
 BATCH_NORM = ("interpolated", "reestimated")
@@ -204,7 +204,7 @@ def interpolate(
 
 
 def filter_normalized_direction(
-    model_or_weights: keras.Model | Mapping[str, np.ndarray],
+    model: keras.Model,
     rng: np.random.Generator,
     masks: Masks | None = None,
 ) -> Arrays:
@@ -212,11 +212,11 @@ def filter_normalized_direction(
 
     d_f ← ‖w_f‖ d_f / ‖d_f‖ for every filter f: the weights of one output channel of a
     convolution [kh, kw, in, out] or one output unit of a dense kernel [in, out], in general one
-    index of a kernel's last axis; of the last two for a depthwise kernel. Variables that are not
+    index of the axes that `tfprune.pruning.kernel_table` calls outputs. Variables that are not
     kernels (biases, batch-norm parameters and statistics) get zero, as do filters of norm zero.
 
     Args:
-      model_or_weights: a model, or its weights by name as `read_weights` gives.
+      model: any built model, with the weights whose filters give the norms.
       rng: draws variables in the order of their names; masks change no draw.
       masks: restricts the direction to these unpruned coordinates, before it is normalized.
         Layers without a mask are not restricted.
@@ -227,22 +227,21 @@ def filter_normalized_direction(
     Raises:
       InputError: a mask belongs to no kernel of the network.
     """
-    is_model = isinstance(model_or_weights, keras.Model)
-    weights = read_weights(model_or_weights) if is_model else model_or_weights
-    kept = _masks_by_kernel(weights, masks) if masks is not None else {}
+    weights, axes = read_weights(model), summed_axes(model)
+    kept = masks_by_variable(weights, masks) if masks is not None else {}
     direction = {}
     for name in sorted(weights):
         weight = weights[name]
-        if _is_kernel(name):
+        if name in axes:
             draw = rng.standard_normal(weight.shape) * kept.get(name, 1.0)
-            direction[name] = _filter_normalized(draw, weight, _filter_axes(name, weight))
+            direction[name] = _filter_normalized(draw, weight, axes[name])
         else:
             direction[name] = np.zeros_like(weight)
     return {name: direction[name] for name in weights}
 
 
 def random_directions(
-    model_or_weights: keras.Model | Mapping[str, np.ndarray],
+    model: keras.Model,
     directions: int,
     seed: int,
     level: int = 0,
@@ -257,9 +256,7 @@ def random_directions(
     if directions < 1:
         raise SettingError("directions", directions, "at least 1")
     return [
-        filter_normalized_direction(
-            model_or_weights, generator(seed, Stream.MEASURE, level, index), masks
-        )
+        filter_normalized_direction(model, generator(seed, Stream.MEASURE, level, index), masks)
         for index in range(directions)
     ]
 
@@ -371,37 +368,9 @@ def _by_metric(
     )
 
 
-def _is_kernel(name: str) -> bool:
-    return name.rsplit("/", 1)[-1].rstrip("_").endswith("kernel")
-
-
-def _filter_axes(name: str, kernel: np.ndarray) -> tuple[int, ...]:
-    """The axes that run inside one filter."""
-    depthwise = name.rsplit("/", 1)[-1].startswith("depthwise_kernel")
-    return tuple(range(kernel.ndim - (2 if depthwise else 1)))
-
-
 def _filter_normalized(draw: np.ndarray, weight: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     norms = np.sqrt(np.sum(np.square(draw), axis=axes, keepdims=True))
     wanted = np.sqrt(np.sum(np.square(weight.astype(np.float64)), axis=axes, keepdims=True))
     # A filter without a coordinate left has no direction, and needs none.
     scale = np.divide(wanted, norms, out=np.zeros_like(wanted), where=norms > 0)
     return (draw * scale).astype(weight.dtype)
-
-
-def _masks_by_kernel(weights: Mapping[str, np.ndarray], masks: Masks) -> Arrays:
-    """The mask of each masked kernel, by the kernel's name."""
-    found = {}
-    for layer, mask in masks.items():
-        kernels = [
-            name
-            for name, weight in weights.items()
-            if _is_kernel(name) and name.split("/")[-2] == layer and weight.shape == mask.shape
-        ]
-        if len(kernels) != 1:
-            raise InputError(
-                f"the mask of layer {layer!r}, of shape {mask.shape}, belongs to no kernel of "
-                "this network: give the masks of a model built alike"
-            )
-        found[kernels[0]] = mask
-    return found

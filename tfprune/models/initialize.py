@@ -14,6 +14,7 @@ from tfprune.config import BATCH_NORM_GAMMA
 from tfprune.errors import InputError, unknown_name
 from tfprune.models.blocks import is_gate
 from tfprune.models.registry import INITIALIZATIONS
+from tfprune.pruning.kernel_table import DENSE, kernels_of
 from tfprune.seeds import Stream, generator
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -89,7 +90,7 @@ def initial_weights(
 
     | variable | value |
     | --- | --- |
-    | kernels of dense and convolution layers of every kind | by `initialization` |
+    | kernels of dense layers and of all convolutions but recurrent ones | by `initialization` |
     | their biases | by `initialization` |
     | batch norm: γ, β, moving mean, moving variance | 1 or U[0, 1), 0, 0, 1 |
     | layer and group norm: γ, β | 1, 0 |
@@ -190,7 +191,7 @@ def _rules(model: Any) -> tuple[dict[int, Part], dict[int, float], set[int]]:
         kernels = _kernels(layer)
         parts.update((id(kernel), part) for kernel, part in kernels)
         if kernels:
-            parts[id(layer.bias)] = replace(kernels[-1][1], bias=True)
+            parts[id(getattr(layer, "bias", None))] = replace(kernels[-1][1], bias=True)
         constants.update((id(getattr(layer, n)), v) for n, v in _norm_constants(layer).items())
         if isinstance(layer, _batch_norms()):
             gammas.add(id(layer.gamma))
@@ -205,32 +206,14 @@ def _kernels(layer: Any) -> list[tuple[Any, Part]]:
     """The kernels of a layer."""
     if is_gate(layer):
         return []
-    kinds = keras.layers
-    depthwise = (kinds.DepthwiseConv1D, kinds.DepthwiseConv2D)
-    separable = (kinds.SeparableConv1D, kinds.SeparableConv2D)
-    transposed = (kinds.Conv1DTranspose, kinds.Conv2DTranspose, kinds.Conv3DTranspose)
-    if isinstance(layer, depthwise + separable):
-        kernel = layer.depthwise_kernel  # [*window, channels, multiplier]
-        window, multiplier = math.prod(kernel.shape[:-2]), kernel.shape[-1]
-        found = [(kernel, Part(window, window * multiplier, dense=False))]
-        if isinstance(layer, separable):
-            found.append((layer.pointwise_kernel, _part(layer.pointwise_kernel)))
-        return found
-    if isinstance(layer, transposed):  # [*window, outputs, inputs]
-        *window, outputs, inputs = layer.kernel.shape
-        area = math.prod(window)
-        return [(layer.kernel, Part(area * inputs, area * outputs, dense=False))]
-    if isinstance(layer, (kinds.Conv1D, kinds.Conv2D, kinds.Conv3D)):
-        return [(layer.kernel, _part(layer.kernel, layer.groups))]
-    if isinstance(layer, kinds.Dense):
-        return [(layer.kernel, replace(_part(layer.kernel), dense=True))]
-    return []
-
-
-def _part(kernel: Any, groups: int = 1) -> Part:
-    *window, inputs, outputs = kernel.shape  # Inputs of one group, outputs of all.
-    area = math.prod(window)
-    return Part(area * inputs, area * outputs // groups, dense=False)
+    kernels = [kernel for kernel in kernels_of(layer) if kernel.owner is layer]
+    # Recurrent kernels and tables of embeddings are not initialized as the papers' kernels are.
+    if any(kernel.axes.attribute in ("recurrent_kernel", "embeddings") for kernel in kernels):
+        return []
+    return [
+        (kernel.variable, Part(kernel.fan_in, kernel.fan_out, kernel.axes.kind == DENSE))
+        for kernel in kernels
+    ]
 
 
 def _norm_constants(layer: Any) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from tfprune.errors import InputError
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.selection import prune_to_count
-from tfprune.pruning.weights import Arrays
+from tfprune.pruning.weights import Arrays, masks_by_variable
 
 
 def random_masks(dense: Masks, remaining: int, rng: np.random.Generator) -> Masks:
@@ -47,11 +47,7 @@ def rescaled(weights: Mapping[str, np.ndarray], masks: Masks) -> Arrays:
       A copy with every pruned weight at zero.
     """
     scaled = dict(weights)
-    for name in weights:
-        layer, _, variable = name.rpartition("/")
-        mask = masks.get(layer.rpartition("/")[2])
-        if variable != "kernel" or mask is None:
-            continue
+    for name, mask in masks_by_variable(weights, masks).items():
         left = int(np.count_nonzero(mask))
         factor = math.sqrt(mask.size / left) if left else 0.0
         scaled[name] = weights[name] * mask * factor

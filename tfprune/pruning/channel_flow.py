@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.pruning.channels import ChannelGraph, Channels, Reader
-from tfprune.pruning.wrapper import MaskedLayer
+from tfprune.pruning.kernel_table import kernels_of
+from tfprune.pruning.kernels import layers_by_name
+from tfprune.pruning.wrapper import inner
 
 
 def channel_graph(model: keras.Model) -> ChannelGraph:
@@ -76,15 +78,38 @@ def parts(model: keras.Model) -> list[keras.Model]:
     return [model, *(deeper for layer in nested for deeper in parts(layer))]
 
 
-def inner(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """The layer itself, or the one inside the wrapper."""
-    return layer.layer if isinstance(layer, MaskedLayer) else layer
-
-
 def mixes(layer: keras.layers.Layer) -> bool:
     """Whether a layer is a convolution or dense: its filters make new channels."""
     kinds = keras.layers
-    return type(layer) in (kinds.Conv1D, kinds.Conv2D, kinds.Conv3D, kinds.Dense)
+    convolutions = (kinds.Conv1D, kinds.Conv2D, kinds.Conv3D)
+    return type(layer) in (*convolutions, kinds.Dense) or is_transposed(layer)
+
+
+def is_transposed(layer: keras.layers.Layer) -> bool:
+    kinds = keras.layers
+    transposed = (kinds.Conv1DTranspose, kinds.Conv2DTranspose, kinds.Conv3DTranspose)
+    return type(layer) in transposed
+
+
+def filter_axes(model: keras.Model) -> dict[str, int]:
+    """For each layer with filters by name, the axis of its kernel that counts them, from the end.
+
+    Those are convolutions and dense layers: `tfprune.pruning.kernel_table` says which axis.
+
+    Args:
+      model: any built model, wrapped or plain, nested models included.
+    """
+    return {
+        name: kernels_of(inner(layer))[0].axes.outputs[0]
+        for name, layer in layers_by_name(model).items()
+        if mixes(inner(layer))
+    }
+
+
+def by_channel(layer: keras.layers.Layer, kernel: NDArray[Any]) -> NDArray[Any]:
+    """An array of such a layer's kernel's shape as [*window, channels in, filters], or back."""
+    axes = kernels_of(layer)[0].axes
+    return np.moveaxis(kernel, (*axes.inputs, *axes.outputs), (-2, -1))
 
 
 def is_batch_norm(layer: keras.layers.Layer) -> bool:
@@ -140,6 +165,9 @@ def _rules() -> dict[type, Rule]:
     kinds = keras.layers
     return {
         **dict.fromkeys((kinds.Conv1D, kinds.Conv2D, kinds.Conv3D, kinds.Dense), _mix),
+        **dict.fromkeys(
+            (kinds.Conv1DTranspose, kinds.Conv2DTranspose, kinds.Conv3DTranspose), _mix
+        ),
         kinds.DepthwiseConv2D: _depthwise,
         **dict.fromkeys(
             (kinds.BatchNormalization, kinds.experimental.SyncBatchNormalization), _normalize
@@ -200,7 +228,7 @@ def _mix(graph: ChannelGraph, layer: Any, inputs: list[Channels], output: Any) -
     if getattr(layer, "groups", 1) != 1:
         return None
     (read,) = inputs
-    kernel = layer.kernel.numpy().astype(np.float64)
+    kernel = by_channel(layer, layer.kernel.numpy().astype(np.float64))
     window = kernel.reshape(-1, *kernel.shape[-2:])
     weights, reads = window.sum(axis=0), (window != 0).any(axis=0)
     foldable = (read.constant == 0) | (~np.isnan(read.constant) & _mixes_no_padding(layer))
@@ -227,8 +255,10 @@ def _depthwise(
 
 
 def _mixes_no_padding(layer: Any) -> bool:
-    """Whether no output of a layer sees the zeros of its own padding."""
+    """Whether no output of a layer sees zeros of its own, of padding or between its inputs."""
     window = getattr(layer, "kernel_size", ())
+    if is_transposed(layer):
+        return all(side == 1 for side in (*window, *layer.strides))
     return all(side == 1 for side in window) or layer.padding == "valid"
 
 

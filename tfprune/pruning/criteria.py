@@ -14,8 +14,8 @@ from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.models.task import batch_loss_of
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import copy_model, kernels
-from tfprune.pruning.wrapper import MaskedLayer
+from tfprune.pruning.model import copy_model, copy_of, kernels
+from tfprune.pruning.wrapper import inner
 
 Batch = tuple[Any, Any]
 Scores = dict[str, NDArray[np.float64]]
@@ -216,15 +216,15 @@ def _absolute_network(model: keras.Model) -> keras.Model:
 
 def _linear_in_float64(layer: keras.layers.Layer) -> keras.layers.Layer:
     """A copy whose activation takes every signal that is not negative as it is."""
-    inner = layer.layer if isinstance(layer, MaskedLayer) else layer
-    config = {**inner.get_config(), "dtype": "float64"}
-    if isinstance(inner, _ACTIVATIONS) and not _is_linear(inner):
-        return keras.layers.Activation("linear", name=inner.name, dtype="float64")
-    activation = getattr(inner, "activation", None)
-    is_last = "activation" in config and not isinstance(inner, keras.layers.RNN)
+    layer = inner(layer)
+    if isinstance(layer, _ACTIVATIONS) and not _is_linear(layer):
+        return keras.layers.Activation("linear", name=layer.name, dtype="float64")
+    changes = {"dtype": "float64"}
+    activation = getattr(layer, "activation", None)
+    is_last = "activation" in layer.get_config() and not isinstance(layer, keras.layers.RNN)
     if is_last and callable(activation) and not _is_linear(activation):
-        config["activation"] = "linear"
-    return type(inner).from_config(config)
+        changes["activation"] = "linear"
+    return copy_of(layer, **changes)
 
 
 def _is_linear(function: Callable[[tf.Tensor], tf.Tensor]) -> bool:

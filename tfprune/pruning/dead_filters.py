@@ -13,6 +13,7 @@ from tfprune.errors import InputError, nearest
 from tfprune.models.blocks import GATE_SUFFIX
 from tfprune.pruning.channel_flow import (
     channel_graph,
+    filter_axes,
     inner,
     is_batch_norm,
     mixes,
@@ -20,9 +21,11 @@ from tfprune.pruning.channel_flow import (
 )
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.channels import BoolArray
-from tfprune.pruning.filter_selection import kept_filters
+from tfprune.pruning.filter_selection import along, kept_filters
+from tfprune.pruning.kernel_table import kernels_of
+from tfprune.pruning.kernels import names_of_layers
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import get_masks, masked_layers, set_masks
+from tfprune.pruning.model import get_masks, masked_kernels, set_masks
 from tfprune.pruning.weights import mask_variables, named_variables
 from tfprune.pruning.wiring import Wiring
 
@@ -76,14 +79,15 @@ def set_filter_masks(model: keras.Model, masks: Masks, cut_shortcuts: bool = Fal
         raise InputError("filters cannot be masked: wrap it with prune_model(..., filters=True)")
     set_masks(model, masks)
     variables = named_variables(model)
-    dead = filter_masks(model, kept_filters(masks), shortcuts=cut_shortcuts)
-    kernels = {id(layer.kernel): layer for layer in masked_layers(model).values()}
+    kept = kept_filters(masks, filter_axes(model))
+    dead = filter_masks(model, kept, shortcuts=cut_shortcuts)
+    kernels = {id(kernel.variable): kernel for kernel in masked_kernels(model).values()}
     for name, mask in mask_variables(model).items():
-        layer = kernels.get(id(variables[name]))
-        if layer is None:
+        kernel = kernels.get(id(variables[name]))
+        if kernel is None:
             mask.assign(dead.get(name, np.ones(mask.shape, bool)).astype(mask.dtype.as_numpy_dtype))
         elif name in dead:
-            layer.set_mask(layer.mask.numpy().astype(bool) & dead[name])
+            kernel.set_mask(kernel.mask.numpy().astype(bool) & dead[name])
     for name, mask in dead.items():
         variables[name].assign(np.where(mask, variables[name].numpy(), 0))
     return get_masks(model)
@@ -131,10 +135,12 @@ def filter_masks(
     names = {id(variable): name for name, variable in named_variables(model).items()}
     masks: dict[str, BoolArray] = {}
     known: list[str] = []
+    global_names = names_of_layers(model)
     for part in parts(model):
-        layers = {node_layer.name: node_layer for node_layer in map(inner, part.layers)}
-        known += [name for name, layer in layers.items() if mixes(layer)]
-        here = {name: drop for name, drop in pruned.items() if name in known and name in layers}
+        layers = {layer.name: layer for layer in map(inner, part.layers)}
+        with_filters = {n: global_names[id(x)] for n, x in layers.items() if mixes(x)}
+        known += with_filters.values()
+        here = {n: pruned[name] for n, name in with_filters.items() if name in pruned}
         for name, drop in here.items():
             _check_length(layers[name], drop)
         if whole_group:
@@ -162,9 +168,13 @@ def batch_norm_of(model: keras.Model) -> dict[str, keras.layers.Layer]:
       Name of a convolution or dense layer -> its batch-norm layer, in order; layers without one
       are left out.
     """
-    return {
-        name: layer for part in parts(model) for name, layer in Wiring(part).batch_norms().items()
-    }
+    global_names = names_of_layers(model)
+    found: dict[str, keras.layers.Layer] = {}
+    for part in parts(model):
+        layers = {layer.name: layer for layer in map(inner, part.layers)}
+        for name, layer in Wiring(part).batch_norms().items():
+            found[global_names[id(layers[name])]] = layer
+    return found
 
 
 def gate_shortcuts(model: keras.Model) -> keras.Model:
@@ -230,7 +240,8 @@ def _checked(name: str, mask: ArrayLike) -> BoolArray:
 
 
 def _check_length(layer: Any, mask: BoolArray) -> None:
-    filters = layer.kernel.shape[-1]
+    (kernel,) = kernels_of(layer)
+    filters = kernel.variable.shape[kernel.axes.outputs[0]]
     if len(mask) != filters:
         raise InputError(f"layer {layer.name!r} has {filters} filters, its mask {len(mask)}")
 
@@ -280,5 +291,6 @@ def _variable_masks(layer: Any, keep: BoolArray) -> list[tuple[tf.Variable, Bool
         kernel = layer.depthwise_kernel
         masks = [(kernel, keep.reshape(kernel.shape[-2:])), (layer.bias, keep)]
     else:
-        masks = [(layer.kernel, keep), (layer.bias, keep)]
+        (kernel,) = kernels_of(layer)
+        masks = [(kernel.variable, along(keep, kernel.axes.outputs[0])), (layer.bias, keep)]
     return [(variable, mask) for variable, mask in masks if variable is not None]

@@ -13,11 +13,19 @@ from scipy.special import ndtr
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
-from tfprune.pruning.channel_flow import inner, is_batch_norm, keeps_channels
+from tfprune.pruning.channel_flow import (
+    filter_axes,
+    inner,
+    is_batch_norm,
+    keeps_channels,
+    parts,
+)
 from tfprune.pruning.criteria import ScoringInputs
 from tfprune.pruning.dead_filters import batch_norm_of
+from tfprune.pruning.filter_selection import by_filter
+from tfprune.pruning.kernels import names_of_layers
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import copy_model, kernels
+from tfprune.pruning.model import copy_model, copy_of, kernels
 from tfprune.pruning.wiring import Wiring
 
 FilterScores = dict[str, NDArray[np.float64]]
@@ -31,7 +39,7 @@ def filter_l1(inputs: ScoringInputs) -> FilterScores:
 
     Returns:
       Layer name -> float64 [filters], for every layer of the masks, as all filter criteria do. A
-      filter is an index of the kernel's last axis: an output channel, or a dense layer's unit.
+      filter is an output channel, or a dense layer's unit.
     """
     return {name: np.abs(w).sum(axis=0) for name, w in _filters(inputs).items()}
 
@@ -57,7 +65,7 @@ def filter_activation(inputs: ScoringInputs) -> FilterScores:
       InputError: if there is no batch, or the model is not functional or sequential.
     """
     watched = _WatchedModel(inputs.model, _activation_layers(inputs.model, inputs.masks))
-    scores: FilterScores = {name: np.zeros(mask.shape[-1]) for name, mask in inputs.masks.items()}
+    scores: FilterScores = {name: np.zeros(count) for name, count in _counts(inputs).items()}
     batches = 0
     for images, _ in inputs.first_batches(inputs.num_batches):
         activity = watched.activity(images)
@@ -121,13 +129,29 @@ def filter_random(inputs: ScoringInputs) -> FilterScores:
     """
     if inputs.rng is None:
         raise ValueError("filter_random needs ScoringInputs.rng")
-    return {name: inputs.rng.random(mask.shape[-1:]) for name, mask in inputs.masks.items()}
+    return {name: inputs.rng.random(count) for name, count in _counts(inputs).items()}
 
 
 def _filters(inputs: ScoringInputs) -> FilterScores:
     """Every kernel as float64 [weights of a filter, filters]."""
+    axes = _axes(inputs)
     found = kernels(inputs.model, inputs.masks)
-    return {name: _float64(kernel).reshape(-1, kernel.shape[-1]) for name, kernel in found.items()}
+    return {name: by_filter(_float64(kernel), axes[name]) for name, kernel in found.items()}
+
+
+def _counts(inputs: ScoringInputs) -> dict[str, int]:
+    """How many filters each layer has."""
+    return {name: inputs.masks[name].shape[axis] for name, axis in _axes(inputs).items()}
+
+
+def _axes(inputs: ScoringInputs) -> dict[str, int]:
+    """The axis of every kernel that counts its filters."""
+    kernels(inputs.model, inputs.masks)  # Names the layer that is not there.
+    axes = filter_axes(inputs.model)
+    for name in inputs.masks:
+        if name not in axes:
+            raise InputError(f"layer {name!r} has no filters: it is no convolution or dense layer")
+    return {name: axes[name] for name in inputs.masks}
 
 
 def _float64(variable: tf.Variable) -> NDArray[np.float64]:
@@ -215,9 +239,9 @@ class _WatchedModel:
 
 
 def _with_mixins(layer: keras.layers.Layer, mixins: list[type]) -> keras.layers.Layer:
-    kind: Any = type(layer)
-    if mixins:
-        kind = types.new_class(kind.__name__, (*mixins, kind))
+    if not mixins:
+        return copy_of(layer)
+    kind: Any = types.new_class(type(layer).__name__, (*mixins, type(layer)))
     return kind.from_config(layer.get_config())
 
 
@@ -232,19 +256,17 @@ def _activation_layers(model: keras.Model, masks: Masks) -> dict[str, keras.laye
     """For each layer of the masks, the layer whose output is its activation before the ReLU."""
     kernels(model, masks)  # Names the layer that is not there.
     found: dict[str, keras.layers.Layer] = {}
-    for part in (model, *(module for module in model.submodules if _is_model(module))):
+    global_names = names_of_layers(model)
+    for part in parts(model):
         wiring = Wiring(part)
         batch_norms = wiring.batch_norms()
         for node in wiring.nodes:
             layer = inner(node.layer)
-            if layer.name in masks and layer.name not in found:
+            name = global_names.get(id(layer), "")
+            if name in masks and name not in found:
                 add = _add_after(wiring, node)
-                found[layer.name] = add or batch_norms.get(layer.name) or layer
+                found[name] = add or batch_norms.get(layer.name) or layer
     return {name: found[name] for name in masks}
-
-
-def _is_model(module: Any) -> bool:
-    return isinstance(module, keras.Model)
 
 
 def _add_after(wiring: Wiring, node: Any) -> keras.layers.Layer | None:

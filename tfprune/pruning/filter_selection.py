@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,37 +14,58 @@ from tfprune.pruning.registry import TARGETS
 from tfprune.pruning.selection import prune
 
 
-def kept_filters(masks: Masks) -> dict[str, BoolArray]:
+def kept_filters(masks: Masks, axes: Mapping[str, int] | None = None) -> dict[str, BoolArray]:
     """Layer name -> bool [filters]: whether any weight of the filter is left.
 
-    A filter is an index of the kernel's last axis.
+    Args:
+      masks: what is left now.
+      axes: layer name -> the axis of its kernel, from the end, that counts its filters, as
+        `tfprune.pruning.channel_flow.filter_axes` gives; other layers are left out. None: the last
+        axis, in all layers.
 
     Example:
       >>> kept_filters(Masks({"hidden": [[1, 0, 0], [0, 1, 0]]}))["hidden"]
       array([ True,  True, False])
     """
     return {
-        name: np.any(mask.reshape(-1, mask.shape[-1]), axis=0).astype(bool)
+        name: np.any(by_filter(mask, axes[name] if axes else -1), axis=0).astype(bool)
         for name, mask in masks.items()
+        if axes is None or name in axes
     }
 
 
-def filter_kernels(masks: Masks, keep: Mapping[str, ArrayLike]) -> Masks:
+def by_filter(kernel: np.ndarray, axis: int) -> np.ndarray:
+    """An array of a kernel's shape as [weights of a filter, filters]."""
+    return np.moveaxis(kernel, axis, -1).reshape(-1, kernel.shape[axis])
+
+
+def filter_kernels(
+    masks: Masks, keep: Mapping[str, ArrayLike], axes: Mapping[str, int] | None = None
+) -> Masks:
     """The masks without any weight of pruned filters.
 
     Args:
       masks: what is left now.
       keep: layer name -> bool [filters], True where a filter is kept; layers that are not named
         stay as they are.
+      axes: as for `kept_filters`.
 
     Raises:
       ValueError: if `keep` has a layer that `masks` has not, or of another number of filters.
     """
     kept = {name: np.asarray(flags, dtype=bool) for name, flags in keep.items()}
+    left = dict(masks)
     for name, flags in kept.items():
-        if name not in masks or flags.shape != masks.shapes[name][-1:]:
+        axis = -1 if axes is None else axes.get(name)
+        if name not in masks or axis is None or flags.shape != (masks[name].shape[axis],):
             raise ValueError(f"{len(flags)} filters of layer {name!r} do not fit {masks.shapes}")
-    return masks.replaced({name: mask & kept.get(name, True) for name, mask in masks.items()})
+        left[name] = masks[name] & along(flags, axis)
+    return masks.replaced(left)
+
+
+def along(flags: NDArray[Any], axis: int) -> NDArray[Any]:
+    """A vector in a shape that broadcasts with a kernel along this axis, counted from the end."""
+    return flags.reshape(-1, *[1] * (-axis - 1))
 
 
 def prune_filters(

@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, unknown_name
+from tfprune.models.blocks import is_gate
 from tfprune.pruning.channel_masks import create_masks, expect_masks
+from tfprune.pruning.kernel_table import EMBEDDING, kernels_of
+from tfprune.pruning.kernels import kernel_name, kernels_by_name, layers_by_name
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.wrapper import MaskedLayer, can_mask
+from tfprune.pruning.wrapper import MaskedKernel, MaskedLayer, inner
 
-Prunable = str | Sequence[str] | Callable[[keras.layers.Layer], bool]
+Layers = str | Sequence[str] | Callable[[keras.layers.Layer], bool]
 
 
 def prune_model(
-    model: keras.Model, prunable: Prunable = "default", filters: bool = False
+    model: keras.Model, layers: Layers = "default", filters: bool = False
 ) -> keras.Model:
     """A copy of a model whose prunable layers are wrapped, so that masks can be set.
 
     The copy has its own layers and weights, computes the same function, and is not compiled;
     the model that is given stays as it is. All masks are dense at first.
 
+    `tfprune.pruning.kernel_table` says which kernels there are: of convolutions (transposed,
+    depthwise and separable ones too), `Dense`, `EinsumDense`, `LSTM`, `GRU`, `SimpleRNN`,
+    `ConvLSTM`, `MultiHeadAttention` and `Embedding`, inside `TimeDistributed` and `Bidirectional`
+    too, and of subclasses. A mask goes by the layer's name, and by `LAYER/KERNEL` if the layer has
+    several, as `lstm/recurrent_kernel`; layers of nested models whose names are equal go by
+    `MODEL/LAYER`.
+
     Args:
       model: a built functional or sequential `tf_keras` model; layers may be shared and models
-        nested. An instance of a subclass of `keras.Sequential` comes back as a `Sequential`.
-      prunable: which layers' kernels are pruned. `default`, every convolution and dense kernel;
-        a name that `tfprune.models.prunable.prunable_kernels` knows; a list of layer names; or a
-        function of a layer.
+        nested. Its class is kept if it has no `__init__` of its own.
+      layers: which layers' kernels are pruned. `default`, every kernel except embeddings, which
+        have to be named; a name that `tfprune.models.prunable.prunable_kernels` knows; a list of
+        names of layers or of single kernels; or a function of a layer. What a name or a function
+        chooses and cannot be pruned is left out.
       filters: whether whole filters are to be pruned: scale and shift of batch norms and biases
         get masks too, which `tfprune.pruning.dead_filters.set_filter_masks` sets.
 
     Raises:
       InputError: if the model is not a built functional or sequential `tf_keras` model, is pruned
-        already, or a chosen layer cannot be pruned.
+        already, has methods of its own that the copy would not have, or a layer that is named
+        cannot be pruned.
+
+    Warns:
+      UserWarning: of layers with weights that cannot be pruned, and how much of the network they
+        are. `sparsity` does not count them.
 
     Example:
       >>> model = keras.Sequential([keras.layers.Dense(3, input_shape=(2,), name="output")])
@@ -46,14 +64,15 @@ def prune_model(
       0.3333333333333333
     """
     _check_model(model)
+    _check_class(model)
     if masked_layers(model):
         raise InputError(f"model {model.name!r} is wrapped already: use set_masks to prune it")
-    chosen = _chosen_names(model, prunable)
+    chosen = _chosen_kernels(model, layers)
 
     def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-        copy = _from_config(layer)
+        copy = copy_of(layer)
         copy = expect_masks(copy) if filters else copy
-        return MaskedLayer(copy) if layer.name in chosen else copy
+        return MaskedLayer(copy, chosen[id(layer)]) if id(layer) in chosen else copy
 
     wrapped = copy_model(model, copy_layer)
     return create_masks(wrapped) if filters else wrapped
@@ -69,20 +88,29 @@ def strip(model: keras.Model) -> keras.Model:
       InputError: if the model is not a built functional or sequential `tf_keras` model.
     """
     _check_model(model)
-    return copy_model(model, lambda layer: _from_config(_inner(layer)))
+    return copy_model(model, lambda layer: copy_of(inner(layer)))
 
 
 def masked_layers(model: keras.Model) -> dict[str, MaskedLayer]:
-    """The wrapped layers by the name of the layer inside, nested models included.
+    """The wrapped layers by the name of the layer inside, nested models included, in order."""
+    layers = layers_by_name(model)
+    return {name: layer for name, layer in layers.items() if isinstance(layer, MaskedLayer)}
 
-    The order is that of the model's layers, the order of its `Masks`.
+
+def masked_kernels(model: keras.Model) -> dict[str, MaskedKernel]:
+    """The kernels under masks of a wrapped model, by name, in the order of its `Masks`.
 
     Raises:
-      InputError: if two wrapped layers have the same name.
+      InputError: if no layer is wrapped.
     """
-    wrapped = [layer for layer in _leaves(model) if isinstance(layer, MaskedLayer)]
-    _check_unique(wrapper.layer.name for wrapper in wrapped)
-    return {wrapper.layer.name: wrapper for wrapper in wrapped}
+    layers = masked_layers(model)
+    if not layers:
+        raise InputError(f"model {model.name!r} has no wrapped layer: call prune_model first")
+    return {
+        kernel_name(name, layer.layer, kernel): masked
+        for name, layer in layers.items()
+        for kernel, masked in layer.masked_kernels.items()
+    }
 
 
 def get_masks(model: keras.Model) -> Masks:
@@ -91,7 +119,7 @@ def get_masks(model: keras.Model) -> Masks:
     Raises:
       InputError: if no layer is wrapped.
     """
-    masks = {name: layer.mask.numpy() for name, layer in _wrapped(model).items()}
+    masks = {name: kernel.mask.numpy() for name, kernel in masked_kernels(model).items()}
     return Masks(masks, never_pruned_weights(model))
 
 
@@ -101,16 +129,24 @@ def dense_masks(model: keras.Model) -> Masks:
     Raises:
       InputError: if no layer is wrapped.
     """
-    shapes = {name: tuple(layer.kernel.shape) for name, layer in _wrapped(model).items()}
+    kernels = masked_kernels(model)
+    shapes = {name: tuple(kernel.variable.shape) for name, kernel in kernels.items()}
     return Masks.dense(shapes, never_pruned_weights(model))
 
 
 def never_pruned_weights(model: keras.Model) -> int:
-    """Number of weights in a wrapped model's convolution and dense kernels that have no mask."""
+    """Number of weights in a wrapped model's kernels that have no mask.
+
+    All kernels of `tfprune.pruning.kernel_table` count, but for embeddings, which are tables, and
+    gates.
+    """
+    masked = {id(kernel.variable) for kernel in masked_kernels(model).values()}
     return sum(
-        math.prod(layer.kernel.shape)
-        for layer in _leaves(model)
-        if not isinstance(layer, MaskedLayer) and _counts(layer)
+        math.prod(kernel.variable.shape)
+        for kernel in kernels_by_name(model).values()
+        if id(kernel.variable) not in masked
+        and kernel.axes.kind != EMBEDDING
+        and not is_gate(kernel.owner)
     )
 
 
@@ -122,12 +158,12 @@ def set_masks(model: keras.Model, masks: Masks) -> None:
     Raises:
       InputError: if no layer is wrapped, or the masks are of other layers or shapes.
     """
-    layers = _wrapped(model)
-    shapes = {name: tuple(layer.kernel.shape) for name, layer in layers.items()}
+    kernels = masked_kernels(model)
+    shapes = {name: tuple(kernel.variable.shape) for name, kernel in kernels.items()}
     if masks.shapes != shapes:
         raise InputError(f"masks of {masks.shapes} do not fit the model's kernels {shapes}")
     for name, mask in masks.items():
-        layers[name].set_mask(mask)
+        kernels[name].set_mask(mask)
 
 
 def apply_masks(model: keras.Model) -> None:
@@ -136,17 +172,18 @@ def apply_masks(model: keras.Model) -> None:
     Raises:
       InputError: if no layer is wrapped.
     """
-    for layer in _wrapped(model).values():
-        layer.apply_mask()
+    for kernel in masked_kernels(model).values():
+        kernel.apply_mask()
 
 
 def prunable_weights(model: keras.Model) -> dict[str, np.ndarray]:
-    """Layer name -> value of its prunable kernel (a copy), in the order of the masks.
+    """Name of the mask -> value of the kernel under it (a copy), in the order of the masks.
 
     Raises:
       InputError: if no layer is wrapped.
     """
-    return {name: np.array(layer.kernel.numpy()) for name, layer in _wrapped(model).items()}
+    kernels = masked_kernels(model)
+    return {name: np.array(kernel.variable.numpy()) for name, kernel in kernels.items()}
 
 
 def sparsity(model: keras.Model) -> float:
@@ -161,19 +198,17 @@ def sparsity(model: keras.Model) -> float:
 
 
 def kernels(model: keras.Model, names: Iterable[str]) -> dict[str, tf.Variable]:
-    """The kernel variables of these layers of a wrapped or a plain model, by name, in order.
+    """The kernel variables of a wrapped or a plain model that masks of these names are on.
 
     Raises:
       InputError: if the model has no such layer, or the layer has no kernel.
     """
-    layers = {_inner(layer).name: _inner(layer) for layer in _leaves(model)}
-    wrapped = masked_layers(model)
+    known = kernels_by_name(model)
     found: dict[str, tf.Variable] = {}
     for name in names:
-        kernel = getattr(wrapped.get(name) or layers.get(name), "kernel", None)
-        if kernel is None:
+        if name not in known:
             raise InputError(f"model {model.name!r} has no layer {name!r} with a kernel")
-        found[name] = kernel
+        found[name] = known[name].variable
     return found
 
 
@@ -188,6 +223,9 @@ def copy_model(
       model: a built functional or sequential model.
       copy_layer: returns a new layer, not built, with weights of the same number and shapes (a
         `MaskedLayer` counts as the layer inside).
+
+    Raises:
+      InputError: a model has a `call` of its own, so that its layers are not its function.
     """
     copies: dict[int, tuple[keras.layers.Layer, keras.layers.Layer]] = {}
 
@@ -198,7 +236,14 @@ def copy_model(
         return copies[id(layer)][1]
 
     def clone(part: keras.Model) -> keras.Model:
+        if "call" in _own_methods(part):
+            raise InputError(
+                f"model {part.name!r} ({type(part).__name__}) has a call of its own, which a copy "
+                "of its layers would not have: build it with the functional API"
+            )
         new = keras.models.clone_model(part, clone_function=copy)
+        if isinstance(part, keras.Sequential) and _keeps_class(part):
+            object.__setattr__(new, "__class__", type(part))  # As Keras does for functional ones.
         if not new.built:  # A Sequential that was built by its first call.
             new.build(part.input_shape)
         return new
@@ -213,74 +258,55 @@ def copy_model(
 def with_dtype(model: keras.Model, dtype: str) -> keras.Model:
     """A plain copy of a wrapped or plain model that computes and stores in this dtype."""
 
-    def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-        inner = _inner(layer)
-        return type(inner).from_config({**inner.get_config(), "dtype": dtype})
-
-    return copy_model(model, copy_layer)
+    return copy_model(model, lambda layer: copy_of(inner(layer), dtype=dtype))
 
 
-def _from_config(layer: keras.layers.Layer) -> keras.layers.Layer:
-    return type(layer).from_config(layer.get_config())
+def copy_of(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
+    """A layer of the same config, but for these changes, that is not built."""
+    parts = {type(part) for part in layer._flatten_layers()}
+    own = {kind.__name__: kind for kind in parts if not _of_keras(kind)}
+    with keras.utils.custom_object_scope(own):
+        return type(layer).from_config({**layer.get_config(), **changes})
 
 
-def _counts(layer: keras.layers.Layer) -> bool:
-    """Whether a layer's kernel counts in the sparsity of its network: convolutions and dense."""
-    kinds = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense)
-    return isinstance(layer, kinds)
+def _of_keras(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == keras.__name__
 
 
-def _inner(layer: keras.layers.Layer) -> keras.layers.Layer:
-    return layer.layer if isinstance(layer, MaskedLayer) else layer
-
-
-def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Every layer of a model and of the models inside it, once, in order."""
-    seen: set[int] = set()
-
-    def walk(part: keras.Model) -> Iterator[keras.layers.Layer]:
-        for layer in part.layers:
-            if id(layer) in seen:
-                continue
-            seen.add(id(layer))
-            if isinstance(layer, keras.Model):
-                yield from walk(layer)
-            else:
-                yield layer
-
-    yield from walk(model)
-
-
-def _wrapped(model: keras.Model) -> dict[str, MaskedLayer]:
-    layers = masked_layers(model)
-    if not layers:
-        raise InputError(f"model {model.name!r} has no wrapped layer: call prune_model first")
-    return layers
-
-
-def _chosen_names(model: keras.Model, prunable: Prunable) -> set[str]:
-    """The names of the layers to wrap, each of which can be."""
-    leaves = list(_leaves(model))
-    by_name = {layer.name: layer for layer in leaves}
-    if callable(prunable):
-        names = [layer.name for layer in leaves if can_mask(layer) and prunable(layer)]
-    elif isinstance(prunable, str):
-        names = _kernels_named(model, prunable)
+def _chosen_kernels(model: keras.Model, layers: Layers) -> dict[int, list[str]]:
+    """For the id of each layer to wrap, the names of its kernels that get masks."""
+    by_name, kernels = layers_by_name(model), kernels_by_name(model)
+    if callable(layers):
+        names = [name for name, layer in by_name.items() if kernels_of(layer) and layers(layer)]
+    elif isinstance(layers, str):
+        names = _kernels_named(model, layers)
     else:
-        names = list(prunable)
-    for name in names:
-        if name not in by_name and not isinstance(prunable, str):
-            raise unknown_name("prunable", name, by_name)
-        if name not in by_name or not can_mask(by_name[name]):
-            kind = type(by_name[name]).__name__ if name in by_name else "inside another layer"
-            raise InputError(
-                f"layer {name!r} ({kind}) has no kernel that can be pruned: "
-                "list the names of the layers to prune without it"
-            )
-    if not names:
+        names = list(layers)
+        for name in names:
+            if name not in by_name and name not in kernels:
+                raise unknown_name("layers", name, by_name)
+            if name not in kernels and not kernels_of(by_name[name]):
+                raise InputError(
+                    f"layer {name!r} ({type(by_name[name]).__name__}) has no kernel that can be "
+                    "pruned: list the names of the layers to prune without it"
+                )
+    chosen: dict[int, list[str]] = {}
+    for layer_name, layer in by_name.items():
+        found = [
+            kernel.name
+            for kernel in kernels_of(layer)
+            if layer_name in names or kernel_name(layer_name, layer, kernel.name) in names
+        ]
+        if found:
+            chosen[id(layer)] = found
+    if callable(layers) or isinstance(layers, str):
+        left_out = [layer for layer in by_name.values() if not _can_mask(layer)]
+        chosen = {key: found for key, found in chosen.items() if key not in map(id, left_out)}
+        if not callable(layers):
+            _warn_of(model, left_out)
+    if not chosen:
         raise InputError(f"model {model.name!r} has no prunable layer among {', '.join(by_name)}")
-    _check_unique(layer.name for layer in leaves if layer.name in names)
-    return set(names)
+    return chosen
 
 
 def _kernels_named(model: keras.Model, which: str) -> list[str]:
@@ -289,12 +315,62 @@ def _kernels_named(model: keras.Model, which: str) -> list[str]:
     return prunable_kernels(model, which="conv_dense" if which == "default" else which)
 
 
-def _check_unique(names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise InputError(f"two layers are named {name!r}: give them different names")
-        seen.add(name)
+def _can_mask(layer: keras.layers.Layer) -> bool:
+    """Whether a layer of a built model can be pruned, or has nothing that people would prune."""
+    kernels = kernels_of(layer)
+    if not kernels:
+        kinds = keras.layers
+        norms = (kinds.BatchNormalization, kinds.LayerNormalization, kinds.GroupNormalization)
+        scales = isinstance(layer, (*norms, kinds.PReLU))
+        return scales or all(weight.shape.rank < 2 for weight in layer.trainable_weights)
+    if all(_of_keras(type(kernel.owner)) for kernel in kernels) and _of_keras(type(layer)):
+        return True
+    # A class of one's own may not apply its constraints: the wrapper sees when it is built.
+    try:
+        MaskedLayer(copy_of(layer)).build(layer.get_input_shape_at(0))
+    except InputError:
+        return False
+    return True
+
+
+def _warn_of(model: keras.Model, left_out: Sequence[keras.layers.Layer]) -> None:
+    if not left_out:
+        return
+    weights = sum(layer.count_params() for layer in left_out)
+    named = ", ".join(f"{layer.name!r} ({type(layer).__name__})" for layer in left_out)
+    warnings.warn(
+        f"prune_model leaves out {len(left_out)} of the {len(layers_by_name(model))} layers of "
+        f"{model.name!r} that tfprune cannot prune, {weights} of {model.count_params()} weights "
+        f"({weights / model.count_params():.0%}): {named}",
+        stacklevel=4,
+    )
+
+
+def _own_methods(model: keras.Model) -> list[str]:
+    """What a model's class has of its own that Keras's models have too, but for configs."""
+    classes = itertools.takewhile(lambda kind: not _of_keras(kind), type(model).__mro__)
+    own = [name for kind in classes for name in vars(kind)]
+    known = {*dir(keras.Model)} - {"get_config", "from_config", "build"}
+    return sorted(name for name in known & {*own} if not name.startswith("__"))
+
+
+def _keeps_class(model: keras.Model) -> bool:
+    """Whether a copy has the model's class: it is not made as others are made."""
+    for kind in type(model).__mro__:
+        if "__init__" in vars(kind):
+            return _of_keras(kind)
+    return True
+
+
+def _check_class(model: keras.Model) -> None:
+    own = _own_methods(model)
+    if own and not _keeps_class(model):
+        name = type(model).__name__
+        raise InputError(
+            f"model {model.name!r} is a {name}, with {', '.join(own)} and __init__ of its own, so "
+            "that a copy would not be one: prune keras.Model(model.inputs, model.outputs), and "
+            f"make a {name} of the pruned model's inputs and outputs"
+        )
 
 
 def _check_model(model: Any) -> None:

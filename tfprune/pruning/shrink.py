@@ -11,10 +11,18 @@ from numpy.typing import NDArray
 
 from tfprune.backend import keras
 from tfprune.errors import InputError
-from tfprune.pruning.channel_flow import channel_graph, inner, nodes, pads_channels, parts
+from tfprune.pruning.channel_flow import (
+    by_channel,
+    channel_graph,
+    inner,
+    nodes,
+    pads_channels,
+    parts,
+)
 from tfprune.pruning.channels import BoolArray, Channels, Reader
+from tfprune.pruning.kernels import names_of_layers
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import kernels
+from tfprune.pruning.model import copy_of, kernels
 
 Weights = list[NDArray[Any]]
 
@@ -35,7 +43,7 @@ def shrink(model: keras.Model) -> keras.Model:
 
     Channels that are added up are one: of a residual stage's, one goes if it is dead in every
     block and in the shortcut, else it stays in all of them. One channel of every layer stays.
-    What a layer of unknown kind reads or makes stays: convolutions (not grouped or transposed),
+    What a layer of unknown kind reads or makes stays: convolutions (transposed, not grouped),
     `DepthwiseConv2D`, `Dense`, `BatchNormalization`, elementwise activations and merges, pooling,
     zero padding, dropout, `Flatten` and `Concatenate` are known, with channels on the last axis.
 
@@ -64,7 +72,7 @@ def shrink(model: keras.Model) -> keras.Model:
             nested = shrink(layer)
             return nested, nested.get_weights()
         if layer.name not in graph.layers:
-            return type(layer).from_config(layer.get_config()), layer.get_weights()
+            return copy_of(layer), layer.get_weights()
         channels_in, channels_out = graph.layers[layer.name]
         if layer.name in graph.readers:
             return _smaller_reader(layer, graph.readers[layer.name], unneeded, removed)
@@ -86,8 +94,9 @@ def _smaller_reader(
     unread, unneeded_out = unneeded[reader.inputs.ids], unneeded[reader.outputs.ids]
     kernel, *bias = (np.array(weight) for weight in layer.get_weights())
     # What stays though nobody needs it is neither read nor computed: its constant is in the bias.
-    kernel[..., unread, :] = 0
-    kernel[..., unneeded_out] = 0
+    window = by_channel(layer, kernel)
+    window[..., unread, :] = 0
+    window[..., unneeded_out] = 0
     config = layer.get_config()
     config["units" if "units" in config else "filters"] = int(keep_out.sum())
     constant = np.where(reader.foldable & unread, reader.inputs.constant, 0.0)
@@ -95,7 +104,8 @@ def _smaller_reader(
     if folded.any():
         config["use_bias"] = True
         bias = [folded + (bias[0] if bias else 0.0)]
-    weights = [kernel[..., keep_in, :][..., keep_out], *(values[keep_out] for values in bias)]
+    window = by_channel(layer, window[..., keep_in, :][..., keep_out])
+    weights = [window, *(values[keep_out] for values in bias)]
     return type(layer).from_config(config), weights
 
 
@@ -125,8 +135,7 @@ def live_weights(model: keras.Model) -> Masks:
     those of filters that nobody reads any more. So
 
     - `live_weights(model).remaining` weights of `shrink(model)` are not zero,
-    - `.sparsity` is the share that is really dead, of *all* convolution and dense kernels,
-      never-pruned ones included (the factors of depthwise and separable layers are not counted).
+    - `.sparsity` is the share that is really dead, of *all* kernels, never-pruned ones included.
 
     `shrink` may keep some zeros beside them, as of a filter whose channel a shortcut carries on.
 
@@ -134,23 +143,30 @@ def live_weights(model: keras.Model) -> Masks:
       model: a built functional or sequential model, wrapped or plain, nested models included.
 
     Returns:
-      Masks of every convolution and dense kernel by layer name, True where a weight is live.
+      Masks of every kernel but those of embeddings by name, True where a weight is live.
 
     Raises:
-      InputError: if the model is not a built functional or sequential `tf_keras` model, or two
-        such layers share a name.
+      InputError: if the model is not a built functional or sequential `tf_keras` model.
       SettingError: if it has no such layer.
     """
     from tfprune.models.prunable import prunable_kernels  # Not at import: as in pruning/model.py.
 
     names = prunable_kernels(model, which="conv_dense")
     live = {name: kernel.numpy() != 0 for name, kernel in kernels(model, names).items()}
+    global_names = names_of_layers(model)
     for part in parts(model):
         graph = channel_graph(part)
-        unneeded, _ = graph.removable()
+        unneeded, removed = graph.removable()
+        layers = {layer.name: layer for layer in map(inner, part.layers)}
         for name, reader in graph.readers.items():
-            live[name][..., unneeded[reader.inputs.ids], :] = False
-            live[name][..., unneeded[reader.outputs.ids]] = False
+            window = by_channel(layers[name], live[global_names[id(layers[name])]])
+            window[..., unneeded[reader.inputs.ids], :] = False
+            window[..., unneeded[reader.outputs.ids]] = False
+        for name, (channels_in, _) in graph.layers.items():
+            if isinstance(layers.get(name), keras.layers.DepthwiseConv2D):
+                kernel = live.get(global_names[id(layers[name])])
+                if kernel is not None:  # A gate's is none.
+                    kernel[..., removed[channels_in.ids], :] = False
     return Masks(live)
 
 

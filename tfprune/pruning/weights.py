@@ -7,32 +7,42 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from tfprune.backend import keras, tf
+from tfprune.errors import InputError
 from tfprune.pruning.channel_masks import channel_mask
-from tfprune.pruning.masks import Masks
-from tfprune.pruning.wrapper import MaskedLayer
+from tfprune.pruning.kernel_table import EMBEDDING, kernels_of
+from tfprune.pruning.masks import BoolArray, Masks
+from tfprune.pruning.wrapper import inner
 
 Arrays = dict[str, np.ndarray]
+
+# What a kernel may be called whose layer has no other.
+_ONLY_KERNELS = ("kernel", "depthwise_kernel", "embeddings")
 
 
 def named_variables(model: keras.Model) -> dict[str, tf.Variable]:
     """Every variable of the network by `layer/variable`; masks and their steps are left out.
 
-    A wrapped and a plain network have the same names, as have two networks built alike.
+    A wrapped and a plain network have the same names, as have two networks built alike. Kernels
+    are called as in `tfprune.pruning.kernel_table`.
     """
     named: dict[str, tf.Variable] = {}
     for path, layer in _leaves(model):
+        kernels = _kernel_names(layer)
         for variable in layer.weights:
-            name = f"{path}/{variable.name.split('/')[-1].split(':')[0]}"
+            own_name = variable.name.split("/")[-1].split(":")[0]
+            name = f"{path}/{kernels.get(id(variable), own_name)}"
             while name in named:
                 name += "_"
             named[name] = variable
     return named
 
 
+def _kernel_names(layer: keras.layers.Layer) -> dict[int, str]:
+    return {id(kernel.variable): kernel.name for kernel in kernels_of(layer) if layer.built}
+
+
 def _leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    for layer in model.layers:
-        if isinstance(layer, MaskedLayer):
-            layer = layer.layer
+    for layer in map(inner, model.layers):
         if isinstance(layer, keras.Model):
             yield from _leaves(layer, f"{prefix}{layer.name}/")
         else:
@@ -59,13 +69,42 @@ def write_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None
 
 
 def under_masks(weights: Mapping[str, np.ndarray], masks: Masks) -> Arrays:
-    """The weights with every pruned one at zero."""
+    """The weights with every pruned one at zero.
+
+    Raises:
+      InputError: a mask belongs to no kernel of the network.
+    """
     masked = dict(weights)
-    for name in weights:
-        layer, _, variable = name.rpartition("/")
-        if variable == "kernel" and layer.rpartition("/")[2] in masks:
-            masked[name] = weights[name] * masks[layer.rpartition("/")[2]]
+    for name, mask in masks_by_variable(weights, masks).items():
+        masked[name] = weights[name] * mask
     return masked
+
+
+def masks_by_variable(weights: Mapping[str, np.ndarray], masks: Masks) -> dict[str, BoolArray]:
+    """The masks by the names of the variables that they are on.
+
+    Args:
+      weights: by name as `read_weights` gives.
+      masks: of a network built alike.
+
+    Raises:
+      InputError: a mask belongs to no kernel of the network.
+    """
+    found: dict[str, BoolArray] = {}
+    for name, mask in masks.items():
+        own = {name, *(f"{name}/{kernel}" for kernel in _ONLY_KERNELS)}
+        # A layer in a nested model: its mask goes by the layer's name, its variable by its path.
+        variables = own & set(weights) or {
+            full for full in weights if any(full.endswith(f"/{end}") for end in own)
+        }
+        fitting = [full for full in sorted(variables) if np.shape(weights[full]) == mask.shape]
+        if not fitting:
+            raise InputError(
+                f"the mask of layer {name!r}, of shape {mask.shape}, belongs to no kernel of "
+                "this network: give the masks of a model built alike"
+            )
+        found.update(dict.fromkeys(fitting, mask))
+    return found
 
 
 def mask_variables(model: keras.Model) -> dict[str, tf.Variable]:
@@ -77,21 +116,42 @@ def mask_variables(model: keras.Model) -> dict[str, tf.Variable]:
 
 def kernel_names(model: keras.Model) -> tuple[str, ...]:
     """The names of all convolution and dense kernels."""
-    return tuple(name for name in named_variables(model) if _is_kernel(name))
+    kernels = _kernel_ids(model)
+    return tuple(name for name, v in named_variables(model).items() if id(v) in kernels)
 
 
 def kernel_and_bias_names(model: keras.Model) -> tuple[str, ...]:
     """The names of all trainable parameters of convolution and dense layers: what the distance
     from initialization is measured over (SDD section 5)."""
     variables = named_variables(model)
+    kernels = _kernel_ids(model)
     trainable = {id(variable) for variable in model.trainable_variables}
-    layers = {_layer(name) for name in variables if _is_kernel(name)}
+    layers = {_layer(name) for name, variable in variables.items() if id(variable) in kernels}
     return tuple(
         name
         for name, variable in variables.items()
         if id(variable) in trainable
-        and (_is_kernel(name) or (_layer(name) in layers and _kind(name) == "bias"))
+        and (id(variable) in kernels or (_layer(name) in layers and _kind(name) == "bias"))
     )
+
+
+def summed_axes(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """For each kernel by its variable's name, the axes that run inside one filter or unit."""
+    axes = {
+        id(kernel.variable): kernel.summed_axes
+        for _, layer in _leaves(model)
+        for kernel in kernels_of(layer)
+    }
+    return {n: axes[id(v)] for n, v in named_variables(model).items() if id(v) in axes}
+
+
+def _kernel_ids(model: keras.Model) -> set[int]:
+    return {
+        id(kernel.variable)
+        for _, layer in _leaves(model)
+        for kernel in kernels_of(layer)
+        if kernel.axes.kind != EMBEDDING
+    }
 
 
 def _layer(name: str) -> str:
@@ -101,7 +161,3 @@ def _layer(name: str) -> str:
 def _kind(name: str) -> str:
     """`kernel` of `layer/kernel`, and of a second one of that name."""
     return name.rpartition("/")[2].rstrip("_")
-
-
-def _is_kernel(name: str) -> bool:
-    return _kind(name).endswith("kernel")

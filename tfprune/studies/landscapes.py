@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tfprune.data.prepare import PreparedData
     from tfprune.measures.evaluation import Examples
     from tfprune.pruning.masks import Masks
-    from tfprune.pruning.weights import Arrays
     from tfprune.studies.iterative import PruneRetrain
 
 
@@ -73,9 +72,9 @@ def _measure_line(
 
     from tfprune.measures import landscape
 
-    weights, masks = _load(loop, stage, options.sparse_subspace)
+    masks = _load(loop, stage, options.sparse_subspace)
     directions = landscape.random_directions(
-        weights, options.directions, stage.seed, stage.level, masks
+        loop.trainer.model, options.directions, stage.seed, stage.level, masks
     )
     distances = np.linspace(-options.line_distance, options.line_distance, options.line_points)
     found = landscape.line(loop.trainer.evaluator, directions, splits(loop), distances)
@@ -106,8 +105,10 @@ def _measure_surface(
 
     from tfprune.measures import landscape
 
-    weights, masks = _load(loop, stage, options.sparse_subspace)
-    first, second = landscape.random_directions(weights, 2, stage.seed, stage.level, masks)
+    masks = _load(loop, stage, options.sparse_subspace)
+    first, second = landscape.random_directions(
+        loop.trainer.model, 2, stage.seed, stage.level, masks
+    )
     side = np.linspace(-options.line_distance, options.line_distance, options.surface_points)
     found = landscape.surface(loop.trainer.evaluator, first, second, splits(loop), x=side, y=side)
     x, y = np.meshgrid(side, side)
@@ -116,14 +117,13 @@ def _measure_surface(
     return {}
 
 
-def _load(loop: PruneRetrain, stage: Stage, sparse_subspace: bool) -> tuple[Arrays, Masks | None]:
+def _load(loop: PruneRetrain, stage: Stage, sparse_subspace: bool) -> Masks | None:
     """Puts a stage's final weights into the model, free to move, and says what may move."""
     from tfprune.pruning.masks import Masks
 
-    weights = load_arrays(stage.folder / layout.END)
-    loop.trainer.load(weights, loop.trainer.dense_masks)
+    loop.trainer.load(load_arrays(stage.folder / layout.END), loop.trainer.dense_masks)
     sparse = loop.trial.stage(stage.level).folder / layout.MASKS
-    return weights, Masks.load(sparse) if sparse_subspace else None
+    return Masks.load(sparse) if sparse_subspace else None
 
 
 def splits(loop: PruneRetrain) -> dict[str, Examples]:

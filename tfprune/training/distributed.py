@@ -27,7 +27,7 @@ from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
 from tfprune.errors import SettingError
 from tfprune.pruning.channel_masks import create_masks, expect_masks, has_masks
-from tfprune.pruning.model import copy_model
+from tfprune.pruning.model import copy_model, copy_of
 from tfprune.pruning.weights import mask_variables, named_variables
 from tfprune.pruning.wrapper import MaskedLayer
 from tfprune.training import metrics, step
@@ -678,7 +678,7 @@ def _replica_of(model: keras.Model) -> keras.Model:
 
     def masked_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, MaskedLayer):
-            return MaskedLayer(expect_masks(_synchronized_copy(layer.layer)))
+            return layer.around(expect_masks(_synchronized_copy(layer.layer)))
         return expect_masks(_synchronized_copy(layer))
 
     return create_masks(copy_model(model, masked_copy))
@@ -686,10 +686,10 @@ def _replica_of(model: keras.Model) -> keras.Model:
 
 def _synchronized_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
     if isinstance(layer, MaskedLayer):
-        return MaskedLayer(_synchronized_copy(layer.layer))
+        return layer.around(_synchronized_copy(layer.layer))
     if isinstance(layer, keras.layers.BatchNormalization):
         return GlobalBatchNormalization(bool(layer.fused), **layer.get_config())
-    return type(layer).from_config(layer.get_config())
+    return copy_of(layer)
 
 
 def training_state(

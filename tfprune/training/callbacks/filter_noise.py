@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from tfprune.backend import keras, tf
-from tfprune.errors import SettingError, unknown_name
+from tfprune.errors import InputError, SettingError, nearest, unknown_name
+from tfprune.pruning.channel_flow import filter_axes
 from tfprune.pruning.dead_filters import batch_norm_of
 from tfprune.pruning.filter_schedule import FilterSchedule
 from tfprune.pruning.masks import BoolArray
@@ -164,14 +165,22 @@ class NoiseState:
       InputError: if the model has no such layer.
     """
 
-    def __init__(self, model: keras.Model, layers: Iterable[str]):
+    def __init__(self, model: keras.Model, layers: Collection[str]):
         self.model = model
         self._kind = tf.Variable(0, trainable=False, dtype=tf.int64, name="noise_kind")
         self._seed = tf.Variable(0, trainable=False, dtype=tf.int64, name="noise_seed")
         self._evaluation_batches = _zeros([], tf.float32)
         batch_norms = batch_norm_of(model)
+        axes = filter_axes(model)
+        for name in layers:
+            if name not in axes:
+                raise InputError(
+                    f"the model has no convolution or dense layer {name!r}: {nearest(name, axes)}"
+                )
         self._layers = {
-            name: _LayerNoise(name, kernel, batch_norms.get(name), self._kind, self._seed)
+            name: _LayerNoise(
+                name, kernel, axes[name], batch_norms.get(name), self._kind, self._seed
+            )
             for name, kernel in kernels(model, layers).items()
         }
 
@@ -266,11 +275,13 @@ class _LayerNoise:
         self,
         name: str,
         kernel: tf.Variable,
+        axis: int,
         batch_norm: Any | None,
         kind: tf.Variable,
         seed: tf.Variable,
     ):
-        filters = kernel.shape[-1]
+        filters = kernel.shape[axis]
+        self._along = [filters, *[1] * (-axis - 1)]
         self._key = layer_key(name)
         self._kernel, self._kind, self._seed = kernel, kind, seed
         names = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -332,7 +343,7 @@ class _LayerNoise:
 
     def _restore(self) -> tf.Tensor:
         for name, variable in self._restored.items():
-            variable.assign(tf.where(self.active, self._saved[name], variable))
+            variable.assign(tf.where(self._active(name), self._saved[name], variable))
         self.holding.assign(False)
         return _done()
 
@@ -346,8 +357,12 @@ class _LayerNoise:
         for name in names:
             if name in self._restored:
                 variable = self._restored[name]
-                variable.assign(tf.where(self.active, tf.zeros_like(variable), variable))
+                variable.assign(tf.where(self._active(name), tf.zeros_like(variable), variable))
         return _done()
+
+    def _active(self, name: str) -> tf.Tensor:
+        """Which filters the noise is on, to broadcast with a variable of theirs."""
+        return tf.reshape(self.active, self._along) if name == "kernel" else self.active
 
     def _add_normal(self, increments: tf.Tensor) -> tf.Tensor:
         """So many independent draws at once: their sum has so many times the variance."""
@@ -356,9 +371,9 @@ class _LayerNoise:
         for part in (tf.constant(self._key, tf.int64), self.draws):
             seed = tf.random.experimental.stateless_fold_in(seed, part, alg="philox")
         noise = tf.cast(_normal(kernel.shape, seed), kernel.dtype)
-        variance = _variance(kernel, ~self.targeted.read_value())
+        variance = _variance(kernel, tf.reshape(~self.targeted.read_value(), self._along))
         noise *= tf.sqrt(tf.cast(increments, kernel.dtype) * variance)
-        kernel.assign_add(tf.where(self.active, noise, tf.zeros_like(noise)))
+        kernel.assign_add(tf.where(self._active("kernel"), noise, tf.zeros_like(noise)))
         self.draws.assign_add(1)
         return _done()
 

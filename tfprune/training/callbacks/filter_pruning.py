@@ -15,6 +15,7 @@ from tfprune.files import csv_text, write_text_atomic
 from tfprune.measures.stability import instability
 from tfprune.models.task import task_of
 from tfprune.pruning import model as pruned
+from tfprune.pruning.channel_flow import filter_axes
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.criteria import Batch, ScoringInputs, check_batches
 from tfprune.pruning.dead_filters import set_filter_masks
@@ -285,10 +286,10 @@ class FilterPruning(FilterEvents):
         super().on_train_begin(logs)
 
     def _kept(self) -> Kept:
-        return kept_filters(pruned.get_masks(self.model))
+        return kept_filters(pruned.get_masks(self.model), filter_axes(self.model))
 
     def _disturb(self, before: Kept, after: Kept) -> None:
-        masks = filter_kernels(pruned.get_masks(self.model), after)
+        masks = filter_kernels(pruned.get_masks(self.model), after, filter_axes(self.model))
         set_filter_masks(self.model, masks, self.cut_shortcuts)
 
 
