@@ -118,7 +118,13 @@ OF_EXPERIMENTS = [
 SMOKE = [[name, "--preset=smoke"] for name in EXPERIMENTS] + [
     at_smoke_size(words) for words, about in OF_EXPERIMENTS if not is_paper_size(words, about)
 ]
-TO_RUN = list(dict.fromkeys(tuple(words) for words in SMOKE if not is_run_end_to_end(words)))
+WITHOUT_MNIST = pytest.mark.skipif(
+    not os.environ.get("TFDS_DATA_DIR"), reason="TFDS_DATA_DIR names no prepared data"
+)
+TO_RUN = [
+    pytest.param(words, marks=WITHOUT_MNIST if "--preset=datasets" in words else ())
+    for words in dict.fromkeys(tuple(words) for words in SMOKE if not is_run_end_to_end(words))
+]
 
 
 def test_commands_are_found_in_blocks_sentences_and_tables_with_what_stands_around_them(tmp_path):
