@@ -30,7 +30,7 @@ class Layer:
       shape: of one example that it takes.
       make: makes it, given `keras.layers`.
       fan_in, outputs: how many inputs one output of each kernel sums over, and how many there are.
-      default: whether `prune_model` prunes it unasked.
+      default: the kernels that `prune_model` prunes unasked; None for all of them.
       filters: whether its filters are pruned and shrunk.
     """
 
@@ -39,7 +39,7 @@ class Layer:
     make: Callable[[Any], Any]
     fan_in: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
-    default: bool = True
+    default: tuple[str, ...] | None = None
     filters: str = "-"
 
 
@@ -65,7 +65,12 @@ LAYERS = {
         _ONE, (4, 4, 4, 2), lambda k: k.Conv3DTranspose(3, 2), (16,), (3,), filters="yes"
     ),
     "DepthwiseConv1D": Layer(
-        ("depthwise_kernel",), (8, 2), lambda k: k.DepthwiseConv1D(3), (3,), (2,)
+        ("depthwise_kernel",),
+        (8, 2),
+        lambda k: k.DepthwiseConv1D(3),
+        (3,),
+        (2,),
+        default=(),
     ),
     "DepthwiseConv2D": Layer(
         ("depthwise_kernel",),
@@ -74,6 +79,7 @@ LAYERS = {
         (9,),
         (4,),
         filters="carried",
+        default=(),
     ),
     "SeparableConv1D": Layer(
         ("depthwise_kernel", "pointwise_kernel"),
@@ -81,6 +87,7 @@ LAYERS = {
         lambda k: k.SeparableConv1D(4, 3),
         (3, 2),
         (2, 4),
+        default=("pointwise_kernel",),
     ),
     "SeparableConv2D": Layer(
         ("depthwise_kernel", "pointwise_kernel"),
@@ -88,6 +95,7 @@ LAYERS = {
         lambda k: k.SeparableConv2D(4, 3),
         (9, 2),
         (2, 4),
+        default=("pointwise_kernel",),
     ),
     "LocallyConnected1D": Layer(_ONE, (6, 2), lambda k: k.LocallyConnected1D(3, 3), (6,), (12,)),
     "LocallyConnected2D": Layer(
@@ -111,9 +119,7 @@ LAYERS = {
     "MultiHeadAttention": Layer(
         _HEADS, (4, 6), lambda k: k.MultiHeadAttention(2, 3), (6, 6, 6, 6), (6, 6, 6, 6)
     ),
-    "Embedding": Layer(
-        ("embeddings",), (4,), lambda k: k.Embedding(9, 3), (9,), (3,), default=False
-    ),
+    "Embedding": Layer(("embeddings",), (4,), lambda k: k.Embedding(9, 3), (9,), (3,), default=()),
 }
 
 # Why, in the words of the page.
@@ -130,7 +136,7 @@ def layer_table() -> str:
         "## Layers",
         "",
         "Exact zeros after every step, in `.keras`, `.h5` and SavedModel, stripped and copied; "
-        "subclasses are like their class. *Default*: `prune_model(model)` prunes them unasked. "
+        "subclasses are like their class. *Default*: what `prune_model(model)` prunes unasked. "
         "*Filters*: `FilterPruning` and `FilterNoise` take them, and `shrink` removes their dead "
         "filters (*carried*: those of the layer before).",
         "",
@@ -140,8 +146,8 @@ def layer_table() -> str:
     for name, layer in LAYERS.items():
         alone = len(layer.kernels) == 1
         masks = "`x`" if alone else ", ".join(f"`x/{kernel}`" for kernel in layer.kernels)
-        default = "yes" if layer.default else "when named"
-        lines.append(f"| {name} | {masks} | {default} | {layer.filters} |")
+        default = "yes" if layer.default is None else ", ".join(f"`{k}`" for k in layer.default)
+        lines.append(f"| {name} | {masks} | {default or 'when named'} | {layer.filters} |")
     lines += ["", "| left out, with a warning | why |", "| --- | --- |"]
     lines += [f"| {name} | {why} |" for name, why in LEFT_OUT.items()]
     return "\n".join(lines)

@@ -166,7 +166,7 @@ def test_layers_of_several_kernels_keep_their_masks_on_disk_and_train_on(name, t
     x = layers.MultiHeadAttention(2, 3, name="attention")(x, x)
     x = layers.SeparableConv1D(3, 2, name="separable")(x)
     plain = keras.Model(steps, layers.Bidirectional(layers.SimpleRNN(2), name="both")(x))
-    model = prune_model(plain)
+    model = prune_model(plain, ["attention", "separable", "both"])
     set_masks(model, get_masks(model).replaced(half(get_masks(model).shapes)))
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     if name.endswith("h5"):
@@ -183,18 +183,20 @@ def test_layers_of_several_kernels_keep_their_masks_on_disk_and_train_on(name, t
     assert not moved.names
 
 
-def test_the_default_prunes_everything_but_embeddings_which_do_not_count():
+def test_the_default_leaves_depthwise_kernels_and_embeddings_which_do_not_count():
     plain = one_of_each()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         masks = get_masks(prune_model(plain))
-    assert list(masks) == [
-        *(k for kind in LAYERS if kind != "Embedding" for k in keys(kind)),
-        "logits",
-    ]
-    assert masks.never_pruned == 0
+    expected = ["logits"]
+    for kind, row in LAYERS.items():
+        unasked = row.kernels if row.default is None else row.default
+        own = zip(row.kernels, keys(kind), strict=True)
+        expected += [key for kernel, key in own if kernel in unasked]
+    assert sorted(masks) == sorted(expected)
     size = {n: int(np.prod(v.shape)) for n, v in named_variables(plain).items() if "kernel" in n}
     assert masks.total == sum(size.values())
+    assert masks.never_pruned == sum(n for name, n in size.items() if "depthwise" in name)
     chosen = get_masks(prune_model(plain, ["embedding", "lstm/recurrent_kernel"]))
     assert chosen.shapes == {"lstm/recurrent_kernel": (5, 20), "embedding": (9, 3)}
     assert chosen.never_pruned == masks.total - 100

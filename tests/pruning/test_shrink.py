@@ -172,7 +172,8 @@ def test_a_pruned_filter_kills_the_weights_that_read_it_too():
     masks = get_masks(wrapped)
     keep = {"conv1": np.arange(8) < 2, "conv2": np.arange(6) < 3}
     masks = set_filter_masks(wrapped, filter_kernels(masks, keep))
-    assert masks.remaining == 9 * 2 * 2 + 9 * 8 * 3  # Half of conv2's filters, all they read.
+    # Half of the filters of conv2 with all they read, and the output, which is not pruned.
+    assert masks.remaining == 9 * 2 * 2 + 9 * 8 * 3 + 6 * 3
     live = live_weights(wrapped)
     assert {name: int(mask.sum()) for name, mask in live.items()} == {
         "conv1": 9 * 2 * 2,

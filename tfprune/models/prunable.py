@@ -6,10 +6,9 @@ from typing import Any
 
 from tfprune.backend import keras
 from tfprune.errors import SettingError, unknown_name
-from tfprune.models.blocks import is_gate
 from tfprune.models.registry import MODELS, PRUNABLE_KERNELS
-from tfprune.pruning.kernel_table import CONVOLUTION, EMBEDDING, Kernel
-from tfprune.pruning.kernels import kernels_by_name
+from tfprune.pruning.kernel_table import CONVOLUTION, DEPTHWISE, Kernel
+from tfprune.pruning.kernels import counted_kernels
 
 _SETS = (*PRUNABLE_KERNELS, "hidden")
 
@@ -19,11 +18,13 @@ def prunable_kernels(
 ) -> list[str]:
     """The kernels that are prunable, in the order of the model's layers, by their masks' names.
 
-    Never biases nor batch norm (SDD A.1). Transposed, depthwise, separable and recurrent
-    convolutions count; recurrent layers and attention count as dense ones, embeddings, which are
-    tables, as neither. The 1x1 convolutions on a ResNet's shortcuts count like any convolution:
-    resnet18, 20, 32, 50 and 56 prune them as OpenLTH does, unless `shortcut="zero_pad"` leaves
-    none.
+    Never biases nor batch norm (SDD A.1). Transposed and recurrent convolutions count, and the
+    pointwise kernels of separable ones; recurrent layers and attention count as dense ones.
+    Depthwise kernels and embeddings, which are tables, are in no set: name them to prune them.
+    Depthwise ones are few, and so small in a network that is not trained that magnitude over all
+    layers would empty them first. The 1x1 convolutions on a ResNet's shortcuts count like any
+    convolution: resnet18, 20, 32, 50 and 56 prune them as OpenLTH does, unless
+    `shortcut="zero_pad"` leaves none.
 
     Args:
       model: a Keras model, nested models included; built or not. A wrapped layer counts as the
@@ -40,7 +41,7 @@ def prunable_kernels(
     if which not in _SETS:
         raise unknown_name("prunable", which, _SETS)
     resolved = _default(model_name) if which == "default" else which
-    kernels = {n: k for n, k in kernels_by_name(model).items() if not is_gate(k.owner)}
+    kernels = counted_kernels(model)
     found = [name for name, kernel in kernels.items() if _is_in(kernel, resolved)]
     if resolved == "hidden":
         dense = [n for n in found if isinstance(kernels[n].owner, keras.layers.Dense)]
@@ -56,4 +57,4 @@ def _default(model_name: str | None) -> str:
 
 def _is_in(kernel: Kernel, which: str) -> bool:
     kind = kernel.axes.kind
-    return kind == CONVOLUTION if which == "conv" else kind != EMBEDDING
+    return kind == CONVOLUTION if which == "conv" else kind != DEPTHWISE

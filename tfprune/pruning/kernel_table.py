@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 from tfprune.backend import keras, tf
 
-CONVOLUTION, DENSE, EMBEDDING = "convolution", "dense", "embedding"
+CONVOLUTION, DENSE = "convolution", "dense"
+DEPTHWISE, EMBEDDING = "depthwise", "embedding"  # Pruned only when they are named.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Axes:
 
     Attributes:
       attribute: what the kernel is called in its layer.
-      kind: `CONVOLUTION`, `DENSE` or `EMBEDDING`.
+      kind: `CONVOLUTION`, `DENSE`, `DEPTHWISE` or `EMBEDDING`.
       outputs: the axes that count the outputs, from the end; one output is one filter, or unit.
       inputs: the axes that count the channels read, from the end. Axes that are no outputs, those
         of the window too, are what one output sums over.
@@ -135,7 +136,7 @@ def _table() -> dict[type, tuple[Axes, ...]]:
     convolution = Axes("kernel", CONVOLUTION, outputs=(-1,), inputs=(-2,))  # [*window, in, out]
     transposed = Axes("kernel", CONVOLUTION, outputs=(-2,), inputs=(-1,))  # [*window, out, in]
     # [*window, in, multiplier]: a filter of its own for each.
-    depthwise = Axes("depthwise_kernel", CONVOLUTION, outputs=(-2, -1), inputs=(-2,))
+    depthwise = Axes("depthwise_kernel", DEPTHWISE, outputs=(-2, -1), inputs=(-2,))
     pointwise = Axes("pointwise_kernel", CONVOLUTION, outputs=(-1,), inputs=(-2,))
     local = Axes("kernel", CONVOLUTION, outputs=(-3, -1), inputs=(-2,))  # [positions, window, out]
     recurrent = Axes("recurrent_kernel", DENSE, outputs=(-1,), inputs=(-2,))

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tfprune.backend import keras
-from tfprune.pruning.kernel_table import Kernel, kernels_of
+from tfprune.models.blocks import is_gate
+from tfprune.pruning.kernel_table import EMBEDDING, Kernel, kernels_of
 from tfprune.pruning.wrapper import inner
 
 
@@ -38,6 +39,15 @@ def kernels_by_name(model: keras.Model) -> dict[str, Kernel]:
         kernel_name(name, inner(layer), kernel.name): kernel
         for name, layer in layers_by_name(model).items()
         for kernel in kernels_of(inner(layer))
+    }
+
+
+def counted_kernels(model: keras.Model) -> dict[str, Kernel]:
+    """The kernels whose weights sparsity counts: all but gates and tables of embeddings."""
+    return {
+        name: kernel
+        for name, kernel in kernels_by_name(model).items()
+        if kernel.axes.kind != EMBEDDING and not is_gate(kernel.owner)
     }
 
 

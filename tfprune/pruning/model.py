@@ -12,10 +12,9 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, unknown_name
-from tfprune.models.blocks import is_gate
 from tfprune.pruning.channel_masks import create_masks, expect_masks
-from tfprune.pruning.kernel_table import EMBEDDING, kernels_of
-from tfprune.pruning.kernels import kernel_name, kernels_by_name, layers_by_name
+from tfprune.pruning.kernel_table import kernels_of
+from tfprune.pruning.kernels import counted_kernels, kernel_name, kernels_by_name, layers_by_name
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.wrapper import MaskedKernel, MaskedLayer, inner
 
@@ -40,10 +39,11 @@ def prune_model(
     Args:
       model: a built functional or sequential `tf_keras` model; layers may be shared and models
         nested. Its class is kept if it has no `__init__` of its own.
-      layers: which layers' kernels are pruned. `default`, every kernel except embeddings, which
-        have to be named; a name that `tfprune.models.prunable.prunable_kernels` knows; a list of
-        names of layers or of single kernels; or a function of a layer. What a name or a function
-        chooses and cannot be pruned is left out.
+      layers: which layers' kernels are pruned. `default`, every kernel except depthwise ones and
+        embeddings, which have to be named; a name that
+        `tfprune.models.prunable.prunable_kernels` knows; a list of names of layers or of single
+        kernels; or a function of a layer. What a name or a function chooses and cannot be pruned
+        is left out.
       filters: whether whole filters are to be pruned: scale and shift of batch norms and biases
         get masks too, which `tfprune.pruning.dead_filters.set_filter_masks` sets.
 
@@ -135,18 +135,12 @@ def dense_masks(model: keras.Model) -> Masks:
 
 
 def never_pruned_weights(model: keras.Model) -> int:
-    """Number of weights in a wrapped model's kernels that have no mask.
-
-    All kernels of `tfprune.pruning.kernel_table` count, but for embeddings, which are tables, and
-    gates.
-    """
+    """Number of weights in a wrapped model's kernels that have no mask, embeddings left out."""
     masked = {id(kernel.variable) for kernel in masked_kernels(model).values()}
     return sum(
         math.prod(kernel.variable.shape)
-        for kernel in kernels_by_name(model).values()
+        for kernel in counted_kernels(model).values()
         if id(kernel.variable) not in masked
-        and kernel.axes.kind != EMBEDDING
-        and not is_gate(kernel.owner)
     )
 
 

@@ -20,9 +20,9 @@ from tfprune.pruning.channel_flow import (
     parts,
 )
 from tfprune.pruning.channels import BoolArray, Channels, Reader
-from tfprune.pruning.kernels import names_of_layers
+from tfprune.pruning.kernels import counted_kernels, names_of_layers
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import copy_of, kernels
+from tfprune.pruning.model import copy_of
 
 Weights = list[NDArray[Any]]
 
@@ -147,12 +147,8 @@ def live_weights(model: keras.Model) -> Masks:
 
     Raises:
       InputError: if the model is not a built functional or sequential `tf_keras` model.
-      SettingError: if it has no such layer.
     """
-    from tfprune.models.prunable import prunable_kernels  # Not at import: as in pruning/model.py.
-
-    names = prunable_kernels(model, which="conv_dense")
-    live = {name: kernel.numpy() != 0 for name, kernel in kernels(model, names).items()}
+    live = {name: k.variable.numpy() != 0 for name, k in counted_kernels(model).items()}
     global_names = names_of_layers(model)
     for part in parts(model):
         graph = channel_graph(part)
