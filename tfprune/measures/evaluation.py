@@ -14,7 +14,8 @@ from tfprune.data.prepare import PreparedData
 from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures import batch_norm
 from tfprune.models.task import Loss, check_one_input, task_of
-from tfprune.pruning.model import copy_model, copy_of
+from tfprune.pruning.copies import copy_of
+from tfprune.pruning.model import copy_model
 from tfprune.pruning.weights import named_variables, read_weights
 from tfprune.pruning.wrapper import inner
 from tfprune.seeds import MAX_SEED, Stream, generator

@@ -170,7 +170,9 @@ def weight_variables(model: Any) -> list[Any]:
     """
     added: set[int] = set()
     for layer in _layers(model):
-        if isinstance(layer, keras.layers.Wrapper):
+        if isinstance(layer, keras.constraints.Constraint):  # A mask of channels.
+            added.update(id(variable) for variable in layer.weights)
+        elif isinstance(layer, keras.layers.Wrapper):
             inside = {id(variable) for variable in layer.layer.weights}
             own = (v for v in layer.weights if id(v) not in inside and not v.trainable)
             added.update(id(variable) for variable in own)

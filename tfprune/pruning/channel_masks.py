@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from tfprune.backend import keras, tf
-from tfprune.pruning.wrapper import MaskConstraint, MaskedLayer
+from tfprune.pruning.copies import copy_of
+from tfprune.pruning.wrapper import HoldsMask, inner
 
 # The constraint of a layer, and the variable it is on.
 _CONSTRAINED = {
@@ -15,56 +17,86 @@ _CONSTRAINED = {
 }
 
 
-def expect_masks(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Puts a mask among the constraints of a layer that is not built yet; returns the layer.
+@keras.utils.register_keras_serializable(package="tfprune")
+class ChannelMask(HoldsMask, keras.layers.Layer, keras.constraints.Constraint):
+    """A mask as the constraint of a variable: 1 where a channel is kept and 0 where it is dead.
 
     As for kernels: every `tf_keras` optimizer applies a variable's constraint as the last part of
-    its step, in any training loop.
+    its step, in any training loop. A layer itself, so that Keras counts the mask among the weights
+    of the layer whose constraint it is: it is saved, loaded, copied and restored with them.
+
+    Args:
+      shape: the variable's.
+      of: the variable's name, `LAYER/VARIABLE`, unique in a model.
+      first: the constraint that the variable had already; it is applied before.
+      **kwargs: of `keras.layers.Layer`.
     """
-    for constraint in _CONSTRAINED:
-        if hasattr(layer, constraint):
-            setattr(layer, constraint, MaskConstraint(getattr(layer, constraint)))
-    return layer
+
+    def __init__(self, shape: Any, of: str, first: Any = None, **kwargs: Any):
+        super().__init__(trainable=False, **kwargs)
+        self.shape = tuple(shape)
+        self.of = of
+        self.first = keras.constraints.get(first)
+        # A constraint is asked for after its variable was made, too late to make one of its own.
+        self.mask = self.add_weight(
+            f"{of}_mask", self.shape, initializer="ones", trainable=False,
+            aggregation=tf.VariableAggregation.MEAN,
+        )  # fmt: skip
+        self.built = True
+
+    def __call__(self, weight: tf.Tensor) -> tf.Tensor:
+        projected = weight if self.first is None else self.first(weight)
+        return projected * tf.cast(self.mask, projected.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        first = keras.constraints.serialize(self.first)
+        config = {key: v for key, v in super().get_config().items() if key != "trainable"}
+        return {**config, "shape": self.shape, "of": self.of, "first": first}
 
 
-def create_masks(model: keras.Model) -> keras.Model:
-    """Makes the masks that a built model's layers expect, all ones; returns the model.
-
-    The layers' configs only know the constraints that they had before.
-    """
-    for layer in _leaves(model):
-        for attribute, name in _CONSTRAINED.items():
-            constraint = getattr(layer, attribute, None)
-            if not isinstance(constraint, MaskConstraint):
-                continue
-            variable = getattr(layer, name)
-            if variable is not None:
-                ones = tf.ones(variable.shape, variable.dtype)
-                constraint.mask = tf.Variable(ones, trainable=False, name=f"{name}_mask")
-            setattr(layer, attribute, constraint.first)
-    return model
+def with_channel_masks(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A new layer like a built one, with masks of ones among its constraints; not built."""
+    copy = plain_copy(layer)
+    for attribute, name in _CONSTRAINED.items():
+        variable = getattr(layer, name, None)
+        if hasattr(copy, attribute) and isinstance(variable, tf.Variable):
+            mask = ChannelMask(
+                variable.shape, f"{layer.name}/{name}", getattr(copy, attribute),
+                dtype=getattr(variable, "true_dtype", variable.dtype).name,
+            )  # fmt: skip
+            setattr(copy, attribute, mask)
+    return copy
 
 
-def channel_mask(variable: tf.Variable) -> tf.Variable | None:
-    """The mask that a variable is kept under; None if it has none."""
-    constraint = variable.constraint
-    return constraint.mask if isinstance(constraint, MaskConstraint) else None
+def plain_copy(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
+    """As `copy_of`, with the constraints that the layer had without masks."""
+    firsts = {
+        attribute: keras.constraints.serialize(mask.first)
+        for attribute, mask in _channel_masks(layer).items()
+    }
+    return copy_of(layer, **{**firsts, **changes})
+
+
+def own_variables(layer: keras.layers.Layer) -> list[tf.Variable]:
+    """The variables of a layer in order, without masks of its channels."""
+    masks = {id(channel.mask) for channel in _channel_masks(layer).values()}
+    return [variable for variable in layer.weights if id(variable) not in masks]
 
 
 def has_masks(model: keras.Model) -> bool:
     """Whether masks are on more than kernels."""
-    return any(
-        variable is not None and channel_mask(variable) is not None
-        for layer in _leaves(model)
-        for variable in (getattr(layer, name, None) for name in _CONSTRAINED.values())
-        if isinstance(variable, tf.Variable)
-    )
+    return any(_channel_masks(layer) for layer in _leaves(model))
+
+
+def _channel_masks(layer: keras.layers.Layer) -> dict[str, ChannelMask]:
+    """Name of a constraint -> the mask that it is."""
+    found = {attribute: getattr(layer, attribute, None) for attribute in _CONSTRAINED}
+    return {name: mask for name, mask in found.items() if isinstance(mask, ChannelMask)}
 
 
 def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
     for layer in model.layers:
-        inner = layer.layer if isinstance(layer, MaskedLayer) else layer
-        if isinstance(inner, keras.Model):
-            yield from _leaves(inner)
+        if isinstance(inner(layer), keras.Model):
+            yield from _leaves(inner(layer))
         else:
-            yield inner
+            yield inner(layer)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.models.task import batch_loss_of
+from tfprune.pruning.copies import copy_of
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import copy_model, copy_of, kernels
+from tfprune.pruning.model import copy_model, kernels
 from tfprune.pruning.wrapper import inner
 
 Batch = tuple[Any, Any]

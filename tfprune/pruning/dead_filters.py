@@ -25,7 +25,7 @@ from tfprune.pruning.filter_selection import along, kept_filters
 from tfprune.pruning.kernel_table import kernels_of
 from tfprune.pruning.kernels import names_of_layers
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import get_masks, masked_kernels, set_masks
+from tfprune.pruning.model import get_masks, masked_kernels, set_kernel_masks
 from tfprune.pruning.weights import mask_variables, named_variables
 from tfprune.pruning.wiring import Wiring
 
@@ -77,20 +77,69 @@ def set_filter_masks(model: keras.Model, masks: Masks, cut_shortcuts: bool = Fal
     """
     if not has_masks(model):
         raise InputError("filters cannot be masked: wrap it with prune_model(..., filters=True)")
-    set_masks(model, masks)
-    variables = named_variables(model)
     kept = kept_filters(masks, filter_axes(model))
     dead = filter_masks(model, kept, shortcuts=cut_shortcuts)
+    set_kernel_masks(model, masks)
+    variables = named_variables(model)
     kernels = {id(kernel.variable): kernel for kernel in masked_kernels(model).values()}
-    for name, mask in mask_variables(model).items():
-        kernel = kernels.get(id(variables[name]))
-        if kernel is None:
-            mask.assign(dead.get(name, np.ones(mask.shape, bool)).astype(mask.dtype.as_numpy_dtype))
-        elif name in dead:
-            kernel.set_mask(kernel.mask.numpy().astype(bool) & dead[name])
     for name, mask in dead.items():
-        variables[name].assign(np.where(mask, variables[name].numpy(), 0))
+        if (kernel := kernels.get(id(variables[name]))) is not None:
+            kernel.set_mask(kernel.mask.numpy().astype(bool) & mask)
+    _set_channels(model, dead)
     return get_masks(model)
+
+
+def follow_kernels(model: keras.Model, masks: Masks) -> None:
+    """Makes what belongs to filters dead where a filter has no weight left, and alive where it has.
+
+    What was a cut shortcut of a filter stays cut as long as the filter is dead. A filter that comes
+    back has no weights but 0; its batch norm starts as a new one does, with a scale of 1, a shift
+    of 0 and the mean of its channel, 0.
+
+    Args:
+      model: from `tfprune.prune_model(..., filters=True)`.
+      masks: of its kernels, which have been set.
+    """
+    keep = kept_filters(masks, filter_axes(model))
+    own = filter_masks(model, keep, shortcuts=False)
+    with_shortcuts = filter_masks(model, keep)
+    variables, now = named_variables(model), mask_variables(model)
+    kernels = {id(kernel.variable) for kernel in masked_kernels(model).values()}
+    dead = dict(own)
+    for name, mask in with_shortcuts.items():
+        if id(variables[name]) not in kernels:
+            was = now[name].numpy() if name in now else variables[name].numpy() != 0
+            dead[name] = own.get(name, True) & (mask | was.astype(bool))
+    for name, variable in variables.items():
+        if is_gate_variable(name):
+            variable.assign(dead.get(name, np.ones(variable.shape)))
+        elif name in now and name.endswith("/gamma") and _moving_mean(name) in variables:
+            back = dead.get(name, True) & (now[name].numpy() == 0)
+            variable.assign(np.where(back, 1, variable.numpy()))
+            mean = variables[_moving_mean(name)]
+            mean.assign(np.where(back, 0, mean.numpy()))
+    _set_channels(model, dead)
+
+
+def _moving_mean(gamma: str) -> str:
+    return f"{gamma.removesuffix('gamma')}moving_mean"
+
+
+def is_gate_variable(name: str) -> bool:
+    """Whether a variable of `named_variables` is a gate's: it says what is pruned, as masks do."""
+    return f"{GATE_SUFFIX}/" in name
+
+
+def _set_channels(model: keras.Model, dead: Mapping[str, BoolArray]) -> None:
+    """Sets the masks of all but kernels, and zeroes what is dead."""
+    variables = named_variables(model)
+    kernels = {id(kernel.variable) for kernel in masked_kernels(model).values()}
+    for name, mask in mask_variables(model).items():
+        if id(variables[name]) not in kernels:
+            alive = dead.get(name, np.ones(mask.shape, bool))
+            mask.assign(alive.astype(mask.dtype.as_numpy_dtype))
+    for name, alive in dead.items():
+        variables[name].assign(np.where(alive, variables[name].numpy(), 0))
 
 
 def filter_masks(

@@ -20,12 +20,13 @@ from tfprune.pruning.channel_flow import (
     keeps_channels,
     parts,
 )
+from tfprune.pruning.copies import copy_of
 from tfprune.pruning.criteria import ScoringInputs
 from tfprune.pruning.dead_filters import batch_norm_of
 from tfprune.pruning.filter_selection import by_filter
 from tfprune.pruning.kernels import names_of_layers
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import copy_model, copy_of, kernels
+from tfprune.pruning.model import copy_model, kernels
 from tfprune.pruning.wiring import Wiring
 
 FilterScores = dict[str, NDArray[np.float64]]

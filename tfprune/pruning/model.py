@@ -12,11 +12,18 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, unknown_name
-from tfprune.pruning.channel_masks import create_masks, expect_masks
+from tfprune.pruning.averaging import mask_averages
+from tfprune.pruning.channel_masks import (
+    has_masks,
+    own_variables,
+    plain_copy,
+    with_channel_masks,
+)
+from tfprune.pruning.copies import copy_of, of_keras
 from tfprune.pruning.kernel_table import kernels_of
 from tfprune.pruning.kernels import counted_kernels, kernel_name, kernels_by_name, layers_by_name
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.wrapper import MaskedKernel, MaskedLayer, inner
+from tfprune.pruning.wrapper import MaskedKernel, MaskedLayer, inner, mask_of
 
 Layers = str | Sequence[str] | Callable[[keras.layers.Layer], bool]
 
@@ -45,7 +52,7 @@ def prune_model(
         kernels; or a function of a layer. What a name or a function chooses and cannot be pruned
         is left out.
       filters: whether whole filters are to be pruned: scale and shift of batch norms and biases
-        get masks too, which `tfprune.pruning.dead_filters.set_filter_masks` sets.
+        get masks too, and are zero where a filter has no weight left.
 
     Raises:
       InputError: if the model is not a built functional or sequential `tf_keras` model, is pruned
@@ -70,12 +77,10 @@ def prune_model(
     chosen = _chosen_kernels(model, layers)
 
     def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-        copy = copy_of(layer)
-        copy = expect_masks(copy) if filters else copy
+        copy = with_channel_masks(layer) if filters else plain_copy(layer)
         return MaskedLayer(copy, chosen[id(layer)]) if id(layer) in chosen else copy
 
-    wrapped = copy_model(model, copy_layer)
-    return create_masks(wrapped) if filters else wrapped
+    return copy_model(model, copy_layer)
 
 
 def strip(model: keras.Model) -> keras.Model:
@@ -88,7 +93,7 @@ def strip(model: keras.Model) -> keras.Model:
       InputError: if the model is not a built functional or sequential `tf_keras` model.
     """
     _check_model(model)
-    return copy_model(model, lambda layer: copy_of(inner(layer)))
+    return copy_model(model, lambda layer: plain_copy(inner(layer)))
 
 
 def masked_layers(model: keras.Model) -> dict[str, MaskedLayer]:
@@ -147,17 +152,36 @@ def never_pruned_weights(model: keras.Model) -> int:
 def set_masks(model: keras.Model, masks: Masks) -> None:
     """Sets all masks of a wrapped model and zeroes the weights they prune.
 
-    Nothing is compiled anew; optimizers keep their slots.
+    Nothing is compiled anew. The optimizer keeps its slots; where weights are zero, so are the
+    averages of them that it may keep (`use_ema`). In a model of `prune_model(..., filters=True)`,
+    what belongs to filters follows: it is dead where a filter has no weight left, and trains again
+    where it has. A shortcut that was cut stays so as long as its filter is dead.
 
     Raises:
       InputError: if no layer is wrapped, or the masks are of other layers or shapes.
+    """
+    set_kernel_masks(model, masks)
+    if has_masks(model):
+        from tfprune.pruning.dead_filters import follow_kernels  # It needs this module.
+
+        follow_kernels(model, masks)
+
+
+def set_kernel_masks(model: keras.Model, masks: Masks) -> None:
+    """As `set_masks`, but nothing follows the kernels.
+
+    Raises:
+      InputError: as `set_masks`.
     """
     kernels = masked_kernels(model)
     shapes = {name: tuple(kernel.variable.shape) for name, kernel in kernels.items()}
     if masks.shapes != shapes:
         raise InputError(f"masks of {masks.shapes} do not fit the model's kernels {shapes}")
+    optimizer = getattr(model, "optimizer", None)
+    mask_averages(optimizer, model.variables, mask_of)  # Where a mask is lifted, from 0 on.
     for name, mask in masks.items():
         kernels[name].set_mask(mask)
+    mask_averages(optimizer, model.variables, mask_of)
 
 
 def apply_masks(model: keras.Model) -> None:
@@ -166,8 +190,10 @@ def apply_masks(model: keras.Model) -> None:
     Raises:
       InputError: if no layer is wrapped.
     """
-    for kernel in masked_kernels(model).values():
-        kernel.apply_mask()
+    masked_kernels(model)  # It says what a model without any is.
+    for variable in model.variables:
+        if (mask := mask_of(variable)) is not None:
+            variable.assign(variable * tf.cast(mask, variable.dtype))
 
 
 def prunable_weights(model: keras.Model) -> dict[str, np.ndarray]:
@@ -245,26 +271,15 @@ def copy_model(
     new_model = clone(model)
     for old, new in copies.values():
         if not isinstance(old, keras.Model):
-            new.set_weights(old.get_weights())
+            values = keras.backend.batch_get_value(own_variables(inner(old)))
+            keras.backend.batch_set_value(zip(own_variables(inner(new)), values, strict=True))
     return new_model
 
 
 def with_dtype(model: keras.Model, dtype: str) -> keras.Model:
     """A plain copy of a wrapped or plain model that computes and stores in this dtype."""
 
-    return copy_model(model, lambda layer: copy_of(inner(layer), dtype=dtype))
-
-
-def copy_of(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
-    """A layer of the same config, but for these changes, that is not built."""
-    parts = {type(part) for part in layer._flatten_layers()}
-    own = {kind.__name__: kind for kind in parts if not _of_keras(kind)}
-    with keras.utils.custom_object_scope(own):
-        return type(layer).from_config({**layer.get_config(), **changes})
-
-
-def _of_keras(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == keras.__name__
+    return copy_model(model, lambda layer: plain_copy(inner(layer), dtype=dtype))
 
 
 def _chosen_kernels(model: keras.Model, layers: Layers) -> dict[int, list[str]]:
@@ -317,7 +332,7 @@ def _can_mask(layer: keras.layers.Layer) -> bool:
         norms = (kinds.BatchNormalization, kinds.LayerNormalization, kinds.GroupNormalization)
         scales = isinstance(layer, (*norms, kinds.PReLU))
         return scales or all(weight.shape.rank < 2 for weight in layer.trainable_weights)
-    if all(_of_keras(type(kernel.owner)) for kernel in kernels) and _of_keras(type(layer)):
+    if all(of_keras(type(kernel.owner)) for kernel in kernels) and of_keras(type(layer)):
         return True
     # A class of one's own may not apply its constraints: the wrapper sees when it is built.
     try:
@@ -342,7 +357,7 @@ def _warn_of(model: keras.Model, left_out: Sequence[keras.layers.Layer]) -> None
 
 def _own_methods(model: keras.Model) -> list[str]:
     """What a model's class has of its own that Keras's models have too, but for configs."""
-    classes = itertools.takewhile(lambda kind: not _of_keras(kind), type(model).__mro__)
+    classes = itertools.takewhile(lambda kind: not of_keras(kind), type(model).__mro__)
     own = [name for kind in classes for name in vars(kind)]
     known = {*dir(keras.Model)} - {"get_config", "from_config", "build"}
     return sorted(name for name in known & {*own} if not name.startswith("__"))
@@ -352,7 +367,7 @@ def _keeps_class(model: keras.Model) -> bool:
     """Whether a copy has the model's class: it is not made as others are made."""
     for kind in type(model).__mro__:
         if "__init__" in vars(kind):
-            return _of_keras(kind)
+            return of_keras(kind)
     return True
 
 

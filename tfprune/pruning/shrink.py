@@ -19,10 +19,12 @@ from tfprune.pruning.channel_flow import (
     pads_channels,
     parts,
 )
+from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.channels import BoolArray, Channels, Reader
+from tfprune.pruning.copies import copy_of
 from tfprune.pruning.kernels import counted_kernels, names_of_layers
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import copy_of
+from tfprune.pruning.model import strip
 
 Weights = list[NDArray[Any]]
 
@@ -58,6 +60,8 @@ def shrink(model: keras.Model) -> keras.Model:
     Raises:
       InputError: if the model is not a built functional or sequential `tf_keras` model.
     """
+    if has_masks(model):
+        model = strip(model)
     graph = channel_graph(model)
     unneeded, removed = graph.removable()
     pairs: dict[int, tuple[Any, Any, Weights]] = {}

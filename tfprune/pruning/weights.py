@@ -8,10 +8,10 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
-from tfprune.pruning.channel_masks import channel_mask
+from tfprune.pruning.channel_masks import own_variables
 from tfprune.pruning.kernel_table import EMBEDDING, kernels_of
 from tfprune.pruning.masks import BoolArray, Masks
-from tfprune.pruning.wrapper import inner
+from tfprune.pruning.wrapper import inner, mask_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -28,7 +28,7 @@ def named_variables(model: keras.Model) -> dict[str, tf.Variable]:
     named: dict[str, tf.Variable] = {}
     for path, layer in _leaves(model):
         kernels = _kernel_names(layer)
-        for variable in layer.weights:
+        for variable in own_variables(layer):
             own_name = variable.name.split("/")[-1].split(":")[0]
             name = f"{path}/{kernels.get(id(variable), own_name)}"
             while name in named:
@@ -110,7 +110,7 @@ def masks_by_variable(weights: Mapping[str, np.ndarray], masks: Masks) -> dict[s
 def mask_variables(model: keras.Model) -> dict[str, tf.Variable]:
     """Every mask, by the name of the variable it is on: of all prunable kernels, and those of
     filters (see `tfprune.pruning.channel_masks`)."""
-    masks = {name: channel_mask(variable) for name, variable in named_variables(model).items()}
+    masks = {name: mask_of(variable) for name, variable in named_variables(model).items()}
     return {name: mask for name, mask in masks.items() if mask is not None}
 
 

@@ -18,6 +18,7 @@ from tensorflow_model_optimization.python.core.sparsity.keras.pruning_wrapper im
 from tensorflow_model_optimization.sparsity.keras import ConstantSparsity
 
 from tfprune.errors import InputError, unknown_name
+from tfprune.pruning.averaging import mask_written_averages
 from tfprune.pruning.kernel_table import Kernel, kernels_of
 
 # What Keras gives to every layer whose `call` takes any keyword.
@@ -57,7 +58,13 @@ def inner(layer: keras.layers.Layer) -> keras.layers.Layer:
     return layer.layer if isinstance(layer, PruneLowMagnitude) else layer
 
 
-class MaskConstraint(keras.constraints.Constraint):
+class HoldsMask:
+    """What a constraint is that keeps a variable under `mask`; None until there is one."""
+
+    mask: tf.Variable | None
+
+
+class MaskConstraint(HoldsMask, keras.constraints.Constraint):
     """Projects a kernel onto its mask, after the constraint that the layer had already.
 
     Every `tf_keras` optimizer applies a variable's constraint as the last part of its step, so
@@ -66,13 +73,22 @@ class MaskConstraint(keras.constraints.Constraint):
 
     def __init__(self, first: Callable[[tf.Tensor], tf.Tensor] | None = None):
         self.first = first
-        self.mask: tf.Variable | None = None
+        self.mask = None
 
     def __call__(self, weight: tf.Tensor) -> tf.Tensor:
         projected = weight if self.first is None else self.first(weight)
         if self.mask is None:
             return projected
         return projected * tf.cast(self.mask, projected.dtype)
+
+
+def mask_of(variable: tf.Variable) -> tf.Variable | None:
+    """The mask that a variable is kept under, of a kernel or a channel; None if it has none."""
+    constraint = variable.constraint
+    return constraint.mask if isinstance(constraint, HoldsMask) else None
+
+
+mask_written_averages(mask_of)
 
 
 @keras.utils.register_keras_serializable(package="tfprune")

@@ -26,8 +26,8 @@ from tfprune.data.order import epoch_order
 from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
 from tfprune.errors import SettingError
-from tfprune.pruning.channel_masks import create_masks, expect_masks, has_masks
-from tfprune.pruning.model import copy_model, copy_of
+from tfprune.pruning.copies import copy_of
+from tfprune.pruning.model import copy_model
 from tfprune.pruning.weights import mask_variables, named_variables
 from tfprune.pruning.wrapper import MaskedLayer
 from tfprune.training import metrics, step
@@ -673,15 +673,7 @@ def _network(model: keras.Model, batch_size: int, distribution: Distribution) ->
 
 def _replica_of(model: keras.Model) -> keras.Model:
     """A copy with global batch norm, with masks where the model has them."""
-    if not has_masks(model):
-        return copy_model(model, _synchronized_copy)
-
-    def masked_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, MaskedLayer):
-            return layer.around(expect_masks(_synchronized_copy(layer.layer)))
-        return expect_masks(_synchronized_copy(layer))
-
-    return create_masks(copy_model(model, masked_copy))
+    return copy_model(model, _synchronized_copy)
 
 
 def _synchronized_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
