@@ -170,7 +170,7 @@ def test_a_program_traced_without_noise_has_none():
     model.noise = None
     for one in (model, twin):
         write_weights(one, start)
-        reset_slots(one.optimizer)
+        reset_slots(one.optimizer, one.variables)
     plain.run(2)
     program_of(twin, None).run(2)
     assert state.read()["hidden/remaining"] == 97

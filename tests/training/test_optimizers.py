@@ -66,7 +66,7 @@ def test_after_a_reset_the_same_steps_give_the_same_weights(name):
     ends = []
     for _ in range(2):
         w.assign(W0)
-        reset_slots(optimizer)
+        reset_slots(optimizer, [w])
         for gradient, rate in zip(GRADIENTS, RATES, strict=True):
             optimizer.learning_rate.assign(rate)
             optimizer.apply_gradients([(tf.constant(gradient), w)])

@@ -217,7 +217,7 @@ def test_every_trial_of_a_shape_shares_one_trace():
     for seed in range(3):
         other = prepared_data(examples=10, seed=seed)
         program.attach(other, Feeding(seed, seed, schedules.fixed(0.1 * seed)))
-        reset_slots(model.optimizer)
+        reset_slots(model.optimizer, model.variables)
         program.run(seed)
     assert program._epoch.experimental_get_tracing_count() == 1
 

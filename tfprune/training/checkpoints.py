@@ -20,6 +20,7 @@ from tfprune.pruning.weights import (
     write_weights,
 )
 from tfprune.results import layout
+from tfprune.training.optimizers import state_variables
 
 Row = dict[str, Any]
 
@@ -113,7 +114,7 @@ def save(
         arrays[f"mask/{name}"] = mask.numpy().astype(bool)
     if state is not None:
         arrays |= {f"state/{name}": value for name, value in state.read().items()}
-    for index, variable in enumerate(model.optimizer.variables):
+    for index, variable in enumerate(state_variables(model.optimizer)):
         arrays[f"optimizer/{index}"] = variable.numpy()
     arrays["epoch"] = np.int64(epoch)
     arrays["rows"] = np.frombuffer(json.dumps(rows).encode(), np.uint8)
@@ -127,7 +128,7 @@ def _read(path: epath.Path, model: keras.Model, state: State | None) -> dict[str
     variables |= {f"mask/{name}": v for name, v in mask_variables(model).items()}
     if state is not None:
         variables |= {f"state/{name}": value for name, value in state.read().items()}
-    variables |= {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
+    variables |= {f"optimizer/{i}": v for i, v in enumerate(state_variables(model.optimizer))}
     if set(arrays) != {*variables, "epoch", "rows"} or any(
         arrays[name].shape != tuple(variable.shape) for name, variable in variables.items()
     ):
@@ -141,7 +142,7 @@ def _write(arrays: dict[str, np.ndarray], model: keras.Model, state: State | Non
         mask.assign(arrays[f"mask/{name}"].astype(mask.dtype.as_numpy_dtype))
     if state is not None:
         state.write(_under(arrays, "state/"))
-    for index, variable in enumerate(model.optimizer.variables):
+    for index, variable in enumerate(state_variables(model.optimizer)):
         variable.assign(arrays[f"optimizer/{index}"])
     return Resumed(int(arrays["epoch"]), json.loads(arrays["rows"].tobytes()))
 

@@ -1,88 +1,15 @@
-"""SGD and Adam with the arithmetic of the papers' PyTorch code: coupled L2, unscaled momentum."""
+"""The optimizer of a run, and optimizers that start afresh."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 from tfprune.backend import keras, tf
 from tfprune.config import TrainingConfig
-
-
-@keras.saving.register_keras_serializable("tfprune")
-class SGD(keras.optimizers.SGD):
-    """SGD as in `torch.optim.SGD`.
-
-    With g = dL/dw + l2 w:  v <- momentum v + g;  w <- w - lr (g + momentum v if nesterov else v).
-
-    Keras's own SGD keeps the learning rate inside the velocity, which differs after every
-    learning-rate drop, and its `weight_decay` is decoupled.
-
-    Args:
-      l2: coupled weight decay, added to the gradient of every trainable variable.
-      **kwargs: as for `keras.optimizers.SGD`.
-    """
-
-    def __init__(self, learning_rate: Any = 0.01, *, l2: float = 0.0, **kwargs: Any):
-        kwargs.setdefault("jit_compile", False)
-        super().__init__(learning_rate, **kwargs)
-        self.l2 = l2
-
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        gradient = _with_l2(gradient, variable, self.l2)
-        rate = tf.cast(self.learning_rate, variable.dtype)
-        if not self.momentum:
-            variable.assign_sub(rate * gradient)
-            return
-        velocity = self.momentums[self._index_dict[self._var_key(variable)]]
-        momentum = tf.constant(self.momentum, variable.dtype)
-        velocity.assign(momentum * velocity + gradient)
-        step = gradient + momentum * velocity if self.nesterov else velocity
-        variable.assign_sub(rate * step)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "l2": self.l2}
-
-
-@keras.saving.register_keras_serializable("tfprune")
-class Adam(keras.optimizers.Adam):
-    """Adam as in `torch.optim.Adam`: epsilon outside the bias correction, coupled L2.
-
-    With g = dL/dw + l2 w and bias-corrected moments m, v:  w <- w - lr m / (sqrt(v) + epsilon).
-
-    Args:
-      l2: coupled weight decay, added to the gradient of every trainable variable.
-      **kwargs: as for `keras.optimizers.Adam`.
-    """
-
-    def __init__(
-        self, learning_rate: Any = 0.001, *, l2: float = 0.0, epsilon: float = 1e-8, **kwargs: Any
-    ):
-        kwargs.setdefault("jit_compile", False)
-        super().__init__(learning_rate, epsilon=epsilon, **kwargs)
-        self.l2 = l2
-
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        gradient = _with_l2(gradient, variable, self.l2)
-        key = self._index_dict[self._var_key(variable)]
-        first, second = self._momentums[key], self._velocities[key]
-        step = tf.cast(self.iterations + 1, variable.dtype)
-        beta_1, beta_2 = (tf.constant(b, variable.dtype) for b in (self.beta_1, self.beta_2))
-        first.assign(beta_1 * first + (1 - beta_1) * gradient)
-        second.assign(beta_2 * second + (1 - beta_2) * tf.square(gradient))
-        corrected_first = first / (1 - tf.pow(beta_1, step))
-        corrected_second = second / (1 - tf.pow(beta_2, step))
-        rate = tf.cast(self.learning_rate, variable.dtype)
-        epsilon = tf.constant(self.epsilon, variable.dtype)
-        variable.assign_sub(rate * corrected_first / (tf.sqrt(corrected_second) + epsilon))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "l2": self.l2}
-
-
-def _with_l2(gradient: Any, variable: tf.Variable, l2: float) -> tf.Tensor:
-    gradient = tf.convert_to_tensor(gradient)  # Embeddings give IndexedSlices.
-    # Not tf.cast, which would round a Python float to float32 on the way to float64.
-    return gradient + tf.constant(l2, variable.dtype) * variable if l2 else gradient
+from tfprune.errors import InputError, reason
+from tfprune.optimizers import SGD, Adam
 
 
 def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
@@ -97,15 +24,100 @@ def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
     )
 
 
-def reset_slots(optimizer: keras.optimizers.Optimizer, keep_steps: bool = False) -> None:
-    """Zeroes momentum and moments: a level starts with a fresh optimizer.
+def reset_slots(optimizer: Any, variables: Iterable[tf.Variable], keep_steps: bool = False) -> None:
+    """Puts an optimizer's state where a new one of its kind has it: a level starts afresh.
+
+    Momentum and moments are zero for most; Adagrad's accumulators and what Nadam and Ftrl keep are
+    not, and averages of weights (`use_ema`) start at the weights as they are now. The learning
+    rate stays, and so does the scale of a `LossScaleOptimizer`.
 
     Args:
-      optimizer: of any kind, Keras's legacy ones too.
+      optimizer: of any kind, Keras's legacy ones too. One that has not taken a step is new already.
+      variables: the model's; those that the optimizer does not train are left out.
       keep_steps: whether to leave the count of steps, by which a learning-rate schedule goes.
+
+    Raises:
+      InputError: no other of its kind can be made, or it trains variables of another model too.
     """
-    variables = optimizer.variables
-    kept = [optimizer.learning_rate, *([optimizer.iterations] if keep_steps else [])]
-    for variable in variables() if callable(variables) else variables:
-        if not any(variable is other for other in kept):
-            variable.assign(tf.zeros_like(variable))
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    steps = optimizer.iterations.numpy()
+    with _strategy_of(optimizer).scope():
+        if isinstance(optimizer, keras.optimizers.legacy.Optimizer):
+            _reset_legacy(optimizer, variables)
+        elif getattr(optimizer, "_built", False):
+            _reset(optimizer, _trained(optimizer, variables))
+    optimizer.iterations.assign(steps if keep_steps else 0)
+
+
+def state_variables(optimizer: Any) -> list[tf.Variable]:
+    """Every variable of an optimizer of any kind: steps, slots, the learning rate, in order."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    own = [v for _, v in sorted(vars(optimizer).items()) if isinstance(v, tf.Variable)]
+    variables = {id(variable): variable for variable in (*optimizer.variables(), *own)}
+    return list(variables.values())
+
+
+def new_of_its_kind(optimizer: Any) -> Any:
+    """An optimizer with the same settings that has not taken a step.
+
+    Raises:
+      InputError: its configuration does not make one.
+    """
+    try:
+        return type(optimizer).from_config(optimizer.get_config())
+    except Exception as error:
+        raise InputError(
+            f"{type(optimizer).__name__} cannot start afresh after a rewinding: "
+            f"from_config(get_config()) must make another optimizer of its kind ({reason(error)})"
+        ) from error
+
+
+def _strategy_of(optimizer: Any) -> tf.distribute.Strategy:
+    found = getattr(optimizer, "_distribution_strategy", None)
+    return tf.distribute.get_strategy() if found is None else found
+
+
+def _trained(optimizer: Any, variables: Iterable[tf.Variable]) -> list[tf.Variable]:
+    """The variables that the optimizer was built for, in its order."""
+    places = optimizer._index_dict
+    found = {optimizer._var_key(variable): variable for variable in variables}
+    if missing := set(places) - set(found):
+        raise InputError(
+            f"{type(optimizer).__name__} trains {len(missing)} variables that are not the "
+            "model's: give each model its own optimizer"
+        )
+    return [found[key] for key in sorted(places, key=lambda key: places[key])]
+
+
+def _reset(optimizer: Any, variables: list[tf.Variable]) -> None:
+    new = new_of_its_kind(optimizer)
+    settings = set(vars(new))
+    new.build(variables)
+    _copy(optimizer.variables, new.variables)
+    # What a kind keeps elsewhere is what its `build` makes: Nadam has a variable and a number.
+    for name in set(vars(new)) - settings:
+        start = getattr(new, name)
+        if isinstance(start, int):
+            setattr(optimizer, name, start)
+        else:
+            _copy(tf.nest.flatten(getattr(optimizer, name)), tf.nest.flatten(start))
+
+
+def _reset_legacy(optimizer: Any, variables: Iterable[tf.Variable]) -> None:
+    new = new_of_its_kind(optimizer)
+    trained = [variable for variable in variables if variable.trainable]
+    new._create_all_weights(trained)
+    slots: dict[int, tf.Variable] = {}
+    for variable in trained:
+        for name in new.get_slot_names():
+            with contextlib.suppress(KeyError):  # A variable that it does not train.
+                old, start = optimizer.get_slot(variable, name), new.get_slot(variable, name)
+                slots |= {id(old): old, id(start): start}
+                old.assign(start)
+    _copy(*([w for w in one.weights if id(w) not in slots] for one in (optimizer, new)))
+
+
+def _copy(olds: Iterable[Any], starts: Iterable[Any]) -> None:
+    for old, start in zip(olds, starts, strict=True):
+        if isinstance(start, tf.Variable):
+            old.assign(start)

@@ -371,7 +371,7 @@ class Trainer:
     def _start(self, plan: TrainingPlan, noise: NoiseState | None = None) -> None:
         self.model.noise = noise
         self.load(plan.weights, plan.masks)
-        optimizers.reset_slots(self.model.optimizer)
+        optimizers.reset_slots(self.model.optimizer, self.model.variables)
 
     def _attach(self, data: Data, feeding: Feeding | None) -> EpochProgram:
         """The program for this kind of data, with the data attached."""

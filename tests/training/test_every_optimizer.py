@@ -1,0 +1,203 @@
+"""Every optimizer of tf_keras: pruned weights are zero, and a rewound level is a new training.
+
+What a level that follows a rewinding must be is found without any of the callbacks: a new network
+with a new optimizer, the same weights and masks, trained by Keras alone.
+"""
+
+import numpy as np
+import pytest
+
+import tfprune
+from tfprune.backend import keras, tf
+from tfprune.errors import InputError
+from tfprune.pruning.weights import named_variables, read_weights, write_weights
+from tfprune.training.optimizers import reset_slots
+
+MODERN, LEGACY = keras.optimizers, keras.optimizers.legacy
+KINDS = {
+    "SGD": lambda **more: MODERN.SGD(0.05, momentum=0.9, nesterov=True, **more),
+    "Adam": lambda **more: MODERN.Adam(0.01, amsgrad=True, **more),
+    "AdamW": lambda **more: MODERN.AdamW(0.01, **{"weight_decay": 0.1, **more}),
+    "Adadelta": lambda **more: MODERN.Adadelta(1.0, **more),
+    "Adafactor": lambda **more: MODERN.Adafactor(0.01, **more),
+    "Adagrad": lambda **more: MODERN.Adagrad(0.05, **more),
+    "Adamax": lambda **more: MODERN.Adamax(0.01, **more),
+    "Ftrl": lambda **more: MODERN.Ftrl(0.05, **more),
+    "Lion": lambda **more: MODERN.Lion(0.005, **more),
+    "Nadam": lambda **more: MODERN.Nadam(0.01, **more),
+    "RMSprop": lambda **more: MODERN.RMSprop(0.01, momentum=0.9, centered=True, **more),
+    "tfprune.SGD": lambda **more: tfprune.SGD(0.05, momentum=0.9, l2=0.01, **more),
+    "tfprune.Adam": lambda **more: tfprune.Adam(0.01, l2=0.01, **more),
+}
+SETTINGS = {
+    "ema": {"use_ema": True, "ema_momentum": 0.9},
+    "ema_overwritten": {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 3},
+    "clipnorm": {"clipnorm": 0.1},
+    "global_clipnorm": {"global_clipnorm": 0.1},
+    "clipvalue": {"clipvalue": 0.01},
+    "weight_decay": {"weight_decay": 0.1},
+}
+OPTIMIZERS = {
+    **KINDS,
+    **{f"{kind}, ema": lambda kind=kind: KINDS[kind](**SETTINGS["ema"]) for kind in KINDS},
+    **{f"SGD, {name}": lambda more=more: KINDS["SGD"](**more) for name, more in SETTINGS.items()},
+    "SGD, schedule": lambda: MODERN.SGD(MODERN.schedules.ExponentialDecay(0.1, 3, 0.5), 0.9),
+    "SGD, loss scale": lambda: keras.mixed_precision.LossScaleOptimizer(KINDS["SGD"]()),
+    "SGD, loss scale, ema": lambda: keras.mixed_precision.LossScaleOptimizer(
+        KINDS["SGD"](**SETTINGS["ema"])
+    ),
+    "legacy SGD": lambda: LEGACY.SGD(0.05, momentum=0.9, nesterov=True),
+    "legacy Adam": lambda: LEGACY.Adam(0.01, amsgrad=True),
+    "legacy Adadelta": lambda: LEGACY.Adadelta(1.0),
+    "legacy Adagrad": lambda: LEGACY.Adagrad(0.05),
+    "legacy Adamax": lambda: LEGACY.Adamax(0.01),
+    "legacy Ftrl": lambda: LEGACY.Ftrl(0.05),
+    "legacy Nadam": lambda: LEGACY.Nadam(0.01),
+    "legacy RMSprop": lambda: LEGACY.RMSprop(0.01, momentum=0.9, centered=True),
+}
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(24, 5)).astype(np.float32)
+Y = np.arange(24) % 3
+
+
+def network(seed=1):
+    keras.utils.set_random_seed(seed)
+    hidden = keras.layers.Dense(8, "relu", input_shape=(5,), name="hidden")
+    return tfprune.prune_model(keras.Sequential([hidden, keras.layers.Dense(3, name="output")]))
+
+
+def fit(model, *callbacks, epochs=1):
+    model.fit(X, Y, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
+
+
+def compiled(optimizer):
+    model = network()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss)
+    return model
+
+
+def moved(model):
+    """How many pruned weights are not exactly zero."""
+    weights = read_weights(model)
+    masks = tfprune.get_masks(model)
+    return sum(np.count_nonzero(weights[f"{name}/kernel"][~mask]) for name, mask in masks.items())
+
+
+class Moved(keras.callbacks.Callback):
+    """After every step, how many pruned weights are not exactly zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.counts.append(moved(self.model))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_level_after_a_rewinding_is_a_new_training_and_pruned_weights_are_zero(name):
+    model = compiled(OPTIMIZERS[name]())
+    initial = read_weights(model)
+    rewind, counted = tfprune.RewindWeights("0ep"), Moved()
+    fit(model, rewind, tfprune.IterativePruning(1, 1, 0.5, rewind=rewind), counted, epochs=3)
+    assert counted.counts == [0] * 9
+    assert moved(model) == 0
+    masks = tfprune.get_masks(model)
+    plain = tfprune.strip(model)
+    assert not any(plain.get_layer(n).kernel.numpy()[~mask].any() for n, mask in masks.items())
+    assert masks.remaining == 32
+    other = compiled(OPTIMIZERS[name]())
+    write_weights(other, initial)
+    tfprune.set_masks(other, masks)
+    fit(other, epochs=2)
+    for key, value in read_weights(other).items():
+        assert np.all(np.isfinite(value)), key
+        np.testing.assert_array_equal(read_weights(model)[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize("overwrite", [None, 2])
+def test_averages_are_numpys_over_what_is_left_of_the_weights(overwrite):
+    """Two steps, then masks: what `fit` writes in the end is the average of NumPy's weights."""
+    model = network()
+    optimizer = MODERN.SGD(
+        0.5, use_ema=True, ema_momentum=0.75, ema_overwrite_frequency=overwrite, jit_compile=False
+    )
+    kernel = named_variables(model)["hidden/kernel"]
+    gradients = [RNG.normal(size=(5, 8)).astype(np.float32) for _ in range(3)]
+    weights, kept = kernel.numpy(), RNG.random((5, 8)) < 0.5
+    average = weights.copy()
+    model.compile(optimizer)
+    for step, gradient in enumerate(gradients, start=1):
+        if step == 3:
+            masks = {**tfprune.get_masks(model), "hidden": kept}
+            tfprune.set_masks(model, tfprune.Masks(masks))
+            weights, average = weights * kept, average * kept
+        optimizer.apply_gradients([(tf.constant(gradient), kernel)])
+        weights = weights - 0.5 * gradient
+        average = 0.75 * average + 0.25 * weights
+        if overwrite and step % overwrite == 0:
+            weights = average
+        if step == 3:
+            weights = weights * kept
+    np.testing.assert_allclose(kernel.numpy(), weights, rtol=1e-5, atol=1e-6)
+    optimizer.finalize_variable_values([kernel])
+    np.testing.assert_allclose(kernel.numpy(), average * kept, rtol=1e-5, atol=1e-6)
+    tfprune.set_masks(model, tfprune.Masks.dense(tfprune.get_masks(model).shapes))
+    optimizer.finalize_variable_values([kernel])
+    np.testing.assert_allclose(kernel.numpy(), average * kept, rtol=1e-5, atol=1e-6)
+
+
+class Accumulating(MODERN.SGD):
+    """A user's own optimizer that takes every second step with the sum of two gradients."""
+
+    def build(self, var_list):
+        if getattr(self, "_built", False):
+            return
+        super().build(var_list)
+        self.sums = [tf.Variable(tf.fill(v.shape, 0.25)) for v in var_list]
+
+    def update_step(self, gradient, variable):
+        total = self.sums[self._index_dict[self._var_key(variable)]]
+        total.assign_add(gradient)
+        due = tf.cast((self.iterations + 1) % 2 == 0, variable.dtype)
+        super().update_step(due * total, variable)
+        total.assign((1 - due) * total)
+
+
+def test_a_users_own_optimizer_starts_where_it_starts():
+    optimizer, w = Accumulating(0.1, jit_compile=False), tf.Variable([1.0, 2.0])
+    ends = []
+    for _ in range(2):
+        w.assign([1.0, 2.0])
+        reset_slots(optimizer, [w])
+        for gradient in ([1.0, -1.0], [0.5, 0.5], [2.0, 2.0]):
+            optimizer.apply_gradients([(tf.constant(gradient), w)])
+        ends.append(w.numpy())
+    np.testing.assert_array_equal(*ends)
+    np.testing.assert_allclose(ends[1], [1 - 0.1 * 1.75, 2 + 0.1 * 0.25], rtol=1e-6)
+
+
+class NoConfig(MODERN.SGD):
+    def __init__(self, rate, needed):
+        super().__init__(rate)
+
+
+def test_an_optimizer_that_cannot_be_made_again_is_refused_before_training():
+    model = compiled(NoConfig(0.1, needed=1))
+    before = read_weights(model)
+    with pytest.raises(InputError, match="NoConfig cannot start afresh"):
+        fit(model, tfprune.RewindWeights("1ep"))
+    with pytest.raises(InputError, match="NoConfig cannot start afresh"):
+        fit(model, tfprune.ReDense(at_epoch=0))
+    for key, value in before.items():
+        np.testing.assert_array_equal(read_weights(model)[key], value)
+
+
+def test_an_optimizer_of_two_models_is_refused():
+    optimizer = MODERN.SGD(0.1)
+    one, two = network(1), network(2)
+    optimizer.build(one.trainable_variables + two.trainable_variables)
+    with pytest.raises(InputError, match="trains 4 variables that are not the model's"):
+        reset_slots(optimizer, one.variables)
