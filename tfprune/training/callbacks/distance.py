@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfprune.backend import keras, tf
+from tfprune.errors import InputError
 from tfprune.measures.distance import distance
 from tfprune.pruning.weights import kernel_and_bias_names, mask_variables, named_variables
+from tfprune.training.callbacks.going_on import Continuing
 
 DISTANCE = "distance_from_init"
 
@@ -20,7 +22,7 @@ def layer_column(layer: str) -> str:
     return f"{DISTANCE}/{layer}"
 
 
-class DistanceFromInit(keras.callbacks.Callback):
+class DistanceFromInit(Continuing):
     """Logs `distance_from_init` after every epoch, in total and per layer (SDD section 5).
 
     `distance_from_init` is the L2 distance over all trainable parameters of convolution and dense
@@ -29,8 +31,11 @@ class DistanceFromInit(keras.callbacks.Callback):
     that of one layer's kernel and bias. Batch-norm parameters are left out.
 
     Args:
-      initial: the initial weights by name (`read_weights`); None takes the weights at the
-        start of `fit`.
+      initial: the initial weights by name (`read_weights`); None takes the weights at the start
+        of the model's first `fit`.
+
+    Raises:
+      InputError: in `fit`, if it goes on where another process was, and `initial` was not given.
     """
 
     def __init__(self, initial: Mapping[str, np.ndarray] | None = None):
@@ -38,10 +43,23 @@ class DistanceFromInit(keras.callbacks.Callback):
         self._given = initial
         self._weights: list[_Weight] = []
 
+    def forget(self) -> None:
+        self._weights = []
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._weights = _weights(self.model, self._given)
+        super().on_train_begin(logs)
+        if not self._weights:
+            self._weights = _weights(self.model, self._given)
+
+    def start(self, trained: int, went_on: bool) -> None:
+        if trained and self._given is None and self.trained == 0:
+            raise InputError(
+                f"training goes on after {trained} epochs, and the weights before were not seen: "
+                "give them, DistanceFromInit(initial)"
+            )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
         if logs is None:
             return
         found = distance(

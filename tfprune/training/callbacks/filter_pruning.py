@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from tfprune.backend import keras, tf
+from tfprune.backend import tf
 from tfprune.errors import InputError, nearest, unknown_name
 from tfprune.files import csv_text, write_text_atomic
 from tfprune.measures.stability import instability
@@ -25,6 +25,8 @@ from tfprune.pruning.masks import BoolArray, Masks
 from tfprune.pruning.registry import FILTER_CRITERIA, TARGETS
 from tfprune.seeds import Stream, generator
 from tfprune.training.callbacks.arguments import check_labelled, check_whole_number
+from tfprune.training.callbacks.going_on import Continuing
+from tfprune.training.callbacks.record import rows_until
 
 Row = dict[str, Any]
 Kept = dict[str, BoolArray]
@@ -43,7 +45,7 @@ EVENT_COLUMNS = (
 _BATCH = 1024
 
 
-class FilterEvents(keras.callbacks.Callback):
+class FilterEvents(Continuing):
     """What `FilterPruning` and `FilterNoise` share: whose turn it is, which filters, the record.
 
     After an epoch that is due, all layers that are due lose filters in one event. Which ones
@@ -112,7 +114,6 @@ class FilterEvents(keras.callbacks.Callback):
         self.on_event = on_event
         self.path = None if path is None else epath.Path(path)
         self.events: list[Row] = list(rows)
-        self._starting = True
 
     @property
     def mean_instability(self) -> float:
@@ -126,7 +127,7 @@ class FilterEvents(keras.callbacks.Callback):
         return 1.0 - self.mean_instability
 
     def on_train_begin(self, logs: Row | None = None) -> None:
-        self._starting = True
+        super().on_train_begin(logs)
         if not callable(self.test):
             self._test_classes(self.test[1])
         kept = self._kept()
@@ -137,14 +138,18 @@ class FilterEvents(keras.callbacks.Callback):
                 )
         self._score(self.schedules, 0, num_batches=1)  # Fails now, not at the first event.
 
-    def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
-        if self._starting:
-            self._starting = False
-            self.events = [row for row in self.events if row["epoch"] <= epoch]
-            self._catch_up(epoch)
+    def forget(self) -> None:
+        self.events = []
+
+    def start(self, trained: int, went_on: bool) -> None:
+        if trained and not self.events and self.path is not None:
+            self.events = rows_until(self.path, trained)
+        self.events = [row for row in self.events if row["epoch"] <= trained]
+        self._catch_up(trained)
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
-        row = self._catch_up(epoch + 1)
+        super().on_epoch_end(epoch, logs)
+        row = self._catch_up(self.trained)
         if row is not None and logs is not None:
             logs["instability"] = row["instability"]
 

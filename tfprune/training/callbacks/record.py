@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,15 +14,17 @@ from etils import epath
 from tfprune.backend import keras
 from tfprune.files import csv_text, write_text_atomic
 from tfprune.results.layout import METRIC_COLUMNS
+from tfprune.training.callbacks.going_on import Continuing
 
 Row = dict[str, Any]
 
 
-class EpochRecord(keras.callbacks.Callback):
+class EpochRecord(Continuing):
     """Keeps a row of metrics per epoch, and writes them as CSV when training ends.
 
     Args:
-      path: the CSV file; None keeps the rows in memory only.
+      path: the CSV file; None keeps the rows in memory only. What it holds of the epochs before
+        those of a training that goes on is kept.
       columns: which of the logged metrics are written, `epoch` counted from 1; None writes all.
       rows: rows of epochs that were trained before an interruption.
       seconds: least time between two writes while training goes on.
@@ -40,18 +44,29 @@ class EpochRecord(keras.callbacks.Callback):
         self.seconds = seconds
         self._started_at = self._written_at = time.monotonic()
 
+    def forget(self) -> None:
+        self.rows = []
+
+    def start(self, trained: int, went_on: bool) -> None:
+        self.rows = [row for row in self.rows if row["epoch"] <= trained]
+        if trained and not self.rows and self.path is not None:
+            self.rows = rows_until(self.path, trained)
+
     def on_train_begin(self, logs: Row | None = None) -> None:
+        super().on_train_begin(logs)
         self._started_at = self._written_at = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
+        super().on_epoch_begin(epoch, logs)
         self._started_at = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
         now = time.monotonic()
         rate = keras.backend.get_value(self.model.optimizer.learning_rate)
         values = {
             **{name: value for name, value in (logs or {}).items() if np.isscalar(value)},
-            "epoch": epoch + 1,
+            "epoch": self.trained,
             "learning_rate": rate,
             "wall_seconds": round(now - self._started_at, 6),
         }
@@ -71,6 +86,25 @@ class EpochRecord(keras.callbacks.Callback):
             raise ValueError("this record has no path")
         self._written_at = time.monotonic()
         write_text_atomic(self.path, csv_text(self.rows, self.columns or ()))
+
+
+def rows_until(path: epath.PathLike, epoch: int) -> list[Row]:
+    """The rows that a callback wrote of the epochs up to this one; none without a file."""
+    path = epath.Path(path)
+    if not path.exists():
+        return []
+    rows = csv.DictReader(io.StringIO(path.read_text()))
+    read = [{name: _number(text) for name, text in row.items()} for row in rows]
+    return [row for row in read if isinstance(row.get("epoch"), int) and row["epoch"] <= epoch]
+
+
+def _number(text: str) -> Any:
+    if not text:
+        return None
+    try:
+        return int(text) if text.isdigit() else float(text)
+    except ValueError:
+        return text
 
 
 def exact_number(value: Any) -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tfprune.backend import keras
+from tfprune.errors import InputError
 from tfprune.pruning import model as pruned
 from tfprune.training import optimizers
 from tfprune.training.callbacks.arguments import check_whole_number
+from tfprune.training.callbacks.going_on import Continuing
 
 
-class ReDense(keras.callbacks.Callback):
+class ReDense(Continuing):
     """Lifts all masks at the start of an epoch, and lets the whole network train on.
 
     Recovered weights start at exactly 0 and the optimizer's slots fresh, so that no momentum from
@@ -18,13 +20,15 @@ class ReDense(keras.callbacks.Callback):
     model must come from `tfprune.prune_model`.
 
     Args:
-      at_epoch: the epoch's index, counted from 0, at whose start masks are lifted.
+      at_epoch: the epoch's index, counted from 0 over all fits of the model, at whose start masks
+        are lifted.
       learning_rate: from then on, for an optimizer without a schedule; None keeps the one that
         training has reached.
 
     Raises:
-      ValueError: in `fit`, if it ends before the epoch, or the optimizer has a schedule that
-        would override `learning_rate`.
+      InputError: in `fit`, if it ends before the epoch, or goes on after it with masks that are
+        not lifted; if the optimizer has a schedule that would override `learning_rate`, or cannot
+        be started afresh.
     """
 
     def __init__(self, at_epoch: int, learning_rate: float | None = None):
@@ -34,21 +38,30 @@ class ReDense(keras.callbacks.Callback):
         self.learning_rate = learning_rate
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        if self.at_epoch >= self.params["epochs"]:
-            raise ValueError(
-                f"ReDense(at_epoch={self.at_epoch}): fit ends after {self.params['epochs']} epochs"
-            )
+        super().on_train_begin(logs)
+        optimizers.new_of_its_kind(self.model.optimizer)
         schedule = getattr(self.model.optimizer, "_learning_rate", None)
         if self.learning_rate is not None and isinstance(
             schedule, keras.optimizers.schedules.LearningRateSchedule
         ):
-            raise ValueError("ReDense(learning_rate=...) needs an optimizer without a schedule")
+            raise InputError("ReDense(learning_rate=...) needs an optimizer without a schedule")
+
+    def start(self, trained: int, went_on: bool) -> None:
+        end = self.params["epochs"] + self._before
+        if self.at_epoch >= end:
+            raise InputError(f"ReDense(at_epoch={self.at_epoch}): fit ends after {end} epochs")
+        if trained > self.at_epoch and not went_on and pruned.sparsity(self.model):
+            raise InputError(
+                f"ReDense(at_epoch={self.at_epoch}): fit goes on after {trained} epochs, and the "
+                "masks were not lifted: go on with the model as it was then"
+            )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if epoch != self.at_epoch:
+        super().on_epoch_begin(epoch, logs)
+        if self.trained != self.at_epoch:
             return
         pruned.apply_masks(self.model)
         pruned.set_masks(self.model, pruned.dense_masks(self.model))
-        optimizers.reset_slots(self.model.optimizer, keep_steps=True)
+        optimizers.reset_slots(self.model.optimizer, self.model.variables, keep_steps=True)
         if self.learning_rate is not None:
             self.model.optimizer.learning_rate.assign(self.learning_rate)

@@ -7,59 +7,107 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from etils import epath
 
-from tfprune.backend import keras
 from tfprune.config import RewindPoint
 from tfprune.errors import InputError, SettingError
+from tfprune.files import load_arrays, save_arrays
 from tfprune.pruning import model as pruned
 from tfprune.pruning.criteria import Batch, ScoringInputs, check_batches
+from tfprune.pruning.dead_filters import is_gate_variable
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.registry import CRITERIA
-from tfprune.pruning.selection import check_settings, prune
+from tfprune.pruning.selection import check_settings, prune, remaining_counts
 from tfprune.pruning.weights import Arrays, read_weights, write_weights
 from tfprune.seeds import Stream, generator
 from tfprune.training import optimizers
 from tfprune.training.callbacks.arguments import check_whole_number
+from tfprune.training.callbacks.going_on import Continuing
 
 
-class RewindWeights(keras.callbacks.Callback):
+class RewindWeights(Continuing):
     """Remembers all weights at a moment of training, to go back to them later.
 
     Batch-norm statistics are remembered too. `rewind` puts the weights back, pruned ones staying
-    zero, and zeroes the optimizer's slots.
+    zero, and starts the optimizer afresh. The weights belong to the model that is trained: with
+    another one they are forgotten. In a training that was interrupted and goes on past the moment,
+    they are read from `path`.
 
     Args:
       rewind_to: `0ep` (the start of `fit`), `10ep` (after 10 epochs) or `1000it` (after 1000
         batches).
+      path: a file (`.npz`) that the weights are written to when the moment comes; None keeps them
+        in memory only.
+
+    Raises:
+      InputError: in `fit`, if it goes on past the moment and the weights are not there, or the
+        optimizer cannot be started afresh.
 
     Example:
       >>> point = RewindWeights("1ep")
       >>> # model.fit(..., callbacks=[point]); set_masks(model, masks); point.rewind()
     """
 
-    def __init__(self, rewind_to: str = "0ep"):
+    def __init__(self, rewind_to: str = "0ep", path: epath.PathLike | None = None):
         super().__init__()
         self.rewind_to = RewindPoint.parse(rewind_to)
+        self.path = None if path is None else epath.Path(path)
         self.weights: Arrays | None = None
+        self._batches = 0
+        self._batches_before_epoch = 0
+        self._at_first_batch = False
+
+    def forget(self) -> None:
+        self.weights = None
         self._batches = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._batches = 0
-        if self.rewind_to.count == 0:
+        super().on_train_begin(logs)
+        optimizers.new_of_its_kind(self.model.optimizer)
+        if self.rewind_to.count == 0 and self.trained == 0:
+            # Callbacks may change weights before the first epoch; this is before all of them.
+            self.weights = self._read_model()
+
+    def start(self, trained: int, went_on: bool) -> None:
+        self._at_first_batch = trained == self.rewind_to.count == 0
+        if went_on or trained == 0:
+            return
+        steps = self.params.get("steps")
+        self._batches = trained * (steps or 0)
+        if self.trained == 0:  # What on_train_begin saw was not the start.
+            self.weights = None
+        reached = trained if self.rewind_to.unit == "ep" else self._batches
+        unknown = self.rewind_to.unit == "it" and not steps
+        if self.weights is None and (unknown or reached > self.rewind_to.count):
+            self._read()
+        elif self.weights is None and reached == self.rewind_to.count:
             self._remember()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        self._batches_before_epoch = self._batches
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._at_first_batch:
+            self._at_first_batch = False
+            if batch == 0:
+                self._write()
+            else:  # BackupAndRestore goes on inside of the first epoch.
+                self._read()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._batches += 1
-        if self.rewind_to.unit == "it" and self._batches == self.rewind_to.count:
-            self._remember()
+        self._batches = self._batches_before_epoch + batch + 1
+        if self.rewind_to.unit == "it" and self.weights is None:
+            if self._batches == self.rewind_to.count:
+                self._remember()
+            elif self._batches > self.rewind_to.count:
+                self._read()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.rewind_to.unit == "ep" and epoch + 1 == self.rewind_to.count:
+        super().on_epoch_end(epoch, logs)
+        at_point = self.rewind_to.unit == "ep" and self.trained == self.rewind_to.count
+        if at_point and self.weights is None:
             self._remember()
-
-    def _remember(self) -> None:
-        if self.weights is None:
-            self.weights = read_weights(self.model)
 
     def rewind(self) -> None:
         """Puts the remembered weights back.
@@ -69,16 +117,44 @@ class RewindWeights(keras.callbacks.Callback):
         """
         if self.weights is None:
             raise RuntimeError(f"training has not reached the rewind point {self.rewind_to}")
-        masks = pruned.get_masks(self.model)
-        write_weights(self.model, self.weights)
-        pruned.set_masks(self.model, masks)
-        optimizers.reset_slots(self.model.optimizer)
+        write_weights(self.model, {**read_weights(self.model), **self.weights})
+        pruned.apply_masks(self.model)
+        optimizers.reset_slots(self.model.optimizer, self.model.variables)
+
+    def _read_model(self) -> Arrays:
+        weights = read_weights(self.model)
+        return {n: value for n, value in weights.items() if not is_gate_variable(n)}
+
+    def _remember(self) -> None:
+        self.weights = self._read_model()
+        self._write()
+
+    def _write(self) -> None:
+        if self.path is not None and self.weights is not None:
+            save_arrays(self.path, self.weights)
+
+    def _read(self) -> None:
+        if self.path is None or not self.path.exists():
+            where = "" if self.path is None else f" and are not in {self.path}"
+            raise InputError(
+                f"training goes on past the rewind point {self.rewind_to}, whose weights were not "
+                f"seen{where}: give RewindWeights(path=...) a file from the first fit on"
+            )
+        found = load_arrays(self.path)
+        own = self._read_model()
+        if {n: w.shape for n, w in found.items()} != {n: w.shape for n, w in own.items()}:
+            raise InputError(f"{self.path} holds the weights of another model: give another file")
+        self.weights = found
 
 
-class IterativePruning(keras.callbacks.Callback):
-    """Prunes at the end of every `level_epochs` epochs of one `fit`, and rewinds.
+class IterativePruning(Continuing):
+    """Prunes at the end of every `level_epochs` epochs, and rewinds.
 
     The model must come from `tfprune.prune_model`. Its learning-rate schedule is the user's.
+
+    Epochs count over all fits of a model. After an interruption, `fit(initial_epoch=...)` or
+    Keras's `BackupAndRestore` say how many there were; the masks must be those that as many epochs
+    leave of a dense network, and a pruning that the interruption came before is done first.
 
     Args:
       level_epochs: epochs between prunings; the last level trains as long as `fit` goes on.
@@ -90,6 +166,13 @@ class IterativePruning(keras.callbacks.Callback):
       batches: (images, labels) batches for the criteria that need gradients, as
         `tfprune.ScoringInputs` takes them: all are read at every pruning.
       seed: of the random criterion.
+
+    Attributes:
+      level: how many times the model was pruned.
+
+    Raises:
+      InputError: in `fit`, if nothing can be pruned, or the masks are not those that the epochs
+        before would have left.
     """
 
     def __init__(
@@ -120,23 +203,63 @@ class IterativePruning(keras.callbacks.Callback):
         self.batches = batches
         self.seed = seed
         self.level = 0
+        self._left: Masks | None = None
+
+    def forget(self) -> None:
+        self.level = 0
+        self._left = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.level = 0
+        super().on_train_begin(logs)
         if not pruned.masked_layers(self.model):
-            raise ValueError("nothing can be pruned: wrap the model with tfprune.prune_model first")
+            raise InputError("nothing can be pruned: wrap the model with tfprune.prune_model first")
         if self.rewind is not None:
             if self.rewind.model is not self.model:
                 raise InputError("rewind must be among the callbacks of fit, before the pruning")
             _check_point(self.rewind.rewind_to, self.level_epochs, self.params.get("steps"))
         self._score(pruned.get_masks(self.model), num_batches=1)  # Fails now, not in an hour.
 
+    def start(self, trained: int, went_on: bool) -> None:
+        masks = pruned.get_masks(self.model)
+        if went_on:
+            if masks != self._left:
+                raise InputError(
+                    "the model's masks are not those that IterativePruning left in the last fit: "
+                    "to train anew, make new callbacks"
+                )
+        elif trained == 0:
+            self.level = 0
+        else:
+            self._go_on(trained, masks)
+
+    def _go_on(self, trained: int, masks: Masks) -> None:
+        """Finds the level that the model is at after an interruption."""
+        sizes = {name: mask.size for name, mask in masks.items()}
+        counts = remaining_counts(
+            sizes, self.prune_fraction, self.levels, self.scope, masks.never_pruned
+        )
+        level = min(self.levels, trained // self.level_epochs, len(counts) - 1)
+        missed = level > 0 and trained == level * self.level_epochs
+        if masks.remaining == counts[level]:
+            self.level = level
+        elif missed and masks.remaining == counts[level - 1]:
+            self.level = level - 1
+            self._prune()
+        else:
+            raise InputError(
+                f"IterativePruning(level_epochs={self.level_epochs}, levels={self.levels}) leaves "
+                f"{counts[level]} weights of a dense network after {trained} epochs, and this "
+                f"model has {masks.remaining}: go on with the model as it was then, or start from "
+                "epoch 0"
+            )
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
         if logs is not None:
             logs["sparsity"] = pruned.get_masks(self.model).sparsity
-        if self.level < self.levels and (epoch + 1) % self.level_epochs == 0:
-            self.level += 1
+        if self.level < self.levels and self.trained % self.level_epochs == 0:
             self._prune()
+        self._left = pruned.get_masks(self.model)
 
     def _score(self, masks: Masks, num_batches: int | None = None) -> dict[str, np.ndarray]:
         inputs = ScoringInputs(
@@ -149,6 +272,7 @@ class IterativePruning(keras.callbacks.Callback):
         return self.criterion(inputs)
 
     def _prune(self) -> None:
+        self.level += 1
         masks = pruned.get_masks(self.model)
         masks = prune(self._score(masks), masks, self.prune_fraction, self.scope)
         pruned.set_masks(self.model, masks)

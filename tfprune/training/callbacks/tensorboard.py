@@ -18,12 +18,13 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from tfprune.backend import keras
 from tfprune.files import explained
 from tfprune.results.tensorboard import run_folder, scalar_tag
+from tfprune.training.callbacks.going_on import Continuing
 
 _FLUSH_SECONDS = 10.0
 _NOT_METRICS = ("epoch", "wall_seconds")
 
 
-class TensorBoardScalars(keras.callbacks.Callback):
+class TensorBoardScalars(Continuing):
     """Writes every scalar of the logs after every epoch.
 
     Keras's own TensorBoard callback writes metrics one at a time, which costs more than an epoch
@@ -43,6 +44,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._flushed_at = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
         folder = run_folder(self.folder)
         with explained(folder / name):
@@ -51,6 +53,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
         rate = keras.backend.get_value(self.model.optimizer.learning_rate)
         metrics: dict[str, Any] = {**(logs or {}), **self.scalars, "learning_rate": rate}
         values = [
@@ -58,7 +61,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
             for name, value in metrics.items()
             if name not in _NOT_METRICS and np.isscalar(value) and not np.isnan(value)
         ]
-        event = Event(wall_time=time.time(), step=epoch + 1, summary=Summary(value=values))
+        event = Event(wall_time=time.time(), step=self.trained, summary=Summary(value=values))
         self._write(event)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 from etils import epath
 
-from tfprune.backend import keras
 from tfprune.files import csv_text, write_text_atomic
 from tfprune.measures.evaluation import Examples
 from tfprune.measures.utility import BATCH_SIZE, Ablations, Utility, UtilityMeter
 from tfprune.training.callbacks.arguments import check_whole_number
+from tfprune.training.callbacks.going_on import Continuing
+from tfprune.training.callbacks.record import rows_until
 
 Row = dict[str, Any]
 
@@ -19,7 +20,7 @@ Row = dict[str, Any]
 LOGGED = ("utility_mean", "utility_imbalance", "utility_min", "ablated_accuracy_mean")
 
 
-class UtilityRecord(keras.callbacks.Callback):
+class UtilityRecord(Continuing):
     """Measures utility before the first epoch, after every k-th, and after the last.
 
     Every measurement ablates the same subsets, and all share one compiled program. The model is
@@ -73,19 +74,26 @@ class UtilityRecord(keras.callbacks.Callback):
         )
         self._meter: UtilityMeter | None = None
 
+    def forget(self) -> None:
+        self.rows = []
+
     def on_train_begin(self, logs: Row | None = None) -> None:
+        super().on_train_begin(logs)
         # Fails before training where it cannot measure; kept, and with it its program, for the
         # next `fit` of the same model.
         if self._meter is None or self._meter.evaluator.model is not self.model:
             self._meter = self._make_meter(self.model)
 
-    def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
-        if epoch == 0:
+    def start(self, trained: int, went_on: bool) -> None:
+        if trained == 0:
             self._measure(0)
+        elif not self.rows and self.path is not None:
+            self.rows = rows_until(self.path, trained)
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
-        trained = epoch + 1
-        if trained % self.every_epochs and trained != self.params["epochs"]:
+        super().on_epoch_end(epoch, logs)
+        trained = self.trained
+        if trained % self.every_epochs and epoch + 1 != self.params["epochs"]:
             return
         rows = self._measure(trained)
         if logs is not None:
