@@ -9,8 +9,8 @@ The rule for `python run.py ...` on README.md, BUILD.md and every page of docs/:
   flags that only make it longer, on one machine. Without further flags that is what
   tests/end_to_end does for the experiments and presets it names; what is left is run here.
 
-The Python of docs/your_own.md runs as one session, its commands in between, and what it says
-beside a `print` is what is printed. What docs/journey.md names is there.
+The Python of docs/your_own.md and of docs/resuming.md runs as one session each, its commands in
+between, and what it says beside a `print` is what is printed. What docs/journey.md names is there.
 """
 
 import importlib
@@ -251,14 +251,22 @@ def your_own(tmp_path_factory):
     return folder, run_script(session((ROOT / "docs/your_own.md").read_text()), folder)
 
 
-def test_the_page_of_your_own_prints_what_it_says(your_own):
-    _, lines = your_own
+@pytest.fixture(scope="module")
+def resuming(tmp_path_factory):
+    """What docs/resuming.md leaves behind, and prints."""
+    folder = tmp_path_factory.mktemp("resuming")
+    return folder, run_script(session((ROOT / "docs/resuming.md").read_text()), folder)
+
+
+@pytest.mark.parametrize(("page", "prints"), [("your_own", 6), ("resuming", 4)])
+def test_a_page_prints_what_it_says(page, prints, request):
+    _, lines = request.getfixturevalue(page)
     pairs = [
         (line.removeprefix(SAID), after)
         for line, after in itertools.pairwise(lines)
         if line.startswith(SAID)
     ]
-    assert len(pairs) > 5
+    assert len(pairs) >= prints
     for value, printed in pairs:
         assert printed.startswith(value), pairs
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from tensorflow_model_optimization.sparsity.keras import prune_scope, strip_pruning
 
+import tfprune
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.pruning.export import (
@@ -127,3 +130,114 @@ def test_tflite_computes_what_the_sparse_model_computes(sparse_model, examples):
     interpreter.invoke()
     output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     np.testing.assert_allclose(output, sparse_model(images), rtol=1e-4, atol=1e-5)
+
+
+class Twice(keras.layers.Layer):
+    """A user's own layer, not registered."""
+
+    def call(self, inputs):
+        return 2 * inputs
+
+
+def own_loss(labels, outputs):
+    return keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+
+
+# What a script of another process does: it has the user's names, and touches nothing of tfprune's.
+LOADS = """
+import sys
+import numpy as np
+import tfprune
+import tf_keras as keras
+path = sys.argv[1]
+
+class Twice(keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+
+def own_loss(labels, outputs):
+    return keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
+
+own = {"Twice": Twice, "own_loss": own_loss}
+model = tfprune.load_model(path, custom_objects=own, safe_mode=False)
+before = [v.numpy() for v in model.optimizer.variables]
+print(type(model.optimizer).__name__, model.optimizer.get_config().get("l2"))
+print(sum(float(np.abs(v).sum()) for v in before[1:]) > 0, tfprune.sparsity(model))
+images = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+model.fit(images, np.arange(16) % 2, verbose=0, shuffle=False)
+np.save(path + ".npy", np.concatenate([w.ravel() for w in tfprune.strip(model).get_weights()]))
+"""
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_models_load_in_a_new_process_with_the_users_own_names(optimizer, tmp_path):
+    """One more epoch there is one more epoch here; the three formats in one process each."""
+    keras.utils.set_random_seed(1)
+    images = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    labels = np.arange(16) % 2
+    inputs = keras.Input((4,))
+    x = keras.layers.Lambda(lambda values: values + 1)(Twice()(inputs))
+    x = keras.layers.Dense(8, "relu", name="hidden")(x)
+    model = tfprune.prune_model(keras.Model(inputs, keras.layers.Dense(2, name="output")(x)))
+    kind = {
+        "SGD": lambda: tfprune.SGD(0.1, momentum=0.9, l2=0.25),
+        "Adam": lambda: tfprune.Adam(0.01, l2=0.25),
+    }[optimizer]
+    model.compile(kind(), own_loss)
+    set_masks(model, Masks({"hidden": np.arange(32).reshape(4, 8) % 2, "output": np.ones((8, 2))}))
+    model.fit(images, labels, verbose=0, shuffle=False)
+    paths = [str(tmp_path / name) for name in ("model.keras", "model.h5", "saved_model")]
+    for path in paths:
+        save_model(model, path)
+    restarted = load_model(paths[0], {"Twice": Twice, "own_loss": own_loss}, safe_mode=False)
+    restarted.compile(kind(), own_loss)
+    for one in (model, restarted):  # Keras keeps no optimizer's state in a SavedModel.
+        one.fit(images, labels, verbose=0, shuffle=False)
+    wanted = [
+        np.concatenate([w.ravel() for w in strip(one).get_weights()])
+        for one in (model, model, restarted)
+    ]
+    sparsity = tfprune.sparsity(model)
+    for path, want in zip(paths, wanted, strict=True):
+        command = [sys.executable, "-c", LOADS, path]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stderr[-2000:]
+        slots = str("saved_model" not in path)
+        assert process.stdout.split() == [optimizer, "0.25", slots, str(sparsity)], path
+        np.testing.assert_array_equal(np.load(path + ".npy"), want, err_msg=path)
+    with pytest.raises(ValueError, match="safe"):
+        load_model(paths[0], custom_objects={"Twice": Twice, "own_loss": own_loss})
+    plain = load_model(paths[0], {"Twice": Twice}, compile=False, safe_mode=False)
+    assert getattr(plain, "optimizer", None) is None
+
+
+@pytest.mark.parametrize(("quantize", "share"), [(None, 1.0), ("float16", 0.5), ("int8", 0.25)])
+def test_tflite_with_quantized_weights_is_smaller_and_as_sparse(quantize, share):
+    keras.utils.set_random_seed(1)
+    hidden = keras.layers.Dense(512, "relu", input_shape=(64,), name="hidden")
+    model = prune_model(keras.Sequential([hidden, keras.layers.Dense(4, name="output")]))
+    masks = {**get_masks(model), "hidden": np.random.default_rng(0).random((64, 512)) < 0.1}
+    set_masks(model, get_masks(model).replaced(masks))
+    content = to_tflite(model, quantize)
+    assert len(content) == pytest.approx(share * len(to_tflite(model)), rel=0.25)
+    # Else the float32 weights that float16 ones become are gone when it is asked for them.
+    interpreter = tf.lite.Interpreter(model_content=content, experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    stored = [
+        interpreter.get_tensor(detail["index"])
+        for detail in interpreter.get_tensor_details()
+        if list(detail["shape"]) == [512, 64]
+    ]
+    assert stored[0].dtype == {None: np.float32, "float16": np.float16, "int8": np.int8}[quantize]
+    assert np.count_nonzero(stored[0]) == pytest.approx(masks["hidden"].sum(), rel=0.02)
+    assert not stored[0][~masks["hidden"].T].any()
+    images = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
+    interpreter.invoke()
+    output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(output, model(images), atol=0.02)
+
+
+def test_an_unknown_quantization_is_refused(mlp):
+    with pytest.raises(InputError, match="float16, int8"):
+        to_tflite(mlp(), "int4")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from etils import epath
 
 from tfprune.backend import keras, tf
-from tfprune.errors import InputError
+from tfprune.errors import InputError, unknown_name
+from tfprune.pruning.channel_masks import ChannelMask
 from tfprune.pruning.model import masked_layers, strip, with_dtype
 from tfprune.pruning.wrapper import MaskedLayer
+
+_QUANTIZED = ("float16", "int8")
 
 
 def save_model(model: keras.Model, path: epath.PathLike) -> None:
@@ -17,19 +23,41 @@ def save_model(model: keras.Model, path: epath.PathLike) -> None:
 
     Args:
       model: a wrapped model.
-      path: `NAME.keras` for a Keras archive, else a folder for a SavedModel.
+      path: `NAME.keras` for a Keras archive, `NAME.h5` for an HDF5 file, else a folder for a
+        SavedModel.
     """
     path = epath.Path(path)
-    model.save(str(path), save_format="keras" if path.suffix == ".keras" else "tf")
+    formats = {".keras": "keras", ".h5": "h5", ".hdf5": "h5"}
+    model.save(str(path), save_format=formats.get(path.suffix, "tf"))
 
 
-def load_model(path: epath.PathLike) -> keras.Model:
-    """Loads what `save_model` or `model.save` wrote; pruned weights stay zero when it trains on.
+def load_model(
+    path: epath.PathLike,
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,  # noqa: A002  As Keras calls it.
+    safe_mode: bool = True,
+) -> keras.Model:
+    """Loads what `save_model` or `model.save` wrote, in any format and in any process.
 
-    The same as `keras.models.load_model(path)` once `tfprune.pruning.wrapper` is imported.
+    Pruned weights and filters stay zero when it trains on, and it can be pruned further. The state
+    of the optimizer is in a Keras archive and in an HDF5 file; Keras leaves it out of a SavedModel,
+    which trains on with a new optimizer.
+
+    Args:
+      path: a Keras archive (`.keras`), an HDF5 file (`.h5`) or the folder of a SavedModel.
+      custom_objects, compile, safe_mode: as for `keras.models.load_model`: your own layers, losses
+        and so on by name; whether to compile as it was, which needs them; and whether to refuse an
+        archive with `Lambda` layers, whose code would be run.
     """
-    scope = {"MaskedLayer": MaskedLayer}
-    return keras.models.load_model(str(epath.Path(path)), custom_objects=scope)
+    from tfprune import optimizers  # noqa: F401  Keras knows SGD and Adam from here on.
+
+    ours = {"MaskedLayer": MaskedLayer, "ChannelMask": ChannelMask}
+    return keras.models.load_model(
+        str(epath.Path(path)),
+        custom_objects={**ours, **(custom_objects or {})},
+        compile=compile,
+        safe_mode=safe_mode,
+    )
 
 
 def save_checkpoint(model: keras.Model, path: epath.PathLike) -> str:
@@ -63,14 +91,29 @@ def restore_checkpoint(model: keras.Model, path: epath.PathLike) -> None:
         ) from error
 
 
-def to_tflite(model: keras.Model) -> bytes:
+def to_tflite(model: keras.Model, quantize: str | None = None) -> bytes:
     """The stripped model as a TensorFlow Lite flatbuffer.
+
+    Zeros take as much room in it as other numbers; they are what a compressed file saves.
 
     Args:
       model: a wrapped or plain functional or sequential model; one of mixed precision is
         converted in float32, the precision of its weights.
+      quantize: `float16`, weights of half the size; `int8`, weights of a quarter (those of layers
+        with more than 1024), computed with in float32. None leaves them float32. Pruned weights
+        stay exactly 0.
+
+    Raises:
+      SettingError: unknown `quantize`.
     """
+    if quantize not in (None, *_QUANTIZED):
+        raise unknown_name("quantize", str(quantize), _QUANTIZED)
     plain = strip(model) if masked_layers(model) else model
     if any(layer.compute_dtype != layer.variable_dtype for layer in plain.layers):
         plain = with_dtype(plain, "float32")
-    return tf.lite.TFLiteConverter.from_keras_model(plain).convert()
+    converter = tf.lite.TFLiteConverter.from_keras_model(plain)
+    if quantize is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    return converter.convert()
