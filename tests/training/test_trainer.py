@@ -131,7 +131,10 @@ def test_training_to_a_step_and_on_is_training_through(trainer, tmp_path):
     plain.train(DATA, rest, outputs_of(tmp_path / "again"))
     for name, value in read_weights(plain.model).items():
         np.testing.assert_array_equal(value, end[name])
-    assert without_clock(through)[1:] == without_clock(rows)
+    expected, got = without_clock(through)[1:], without_clock(rows)
+    for row in (expected[0], got[0]):  # Over the steps of epoch 2 that were taken: all, or a part.
+        del row["running_train_accuracy"]
+    assert got == expected
     assert any(np.any(whole[name] != end[name]) for name in end)  # Momentum was on there.
 
 
