@@ -22,9 +22,22 @@ from tfprune.pruning.shrink import shrink
 # The side of the images: 32, or the least that they take.
 SIDES = {
     "ConvNeXtTiny": 32,
+    "DenseNet121": 32,
     "EfficientNetB0": 32,
+    "EfficientNetV2B0": 32,
+    "InceptionResNetV2": 75,
+    "InceptionV3": 75,
+    "MobileNet": 32,
     "MobileNetV2": 32,
+    "MobileNetV3Small": 32,
+    "NASNetMobile": 32,
+    "RegNetX002": 32,
+    "RegNetY002": 32,
+    "ResNet50": 32,
+    "ResNet50V2": 32,
+    "ResNetRS50": 32,
     "VGG16": 32,
+    "Xception": 71,
 }
 
 
@@ -70,7 +83,8 @@ def test_an_architecture_is_copied_pruned_trained_stripped_and_shrunk(name):
     keep = {n: rng.permutation(count) >= 0.3 * count for n, count in counts.items() if n != last}
     zero_filters(stripped, keep)
     small = shrink(stripped)
-    assert small.count_params() < stripped.count_params()
+    # NASNet's convolutions are all read by separable ones or crops, whose channels stay.
+    assert small.count_params() < stripped.count_params() or name == "NASNetMobile"
     assert_close(small(images), stripped(images))
 
 
