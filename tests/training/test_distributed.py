@@ -22,7 +22,7 @@ from tfprune.training.callbacks.chief import StopWithChief
 
 ROOT = Path(door.__file__).parent
 RUNS = Path(__file__).with_name("distributed_runs.py")
-SECONDS = 240  # Ends a process that waits for another which is gone.
+SECONDS = 1200  # Ends a process that waits for another which is gone, however busy the machine is.
 
 
 def start(*arguments, **environment):

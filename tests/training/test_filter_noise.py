@@ -344,5 +344,5 @@ def test_mistakes_say_what_to_do():
         _noise("zeroing", 0)
     with pytest.raises(SettingError, match="--evaluation_batches=-1: at least 0"):
         _noise("gaussian", 1, evaluation_batches=-1)
-    with pytest.raises(InputError, match="no layer 'frist'"):
+    with pytest.raises(InputError, match="'frist': did you mean first"):
         _fit(_network(), FilterNoise([FilterSchedule("frist", 0, 0, 1, 0.5)], test=(X, Y)))
