@@ -156,7 +156,7 @@ def ray_task_processes(folder):
 
 def killed_task(folder, signum):
     """Signals a process that trains on Ray, once it has a checkpoint."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while time.monotonic() < until:
         if list(folder.glob("trials/*/seed_*/level_00/checkpoint-*")):
             for pid in ray_task_processes(folder):

@@ -16,7 +16,8 @@ class ReDense(Continuing):
     """Lifts all masks at the start of an epoch, and lets the whole network train on.
 
     Recovered weights start at exactly 0 and the optimizer's slots fresh, so that no momentum from
-    before moves them. Nothing else changes; a learning-rate schedule goes on by its steps. The
+    before moves them. A whole filter that comes back before a ReLU puts out 0 and has no gradient
+    there: it stays at 0. Nothing else changes; a learning-rate schedule goes on by its steps. The
     model must come from `tfprune.prune_model`.
 
     Args:
