@@ -142,9 +142,10 @@ class RewindWeights(Continuing):
             )
         found = load_arrays(self.path)
         own = self._read_model()
-        if {n: w.shape for n, w in found.items()} != {n: w.shape for n, w in own.items()}:
+        # By their order: Keras numbers the names of layers anew for every model of a process.
+        if [w.shape for w in found.values()] != [w.shape for w in own.values()]:
             raise InputError(f"{self.path} holds the weights of another model: give another file")
-        self.weights = found
+        self.weights = dict(zip(own, found.values(), strict=True))
 
 
 class IterativePruning(Continuing):
