@@ -126,7 +126,7 @@ def test_in_float32_and_wrapped_it_is_the_same_number():
     data = examples((4, 3))
     exact = np.trace(by_differences(with_dtype(model, "float64"), data))
     single = Examples(data.images.astype(np.float32), data.labels)
-    for network in (model, prune_model(model, prunable=["feed", "logits"])):
+    for network in (model, prune_model(model, layers=["feed", "logits"])):
         hessian = Curvature(network).hessian(single)
         assert top_eigenpairs(hessian, hessian.shape[0]).trace == pytest.approx(exact, rel=1e-3)
 
