@@ -30,6 +30,7 @@ def masks_of(model: keras.Model, layers: Layers = "default") -> Masks:
       InputError: as `prune_model`.
 
     Example:
+      >>> from tfprune.pruning.model import set_masks, sparsity
       >>> layer = keras.layers.Dense(2, kernel_initializer="identity", input_shape=(2,), name="d")
       >>> sparse = keras.Sequential([layer])
       >>> model = prune_model(sparse)
