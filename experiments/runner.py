@@ -22,6 +22,7 @@ from tfprune.results.tables import print_table
 from tfprune.stopping import StopSignals
 from tfprune.store import read_results
 from tfprune.training.cluster import worker_of
+from tfprune.training.compilation_cache import environment
 
 
 def run_and_report(
@@ -75,7 +76,7 @@ def _show_results(command: Command, work: study.StudyEngine) -> None:
 
 def _executor(command: Command, tell: Tell, signals: StopSignals) -> Executor:
     config = command.configs[0]
-    before_training = partial(import_tensorflow, command.verbosity)
+    before_training = partial(import_tensorflow, command.verbosity, config.compilation_cache)
     if config.executor == "ray":
         return OnRay(config, command.argv, tell, before_training)
     if config.workers > 1:
@@ -86,7 +87,9 @@ def _executor(command: Command, tell: Tell, signals: StopSignals) -> Executor:
 
 def _follow(command: Command) -> int:
     """What a process does that shares the chief's trainings; see `tfprune.engine.workers`."""
-    before_training = partial(import_tensorflow, command.verbosity)
+    before_training = partial(
+        import_tensorflow, command.verbosity, command.configs[0].compilation_cache
+    )
     with StopSignals(raises=False) as signals, StudyProgress(lines=True) as progress:
         workshop = Workshop(command.argv, progress.tell, before_training, signals)
         follow(workshop, command.configs[0])
@@ -94,11 +97,16 @@ def _follow(command: Command) -> int:
     return 0
 
 
-def import_tensorflow(verbosity: int) -> None:
+def import_tensorflow(verbosity: int, compilation_cache: str) -> None:
     """Imports TensorFlow; below verbosity 1 without the messages of its start-up.
 
     Some of them are written by C++ before any log level applies, hence the file descriptor.
+
+    Args:
+      verbosity: as the flag.
+      compilation_cache: as the setting.
     """
+    os.environ.update(environment(compilation_cache))
     if verbosity >= 1:
         import tfprune.training.trainer
 
