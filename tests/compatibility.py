@@ -88,6 +88,7 @@ LAYERS = {
         (3, 2),
         (2, 4),
         default=("pointwise_kernel",),
+        filters="yes",
     ),
     "SeparableConv2D": Layer(
         ("depthwise_kernel", "pointwise_kernel"),
@@ -96,6 +97,7 @@ LAYERS = {
         (9, 2),
         (2, 4),
         default=("pointwise_kernel",),
+        filters="yes",
     ),
     "LocallyConnected1D": Layer(_ONE, (6, 2), lambda k: k.LocallyConnected1D(3, 3), (6,), (12,)),
     "LocallyConnected2D": Layer(
@@ -137,8 +139,8 @@ def layer_table() -> str:
         "",
         "Exact zeros after every step, in `.keras`, `.h5` and SavedModel, stripped and copied; "
         "subclasses are like their class. *Default*: what `prune_model(model)` prunes unasked. "
-        "*Filters*: `FilterPruning` and `FilterNoise` take them, and `shrink` removes their dead "
-        "filters (*carried*: those of the layer before).",
+        "*Filters*: `FilterPruning` and `FilterNoise` take them, by the name of the last mask, and "
+        "`shrink` removes their dead filters (*carried*: those of the layer before).",
         "",
         "| layer | masks of a layer `x` | default | filters |",
         "| --- | --- | --- | --- |",

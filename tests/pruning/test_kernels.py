@@ -139,13 +139,15 @@ def test_a_filter_of_the_table_is_what_makes_one_channel(kind):
     """All ones in one filter and at the input: its channel sums fan_in of them, others none."""
     layer, row = made(kind), LAYERS[kind]
     layer.build((None, *row.shape))
-    (kernel,) = kernels_of(layer)
+    *before, kernel = kernels_of(layer)  # Before a pointwise kernel, a depthwise one.
+    for depthwise in before:
+        depthwise.variable.assign(np.ones(depthwise.variable.shape))
     (axis,) = kernel.axes.outputs
-    weights = np.zeros(layer.kernel.shape, np.float32)
+    weights = np.zeros(kernel.variable.shape, np.float32)
     np.moveaxis(weights, axis, -1)[..., 2] = 1
-    layer.kernel.assign(weights)
+    kernel.variable.assign(weights)
     output = layer(np.ones((1, *row.shape), np.float32)).numpy()
-    assert output[..., 2].max() == row.fan_in[0]
+    assert output[..., 2].max() == np.prod(row.fan_in)
     assert not np.delete(output, 2, axis=-1).any()
 
 

@@ -22,7 +22,8 @@ from tfprune.pruning.channel_flow import (
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.channels import BoolArray, Channels, Reader
 from tfprune.pruning.copies import copy_of
-from tfprune.pruning.kernels import counted_kernels, names_of_layers
+from tfprune.pruning.kernel_table import kernels_of
+from tfprune.pruning.kernels import counted_kernels, kernel_name, names_of_layers
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import strip
 
@@ -45,9 +46,10 @@ def shrink(model: keras.Model) -> keras.Model:
 
     Channels that are added up are one: of a residual stage's, one goes if it is dead in every
     block and in the shortcut, else it stays in all of them. One channel of every layer stays.
-    What a layer of unknown kind reads or makes stays: convolutions (transposed, not grouped),
-    `DepthwiseConv2D`, `Dense`, `BatchNormalization`, elementwise activations and merges, pooling,
-    zero padding, dropout, `Flatten` and `Concatenate` are known, with channels on the last axis.
+    What a layer of unknown kind reads or makes stays: convolutions (transposed and separable, not
+    grouped), `DepthwiseConv2D`, `Dense`, `BatchNormalization`, elementwise activations and merges,
+    pooling, zero padding, cropping, dropout, `Flatten` and `Concatenate` are known, with channels
+    on the last axis.
 
     Args:
       model: a built functional or sequential model, wrapped or plain; it stays as it is. Models
@@ -96,11 +98,11 @@ def _smaller_reader(
     """A convolution or dense layer without the removed channels: not built, and its weights."""
     keep_in, keep_out = ~removed[reader.inputs.ids], ~removed[reader.outputs.ids]
     unread, unneeded_out = unneeded[reader.inputs.ids], unneeded[reader.outputs.ids]
-    kernel, *bias = (np.array(weight) for weight in layer.get_weights())
+    weights = [np.array(weight) for weight in layer.get_weights()]
+    count = len(kernels_of(layer))
+    kernels, bias = weights[:count], weights[count:]
     # What stays though nobody needs it is neither read nor computed: its constant is in the bias.
-    window = by_channel(layer, kernel)
-    window[..., unread, :] = 0
-    window[..., unneeded_out] = 0
+    _clear(layer, kernels, unread, unneeded_out)
     config = layer.get_config()
     config["units" if "units" in config else "filters"] = int(keep_out.sum())
     constant = np.where(reader.foldable & unread, reader.inputs.constant, 0.0)
@@ -108,9 +110,30 @@ def _smaller_reader(
     if folded.any():
         config["use_bias"] = True
         bias = [folded + (bias[0] if bias else 0.0)]
-    window = by_channel(layer, window[..., keep_in, :][..., keep_out])
-    weights = [window, *(values[keep_out] for values in bias)]
-    return type(layer).from_config(config), weights
+    kept = _taken(layer, kernels, keep_in, keep_out)
+    return type(layer).from_config(config), [*kept, *(values[keep_out] for values in bias)]
+
+
+def _clear(layer: Any, kernels: Weights, inputs: BoolArray, outputs: BoolArray) -> None:
+    """Zeroes, in place, what kernels of a reader have for these channels."""
+    *depthwise, last = kernels
+    for kernel in depthwise:  # [*window, in, multiplier]
+        kernel[..., inputs, :] = 0
+    window = by_channel(layer, last)
+    window[..., _mixed_inputs(inputs, depthwise), :] = 0
+    window[..., outputs] = 0
+
+
+def _taken(layer: Any, kernels: Weights, inputs: BoolArray, outputs: BoolArray) -> Weights:
+    """What kernels of a reader have for these channels alone."""
+    *depthwise, last = kernels
+    window = by_channel(layer, last)[..., _mixed_inputs(inputs, depthwise), :][..., outputs]
+    return [*(kernel[..., inputs, :] for kernel in depthwise), by_channel(layer, window)]
+
+
+def _mixed_inputs(inputs: BoolArray, depthwise: Weights) -> BoolArray:
+    """Which inputs of a reader's last kernel are made of these channels."""
+    return np.repeat(inputs, depthwise[0].shape[-1]) if depthwise else inputs
 
 
 def _smaller_carrier(
@@ -159,9 +182,9 @@ def live_weights(model: keras.Model) -> Masks:
         unneeded, removed = graph.removable()
         layers = {layer.name: layer for layer in map(inner, part.layers)}
         for name, reader in graph.readers.items():
-            window = by_channel(layers[name], live[global_names[id(layers[name])]])
-            window[..., unneeded[reader.inputs.ids], :] = False
-            window[..., unneeded[reader.outputs.ids]] = False
+            layer, own = layers[name], global_names[id(layers[name])]
+            kernels = [live[kernel_name(own, layer, k.name)] for k in kernels_of(layer)]
+            _clear(layer, kernels, unneeded[reader.inputs.ids], unneeded[reader.outputs.ids])
         for name, (channels_in, _) in graph.layers.items():
             if isinstance(layers.get(name), keras.layers.DepthwiseConv2D):
                 kernel = live.get(global_names[id(layers[name])])
