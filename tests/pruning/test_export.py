@@ -143,6 +143,99 @@ def own_loss(labels, outputs):
     return keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
 
 
+def with_own_layers():
+    """Kernels in a subclass that is not registered, and a layer without weights."""
+    inputs = keras.Input((4,))
+    x = Unregistered(3, name="unregistered")(Twice(name="twice")(inputs))
+    model = prune_model(keras.Model(inputs, keras.layers.Dense(2, name="output")(x)))
+    set_masks(model, Masks({"unregistered": np.eye(4, 3), "output": np.ones((3, 2))}))
+    return model
+
+
+class Unregistered(keras.layers.Dense):
+    def call(self, inputs):
+        return 3 * super().call(inputs)
+
+
+OWN = {"Unregistered": Unregistered, "Twice": Twice}
+
+
+def test_a_savedmodel_of_classes_that_are_not_known_is_refused_with_what_to_give(tmp_path):
+    model, x = with_own_layers(), np.ones((2, 4), np.float32)
+    save_model(model, tmp_path / "saved")
+    with pytest.raises(InputError, match=r"'unregistered' \(Unregistered\)") as error:
+        load_model(tmp_path / "saved")
+    text = str(error.value)
+    assert "\n" not in text
+    assert 'custom_objects={"Twice": Twice, "Unregistered": Unregistered}' in text
+    loaded = load_model(tmp_path / "saved", OWN)
+    assert get_masks(loaded) == get_masks(model)
+    np.testing.assert_array_equal(strip(loaded)(x), model(x))
+    # By Keras alone it computes the same, and what a copy would compute is refused.
+    revived = keras.models.load_model(tmp_path / "saved")
+    np.testing.assert_allclose(revived(x), model(x))
+    with pytest.raises(InputError, match="classes that are not known"):
+        strip(revived)
+
+
+class NoConfig(keras.layers.Dense):
+    def __init__(self, gain):
+        super().__init__(3)
+        self.gain = gain
+
+
+def test_a_layer_that_its_config_does_not_make_is_refused_in_a_line():
+    plain = keras.Sequential([keras.Input((4,)), NoConfig(2.0), keras.layers.Dense(2)])
+    with pytest.raises(InputError, match=r"\(NoConfig\) cannot be copied: its get_config") as error:
+        prune_model(plain)
+    assert "\n" not in str(error.value)
+
+
+def two_backbones(nested):
+    """Two models inside with a layer `conv` each; nested, inside one that is inside."""
+
+    def backbone(name):
+        parts = [keras.layers.Conv2D(2, 3, input_shape=(5, 5, 1), name="conv")]
+        return keras.Sequential([*parts, keras.layers.Flatten()], name=name)
+
+    inputs = keras.Input((5, 5, 1))
+    both = keras.layers.Concatenate()([backbone(name)(inputs) for name in "AB"])
+    if nested:
+        both = keras.Model(inputs, both, name="both")(inputs)
+    model = prune_model(keras.Model(inputs, keras.layers.Dense(2, name="output")(both)))
+    dense = get_masks(model)
+    third = {next(iter(dense)): np.arange(18).reshape(3, 3, 1, 2) % 3 == 0}
+    set_masks(model, dense.replaced({**dense, **third}))
+    return model
+
+
+@pytest.mark.parametrize("name", ["model.keras", "saved_model", "model.h5", "model.weights.h5"])
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
+def test_two_backbones_with_equal_names_are_saved_whole_or_refused(
+    nested, compiled, name, tmp_path
+):
+    model, path = two_backbones(nested), tmp_path / name
+    if compiled:
+        model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+        model.fit(np.ones((2, 5, 5, 1)), np.ones((2, 2)), verbose=0)
+    if name == "model.h5" and (compiled or nested):
+        with pytest.raises(InputError, match=r"^\.h5 cannot hold .* save it as model\.keras$"):
+            save_model(model, path)
+        assert not path.exists()
+        return
+    if name == "model.weights.h5":
+        model.save_weights(path)
+        loaded = two_backbones(nested)
+        loaded.load_weights(path)
+    else:
+        save_model(model, path)
+        loaded = load_model(path)
+    assert get_masks(loaded) == get_masks(model)
+    for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # What a script of another process does: it has the user's names, and touches nothing of tfprune's.
 LOADS = """
 import sys
