@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfprune.backend import keras
+from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.pruning.channel_flow import (
     by_channel,
@@ -22,10 +23,10 @@ from tfprune.pruning.channel_flow import (
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.channels import BoolArray, Channels, Reader
 from tfprune.pruning.copies import copy_of
-from tfprune.pruning.kernel_table import kernels_of
+from tfprune.pruning.kernel_table import CONVOLUTION, EMBEDDING, Kernel, kernels_of
 from tfprune.pruning.kernels import counted_kernels, kernel_name, names_of_layers
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import strip
+from tfprune.pruning.model import has_unknown_kernels, strip
 
 Weights = list[NDArray[Any]]
 
@@ -196,7 +197,7 @@ def live_weights(model: keras.Model) -> Masks:
 def flops(model: keras.Model) -> int:
     """Floating-point operations of one example's forward pass, two for each multiply-add.
 
-    Counted are the kernels of convolutions and dense layers:
+    Counted are the products with the kernels of `tfprune.pruning.kernel_table`:
 
     | layer | operations |
     | --- | --- |
@@ -205,48 +206,103 @@ def flops(model: keras.Model) -> int:
     | separable convolution | the two factors' |
     | transposed convolution | 2 × window × channels in × filters × input positions |
     | dense | 2 × units in × units × output positions (1 for a vector) |
+    | `EinsumDense`, locally connected | 2 × the inputs of an output × outputs |
+    | recurrent | those of both kernels, in every step |
+    | `MultiHeadAttention` | its four kernels', and queries × keys and weights × values |
+    | `TimeDistributed` | those of the layer or model inside, in every step |
 
-    Zero weights and the zeros of padding count like all others; biases, batch norm, activations
-    and pooling do not count. A layer used twice counts twice.
+    Zero weights and the zeros of padding count like all others; biases, normalization, activations,
+    pooling and embeddings do not count. A layer used twice counts twice.
 
     Args:
       model: a built functional or sequential model, wrapped or plain.
 
     Raises:
-      InputError: if the height or width of a layer's output is not fixed, or the model is not a
-        built functional or sequential one.
+      InputError: if the height, width or length of a layer's output is not fixed, or the model is
+        not a built functional or sequential one.
+
+    Warns:
+      UserWarning: of layers with kernels that are not known, which are not counted.
     """
     return sum(_flops_of_call(node) for node in nodes(model))
 
 
 def _flops_of_call(node: Any) -> int:
-    layer = inner(node.layer)
+    inputs = [tensor.shape for tensor in node.keras_inputs]
+    output = tf.nest.flatten(node.outputs)[0].shape
+    return 2 * _multiply_adds(inner(node.layer), inputs, output) if inputs else 0
+
+
+def _multiply_adds(layer: Any, inputs: list[Any], output: Any) -> int:
+    """Of one call of a layer, given the shapes of its inputs and of its (first) output."""
+    kinds = keras.layers
     if isinstance(layer, keras.Model):
-        return flops(layer)
-    transposed = isinstance(
-        layer,
-        (
-            keras.layers.Conv1DTranspose,
-            keras.layers.Conv2DTranspose,
-            keras.layers.Conv3DTranspose,
-        ),
+        return flops(layer) // 2
+    if isinstance(layer, kinds.TimeDistributed):
+        steps = _known(layer, inputs[0][1:2])
+        without = [shape[:1].concatenate(shape[2:]) for shape in (inputs[0], output)]
+        return steps * _multiply_adds(layer.layer, without[:1], without[1])
+    if isinstance(layer, kinds.Bidirectional):
+        ways = (layer.forward_layer, layer.backward_layer)
+        return sum(_multiply_adds(way, inputs, output) for way in ways)
+    if isinstance(layer, kinds.MultiHeadAttention):
+        return _multiply_adds_of_attention(layer, inputs)
+    if has_unknown_kernels(layer):
+        warnings.warn(
+            f"flops does not count layer {layer.name!r} ({type(layer).__name__}), whose kernels "
+            "tfprune does not know",
+            stacklevel=2,
+        )
+    return sum(
+        math.prod(kernel.variable.shape) * _uses(layer, kernel, inputs[0], output)
+        for kernel in kernels_of(layer)
+        if kernel.axes.kind != EMBEDDING
     )
-    kernels = [getattr(layer, name, None) for name in _KERNELS] if _is_counted(layer) else []
-    sizes = [math.prod(kernel.shape) for kernel in kernels if kernel is not None]
-    if not sizes:
-        return 0
-    (tensor,) = node.keras_inputs if transposed else [node.outputs]
-    channels_first = getattr(layer, "data_format", None) == "channels_first"
-    positions = tensor.shape[2:] if channels_first else tensor.shape[1:-1]
-    if None in positions:
+
+
+def _uses(layer: Any, kernel: Kernel, inputs: Any, output: Any) -> int:
+    """How many times each weight of a kernel is multiplied by an input, or its share of one."""
+    kinds = keras.layers
+    if isinstance(layer, kinds.RNN):
+        steps = inputs[0 if getattr(layer, "time_major", False) else 1 :][:1]
+        window = len(kernel.variable.shape) - 2 if kernel.axes.kind == CONVOLUTION else 0
+        places = _places(layer, output)[-window:] if window else []
+        return _known(layer, [*steps, *places])
+    if isinstance(layer, kinds.EinsumDense):  # An axis of the kernel may be one of the batch, too.
+        outputs = math.prod(kernel.variable.shape) // kernel.fan_in
+        return _known(layer, output[1:]) // outputs
+    if isinstance(layer, (kinds.LocallyConnected1D, kinds.LocallyConnected2D)):
+        return 1  # A kernel for each position.
+    transposed = (kinds.Conv1DTranspose, kinds.Conv2DTranspose, kinds.Conv3DTranspose)
+    return _known(layer, _places(layer, inputs if isinstance(layer, transposed) else output))
+
+
+def _places(layer: Any, shape: Any) -> list[int | None]:
+    """The axes of a shape that are neither the batch nor the channels."""
+    first = getattr(layer, "data_format", None) == "channels_first"
+    return list(shape[2:] if first else shape[1:-1])
+
+
+def _known(layer: Any, sizes: Iterable[int | None]) -> int:
+    found = list(sizes)
+    if None in found:
         raise InputError(
             f"the output of layer {layer.name!r} has no fixed size: "
-            "build the model for inputs of one height and width to count its operations"
+            "build the model for inputs of one size to count its operations"
         )
-    return 2 * sum(sizes) * math.prod(positions)
+    return math.prod(size for size in found if size is not None)
 
 
-_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+def _multiply_adds_of_attention(layer: Any, inputs: list[Any]) -> int:
+    query, value = inputs[0], inputs[min(1, len(inputs) - 1)]
+    queries, values = (_known(layer, shape[1:-1]) for shape in (query, value))
+    uses = {"query": queries, "key": values, "value": values, "output": queries}
+    projections = sum(
+        math.prod(kernel.variable.shape) * uses[kernel.name.partition("/")[0]]
+        for kernel in kernels_of(layer)
+    )
+    attended = _known(layer, (value[axis] for axis in layer._attention_axes))
+    return projections + queries * attended * layer._num_heads * (layer._key_dim + layer._value_dim)
 
 
 def _is_counted(layer: Any) -> bool:
