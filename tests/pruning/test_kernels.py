@@ -21,7 +21,7 @@ from tfprune.pruning.dead_filters import set_filter_masks
 from tfprune.pruning.export import load_model, save_model
 from tfprune.pruning.filter_criteria import filter_l2
 from tfprune.pruning.filter_selection import filter_kernels
-from tfprune.pruning.kernel_table import kernels_of
+from tfprune.models.kernel_table import kernels_of
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import (
     get_masks,

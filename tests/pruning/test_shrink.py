@@ -9,7 +9,7 @@ import pytest
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
-from tfprune.models.registry import MODELS
+from tfprune.catalog import MODELS
 from tfprune.pruning.dead_filters import (
     batch_norm_of,
     filter_masks,

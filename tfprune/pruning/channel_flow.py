@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.pruning.channels import BoolArray, ChannelGraph, Channels, Reader
-from tfprune.pruning.kernel_table import Kernel, kernels_of
+from tfprune.models.kernel_table import Kernel, kernels_of
 from tfprune.pruning.kernels import kernel_name, layers_by_name
 from tfprune.pruning.wrapper import inner
 
@@ -109,7 +109,7 @@ def name_of_filters(layer_name: str, layer: keras.layers.Layer) -> str:
 def filter_axes(model: keras.Model) -> dict[str, int]:
     """For each layer with filters by name, the axis of its kernel that counts them, from the end.
 
-    Those are convolutions and dense layers: `tfprune.pruning.kernel_table` says which axis. The
+    Those are convolutions and dense layers: `tfprune.models.kernel_table` says which axis. The
     name is that of the kernel's mask: `x`, or `x/pointwise_kernel` of a separable convolution.
 
     Args:

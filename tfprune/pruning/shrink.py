@@ -23,7 +23,7 @@ from tfprune.pruning.channel_flow import (
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.channels import BoolArray, Channels, Reader
 from tfprune.pruning.copies import copy_of
-from tfprune.pruning.kernel_table import CONVOLUTION, EMBEDDING, Kernel, kernels_of
+from tfprune.models.kernel_table import CONVOLUTION, EMBEDDING, Kernel, kernels_of
 from tfprune.pruning.kernels import counted_kernels, kernel_name, names_of_layers
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import has_unknown_kernels, strip
@@ -197,7 +197,7 @@ def live_weights(model: keras.Model) -> Masks:
 def flops(model: keras.Model) -> int:
     """Floating-point operations of one example's forward pass, two for each multiply-add.
 
-    Counted are the products with the kernels of `tfprune.pruning.kernel_table`:
+    Counted are the products with the kernels of `tfprune.models.kernel_table`:
 
     | layer | operations |
     | --- | --- |

@@ -22,7 +22,8 @@ from tfprune.pruning.dead_filters import set_filter_masks
 from tfprune.pruning.filter_schedule import FilterSchedule
 from tfprune.pruning.filter_selection import filter_kernels, kept_filters, remove_filters
 from tfprune.pruning.masks import BoolArray, Masks
-from tfprune.pruning.registry import FILTER_CRITERIA, TARGETS
+from tfprune.catalog import FILTER_CRITERIA
+from tfprune.pruning.settings import TARGETS
 from tfprune.seeds import Stream, generator
 from tfprune.training.callbacks.arguments import check_labelled, check_whole_number
 from tfprune.training.callbacks.going_on import Continuing
