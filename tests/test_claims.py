@@ -17,10 +17,9 @@ from datetime import datetime, timezone
 import pytest
 from etils import epath
 
-from tfprune import claims
+from tfprune import claims, layout
 from tfprune.claims import claim, exclusively
 from tfprune.errors import CannotWrite, InputError
-from tfprune.results import layout
 
 
 def start(program, *arguments):
@@ -97,7 +96,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 
 MERGE = """
     import sys
-    from tfprune.results.store import merge_rows
+    from tfprune.store import merge_rows
     print("ready", flush=True)
     sys.stdin.readline()
     for level in range(50):

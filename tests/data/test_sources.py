@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tfprune.backend import tf
-from tfprune.config import DataConfig
 from tfprune.data import sources
+from tfprune.data.settings import DataConfig
 from tfprune.data.sources import Source, load_source
 from tfprune.data.streaming import StreamedSource
 from tfprune.errors import SettingError

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import run as door
-from tfprune.results import layout
+from tfprune import layout
 
 ROOT = Path(door.__file__).parent
 

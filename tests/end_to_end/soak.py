@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from end_to_end.commands import ROOT, read_rows, run
+from tfprune import layout
 from tfprune.files import load_arrays
-from tfprune.results import layout
 
 COMMAND = (
     "redense", "--preset=smoke", "--levels=2", "--seeds=0,1", "--momentum=0.9", "--rewind_to=30it",

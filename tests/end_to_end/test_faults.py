@@ -14,7 +14,7 @@ import pytest
 
 from end_to_end.commands import ROOT, assert_one_line_error, run, wait_for
 from end_to_end.soak import assert_equal, end_group, soak, start
-from tfprune.results import layout
+from tfprune import layout
 
 COMMAND = (
     "redense", "--preset=smoke", "--levels=1", "--train_epochs=60", "--seeds=0", "--momentum=0.9",

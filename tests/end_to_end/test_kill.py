@@ -8,7 +8,7 @@ import time
 
 from end_to_end.commands import ROOT, run
 from end_to_end.soak import assert_equal
-from tfprune.results import layout
+from tfprune import layout
 
 COMMAND = (
     "redense", "--preset=smoke", "--levels=1", "--train_epochs=40", "--seeds=0", "--momentum=0.9",

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from end_to_end.commands import ROOT, run
+from tfprune import layout
 from tfprune.files import load_arrays
-from tfprune.results import layout
-from tfprune.results.store import read_results
+from tfprune.store import read_results
 
 COMMAND = (
     "redense", "--preset=smoke", "--levels=1", "--train_epochs=2", "--seeds=0", "--momentum=0.9",

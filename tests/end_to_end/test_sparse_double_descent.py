@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from end_to_end.commands import read_rows, run
-from tfprune.results import layout
+from tfprune import layout
 
 SMOKE = ("sparse_double_descent", "--preset=smoke")
 

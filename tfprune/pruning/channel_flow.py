@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
-from tfprune.pruning.channels import BoolArray, ChannelGraph, Channels, Reader
 from tfprune.models.kernel_table import Kernel, kernels_of
+from tfprune.pruning.channels import BoolArray, ChannelGraph, Channels, Reader
 from tfprune.pruning.kernels import kernel_name, layers_by_name
 from tfprune.pruning.wrapper import inner
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, unknown_name
+from tfprune.models.kernel_table import kernels_of
 from tfprune.pruning.averaging import mask_averages
 from tfprune.pruning.channel_masks import (
     has_masks,
@@ -20,7 +21,6 @@ from tfprune.pruning.channel_masks import (
     with_channel_masks,
 )
 from tfprune.pruning.copies import copy_of, of_keras
-from tfprune.models.kernel_table import kernels_of
 from tfprune.pruning.kernels import counted_kernels, kernel_name, kernels_by_name, layers_by_name
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.wrapper import MaskedKernel, MaskedLayer, inner, mask_of

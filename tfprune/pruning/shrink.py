@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
+from tfprune.models.kernel_table import CONVOLUTION, EMBEDDING, Kernel, kernels_of
 from tfprune.pruning.channel_flow import (
     by_channel,
     channel_graph,
@@ -23,7 +24,6 @@ from tfprune.pruning.channel_flow import (
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.channels import BoolArray, Channels, Reader
 from tfprune.pruning.copies import copy_of
-from tfprune.models.kernel_table import CONVOLUTION, EMBEDDING, Kernel, kernels_of
 from tfprune.pruning.kernels import counted_kernels, kernel_name, names_of_layers
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import has_unknown_kernels, strip

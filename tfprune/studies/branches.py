@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
-from tfprune.options import BranchConfig
-from tfprune.results import layout
-from tfprune.results.analysis import five_sparsities
-from tfprune.studies.study import Study
+from tfprune.measures.descent import five_sparsities
+from tfprune.studies.procedure import Branch, Study
+from tfprune.studies.settings import BranchConfig
 from tfprune.studies.trial import Row, Stage, Trial
-from tfprune.studies.work import Branch
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfprune.config import RunConfig, hash8, join
+from tfprune.config import RunConfig
 from tfprune.errors import SettingError
-from tfprune.options import LEAVE_OUT_SETS, LeaveOutConfig, at_noise
 from tfprune.seeds import Stream, generator
+from tfprune.settings import hash8, join
 from tfprune.studies.examples import losses_by_seed, measured_seeds, read_losses
 from tfprune.studies.forgetting import keep_other_rows
+from tfprune.studies.procedure import Advance, Branch, Study
+from tfprune.studies.settings import LEAVE_OUT_SETS, LeaveOutConfig, at_noise
 from tfprune.studies.trial import Stage, Trial
-from tfprune.studies.work import Advance, Branch
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
-    from tfprune.studies.study import Study
 
 # Keeps the draws of each set apart from those of all levels.
 _DRAW = 3_000_000

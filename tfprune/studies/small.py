@@ -8,17 +8,17 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tfprune.config import RewindPoint, RunConfig
+from tfprune import layout
+from tfprune.config import RunConfig
 from tfprune.errors import DamagedFile, SettingError
-from tfprune.results import layout
+from tfprune.pruning.settings import RewindPoint
 from tfprune.seeds import Stream, generator
+from tfprune.studies.procedure import Advance, Branch, Study
 from tfprune.studies.trial import Stage, Trial
-from tfprune.studies.work import Advance, Branch
 
 if TYPE_CHECKING:
     from tfprune.pruning.masks import Masks
     from tfprune.studies.iterative import PruneRetrain
-    from tfprune.studies.study import Study
     from tfprune.training.schedules import Schedule
 
 # Keep these draws apart from those of all levels and of other branches.

@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from tfprune.backend import tf
+from tfprune.catalog import FILTER_CRITERIA
 from tfprune.errors import InputError, nearest, unknown_name
 from tfprune.files import csv_text, write_text_atomic
 from tfprune.measures.stability import instability
@@ -22,7 +23,6 @@ from tfprune.pruning.dead_filters import set_filter_masks
 from tfprune.pruning.filter_schedule import FilterSchedule
 from tfprune.pruning.filter_selection import filter_kernels, kept_filters, remove_filters
 from tfprune.pruning.masks import BoolArray, Masks
-from tfprune.catalog import FILTER_CRITERIA
 from tfprune.pruning.settings import TARGETS
 from tfprune.seeds import Stream, generator
 from tfprune.training.callbacks.arguments import check_labelled, check_whole_number
