@@ -42,7 +42,7 @@ class ReDense(Continuing):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        optimizers.new_of_its_kind(self.model.optimizer)
+        optimizers.check_startable(self.model.optimizer, self.model.variables)
         schedule = getattr(self.model.optimizer, "_learning_rate", None)
         if self.learning_rate is not None and isinstance(
             schedule, keras.optimizers.schedules.LearningRateSchedule

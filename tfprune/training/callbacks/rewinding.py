@@ -66,7 +66,7 @@ class RewindWeights(Continuing):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        optimizers.new_of_its_kind(self.model.optimizer)
+        optimizers.check_startable(self.model.optimizer, self.model.variables)
         if self.rewind_to.count == 0 and self.trained == 0:
             # Callbacks may change weights before the first epoch; this is before all of them.
             self.weights = self._read_model()
