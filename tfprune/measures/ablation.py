@@ -19,7 +19,7 @@ from tfprune.pruning.masks import Masks
 from tfprune.pruning.prunable import prunable_kernels
 from tfprune.pruning.selection import exact_ceil
 from tfprune.pruning.weights import named_variables, read_weights
-from tfprune.seeds import MAX_SEED, Stream, generator
+from tfprune.seeds import MAX_SEED, LevelDraw, Stream, generator
 
 RATIOS = (0.01, 0.05, 0.075, 0.1, 0.15, 0.25)
 AMOUNTS = ("ratio", "number")
@@ -33,10 +33,6 @@ _NETWORKS_AT_ONCE = 24
 _RANK_BYTES_AT_ONCE = 2**26
 
 _SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
-
-# Key these draws apart from others of the measures' stream; `level` is free for that here.
-_SUBSET_DRAW = MAX_SEED
-_EXAMPLE_DRAW = MAX_SEED - 1
 
 
 @dataclass(frozen=True)
@@ -219,7 +215,7 @@ class UtilityMeter:
         self._kernels = _kernel_names(self.evaluator.model, self.ablations.kernels)
         count = self.ablations.num_examples
         if count is not None:
-            rng = generator(self.ablations.seed, Stream.MEASURE, level=_EXAMPLE_DRAW)
+            rng = generator(self.ablations.seed, Stream.MEASURE, level=LevelDraw.ABLATION_EXAMPLES)
             examples = some_examples(examples, count, rng, "num_examples")
         source = self.evaluator.model
         self._task = self.evaluator.task
@@ -518,7 +514,7 @@ def random_ranks(eligible: np.ndarray, seed: int, index: int) -> np.ndarray:
       seed: of the draw.
       index: which subset, from 0.
     """
-    rng = generator(seed, Stream.MEASURE, level=_SUBSET_DRAW, epoch=index)
+    rng = generator(seed, Stream.MEASURE, level=LevelDraw.ABLATED_SUBSETS, epoch=index)
     return _ranks(rng.permutation(eligible.size), eligible)
 
 

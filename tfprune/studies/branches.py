@@ -13,6 +13,7 @@ from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.measures.descent import five_sparsities
+from tfprune.seeds import LevelDraw
 from tfprune.studies.procedure import Branch, Study
 from tfprune.studies.settings import BranchConfig
 from tfprune.studies.trial import Row, Stage, Trial
@@ -118,16 +119,12 @@ def _reinit_plan(loop: PruneRetrain, stage: Stage) -> TrainingPlan:
     from tfprune.pruning.masks import Masks
 
     # A draw of its own: level 0's initialization is the trunk's.
-    weights = loop.trainer.initial_weights(stage.seed, _REINIT_DRAW + stage.level)
+    weights = loop.trainer.initial_weights(stage.seed, LevelDraw.REINIT.at(stage.level))
     masks = Masks.load(loop.trial.stage(stage.level).folder / layout.MASKS)
     ticket = loop.plan(stage, weights, masks, weights)
     where = f"{loop.trial.name}, seed {stage.seed}, reinitialized level {stage.level}"
     # Where tickets are fine-tuned at the last rate, fresh weights still need the first.
     return dataclasses.replace(ticket, schedule=loop.schedule(0), where=where)
-
-
-# Keys the draws of `reinit` apart from those of the `scratch` retraining.
-_REINIT_DRAW = 1_000_000
 
 
 def levels(options: BranchConfig, study: Study) -> dict[str, list[int]]:

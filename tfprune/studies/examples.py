@@ -13,6 +13,7 @@ from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays, save_arrays
+from tfprune.seeds import LevelDraw
 from tfprune.settings import join
 from tfprune.studies.procedure import Advance, Branch, Measurement, Study
 from tfprune.studies.settings import ScoresConfig, at_noise
@@ -20,9 +21,6 @@ from tfprune.studies.trial import Row, Stage, Trial
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
-
-# Keys the draws of EL2N's networks apart from those of the trunk and of its branches.
-_EL2N_DRAW = 2_000_000
 
 
 def losses() -> Measurement:
@@ -39,10 +37,11 @@ def read_losses(stage: Stage) -> dict[str, np.ndarray]:
 def _measure_losses(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
     from tfprune.measures.example_groups import example_losses
     from tfprune.pruning.masks import Masks
+    from tfprune.training.evaluating import train_logits
 
     weights = load_arrays(stage.folder / layout.END)
     masks = Masks.load(stage.folder / layout.MASKS)
-    logits = loop.trainer.train_logits(loop.data, weights, masks)
+    logits = train_logits(loop.trainer, loop.data, weights, masks)
     save_arrays(
         table,
         {
@@ -91,7 +90,7 @@ def _train_part(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int)
     from tfprune.training.schedules import training_schedule
     from tfprune.training.trainer import TrainingPlan
 
-    draw = _EL2N_DRAW + stage.level
+    draw = LevelDraw.EL2N.at(stage.level)
     initial = loop.trainer.initial_weights(stage.seed, draw)
     plan = TrainingPlan(
         seed=stage.seed,
@@ -116,15 +115,15 @@ def _measure_el2n(
     loop: PruneRetrain, stage: Stage, table: epath.Path, options: ScoresConfig
 ) -> Row:
     from tfprune.measures.el2n import mean_el2n, save_scores
+    from tfprune.training.evaluating import train_logits
 
     branch = _el2n_branch(loop.config, options)
 
     def logits() -> Iterator[np.ndarray]:
         for number in range(options.el2n_models):
             folder = loop.trial.dense_stage(branch.name, number).folder
-            yield loop.trainer.train_logits(
-                loop.data, load_arrays(folder / layout.END), loop.trainer.dense_masks
-            )
+            end = load_arrays(folder / layout.END)
+            yield train_logits(loop.trainer, loop.data, end, loop.trainer.dense_masks)
 
     about = {
         "dataset": loop.config.data.dataset,

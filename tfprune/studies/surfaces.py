@@ -12,7 +12,7 @@ from tfprune import layout
 from tfprune.config import replace
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays
-from tfprune.seeds import Stream, generator
+from tfprune.seeds import LevelDraw, Stream, generator
 from tfprune.studies.landscapes import check_in_memory
 from tfprune.studies.partial_tables import PartialTable
 from tfprune.studies.procedure import Measurement, Study
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from tfprune.measures.plane import Plane
     from tfprune.pruning.weights import Arrays
     from tfprune.studies.iterative import PruneRetrain
-
-# Keys the draw of examples apart from those of other measures.
-_EXAMPLE_DRAW = 6_000_000
 
 
 def structured(
@@ -98,12 +95,13 @@ def _measure_plane(
     loop: PruneRetrain, stage: Stage, table: epath.Path, options: SurfaceConfig
 ) -> Row:
     from tfprune.measures.plane import Cell, grid_axes, plane_grid
+    from tfprune.training.evaluating import evaluator
 
     found = _plane(loop, stage)
     x, y = grid_axes(found.points, options.plane_points, options.plane_margin)
     rows = PartialTable(table)
     cells = plane_grid(
-        loop.trainer.evaluator,
+        evaluator(loop.trainer),
         found,
         _splits(loop, stage.seed, options.plane_examples),
         x,
@@ -162,6 +160,6 @@ def _splits(loop: PruneRetrain, seed: int, examples: int) -> dict[str, Examples]
 
     found = splits(loop)
     if examples:
-        rng = generator(seed, Stream.MEASURE, _EXAMPLE_DRAW)
+        rng = generator(seed, Stream.MEASURE, LevelDraw.PLANE_EXAMPLES)
         found["train"] = some_examples(found["train"], examples, rng, "plane_examples")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -24,7 +23,7 @@ from tfprune.pruning.filter_schedule import FilterSchedule
 from tfprune.pruning.filter_selection import filter_kernels, kept_filters, remove_filters
 from tfprune.pruning.masks import BoolArray, Masks
 from tfprune.pruning.settings import TARGETS
-from tfprune.seeds import Stream, generator
+from tfprune.seeds import Stream, generator, name_key
 from tfprune.training.callbacks.arguments import check_labelled, check_whole_number
 from tfprune.training.callbacks.going_on import Continuing
 from tfprune.training.callbacks.record import rows_until
@@ -222,7 +221,7 @@ class FilterEvents(Continuing):
                 flags,
                 counts[name],
                 self.target,
-                generator(self.seed, Stream.MASK, layer_key(name), trained),
+                generator(self.seed, Stream.MASK, name_key(name), trained),
                 name,
             )
             for name, flags in due.items()
@@ -307,11 +306,6 @@ class FilterPruning(FilterEvents):
     def _disturb(self, before: Kept, after: Kept) -> None:
         masks = filter_kernels(pruned.get_masks(self.model), after, filter_axes(self.model))
         set_filter_masks(self.model, masks, self.cut_shortcuts)
-
-
-def layer_key(layer: str) -> int:
-    """An integer in [0, 2**32) for a layer's name, the same in every process."""
-    return zlib.crc32(layer.encode())
 
 
 def _stability(before: float, after: float) -> Row:
