@@ -442,10 +442,11 @@ class Format:
 _KEPT, _LEFT_OUT = "kept", "Keras leaves it out"
 _BY_US = ".h5 cannot hold this model"
 _BY_KERAS = "name already exists"
+_UNKNOWN = "layers of classes that are not known"
 FORMATS = {
-    "`.keras`": Format("model.keras", _KEPT, unknown="please register it"),
+    "`.keras`": Format("model.keras", _KEPT, unknown=_UNKNOWN),
     "`.h5`": Format("model.h5", _KEPT, _BY_US, _BY_US, "Unknown layer"),
-    "SavedModel": Format("saved_model", _LEFT_OUT, unknown="that are not known"),
+    "SavedModel": Format("saved_model", _LEFT_OUT, unknown=_UNKNOWN),
     "`save_weights`, `.weights.h5`": Format("model.weights.h5", _KEPT),
     "`save_weights`, `.h5`": Format("weights.h5", _LEFT_OUT, alike_deeper=_BY_KERAS),
     "`save_weights`, TensorFlow's format": Format("weights", _KEPT),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tfprune.backend import keras
@@ -39,12 +39,17 @@ def refuse_unknown(layers: Iterable[keras.layers.Layer]) -> None:
     """
     unknown = {layer.name: _saved_class(layer) for layer in layers if _is_revived(layer)}
     if unknown:
-        named = ", ".join(f"{name!r} ({kind})" for name, kind in unknown.items())
-        kinds = ", ".join(f'"{kind}": {kind}' for kind in sorted({*unknown.values()}))
-        raise InputError(
-            f"the SavedModel has layers of classes that are not known: {named}: load it by "
-            f"tfprune.load_model(path, custom_objects={{{kinds}}})"
-        )
+        raise InputError(unknown_classes(unknown))
+
+
+def unknown_classes(layers: Mapping[str, str]) -> str:
+    """What is said of layers in a file: their names, each with that of its class."""
+    named = ", ".join(f"{name!r} ({kind})" for name, kind in layers.items())
+    kinds = ", ".join(f'"{kind}": {kind}' for kind in sorted({*layers.values()}))
+    return (
+        f"the file has layers of classes that are not known: {named}: load it by "
+        f"tfprune.load_model(path, custom_objects={{{kinds}}})"
+    )
 
 
 def _is_revived(layer: keras.layers.Layer) -> bool:
