@@ -9,7 +9,7 @@ from functools import partial
 
 from absl import logging
 
-from experiments.command import Command
+from experiments.command import Command, with_flags
 from tfprune import layout
 from tfprune.engine import study
 from tfprune.engine.events import Tell
@@ -40,10 +40,11 @@ def run_and_report(
     """
     if not worker_of(command.configs[0]).is_chief:
         return _follow(command)
+    spelled = partial(with_flags, flags=command.flags)
     with StopSignals() as signals:
         with (
             # TensorFlow's own messages would tear a table.
-            StudyProgress(lines=command.verbosity >= 1) as progress,
+            StudyProgress(lines=command.verbosity >= 1, spelled=spelled) as progress,
             _executor(command, progress.tell, signals) as executor,
         ):
             work = study.StudyEngine(
@@ -71,6 +72,7 @@ def _show_results(command: Command, work: study.StudyEngine) -> None:
         show(config.output_dir, config.experiment)
     print(f"{work.trained} stages trained, {work.reused} reused")
     for failure in work.failures:
+        failure = with_flags(failure, command.flags)
         print(f"tfprune: trial stopped: {failure}", file=sys.stderr)
 
 

@@ -138,7 +138,7 @@ def test_rewind_points_count_epochs_or_steps():
     ],
 )
 def test_values_no_training_can_use_are_refused(change):
-    with pytest.raises(SettingError, match=f"--{next(iter(change))}="):
+    with pytest.raises(SettingError, match=f"{next(iter(change))}="):
         run_config(**change)
 
 

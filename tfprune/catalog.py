@@ -62,9 +62,9 @@ NORMALIZATIONS.add(
     "kuangliu/pytorch-cifar's for CIFAR-10 and CIFAR-100 (GST)",
 )
 
-# `prunable` names the kernels that `--prunable=default` prunes: `conv_dense` every convolution and
+# `prunable` names the kernels that `prunable=default` prunes: `conv_dense` every convolution and
 # dense kernel, `conv` every convolution, `hidden` all but the output layer's. `units` are the sizes
-# of layers that `--width` multiplies, each once.
+# of layers that `width` multiplies, each once.
 #
 # A model is a function (input_shape, num_classes, width, **options) -> a functional keras.Model
 # that maps normalized images to logits.

@@ -28,7 +28,7 @@ STRATEGIES = {
     "gpu": "the first GPU",
     "mirrored": "all GPUs of this machine",
     "multi_worker": "the processes in TF_CONFIG, all running the same command",
-    "tpu": "the cores of --tpu",
+    "tpu": "the cores of `tpu`",
 }
 # Their trainings take all devices there are.
 _ONE_AT_A_TIME = ("mirrored", "multi_worker", "tpu")
@@ -84,7 +84,7 @@ class RunConfig(Section):
         identity=False,
     )
     tpu: str = setting(
-        "", "name or address of the TPU of --strategy=tpu; default this machine's", identity=False
+        "", "name or address of the TPU of `strategy=tpu`; default this machine's", identity=False
     )
     deterministic: bool = setting(
         True, "deterministic kernels: the same bits on every run of a device"
@@ -124,7 +124,7 @@ class RunConfig(Section):
         identity=False,
     )
     mix_versions: bool = setting(
-        False, "reuse what other versions of the code have trained in --output_dir", identity=False
+        False, "reuse what other versions of the code have trained in `output_dir`", identity=False
     )
 
     def __post_init__(self) -> None:
@@ -135,20 +135,20 @@ class RunConfig(Section):
             raise SettingError(
                 "cut_shortcuts",
                 True,
-                f"false, or a --criterion of filters with it: {', '.join(FILTER_CRITERIA)}",
+                f"false, or a `criterion` of filters with it: {', '.join(FILTER_CRITERIA)}",
             )
         if self.tpu and self.strategy != "tpu":
-            raise SettingError("tpu", self.tpu, "nothing, or --strategy=tpu with it")
+            raise SettingError("tpu", self.tpu, "nothing, or `strategy=tpu` with it")
         if self.jit == "on" and self.strategy in ("mirrored", "multi_worker"):
             raise SettingError(
-                "jit", "on", f"auto or off: XLA cannot compile under --strategy={self.strategy}"
+                "jit", "on", f"auto or off: XLA cannot compile under `strategy={self.strategy}`"
             )
         point = RewindPoint.parse(self.pruning.rewind_to)
         if point.unit == "ep" and point.count >= self.training.train_epochs:
             raise SettingError(
                 "rewind_to",
                 self.pruning.rewind_to,
-                f"a point before the end of training (--train_epochs={self.training.train_epochs})",
+                f"a point before the end of training (`train_epochs={self.training.train_epochs}`)",
             )
         if (
             self.training.lr_decay == "cosine"
@@ -156,17 +156,17 @@ class RunConfig(Section):
             and not self.pruning.finetune_lr
         ):
             raise SettingError(
-                "finetune_lr", 0.0, "a rate above 0 with --lr_decay=cosine, which ends near 0"
+                "finetune_lr", 0.0, "a rate above 0 with `lr_decay=cosine`, which ends near 0"
             )
         if self.takes_all_devices and (self.workers > 1 or self.executor == "ray"):
             raise SettingError(
                 "strategy",
                 self.strategy,
-                "one training over several devices; without --workers and --executor=ray",
+                "one training over several devices; without `workers` and `executor=ray`",
             )
         if self.executor == "ray" and self.workers > 1:
             raise SettingError(
-                "workers", self.workers, "1 with --executor=ray, which places trials"
+                "workers", self.workers, "1 with `executor=ray`, which places trials"
             )
 
     @property

@@ -17,7 +17,7 @@ class Entry:
     Attributes:
       target: the function itself, or `"package.module:function"`, imported at first use,
         so that listing names never imports TensorFlow.
-      summary: one line for `--help`.
+      summary: one line of help.
       properties: facts about the entry that must be known before it is imported.
     """
 
@@ -49,7 +49,7 @@ class Registry:
       >>> CRITERIA["shortes"]
       Traceback (most recent call last):
       ...
-      tfprune.errors.SettingError: --criterion=shortes: did you mean shortest? allowed: shortest
+      tfprune.errors.SettingError: criterion=shortes: did you mean shortest? allowed: shortest
     """
 
     def __init__(self, setting: str):

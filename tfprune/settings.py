@@ -54,7 +54,7 @@ def setting(
 
     Args:
       default: its default; also the flag's.
-      help: one line for `--help`, with units.
+      help: one line of help, with units.
       choices: the allowed names, if they are a closed set.
       check: raises SettingError for a value that is not allowed.
       identity: whether the value can change a number in a result; such values make up the hash.

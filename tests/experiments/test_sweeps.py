@@ -67,5 +67,5 @@ def test_a_sweep_over_noise_may_have_none():
 
 def test_values_that_do_not_go_together_are_refused():
     sweep = sweeps.parse(["label_noise=none", "noise_fraction=0.2"])
-    with pytest.raises(InputError, match=r"--sweep label_noise=none .*--noise_fraction=0.2"):
+    with pytest.raises(InputError, match=r"--sweep label_noise=none .*`noise_fraction=0.2`"):
         sweeps.configs(BASE, sweep)

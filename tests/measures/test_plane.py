@@ -156,7 +156,7 @@ def test_the_grid_covers_all_points_with_its_margin():
     x, y = grid_axes([[0, 0], [10, 0], [4, 5]], points=3, margin=0.2)
     np.testing.assert_allclose(x, [-2, 5, 12])
     np.testing.assert_allclose(y, [-1, 2.5, 6])
-    with pytest.raises(SettingError, match="grid_points=1"):
+    with pytest.raises(SettingError, match=r"^points=1"):
         grid_axes([[0, 0], [1, 1]], points=1)
     with pytest.raises(SettingError, match=r"margin=-0\.1"):
         grid_axes([[0, 0], [1, 1]], margin=-0.1)

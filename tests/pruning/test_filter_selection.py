@@ -116,11 +116,11 @@ def test_what_cannot_be_removed_is_refused():
     keep = np.array([True, False, True])
     with pytest.raises(ValueError, match="cannot remove 3 of 2 filters"):
         remove_filters(np.zeros(3), keep, 3)
-    with pytest.raises(SettingError, match="--target=bigest: did you mean largest"):
+    with pytest.raises(SettingError, match="target=bigest: did you mean largest"):
         remove_filters(np.zeros(3), keep, 1, "bigest")
     with pytest.raises(ValueError, match="need a generator"):
         prune_filters(SCORES, DENSE, 0.5, "global", "random")
-    with pytest.raises(SettingError, match=r"--prune_fraction=1\.5"):
+    with pytest.raises(SettingError, match=r"^fraction=1\.5"):
         prune_filters(SCORES, DENSE, 1.5, "global")
     with pytest.raises(SettingError, match="did you mean global"):
         prune_filters(SCORES, DENSE, 0.5, "globl")

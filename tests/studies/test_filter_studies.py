@@ -365,7 +365,7 @@ def test_a_pruning_of_its_own_fractions_prunes_each_layer_by_its_own(trunk, text
 
 def test_fractions_of_another_number_of_layers_are_refused(trunk):
     options = dataclasses.replace(OPTIONS, prunings=("smallest:2:0.1/0.2/0.3",))
-    with pytest.raises(SettingError, match=r"--prunings=smallest:2:0.1/0.2/0.3: .*, or 2"):
+    with pytest.raises(SettingError, match=r"prunings=smallest:2:0.1/0.2/0.3: .*, or 2"):
         filters.check_layers(trunk, (options,))
 
 
@@ -510,7 +510,7 @@ def test_layers_are_all_the_last_ones_or_named(trunk):
     assert filters.prunable_layers(trunk, "last3") == every[-3:]
     assert filters.prunable_layers(trunk, "conv2,conv5") == ["conv2", "conv5"]
     for wrong in ("last0", "last8", "conv2,conv9", "logits"):
-        with pytest.raises(SettingError, match=f"--prune_layers={wrong}: .*last1 to last7"):
+        with pytest.raises(SettingError, match=f"prune_layers={wrong}: .*last1 to last7"):
             filters.prunable_layers(trunk, wrong)
 
 
@@ -518,11 +518,11 @@ def test_as_many_schedules_as_layers_or_one_for_all(trunk):
     one = FilterConfig(prune_layers="last3", prune_fractions=(0.5,))
     assert [s.fraction for s in filters._schedules(trunk, one, 4)] == [0.5] * 3
     wrong = dataclasses.replace(OPTIONS, prune_layers="last3")
-    with pytest.raises(SettingError, match="--prune_layers=last3: 2 layers"):
+    with pytest.raises(SettingError, match="prune_layers=last3: 2 layers"):
         filters._schedules(trunk, wrong, 4)
     # And before anything is trained.
     filters.check_layers(trunk, (OPTIONS,))
-    with pytest.raises(SettingError, match="--prune_layers=last3: 2 layers"):
+    with pytest.raises(SettingError, match="prune_layers=last3: 2 layers"):
         filters.check_layers(trunk, (wrong,))
 
 

@@ -245,15 +245,15 @@ def test_a_stage_continued_alone_equals_the_one_of_a_whole_run(tmp_path, trainer
 
 
 def test_more_levels_than_weights_are_refused_before_anything_is_written(tmp_path, trainers):
-    with pytest.raises(SettingError, match="--levels=100"):
+    with pytest.raises(SettingError, match="levels=100"):
         loop_of(tmp_path, trainers, levels=100).check()
-    with pytest.raises(SettingError, match=r"--sparsities=0\.99:"):
+    with pytest.raises(SettingError, match=r"sparsities=0\.99:"):
         loop_of(tmp_path, trainers, sparsities=(0.5, 0.99)).check()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_rewind_step_past_the_end_is_refused(tmp_path, trainers):
-    with pytest.raises(SettingError, match=r"--rewind_to=9it: .*9 steps"):
+    with pytest.raises(SettingError, match=r"rewind_to=9it: .*9 steps"):
         loop_of(tmp_path, trainers, rewind_to="9it").check()
     loop_of(tmp_path, trainers, rewind_to="8it").check()
 

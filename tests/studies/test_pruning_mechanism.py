@@ -119,7 +119,7 @@ def test_pruned_channels_stay_dead_through_retraining(channels_loop):
 
 def test_more_levels_than_there_are_filters_are_refused(tmp_path, trainers):
     loop = loop_of(tmp_path, trainers, **CHANNELS, prune_fraction=0.9, levels=5)
-    with pytest.raises(SettingError, match="--levels=5"):
+    with pytest.raises(SettingError, match="levels=5"):
         loop.check()
 
 
@@ -135,9 +135,9 @@ def test_channels_without_batch_norm_are_refused_before_anything_is_trained(tmp_
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        ({"levels": 0}, "--levels=0: at least 1"),
-        ({"rewind_to": "5it"}, "--rewind_to=5it: a number of epochs"),
-        ({"retrain": "weight_rewind", "rewind_to": "5it"}, "--rewind_to=5it"),
+        ({"levels": 0}, "levels=0: at least 1"),
+        ({"rewind_to": "5it"}, "rewind_to=5it: a number of epochs"),
+        ({"retrain": "weight_rewind", "rewind_to": "5it"}, "rewind_to=5it"),
     ],
 )
 def test_networks_without_a_twin_are_refused_before_anything_is_trained(

@@ -63,7 +63,7 @@ def test_the_last_rate_is_what_redense_and_finetuning_keep():
     """SDD A.1: LR(re-dense) is 0.001 for ResNet-18 and 0.1 for LeNet."""
     np.testing.assert_allclose(schedules.last_rate(CONFIG), 0.001)
     assert schedules.last_rate(TrainingConfig(train_epochs=200, learning_rate=0.1)) == 0.1
-    with pytest.raises(SettingError, match="--lr_decay=cosine: drops, where"):
+    with pytest.raises(SettingError, match="lr_decay=cosine: drops, where"):
         schedules.last_rate(TrainingConfig(lr_decay="cosine"))
 
 

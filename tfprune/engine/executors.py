@@ -150,7 +150,7 @@ class OnRay(AbstractContextManager["OnRay"]):
             import ray
             from ray.util.queue import Queue
         except ImportError:
-            raise InputError("--executor=ray needs Ray: pip install 'tfprune[ray]'") from None
+            raise InputError("`executor=ray` needs Ray: pip install 'tfprune[ray]'") from None
         try:
             with _silent(), _handlers_kept((signal.SIGTERM, signal.SIGINT)):
                 _reach(config.ray_address)
@@ -210,7 +210,7 @@ def explained(future: Future[Outcome]) -> Outcome:
 
 def _worker_died() -> TfpruneError:
     return TfpruneError(
-        "a worker process died, as when memory is short; the same command with fewer --workers "
+        "a worker process died, as when memory is short; the same command with fewer `workers` "
         "goes on from what is saved"
     )
 

@@ -185,7 +185,7 @@ class Measure:
                 except (DamagedFile, CannotWrite):
                     raise
                 except InputError as error:  # What was trained is kept and reported.
-                    return Outcome(note=f"not measured: {error}")
+                    return Outcome(note=f"not measured: {error.marked()}")
         return Outcome()
 
     def _measure_or_mend(self, stage: Stage, loops: Loops) -> None:

@@ -178,7 +178,7 @@ def grid_axes(
       InputError: the coordinates all have the same x or y.
     """
     if points < 2:
-        raise SettingError("grid_points", points, "at least 2")
+        raise SettingError("points", points, "at least 2")
     if not margin >= 0:
         raise SettingError("margin", margin, "a number of at least 0")
     pairs = np.asarray(coordinates, np.float64)

@@ -61,7 +61,7 @@ def check_redense(loop: PruneRetrain, options: tuple[BranchConfig, ...]) -> None
     """
     if loop.config.training.lr_decay == "cosine" and not options[0].redense_lr:
         raise SettingError(
-            "redense_lr", 0.0, "a rate above 0 with --lr_decay=cosine, which ends near 0"
+            "redense_lr", 0.0, "a rate above 0 with `lr_decay=cosine`, which ends near 0"
         )
 
 
@@ -145,7 +145,7 @@ def levels(options: BranchConfig, study: Study) -> dict[str, list[int]]:
         if options.branch_levels == "auto" and not study.is_finished(name):
             study.note(
                 f"{name}: the levels to branch from follow from all seeds, and other shards are "
-                "not done; run the same command again when they are, or give --branch_levels"
+                "not done; run the same command again when they are, or give `branch_levels`"
             )
             chosen[name] = []
         else:

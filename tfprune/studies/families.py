@@ -97,14 +97,14 @@ def families(
                         "width", base.model.width, "a width that no narrower network of others has"
                     )
     if not found:
-        raise SettingError("levels", 0, f"at least 1 with --methods={join(methods)}")
+        raise SettingError("levels", 0, f"at least 1 with `methods={join(methods)}`")
     return list(found.values())
 
 
 def families_of_methods(
     bases: Iterable[RunConfig], options: tuple[Any, ...]
 ) -> list[tuple[RunConfig, dict[str, Any]]]:
-    """The `families` that --methods names: the `expand` of an experiment that compares them.
+    """The `families` that `methods` names: the `expand` of an experiment that compares them.
 
     Args:
       bases: the runs of a sweep.
@@ -120,23 +120,23 @@ def _check(base: RunConfig, methods: tuple[str, ...], own: tuple[str, ...]) -> N
     pruning, noise = base.pruning, base.data.noise_fraction
     if not own:
         raise SettingError(
-            "methods", join(methods), f"at least one that is meant for --noise_fraction={noise:g}"
+            "methods", join(methods), f"at least one that is meant for `noise_fraction={noise:g}`"
         )
     if pruning.retrain != "lr_rewind":
         raise SettingError(
-            "retrain", pruning.retrain, "lr_rewind here: --methods names the retrainings"
+            "retrain", pruning.retrain, "lr_rewind here: `methods` names the retrainings"
         )
     if pruning.sparsities:
         raise SettingError(
             "sparsities",
             join(pruning.sparsities),
-            "none here: --levels and --prune_fraction say how far --methods=one_shot prunes",
+            "none here: `levels` and `prune_fraction` say how far `methods=one_shot` prunes",
         )
     if not 0 < pruning.prune_fraction < 1 and pruning.levels and set(own) & set(_SMALLER):
         raise SettingError(
             "prune_fraction",
             pruning.prune_fraction,
-            f"above 0 and below 1 with any of --methods={join(_SMALLER)}",
+            f"above 0 and below 1 with any of `methods={join(_SMALLER)}`",
         )
 
 
@@ -144,5 +144,5 @@ def _same_trial(first: str, second: str, config: RunConfig) -> SettingError:
     return SettingError(
         "methods",
         join((first, second)),
-        f"one of the two: they are the same with --criterion={config.pruning.criterion}",
+        f"one of the two: they are the same with `criterion={config.pruning.criterion}`",
     )

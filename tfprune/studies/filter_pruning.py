@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Pruning(NamedTuple):
-    """One way to prune, as `--prunings` names it.
+    """One way to prune, as `prunings` names it.
 
     Attributes:
       target: which scores go.
@@ -59,7 +59,7 @@ class Pruning(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """One kind of noise, as `--noises` names it."""
+    """One kind of noise, as `noises` names it."""
 
     kind: str
     batches: int
@@ -77,7 +77,7 @@ class Noise(NamedTuple):
 
 
 def train_pruned(study: Study, options: FilterConfig) -> dict[Trial, list[Stage]]:
-    """Trains every network once for each of `--prunings`.
+    """Trains every network once for each of `prunings`.
 
     Returns:
       The finished stages of each trial, the trunk's dense one first.
@@ -88,7 +88,7 @@ def train_pruned(study: Study, options: FilterConfig) -> dict[Trial, list[Stage]
 def train_noisy(
     study: Study, options: FilterConfig, noise: NoiseConfig
 ) -> dict[Trial, list[Stage]]:
-    """Trains every network once for each of `--noises`, and as `train_pruned`."""
+    """Trains every network once for each of `noises`, and as `train_pruned`."""
     kinds = [Noise.parse(text) for text in noise.noises]
     noisy_makers = [partial(noisy, noise=kind, options=options, settings=noise) for kind in kinds]
     return _train_all(study, [*_pruned_makers(options), *noisy_makers])
@@ -300,7 +300,7 @@ def prunable_layers(loop: PruneRetrain, chosen: str) -> list[str]:
     """The layers that lose filters: `all` of the blocks, the `lastN` of them, or names.
 
     Raises:
-      SettingError: there are no such layers, or they are not among `--prunable`.
+      SettingError: there are no such layers, or they are not among `prunable`.
     """
     import re
 

@@ -13,7 +13,7 @@ from tfprune import layout
 from tfprune.backend import keras
 from tfprune.config import RunConfig
 from tfprune.data.prepare import PreparedData
-from tfprune.errors import InputError, SettingError
+from tfprune.errors import InputError, SettingError, arguments_from
 from tfprune.files import load_arrays, save_arrays, whole_or_set_aside
 from tfprune.measures.evaluation import splits_of
 from tfprune.measures.loss_change import linear_loss_change
@@ -92,7 +92,8 @@ class PruneRetrain:
             check_sparsities(sizes, pruning.sparsities, pruning.scope, never_pruned)
         else:
             fraction, levels = pruning.prune_fraction, pruning.levels
-            check_levels(sizes, fraction, levels, pruning.scope, never_pruned)
+            with arguments_from(fraction="prune_fraction"):
+                check_levels(sizes, fraction, levels, pruning.scope, never_pruned)
 
     def run(self, stage: Stage, advance: Advance) -> None:
         """Trains one stage of the trunk; the stages before it must be done."""
@@ -197,7 +198,7 @@ class PruneRetrain:
     def weights_at(self, epochs: Iterable[int]) -> Iterator[tuple[int, Arrays]]:
         """The dense training's weights after these numbers of epochs, in order.
 
-        Those that `--snapshot_every` has not kept are trained again once and kept.
+        Those that `snapshot_every` has not kept are trained again once and kept.
 
         Raises:
           InputError: some are not kept, and several processes would have to train for them.
@@ -215,7 +216,7 @@ class PruneRetrain:
         if self.trainer.distribution.worker.num_workers > 1:
             raise InputError(
                 f"{stage.relative} has not kept its weights on the way: run once more with "
-                "--strategy=auto, or train with --snapshot_every in the first place"
+                "`strategy=auto`, or train with `snapshot_every` in the first place"
             )
         self._note(f"{stage.relative}: trained again for its weights on the way")
         initial = load_arrays(stage.folder / layout.START)

@@ -10,7 +10,7 @@ from etils import epath
 
 from tfprune import layout
 from tfprune.config import replace
-from tfprune.errors import SettingError
+from tfprune.errors import SettingError, arguments_from
 from tfprune.files import load_arrays
 from tfprune.seeds import LevelDraw, Stream, generator
 from tfprune.studies.landscapes import check_in_memory
@@ -98,7 +98,8 @@ def _measure_plane(
     from tfprune.training.evaluating import evaluator
 
     found = _plane(loop, stage)
-    x, y = grid_axes(found.points, options.plane_points, options.plane_margin)
+    with arguments_from(points="plane_points", margin="plane_margin"):
+        x, y = grid_axes(found.points, options.plane_points, options.plane_margin)
     rows = PartialTable(table)
     cells = plane_grid(
         evaluator(loop.trainer),

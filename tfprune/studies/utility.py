@@ -45,7 +45,7 @@ def check_pruned(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
 
 
 def utility_dynamics(config: RunConfig, options: UtilityConfig) -> Measurement:
-    """Utility every `--snapshot_every` epochs of the dense training (PM 2.1.2, figure 2)."""
+    """Utility every `snapshot_every` epochs of the dense training (PM 2.1.2, figure 2)."""
     used = {**options.identity(), "snapshot_every": config.snapshot_every}
     return Measurement("utility_dynamics", used, partial(_measure_dynamics, options=options))
 
