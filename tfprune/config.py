@@ -7,7 +7,6 @@ TensorFlow.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterable
 from typing import Any, TypeVar, get_type_hints
@@ -18,7 +17,7 @@ from tfprune.errors import InputError, SettingError, nearest
 from tfprune.models.settings import ModelConfig
 from tfprune.pruning.settings import PruningConfig, RewindPoint
 from tfprune.seeds import MAX_SEED
-from tfprune.settings import Section, at_least, between, canonical, join, setting, settings_of
+from tfprune.settings import Section, at_least, between, join, setting, settings_of
 from tfprune.training.settings import TrainingConfig
 
 JIT = ("auto", "on", "off")
@@ -221,17 +220,7 @@ def replace(config: RunConfig, **values: Any) -> RunConfig:
     return from_settings({**flat, **values}, experiment=config.experiment, preset=config.preset)
 
 
-def to_json(config: RunConfig) -> str:
-    """Every value, defaults included, as canonical JSON (sorted keys, no spaces)."""
-    return canonical(dataclasses.asdict(config))
-
-
 _T = TypeVar("_T")
-
-
-def from_json(text: str) -> RunConfig:
-    """The inverse of `to_json`."""
-    return from_values(json.loads(text))
 
 
 def from_values(values: dict[str, Any]) -> RunConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from synthetic import is_nested
 
 from tfprune.errors import InputError, SettingError
 from tfprune.pruning.filter_selection import (
@@ -65,7 +66,7 @@ def test_fractions_are_of_the_filters_that_remain_and_those_never_come_back():
     scores = {"conv": np.array([1.0, 9.0, 2.0, np.nan]), "output": np.array([3.0, 4.0, 5.0])}
     twice = prune_filters(scores, once, 0.4, "global")  # ceil(0.4 * 5) = 2.
     assert _kept(twice) == {"conv": [], "output": [0, 1, 2]}
-    assert twice.is_nested_in(once)
+    assert is_nested(twice, once)
 
 
 def test_random_filters_depend_on_the_generator_and_not_on_the_scores():

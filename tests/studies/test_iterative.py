@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic import prepared_data, tell_nobody
+from synthetic import is_nested, prepared_data, tell_nobody
 
 from tfprune import layout
 from tfprune.config import from_settings
@@ -150,7 +150,7 @@ def test_a_level_removes_the_ceiling_and_masks_nest_across_levels(tmp_path, trai
     for level in range(1, 5):
         remaining -= -(-remaining // 5)
         assert masks(loop, level).remaining == remaining
-        assert masks(loop, level).is_nested_in(masks(loop, level - 1))
+        assert is_nested(masks(loop, level), masks(loop, level - 1))
         for name, mask in masks(loop, level).items():
             assert not np.any(end(loop, level)[f"{name}/kernel"][~mask])
 
