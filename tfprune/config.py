@@ -212,12 +212,14 @@ def from_settings(values: dict[str, Any], **run: Any) -> RunConfig:
 
 def replace(config: RunConfig, **values: Any) -> RunConfig:
     """The same run with some settings changed, whichever section they are in."""
-    flat = {
-        name: getattr(part, name)
-        for part in (config.data, config.model, config.training, config.pruning, config)
-        for name in settings_of(type(part))
-    }
-    return from_settings({**flat, **values}, experiment=config.experiment, preset=config.preset)
+    flat = {**flat_settings(config), **values}
+    return from_settings(flat, experiment=config.experiment, preset=config.preset)
+
+
+def flat_settings(config: RunConfig) -> dict[str, Any]:
+    """The values of a run's settings by name, whichever section they are in."""
+    parts = (*(getattr(config, section) for section in SECTIONS), config)
+    return {name: getattr(part, name) for part in parts for name in settings_of(type(part))}
 
 
 _T = TypeVar("_T")
