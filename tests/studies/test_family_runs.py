@@ -82,7 +82,7 @@ def test_criteria_are_learning_rate_rewinding_with_another_score(criterion):
 
 
 def test_bases_that_differ_in_retraining_are_refused():
-    with pytest.raises(SettingError, match="methods names the retrainings"):
+    with pytest.raises(SettingError, match="`methods` names the retrainings"):
         families([BASE, replace(BASE, retrain="finetune")], ["lr_rewind"])
 
 
