@@ -14,7 +14,6 @@ def test_counts_of_a_hand_made_network():
     assert (SIX.total, SIX.remaining) == (6, 4)
     assert SIX.sparsity == 2 / 6
     assert SIX.weights_remaining == 4 / 6
-    assert SIX.per_layer_sparsity() == {"b": 0.25, "a": 0.5}
 
 
 def test_kernels_that_are_never_pruned_count():  # SDD 3.2: d is the number of all weights.

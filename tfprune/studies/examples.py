@@ -265,7 +265,11 @@ def _against_dense(values: np.ndarray) -> np.ndarray:
 def _shown(
     data: Any, trials: Sequence[Trial], kind: str, levels: Sequence[int], count: int
 ) -> dict[str, np.ndarray]:
-    from tfprune.measures.example_groups import affected_examples, average_loss_change
+    from tfprune.measures.example_groups import (
+        affected_examples,
+        average_loss_change,
+        majority_prediction,
+    )
 
     found = {"levels": np.array(levels, np.int64)}
     if not levels:
@@ -285,7 +289,7 @@ def _shown(
         "indices": indices,
         "images": data.pictures(rows),
         "labels": data.labels[rows],
-        "predictions": _majority(np.array(votes)),
+        "predictions": majority_prediction(np.array(votes)),
         "score": average_loss_change(after, before, kind)[indices],
     }
 
@@ -309,9 +313,3 @@ def _predictions_at(stage: Stage, indices: np.ndarray) -> np.ndarray:
     everywhere = np.full(max(found["indices"].max(), indices.max()) + 1, -1, np.int64)
     everywhere[found["indices"]] = found["predictions"]
     return everywhere[indices]
-
-
-def _majority(votes: np.ndarray) -> np.ndarray:
-    """The class that most of the votes name, [examples]; -1 is no vote."""
-    classes = np.arange(votes.max() + 1)
-    return np.argmax((votes[:, :, None] == classes).sum(axis=0), axis=1)
