@@ -86,21 +86,14 @@ def _el2n_branch(config: RunConfig, options: ScoresConfig) -> Branch:
 
 
 def _train_part(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int) -> None:
-    from tfprune.training.schedules import training_schedule
-    from tfprune.training.trainer import TrainingPlan
-
     draw = LevelDraw.EL2N.at(stage.level)
     initial = loop.trainer.initial_weights(stage.seed, draw)
-    plan = TrainingPlan(
-        seed=stage.seed,
+    plan = loop.plan(
+        f"network {stage.level} of EL2N",
+        initial,
+        loop.trainer.dense_masks,
         level=draw,
-        weights=initial,
-        masks=loop.trainer.dense_masks,
-        initial=initial,
-        schedule=training_schedule(loop.config.training),
         epochs=epochs,
-        augment=loop.config.data.augment,
-        where=f"{loop.trial.name}, seed {stage.seed}, network {stage.level} of EL2N",
     )
     loop.train(stage, plan, advance)
 

@@ -251,9 +251,8 @@ def _train(
     about: Row,
 ) -> None:
     """The dense training, from its own initialization and in its own order, with events."""
-    initial = load_arrays(loop.trial.stage(0).folder / layout.START)
-    plan = loop.plan(stage, initial, loop.trainer.dense_masks, initial)
-    plan = dataclasses.replace(plan, where=f"{plan.where}, {stage.branch}")
+    what = f"level {stage.level}, {stage.branch}"
+    plan = loop.plan(what, loop.initial_weights(0), loop.trainer.dense_masks)
     last = schedules[-1]
     about |= {
         "total_fraction": last.fraction,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import DamagedFile, SettingError
-from tfprune.pruning.settings import RewindPoint
 from tfprune.seeds import LevelDraw, Stream, generator
 from tfprune.studies.procedure import Advance, Branch, Study
 from tfprune.studies.trial import Stage, Trial
@@ -30,8 +29,8 @@ def check_twins(config: RunConfig) -> None:
     """
     if not config.pruning.last_level:
         raise SettingError("levels", 0, "at least 1: a small network is as large as a pruned one")
-    point = RewindPoint.parse(config.pruning.rewind_to)
-    if _rewinds(config) and point.unit == "it" and point.count:
+    point = config.pruning.retrains_from
+    if point.unit == "it" and point.count:
         raise SettingError("rewind_to", str(point), "a number of epochs, as 10ep, in this study")
 
 
@@ -131,13 +130,9 @@ def _train_small(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int
 def _passes(config: RunConfig, level: int) -> list[tuple[int, int]]:
     """The first epoch, and how many, of the dense training and of each retraining up to a level."""
     epochs = config.training.train_epochs
-    first = RewindPoint.parse(config.pruning.rewind_to).count if _rewinds(config) else 0
+    first = config.pruning.retrains_from.count
     retrainings = 1 if config.pruning.sparsities else level
     return [(0, epochs), *[(first, epochs - first)] * retrainings]
-
-
-def _rewinds(config: RunConfig) -> bool:
-    return config.pruning.retrain in ("lr_rewind", "weight_rewind")
 
 
 def size(config: RunConfig, fraction: float) -> Branch:
@@ -175,21 +170,11 @@ def _train(
     draw: int,
 ) -> None:
     from tfprune.pruning.at_init import random_masks, rescaled
-    from tfprune.training.trainer import TrainingPlan
 
     masks = random_masks(
         loop.trainer.dense_masks, remaining, generator(stage.seed, Stream.MASK, draw)
     )
     initial = rescaled(loop.initial_weights(0), masks)
-    plan = TrainingPlan(
-        seed=stage.seed,
-        level=draw,
-        weights=initial,
-        masks=masks,
-        initial=initial,
-        schedule=schedule,
-        epochs=epochs,
-        augment=loop.config.data.augment,
-        where=f"{loop.trial.name}, seed {stage.seed}, {stage.branch} network {stage.level}",
-    )
+    what = f"{stage.branch} network {stage.level}"
+    plan = loop.plan(what, initial, masks, level=draw, schedule=schedule, epochs=epochs)
     loop.train(stage, plan, advance)

@@ -58,8 +58,12 @@ def check_surface(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
 
 
 def has_twin(config: RunConfig) -> bool:
-    """Whether table 1 has a small network beside: by learning-rate rewinding, which it repeats."""
-    return config.pruning.retrain == "lr_rewind"
+    """Whether table 1 has a small network beside: by learning-rate rewinding, which it repeats.
+
+    That is, where the trained weights go on by the training's own schedule.
+    """
+    retraining = config.pruning.retraining
+    return retraining.prunes and retraining.weights is None and retraining.schedule is None
 
 
 def measure_planes(study: Study, options: SurfaceConfig) -> None:

@@ -84,13 +84,13 @@ def measure(
 def _measure_dynamics(
     loop: PruneRetrain, stage: Stage, table: epath.Path, options: UtilityConfig
 ) -> Row:
-    from tfprune.studies.iterative import snapshot_epochs
+    from tfprune.studies.snapshots import snapshot_epochs
 
     found = PartialTable(table)
     measured = {int(row["epoch"]) for row in found.rows}
     missing = [epoch for epoch in snapshot_epochs(loop.config) if epoch not in measured]
     meter = _meter(loop, _ablations(stage, options))
-    for epoch, weights in loop.weights_at(missing):
+    for epoch, weights in loop.snapshots.at(missing):
         found.add(*({"epoch": epoch, **row} for row in meter.measure(weights).rows()))
     found.finish()
     return {}
