@@ -28,7 +28,9 @@ from tfprune.studies.snapshots import Snapshots, snapshot_epochs
 from tfprune.studies.starting_weights import RetrainingInputs
 from tfprune.studies.trial import Row, Stage, Trial, result_of
 from tfprune.training.epoch_model import steps_per_epoch
+from tfprune.training.evaluating import evaluate
 from tfprune.training.schedules import Schedule, retraining_schedule, training_schedule
+from tfprune.training.scoring import check_filters, prune
 from tfprune.training.trainer import Beside, Data, Trainer, TrainingOutputs, TrainingPlan
 
 Advance = Callable[[Row], None]
@@ -91,7 +93,7 @@ class PruneRetrain:
                     f"a point before the end of training ({steps} steps)",
                 )
         if pruning.prunes_filters:
-            self.trainer.check_filters(pruning.criterion)
+            check_filters(self.trainer.model, pruning.criterion)
         if self._retraining.prunes:
             self._check_levels()
 
@@ -132,7 +134,7 @@ class PruneRetrain:
         masks = self._masks(stage, trained, trained_masks)
         initial = self.initial_weights(stage.level)
         plan = self.level_plan(stage.level, self._start(trained, initial), masks, initial)
-        result, after = before.result(), self.trainer.evaluate(self.data, trained, masks)
+        result, after = before.result(), evaluate(self.trainer, self.data, trained, masks)
         self.train(
             stage,
             plan,
@@ -174,9 +176,8 @@ class PruneRetrain:
             return masks
         pruning = self.config.pruning
         sparsity = pruning.sparsities[stage.level - 1] if pruning.sparsities else None
-        new = self.trainer.prune(
-            self.data, self.trial.seed, stage.level, trained, masks, pruning, sparsity
-        )
+        key = (self.trial.seed, stage.level)
+        new = prune(self.trainer, self.data, *key, trained, masks, pruning, sparsity)
         if self.writes:
             new.save(path)
         return new
