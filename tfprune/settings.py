@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfprune.errors import SettingError, unknown_name
@@ -97,6 +97,11 @@ class Section:
 
 def join(values: Iterable[Any]) -> str:
     return ",".join(str(value) for value in values)
+
+
+def as_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as columns of results.csv: several of one name in one text."""
+    return {n: join(v) if isinstance(v, list | tuple) else v for n, v in values.items()}
 
 
 def settings_of(section: type[Section]) -> dict[str, dataclasses.Field]:

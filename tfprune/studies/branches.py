@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.measures.descent import five_sparsities
 from tfprune.seeds import LevelDraw
-from tfprune.studies.procedure import Branch, Study
+from tfprune.studies.procedure import Advance, Branch, Study
 from tfprune.studies.settings import BranchConfig
-from tfprune.studies.trial import Row, Stage, Trial
+from tfprune.studies.trial import Stage, Trial
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
     from tfprune.training.trainer import TrainingPlan
-
-Advance = Callable[[Row], None]
 
 # How many levels `auto` takes where the curve has no dip to choose by.
 _EVENLY_SPACED = 5
@@ -89,17 +86,15 @@ def _train_reinit(loop: PruneRetrain, stage: Stage, advance: Advance) -> None:
 def _redense_plan(
     loop: PruneRetrain, stage: Stage, rate: float, epochs: int
 ) -> tuple[TrainingPlan, float]:
-    from tfprune.files import load_arrays
-    from tfprune.pruning.masks import Masks
     from tfprune.pruning.weights import under_masks
     from tfprune.training.schedules import fixed
 
-    sparse = loop.trial.stage(stage.level).folder
-    masks = Masks.load(sparse / layout.MASKS)
+    sparse = loop.trial.stage(stage.level)
+    masks = sparse.masks()
     trained_epochs = loop.config.training.train_epochs
     plan = loop.plan(
         f"re-dense from level {stage.level}",
-        load_arrays(sparse / layout.END),
+        sparse.end(),
         loop.trainer.dense_masks,
         # Where the sparse training started, so that both distances have one origin.
         under_masks(loop.initial_weights(stage.level), masks),
@@ -112,11 +107,9 @@ def _redense_plan(
 
 
 def _reinit_plan(loop: PruneRetrain, stage: Stage) -> TrainingPlan:
-    from tfprune.pruning.masks import Masks
-
     # A draw of its own: level 0's initialization is the trunk's.
     weights = loop.trainer.initial_weights(stage.seed, LevelDraw.REINIT.at(stage.level))
-    masks = Masks.load(loop.trial.stage(stage.level).folder / layout.MASKS)
+    masks = loop.trial.stage(stage.level).masks()
     # Its steps are the ticket's; but where that is fine-tuned at the last rate, fresh weights still
     # need the first.
     start = loop.start_step(stage.level)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epath
 
-from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays, save_arrays
@@ -36,12 +35,9 @@ def read_losses(stage: Stage) -> dict[str, np.ndarray]:
 
 def _measure_losses(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
     from tfprune.measures.example_groups import example_losses
-    from tfprune.pruning.masks import Masks
     from tfprune.training.evaluating import train_logits
 
-    weights = load_arrays(stage.folder / layout.END)
-    masks = Masks.load(stage.folder / layout.MASKS)
-    logits = train_logits(loop.trainer, loop.data, weights, masks)
+    logits = train_logits(loop.trainer, loop.data, stage.end(), stage.masks())
     save_arrays(
         table,
         {
@@ -114,8 +110,7 @@ def _measure_el2n(
 
     def logits() -> Iterator[np.ndarray]:
         for number in range(options.el2n_models):
-            folder = loop.trial.dense_stage(branch.name, number).folder
-            end = load_arrays(folder / layout.END)
+            end = loop.trial.dense_stage(branch.name, number).end()
             yield train_logits(loop.trainer, loop.data, end, loop.trainer.dense_masks)
 
     about = {

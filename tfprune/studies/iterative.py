@@ -11,7 +11,7 @@ from tfprune.backend import keras
 from tfprune.config import RunConfig
 from tfprune.data.prepare import PreparedData
 from tfprune.errors import SettingError
-from tfprune.files import load_arrays, save_arrays, whole_or_set_aside
+from tfprune.files import save_arrays, whole_or_set_aside
 from tfprune.measures.evaluation import splits_of
 from tfprune.measures.loss_change import linear_loss_change
 from tfprune.measures.stability import instability
@@ -24,6 +24,7 @@ from tfprune.pruning.shrink import live_weights
 from tfprune.pruning.weights import Arrays, read_weights
 from tfprune.registry import load
 from tfprune.studies.plans import plan_of
+from tfprune.studies.procedure import Advance
 from tfprune.studies.snapshots import Snapshots, snapshot_epochs
 from tfprune.studies.starting_weights import RetrainingInputs
 from tfprune.studies.trial import Row, Stage, Trial, result_of
@@ -32,8 +33,6 @@ from tfprune.training.evaluating import evaluate
 from tfprune.training.schedules import Schedule, retraining_schedule, training_schedule
 from tfprune.training.scoring import check_filters, prune
 from tfprune.training.trainer import Beside, Data, Trainer, TrainingOutputs, TrainingPlan
-
-Advance = Callable[[Row], None]
 
 
 class PruneRetrain:
@@ -129,8 +128,7 @@ class PruneRetrain:
 
     def _pruned(self, stage: Stage, advance: Advance) -> None:
         before = self._pruned_from(stage)
-        trained = load_arrays(before.folder / layout.END)
-        trained_masks = Masks.load(before.folder / layout.MASKS)
+        trained, trained_masks = before.end(), before.masks()
         masks = self._masks(stage, trained, trained_masks)
         initial = self.initial_weights(stage.level)
         plan = self.level_plan(stage.level, self._start(trained, initial), masks, initial)
@@ -160,7 +158,7 @@ class PruneRetrain:
         """The initialization that a level descends from, before its mask is applied."""
         if level > 0 and self._retraining.new_initialization:
             return self.trainer.initial_weights(self.trial.seed, level)
-        return load_arrays(self.trial.stage(0).folder / layout.START)
+        return self.trial.stage(0).start()
 
     def _pruned_from(self, stage: Stage) -> Stage:
         """The stage whose weights are scored: the level before, or dense for one shot."""
@@ -171,7 +169,7 @@ class PruneRetrain:
         path = stage.folder / layout.MASKS
         if path.exists():
             with whole_or_set_aside(path):
-                return Masks.load(path)
+                return stage.masks()
         if not self._retraining.prunes:
             return masks
         pruning = self.config.pruning

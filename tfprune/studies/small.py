@@ -8,11 +8,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import DamagedFile, SettingError
 from tfprune.seeds import LevelDraw, Stream, generator
-from tfprune.studies.procedure import Advance, Branch, Study
+from tfprune.studies.procedure import Advance, Branch, Study, train_one_after_another
 from tfprune.studies.trial import Stage, Trial
 
 if TYPE_CHECKING:
@@ -40,26 +39,23 @@ def train_small(study: Study, levels: Mapping[Trial, Sequence[int]]) -> dict[Tri
     Returns:
       The finished stages of each trial.
     """
-    found: dict[Trial, list[Stage]] = {trial: [] for trial in levels}
     # Level by level: a branch trains for one number of epochs.
-    for level in sorted({level for those in levels.values() for level in those}):
-        plan = {
+    plans = (
+        {
             trial: (small(trial.config, level), [trial.branch_stage("small", level)])
             for trial, those in levels.items()
             if level in those and trial.stage(level).is_done and _has_weights(study, trial, level)
         }
-        for trial, stages in study.train(plan).items():
-            found[trial] += stages
-    return found
+        for level in sorted({level for those in levels.values() for level in those})
+    )
+    return train_one_after_another(study, levels, plans)
 
 
 def _has_weights(study: Study, trial: Trial, level: int) -> bool:
     """Whether a level has left more weights than every small network has; a note where not."""
-    from tfprune.pruning.masks import Masks
-
     stage = trial.stage(level)
     with suppress(DamagedFile):  # Who trains the small network mends it.
-        masks = Masks.load(stage.folder / layout.MASKS)
+        masks = stage.masks()
         if weights_left(stage, masks) <= masks.never_pruned:
             study.note(
                 f"{trial.name}, seed {trial.seed}: no small network, for of level {level}'s "
@@ -85,16 +81,15 @@ def weights_left(stage: Stage, masks: Masks) -> int:
 
 def train_sizes(study: Study, sizes: Sequence[float]) -> dict[Trial, list[Stage]]:
     """Trains networks of these sizes; returns the finished stages of each trial."""
-    found: dict[Trial, list[Stage]] = {trial: [] for trial in study.trials}
-    for index, fraction in enumerate(sizes, start=1):
-        plan = {
+    plans = (
+        {
             trial: (size(trial.config, fraction), [size_stage(trial, fraction, index)])
             for trial in study.trials
             if trial.stage(0).is_done
         }
-        for trial, stages in study.train(plan).items():
-            found[trial] += stages
-    return found
+        for index, fraction in enumerate(sizes, start=1)
+    )
+    return train_one_after_another(study, study.trials, plans)
 
 
 def small(config: RunConfig, level: int) -> Branch:
@@ -115,15 +110,14 @@ def small(config: RunConfig, level: int) -> Branch:
 
 
 def _train_small(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int) -> None:
-    from tfprune.pruning.masks import Masks
     from tfprune.training.schedules import one_after_another
 
-    twin = Masks.load(loop.trial.stage(stage.level).folder / layout.MASKS)
+    twin = loop.trial.stage(stage.level)
     passes = _passes(loop.config, stage.level)
     schedule = one_after_another(
         [(loop.schedule(level), *span) for level, span in enumerate(passes)]
     )
-    remaining = weights_left(loop.trial.stage(stage.level), twin)
+    remaining = weights_left(twin, twin.masks())
     _train(loop, stage, advance, remaining, schedule, epochs, LevelDraw.SMALL.at(stage.level))
 
 

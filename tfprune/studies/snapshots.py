@@ -47,7 +47,7 @@ class Snapshots:
         """The weights at `--rewind_to`."""
         step = RewindPoint.parse(self._trial.config.pruning.rewind_to).step(self._steps)
         if step == 0:
-            return load_arrays(self._stage.folder / layout.START)
+            return self._stage.start()
         path = self._trial.rewind_file()
         # All processes of one training must train to the point, or none.
         if self._trainer.distribution.from_chief(path.exists()):
@@ -90,8 +90,7 @@ class Snapshots:
         self, step: int, after_epoch: Callable[[int], None] = lambda epoch: None
     ) -> Arrays:
         """Repeats the dense training up to a step."""
-        initial = load_arrays(self._stage.folder / layout.START)
-        plan = plan_of(self._trial, "level 0", initial, self._trainer.dense_masks)
+        plan = plan_of(self._trial, "level 0", self._stage.start(), self._trainer.dense_masks)
         return self._trainer.train_to(self._data, plan, step, after_epoch)
 
     def _is_kept(self, epoch: int) -> bool:
