@@ -26,7 +26,7 @@ from tfprune.pruning.model import get_masks, strip
 from tfprune.pruning.shrink import flops, shrink
 from tfprune.pruning.weights import read_weights
 from tfprune.store import read_metrics, read_results
-from tfprune.studies import filter_pruning as filters
+from tfprune.studies import filter_trainings as filters
 from tfprune.studies.flatness import flatness
 from tfprune.studies.iterative import PruneRetrain
 from tfprune.studies.settings import FilterConfig, FlatnessConfig, NoiseConfig

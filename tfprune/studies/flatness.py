@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from etils import epath
 
 from tfprune.files import csv_text, write_text_atomic
-from tfprune.studies.filter_pruning import check_layers
+from tfprune.studies.filter_trainings import check_layers
 from tfprune.studies.landscapes import check_in_memory, splits
 from tfprune.studies.procedure import Measurement
 from tfprune.studies.settings import FlatnessConfig
@@ -30,7 +30,7 @@ def flatness(options: FlatnessConfig) -> Measurement:
 
 
 def check_flatness(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
-    """As `filter_pruning.check_layers`; also refuses streamed data."""
+    """As `filter_trainings.check_layers`; also refuses streamed data."""
     check_layers(loop, options)
     check_in_memory(loop)
 

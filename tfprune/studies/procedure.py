@@ -87,7 +87,7 @@ class Measurement:
 
 
 # What is trained of each trial, and at which of its stages.
-Plan = Mapping[Trial, tuple[Branch, Sequence[Stage]]]
+Trainings = Mapping[Trial, tuple[Branch, Sequence[Stage]]]
 
 
 def trunk(config: RunConfig) -> Branch:
@@ -100,7 +100,7 @@ def _train_level(loop: PruneRetrain, stage: Stage, advance: Advance) -> None:
 
 
 def train_one_after_another(
-    study: Study, trials: Iterable[Trial], plans: Iterable[Plan]
+    study: Study, trials: Iterable[Trial], plans: Iterable[Trainings]
 ) -> dict[Trial, list[Stage]]:
     """Trains what each plan misses; returns the finished stages of each of these trials."""
     found: dict[Trial, list[Stage]] = {trial: [] for trial in trials}
@@ -121,7 +121,7 @@ class Study(Protocol):
     all_trials: list[Trial]
     trials: list[Trial]
 
-    def train(self, plan: Plan) -> dict[Trial, list[Stage]]:
+    def train(self, plan: Trainings) -> dict[Trial, list[Stage]]:
         """Trains what is missing of some stages, in order; returns the finished ones."""
 
     def train_branches(
