@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-fast soak bench lint format clean
+.PHONY: run test test-fast test-architectures soak bench lint format clean
 
 run: $(READY)
 	$(BIN)/python run.py
@@ -15,10 +15,14 @@ run: $(READY)
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile
 
 test: $(READY)
-	$(PYTEST)
+	$(PYTEST) -m "not architectures"
 
 test-fast: $(READY)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not architectures and not slow"
+
+# Every architecture of keras.applications is pruned and shrunk.
+test-architectures: $(READY)
+	$(PYTEST) --dist load -m architectures
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
