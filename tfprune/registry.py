@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -87,3 +88,16 @@ class Registry:
     def help_lines(self) -> str:
         """`name: summary` for every entry, joined by semicolons."""
         return "; ".join(f"{name}: {entry.summary}" for name, entry in self._entries.items())
+
+
+class Names:
+    """The names of several registries together, as they are when asked."""
+
+    def __init__(self, *registries: Registry):
+        self._registries = registries
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in registry for registry in self._registries)
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.chain(*self._registries)

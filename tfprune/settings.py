@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfprune.errors import SettingError, unknown_name
-from tfprune.registry import Registry
+from tfprune.registry import Names, Registry
 
 Check = Callable[[str, Any], None]
 
@@ -46,7 +46,7 @@ def setting(
     default: Any,
     help: str,  # noqa: A002 - the word the flag uses
     *,
-    choices: Iterable[str] | Registry | None = None,
+    choices: Iterable[str] | Registry | Names | None = None,
     check: Check | None = None,
     identity: bool = True,
 ) -> Any:

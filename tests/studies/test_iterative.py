@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic import SilentProgress, prepared_data
+from synthetic import prepared_data, tell_nobody
 
 from tfprune import layout
 from tfprune.catalog import RETRAINING, Retraining
@@ -317,14 +317,14 @@ def test_a_study_writes_a_tidy_row_per_stage(tmp_path):
     config = from_settings(
         {**TINY, "output_dir": str(tmp_path), "seeds": (0, 1), "levels": 1}, experiment="test"
     )
-    study = StudyEngine([config], ["--levels=1"], SilentProgress(), {"efficacy_tolerance": 0.01})
+    study = StudyEngine([config], ["--levels=1"], tell_nobody, {"efficacy_tolerance": 0.01})
     study.train_trunks()
     assert (study.trained, study.reused, study.failures) == (4, 0, [])
     results = read_results(tmp_path)
     assert list(results.columns[: len(layout.RESULT_COLUMNS)]) == list(layout.RESULT_COLUMNS)
     assert list(zip(results.seed, results.level, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert set(results.trial) == {Trial(config, 0).name}
-    again = StudyEngine([config], [], SilentProgress(), {"efficacy_tolerance": 0.01})
+    again = StudyEngine([config], [], tell_nobody, {"efficacy_tolerance": 0.01})
     again.train_trunks()
     assert (again.trained, again.reused) == (0, 4)
 
@@ -335,7 +335,7 @@ def test_a_trial_that_diverges_is_named_and_the_others_go_on(tmp_path):
         experiment="test",
     )
     good = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0,)}, experiment="test")
-    study = StudyEngine([bad, good], [], SilentProgress())
+    study = StudyEngine([bad, good], [], tell_nobody)
     study.train_trunks()
     assert len(study.failures) == 1
     assert "level 0" in study.failures[0]

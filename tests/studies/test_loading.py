@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic import SilentProgress
+from synthetic import tell_nobody
 
 import tfprune
 from tfprune import layout
@@ -34,8 +34,8 @@ RUNS = {
 def study_of(folder, **values):
     settings = {"output_dir": str(folder), "seeds": (0,), "levels": 1, "train_epochs": 2, **values}
     config = from_settings({"train_subset": "200", **settings}, experiment="test")
-    workshop = Workshop([], SilentProgress())
-    return StudyEngine([config], [], SilentProgress(), executor=InProcess(workshop)), workshop
+    workshop = Workshop([], tell_nobody)
+    return StudyEngine([config], [], tell_nobody, executor=InProcess(workshop)), workshop
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -7,6 +7,7 @@ import re
 
 from tfprune.catalog import CRITERIA, FILTER_CRITERIA, RETRAINING, Retraining
 from tfprune.errors import SettingError
+from tfprune.registry import Names
 from tfprune.settings import Section, at_least, between, join, setting
 
 # Which filters go first, by their scores (PruneS, PruneR and PruneL of GST).
@@ -45,7 +46,7 @@ class PruningConfig(Section):
     criterion: str = setting(
         "magnitude",
         f"{CRITERIA.help_lines()}; of whole filters {FILTER_CRITERIA.help_lines()}",
-        choices=(*CRITERIA, *FILTER_CRITERIA),
+        choices=Names(CRITERIA, FILTER_CRITERIA),
     )
     criterion_batches: int = setting(
         10, "training batches that snip averages over", check=at_least(1)

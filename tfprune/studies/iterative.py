@@ -28,7 +28,7 @@ from tfprune.studies.procedure import Advance
 from tfprune.studies.snapshots import Snapshots, snapshot_epochs
 from tfprune.studies.starting_weights import RetrainingInputs
 from tfprune.studies.trial import Row, Stage, Trial, result_of
-from tfprune.training.epoch_model import steps_per_epoch
+from tfprune.training.epoch_program import steps_per_epoch
 from tfprune.training.evaluating import evaluate
 from tfprune.training.schedules import Schedule, retraining_schedule, training_schedule
 from tfprune.training.scoring import check_filters, prune

@@ -15,7 +15,7 @@ from tfprune.pruning.settings import RewindPoint
 from tfprune.pruning.weights import Arrays, read_weights
 from tfprune.studies.plans import plan_of
 from tfprune.studies.trial import Trial
-from tfprune.training.epoch_model import steps_per_epoch
+from tfprune.training.epoch_program import steps_per_epoch
 from tfprune.training.trainer import Data, Trainer
 
 
