@@ -15,7 +15,7 @@ from tfprune.config import RunConfig
 from tfprune.engine.events import Happened, StageEvent, Tell, told
 from tfprune.errors import CannotWrite, DamagedFile, InputError, TrainingDiverged
 from tfprune.files import finite, load_arrays, write_sealed
-from tfprune.settings import join, settings_of
+from tfprune.settings import as_columns, settings_of
 from tfprune.store import merge_rows
 from tfprune.studies.procedure import Advance, Branch, Measurement, trunk
 from tfprune.studies.trial import Stage, Trial
@@ -278,8 +278,7 @@ def write_rows(
 
 def _flat(config: RunConfig) -> dict[str, Any]:
     sections = (config.data, config.model, config.training, config.pruning)
-    values = {n: getattr(part, n) for part in sections for n in settings_of(type(part))}
-    return {n: join(v) if isinstance(v, tuple) else v for n, v in values.items()}
+    return as_columns({n: getattr(p, n) for p in sections for n in settings_of(type(p))})
 
 
 def set_aside_damaged(stages: Iterable[Stage]) -> Iterator[str]:
