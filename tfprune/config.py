@@ -17,7 +17,8 @@ from tfprune.errors import InputError, SettingError, nearest
 from tfprune.models.settings import ModelConfig
 from tfprune.pruning.settings import PruningConfig, RewindPoint
 from tfprune.seeds import MAX_SEED
-from tfprune.settings import Section, at_least, between, join, setting, settings_of
+from tfprune.settings import Section, at_least, between, canonical, join, setting, settings_of
+from tfprune.training.schedules import retraining_schedule
 from tfprune.training.settings import TrainingConfig
 
 JIT = ("auto", "on", "off")
@@ -149,14 +150,7 @@ class RunConfig(Section):
                 self.pruning.rewind_to,
                 f"a point before the end of training (`train_epochs={self.training.train_epochs}`)",
             )
-        if (
-            self.training.lr_decay == "cosine"
-            and self.pruning.retrain == "finetune"
-            and not self.pruning.finetune_lr
-        ):
-            raise SettingError(
-                "finetune_lr", 0.0, "a rate above 0 with `lr_decay=cosine`, which ends near 0"
-            )
+        retraining_schedule(self.training, self.pruning)  # Refuses what has none.
         if self.takes_all_devices and (self.workers > 1 or self.executor == "ray"):
             raise SettingError(
                 "strategy",

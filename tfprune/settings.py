@@ -9,11 +9,11 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfprune.errors import SettingError, unknown_name
-from tfprune.registry import Registry
+from tfprune.registry import Names, Registry
 
 Check = Callable[[str, Any], None]
 
@@ -46,7 +46,7 @@ def setting(
     default: Any,
     help: str,  # noqa: A002 - the word the flag uses
     *,
-    choices: Iterable[str] | Registry | None = None,
+    choices: Iterable[str] | Registry | Names | None = None,
     check: Check | None = None,
     identity: bool = True,
 ) -> Any:
@@ -97,6 +97,11 @@ class Section:
 
 def join(values: Iterable[Any]) -> str:
     return ",".join(str(value) for value in values)
+
+
+def as_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as columns of results.csv: several of one name in one text."""
+    return {n: join(v) if isinstance(v, list | tuple) else v for n, v in values.items()}
 
 
 def settings_of(section: type[Section]) -> dict[str, dataclasses.Field]:

@@ -236,3 +236,8 @@ def test_seeds_that_held_out_different_examples_line_up_by_position():
         groups_of.at_positions([5.0, 6.0], [1, 1], 4)
     with pytest.raises(InputError, match="an index for every value"):
         groups_of.at_positions([5.0], [1, 2], 4)
+
+
+def test_the_majority_of_seeds_decides_and_ties_go_to_the_lower_class():
+    votes = np.array([[3, 1, 7, -1], [3, 0, 2, 1], [5, 1, 4, -1]])
+    assert groups_of.majority_prediction(votes).tolist() == [3, 1, 2, 1]

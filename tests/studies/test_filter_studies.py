@@ -26,7 +26,7 @@ from tfprune.pruning.model import get_masks, strip
 from tfprune.pruning.shrink import flops, shrink
 from tfprune.pruning.weights import read_weights
 from tfprune.store import read_metrics, read_results
-from tfprune.studies import filter_pruning as filters
+from tfprune.studies import filter_trainings as filters
 from tfprune.studies.flatness import flatness
 from tfprune.studies.iterative import PruneRetrain
 from tfprune.studies.settings import FilterConfig, FlatnessConfig, NoiseConfig
@@ -198,14 +198,14 @@ def test_kept_filters_follow_the_formula_after_every_event_and_events_csv_says_s
 
 
 def test_before_its_first_event_a_pruned_training_is_the_trunks_bit_for_bit(trunk, watched):
-    ((_, first),) = trunk.weights_at([1])
+    ((_, first),) = trunk.snapshots.at([1])
     assert_same(watched.weights[0], first)
     ours, theirs = (metrics(trunk, s) for s in (watched.stage, trunk.trial.stage(0)))
     pd.testing.assert_frame_equal(without_clock(ours)[:1], without_clock(theirs)[:1])
     # The first event is after the second epoch's training.
     before = events(watched.stage).accuracy_before[0]
     assert before == theirs.test_accuracy[1]
-    ((_, second),) = trunk.weights_at([2])
+    ((_, second),) = trunk.snapshots.at([2])
     gone = ~masks_of(watched.stage)["conv6"].any((0, 1, 2))
     changed = {name for name, value in second.items() if np.any(watched.weights[1][name] != value)}
     assert changed == {"conv6/kernel", "conv6_bn/gamma", "conv6_bn/beta"}
@@ -247,7 +247,7 @@ def test_masks_and_weights_at_the_end_are_of_the_pruned_network(trunk, watched):
         assert channels[..., ~gone].any((0, 1, 2)).all()
     assert result["sparsity"] == masks.sparsity == pytest.approx(1 - masks.remaining / masks.total)
     # The largest by l2 norm went first: conv6's two after epoch 2.
-    ((_, before),) = trunk.weights_at([2])
+    ((_, before),) = trunk.snapshots.at([2])
     norms = np.linalg.norm(before["conv6/kernel"].reshape(-1, 16).astype(np.float64), axis=0)
     assert set(np.argsort(norms)[-2:]) <= set(np.flatnonzero(~masks["conv6"].any((0, 1, 2))))
 

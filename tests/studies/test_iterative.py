@@ -1,10 +1,11 @@
-"""The prune-retrain loop: what each of the five ways to retrain starts from, and trunks reused."""
+"""The prune-retrain loop: what each way to retrain starts from, and trunks reused."""
 
 import numpy as np
 import pytest
 from synthetic import is_nested, prepared_data, tell_nobody
 
 from tfprune import layout
+from tfprune.catalog import RETRAINING, Retraining
 from tfprune.config import from_settings
 from tfprune.engine.study import StudyEngine
 from tfprune.errors import SettingError
@@ -140,6 +141,60 @@ def test_extended_dense_training_removes_nothing(tmp_path, trainers):
     assert_same(start(loop, 2), end(loop, 1))
     assert rows(loop, 2)["sparsity"] == 0
     assert rates(loop, 2) == [0.1, 0.1, 0.01]
+
+
+def halfway(inputs):
+    """The middle of where weights are and where they were at the rewind point."""
+    rewound = inputs.rewound()
+    return {name: (value + rewound[name]) / 2 for name, value in inputs.trained.items()}
+
+
+def doubling(training, pruning):
+    """A rate of its own for each epoch."""
+    return lambda epoch, steps: np.full(steps, 0.01 * 2**epoch, np.float32)
+
+
+@pytest.fixture
+def retrainings(monkeypatch):
+    """The table, and what a test adds to it."""
+    monkeypatch.setattr(RETRAINING, "_entries", dict(RETRAINING._entries))
+    return RETRAINING
+
+
+def test_a_sixth_retraining_is_one_entry(tmp_path, trainers, retrainings):
+    """Its weights, its first epoch and its learning rates are all its own."""
+    retrainings.add("halfway", Retraining(halfway, "1ep", doubling), "of a test")
+    loop = loop_of(tmp_path, trainers, retrain="halfway", rewind_to="2it")
+    loop.check()
+    run_all(loop)
+    rewound = load_arrays(loop.trial.rewind_file())
+    for level in (1, 2):
+        trained = end(loop, level - 1)
+        middle = {name: (value + rewound[name]) / 2 for name, value in trained.items()}
+        assert_same(start(loop, level), under(middle, masks(loop, level)))
+        assert rates(loop, level) == [0.02, 0.04]
+    assert loop.last_rate(1) == pytest.approx(0.04)
+    assert masks(loop, 2).remaining < masks(loop, 1).remaining
+
+
+def test_an_entry_may_prune_nothing_and_give_each_level_an_initialization(
+    tmp_path, trainers, retrainings
+):
+    again = Retraining(lambda inputs: inputs.initial, prunes=False, new_initialization=True)
+    retrainings.add("again", again, "of a test")
+    loop = loop_of(tmp_path, trainers, retrain="again", rewind_to="1ep", prune_fraction=1.0)
+    loop.check()  # Every weight of nothing pruned.
+    run_all(loop)
+    assert rows(loop, 2)["sparsity"] == 0
+    for level in (1, 2):
+        assert_same(start(loop, level), loop.trainer.initial_weights(0, level))
+        assert rates(loop, level) == [0.1, 0.01]
+
+
+def test_an_entry_that_starts_after_the_end_is_refused(tmp_path, trainers, retrainings):
+    retrainings.add("late", Retraining(start="3ep"), "of a test")
+    with pytest.raises(SettingError, match=r"--retrain=late: .*9 steps"):
+        loop_of(tmp_path, trainers, retrain="late").check()
 
 
 def test_a_level_removes_the_ceiling_and_masks_nest_across_levels(tmp_path, trainers):

@@ -284,7 +284,7 @@ def test_weights_on_the_way_are_the_same_whether_kept_or_trained_again(tmp_path,
     later = trained(tmp_path / "later", trainers, levels=0, snapshot_every=0)
     assert not (later.trial.stage(0).folder / layout.snapshot(1)).exists()
     for (epoch, one), (same, other) in zip(
-        kept.weights_at([0, 1, 2, 3]), later.weights_at([0, 1, 2, 3]), strict=True
+        kept.snapshots.at([0, 1, 2, 3]), later.snapshots.at([0, 1, 2, 3]), strict=True
     ):
         assert epoch == same
         for name, value in one.items():
@@ -296,7 +296,7 @@ def test_a_damaged_snapshot_is_trained_again(tmp_path, trainers):
     path = loop.trial.stage(0).folder / layout.snapshot(1)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    ((_, weights),) = loop.weights_at([1])
+    ((_, weights),) = loop.snapshots.at([1])
     assert path.read_bytes() == whole
     assert weights.keys() == arrays(loop, 0).keys()
 

@@ -102,6 +102,16 @@ def example_losses(outputs: ArrayLike, labels: ArrayLike, from_logits: bool = Tr
         return -np.log(own)
 
 
+def majority_prediction(predictions: np.ndarray) -> np.ndarray:
+    """The class that most seeds predict, int64 [N]; the lowest of those tied (PEG figure 16).
+
+    Args:
+      predictions: integers [seeds, N]; -1 is no vote.
+    """
+    classes = np.arange(predictions.max() + 1)
+    return np.argmax((predictions[:, :, None] == classes).sum(axis=0), axis=1)
+
+
 def at_positions(values: ArrayLike, indices: ArrayLike, examples: int) -> np.ndarray:
     """Values of some examples at their positions in the dataset, NaN elsewhere, float64 [N].
 
@@ -476,13 +486,9 @@ def _by_seed(losses: ArrayLike) -> np.ndarray:
 
 
 def _mean_over_seeds(losses: ArrayLike) -> np.ndarray:
-    values = _by_seed(losses)
-    return _masked_means(values.T, np.ones_like(values.T, bool))
-
-
-def _masked_means(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Means of the rows over what is marked and not NaN; NaN for none."""
-    there = mask & ~np.isnan(values)
+    """The mean of each example over the seeds where it is not NaN; NaN for none."""
+    values = _by_seed(losses).T
+    there = ~np.isnan(values)
     with np.errstate(invalid="ignore"):  # 0 / 0
         return np.where(there, values, 0).sum(axis=1) / there.sum(axis=1)
 

@@ -15,6 +15,8 @@ from tfprune.studies.settings import at_noise
 from tfprune.studies.trial import DENSE, trial_name
 
 _SMALLER = ("width", "width_matched", "one_shot")
+# How a run is retrained whose method says nothing else; that of all base runs.
+_RETRAIN = "lr_rewind"
 
 
 def family(base: RunConfig, method: str) -> list[RunConfig]:
@@ -34,25 +36,25 @@ def family(base: RunConfig, method: str) -> list[RunConfig]:
     levels = base.pruning.levels
     kept = [(1 - base.pruning.prune_fraction) ** level for level in range(levels + 1)]
     one: dict[str, dict[str, Any]] = {
-        "lr_rewind": {"retrain": "lr_rewind"},
+        "lr_rewind": {},
         "weight_rewind": {"retrain": "weight_rewind"},
-        "synflow": {"retrain": "lr_rewind", "criterion": "synflow"},
-        "snip": {"retrain": "lr_rewind", "criterion": "snip"},
-        "random": {"retrain": "lr_rewind", "criterion": "random"},
+        "synflow": {"criterion": "synflow"},
+        "snip": {"criterion": "snip"},
+        "random": {"criterion": "random"},
         "extended_dense": {"retrain": "extended_dense"},
-        "one_shot": {"retrain": "lr_rewind", "sparsities": tuple(1 - part for part in kept[1:])},
+        "one_shot": {"sparsities": tuple(1 - part for part in kept[1:])},
     }
     if method == "one_shot" and not levels:
         return []  # Without sparsities it would be `lr_rewind`.
     if method in one:
-        return [replace(base, **one[method])]
+        return [replace(base, **{"retrain": _RETRAIN, **one[method]})]
     if method == "width":
         # Nothing is pruned: `scratch` only gives these trials a name that no other family has.
         pruning = PruningConfig(levels=0, retrain="scratch")
     else:
         # Trained as one_shot trains, to no sparsity. Of the pruning only the rewind point counts.
         rewind_to = base.pruning.rewind_to
-        pruning = PruningConfig(sparsities=(0.0,), retrain="lr_rewind", rewind_to=rewind_to)
+        pruning = PruningConfig(sparsities=(0.0,), retrain=_RETRAIN, rewind_to=rewind_to)
     of_any_width = dataclasses.replace(base, pruning=pruning)
     widths: dict[tuple[int, ...], float] = {}
     for part in kept:
@@ -122,9 +124,9 @@ def _check(base: RunConfig, methods: tuple[str, ...], own: tuple[str, ...]) -> N
         raise SettingError(
             "methods", join(methods), f"at least one that is meant for `noise_fraction={noise:g}`"
         )
-    if pruning.retrain != "lr_rewind":
+    if pruning.retrain != _RETRAIN:
         raise SettingError(
-            "retrain", pruning.retrain, "lr_rewind here: `methods` names the retrainings"
+            "retrain", pruning.retrain, f"{_RETRAIN} here: --methods names the retrainings"
         )
     if pruning.sparsities:
         raise SettingError(

@@ -259,7 +259,7 @@ class Trainer:
         """Sets the model's masks; returns them as they are now, see `network.set_masks`."""
         return set_masks(self.model, self._config, masks)
 
-    def attach(self, data: Data, feeding: Feeding | None) -> EpochProgram[Any]:
+    def attach(self, data: Data, feeding: Feeding | None) -> EpochProgram[Any, Any]:
         """The program for this kind of data, with the data attached; see `EpochProgram`."""
         streamed = isinstance(data, StreamedData)
         key = ("program", streamed, self.model.noise)
@@ -279,7 +279,7 @@ class Trainer:
         self.load(plan.weights, plan.masks)
         optimizers.reset_slots(self.model.optimizer, self.model.variables)
 
-    def _program(self, streamed: bool) -> EpochProgram[Any]:
+    def _program(self, streamed: bool) -> EpochProgram[Any, Any]:
         if self.distribution.strategy is not None:
             distributed = DistributedStreamedProgram if streamed else DistributedProgram
             return distributed(self.model, self._batch_size, self.distribution)
