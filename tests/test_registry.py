@@ -68,7 +68,7 @@ def test_the_names_of_several_registries_are_those_of_now():
 
 def test_a_criterion_that_is_added_later_is_allowed(monkeypatch):
     monkeypatch.setattr(CRITERIA, "_entries", dict(CRITERIA._entries))
-    with pytest.raises(SettingError, match="--criterion=mine"):
+    with pytest.raises(SettingError, match="criterion=mine"):
         PruningConfig(criterion="mine")
     CRITERIA.add("mine", len, "of a test")
     assert PruningConfig(criterion="mine").criterion == "mine"

@@ -203,7 +203,7 @@ class Retraining:
       weights: the weights that a level starts from, before its mask is applied: a function of
         `tfprune.studies.starting_weights.RetrainingInputs` that returns arrays by name. None: the
         trained ones of the level before.
-      start: the moment of the schedule to start at, as `0ep` or `100it`. None: `--rewind_to`.
+      start: the moment of the schedule to start at, as `0ep` or `100it`. None: `rewind_to`.
       schedule: the learning rates of a whole training: a function of `TrainingConfig` and
         `PruningConfig` that returns a `tfprune.training.schedules.Schedule`, and raises
         SettingError where these settings have none. None: the training's own.

@@ -17,7 +17,7 @@ from tfprune.errors import InputError, SettingError, nearest
 from tfprune.models.settings import ModelConfig
 from tfprune.pruning.settings import PruningConfig, RewindPoint
 from tfprune.seeds import MAX_SEED
-from tfprune.settings import Section, at_least, between, canonical, join, setting, settings_of
+from tfprune.settings import Section, at_least, between, join, setting, settings_of
 from tfprune.training.schedules import retraining_schedule
 from tfprune.training.settings import TrainingConfig
 

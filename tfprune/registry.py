@@ -18,7 +18,7 @@ class Entry:
     Attributes:
       target: itself, or `"package.module:name"`, imported at first use, so that listing names
         never imports TensorFlow.
-      summary: one line for `--help`.
+      summary: one line of help.
       properties: facts about the entry that must be known before it is imported.
     """
 

@@ -193,7 +193,7 @@ def test_an_entry_may_prune_nothing_and_give_each_level_an_initialization(
 
 def test_an_entry_that_starts_after_the_end_is_refused(tmp_path, trainers, retrainings):
     retrainings.add("late", Retraining(start="3ep"), "of a test")
-    with pytest.raises(SettingError, match=r"--retrain=late: .*9 steps"):
+    with pytest.raises(SettingError, match=r"retrain=late: .*9 steps"):
         loop_of(tmp_path, trainers, retrain="late").check()
 
 

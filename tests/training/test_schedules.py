@@ -69,7 +69,7 @@ def test_finetuning_keeps_the_last_rate_unless_it_has_its_own():
         assert rates(0, 1) == rates(training.train_epochs - 1, 1) == np.float32(rate)
     own = PruningConfig(finetune_lr=0.5)
     assert schedules.finetuning(TrainingConfig(lr_decay="cosine"), own)(0, 1) == 0.5
-    with pytest.raises(SettingError, match=r"--finetune_lr=0\.0: a rate above 0"):
+    with pytest.raises(SettingError, match=r"finetune_lr=0\.0: a rate above 0"):
         schedules.finetuning(TrainingConfig(lr_decay="cosine"), PruningConfig())
 
 

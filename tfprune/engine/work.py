@@ -15,7 +15,7 @@ from tfprune.config import flat_settings
 from tfprune.engine.events import Happened, StageEvent, Tell, told
 from tfprune.errors import CannotWrite, DamagedFile, InputError, TrainingDiverged
 from tfprune.files import finite, load_arrays, write_sealed
-from tfprune.settings import as_columns, settings_of
+from tfprune.settings import as_columns
 from tfprune.store import merge_rows
 from tfprune.studies.procedure import Advance, Branch, Measurement, trunk
 from tfprune.studies.trial import Stage, Trial
@@ -56,9 +56,8 @@ class Columns:
     def of(self, trial: Trial) -> dict[str, Any]:
         """The columns of a trial's rows."""
         settings = flat_settings(trial.config)
-        chosen = {name: settings[name] for name in self.settings}
-        cells = {n: join(v) if isinstance(v, tuple) else v for n, v in chosen.items()}
-        return {**self.own, **cells, **self.by_trial.get(trial.name, {})}
+        chosen = as_columns({name: settings[name] for name in self.settings})
+        return {**self.own, **chosen, **self.by_trial.get(trial.name, {})}
 
 
 @dataclass(frozen=True)
@@ -275,11 +274,6 @@ def write_rows(
     ]
     extra = dict.fromkeys(name for row in rows for name in row)
     merge_rows(trial.output_dir, rows, (*common, *extra))
-
-
-def _flat(config: RunConfig) -> dict[str, Any]:
-    sections = (config.data, config.model, config.training, config.pruning)
-    return as_columns({n: getattr(p, n) for p in sections for n in settings_of(type(p))})
 
 
 def set_aside_damaged(stages: Iterable[Stage]) -> Iterator[str]:

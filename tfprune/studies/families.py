@@ -126,7 +126,7 @@ def _check(base: RunConfig, methods: tuple[str, ...], own: tuple[str, ...]) -> N
         )
     if pruning.retrain != _RETRAIN:
         raise SettingError(
-            "retrain", pruning.retrain, f"{_RETRAIN} here: --methods names the retrainings"
+            "retrain", pruning.retrain, f"{_RETRAIN} here: `methods` names the retrainings"
         )
     if pruning.sparsities:
         raise SettingError(

@@ -10,7 +10,7 @@ from tfprune import layout
 from tfprune.backend import keras
 from tfprune.config import RunConfig
 from tfprune.data.prepare import PreparedData
-from tfprune.errors import SettingError
+from tfprune.errors import SettingError, arguments_from
 from tfprune.files import save_arrays, whole_or_set_aside
 from tfprune.measures.evaluation import splits_of
 from tfprune.measures.loss_change import linear_loss_change

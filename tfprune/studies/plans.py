@@ -31,7 +31,7 @@ def plan_of(
       initial: the weights that distances are measured from; None for those at the start.
       level: keys every draw, with the trial's seed: a level, or a draw of its own.
       schedule: the learning rates; None for the dense training's.
-      epochs: the epoch to end after, counted over the whole schedule; None for `--train_epochs`.
+      epochs: the epoch to end after, counted over the whole schedule; None for `train_epochs`.
       start_step: counted over the whole schedule too.
     """
     config = trial.config

@@ -44,7 +44,7 @@ class Snapshots:
         self._steps = steps_per_epoch(len(data.labels), trial.config.training.batch_size)
 
     def at_rewind_point(self) -> Arrays:
-        """The weights at `--rewind_to`."""
+        """The weights at `rewind_to`."""
         step = RewindPoint.parse(self._trial.config.pruning.rewind_to).step(self._steps)
         if step == 0:
             return self._stage.start()
@@ -81,7 +81,7 @@ class Snapshots:
         if self._trainer.distribution.worker.num_workers > 1:
             raise InputError(
                 f"{where} has not kept its weights on the way: run once more with "
-                "--strategy=auto, or train with --snapshot_every in the first place"
+                "`strategy=auto`, or train with `snapshot_every` in the first place"
             )
         self._note(f"{where}: trained again for its weights on the way")
         self._train_to(max(epochs) * self._steps, partial(self.keep, epochs=epochs))

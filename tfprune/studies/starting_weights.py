@@ -18,7 +18,7 @@ class RetrainingInputs:
       trained: the final weights of the network that was pruned.
       initial: the initialization that the level descends from, the dense training's unless each
         level has one of its own.
-      rewound: the dense training's weights at `--rewind_to`; the first call may train for them.
+      rewound: the dense training's weights at `rewind_to`; the first call may train for them.
     """
 
     trained: Arrays

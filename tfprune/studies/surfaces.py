@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from etils import epath
 
 from tfprune.config import replace
-from tfprune.errors import SettingError
+from tfprune.errors import SettingError, arguments_from
 from tfprune.seeds import LevelDraw, Stream, generator
 from tfprune.studies.landscapes import check_in_memory, splits
 from tfprune.studies.partial_tables import PartialTable

@@ -50,7 +50,7 @@ def fixed(rate: float) -> Schedule:
 
 
 def retraining_schedule(training: TrainingConfig, pruning: PruningConfig) -> Schedule:
-    """The learning rates of a training after a pruning, as `--retrain` has them.
+    """The learning rates of a training after a pruning, as `retrain` has them.
 
     Raises:
       SettingError: with these settings it has none.
@@ -61,14 +61,14 @@ def retraining_schedule(training: TrainingConfig, pruning: PruningConfig) -> Sch
 
 
 def finetuning(training: TrainingConfig, pruning: PruningConfig) -> Schedule:
-    """The same rate for every step: `--finetune_lr`, or the training's after all drops.
+    """The same rate for every step: `finetune_lr`, or the training's after all drops.
 
     Raises:
       SettingError: there is none of its own, and the training's decay ends near 0.
     """
     if not pruning.finetune_lr and training.lr_decay == "cosine":
         raise SettingError(
-            "finetune_lr", 0.0, "a rate above 0 with --lr_decay=cosine, which ends near 0"
+            "finetune_lr", 0.0, "a rate above 0 with `lr_decay=cosine`, which ends near 0"
         )
     return fixed(pruning.finetune_lr or _dropped(training, training.train_epochs - 1))
 
