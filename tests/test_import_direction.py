@@ -13,7 +13,7 @@ FLOORS = (
     "tfprune.backend tfprune.errors tfprune.layout tfprune.registry tfprune.seeds "
     "tfprune.stopping tfprune.versions",
     "tfprune.catalog tfprune.files tfprune.settings",
-    "tfprune.claims tfprune.optimizers",
+    "tfprune.claims tfprune.optimizers tfprune.precision",
     "tfprune.event_folders tfprune.store",
     "tfprune.data.settings tfprune.models.settings tfprune.pruning.settings "
     "tfprune.training.schedules tfprune.training.settings",

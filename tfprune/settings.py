@@ -49,6 +49,7 @@ def setting(
     choices: Iterable[str] | Registry | Names | None = None,
     check: Check | None = None,
     identity: bool = True,
+    later: bool = False,
 ) -> Any:
     """Declares one setting.
 
@@ -58,9 +59,13 @@ def setting(
       choices: the allowed names, if they are a closed set.
       check: raises SettingError for a value that is not allowed.
       identity: whether the value can change a number in a result; such values make up the hash.
+      later: the setting is younger than folders that people have, whose numbers were made with its
+        default: that leaves the hash as it was.
     """
-    metadata = {"help": help, "choices": choices, "check": check, "identity": identity}
-    return dataclasses.field(default=default, metadata=metadata)
+    kept: dict[str, Any] = {"help": help, "choices": choices, "check": check}
+    return dataclasses.field(
+        default=default, metadata={**kept, "identity": identity, "later": later}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +97,7 @@ class Section:
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.metadata.get("identity", True)
+            and not (field.metadata.get("later") and getattr(self, field.name) == field.default)
         }
 
 

@@ -21,7 +21,7 @@ _PACKAGES = (
 )
 # The parts of tfprune that make numbers; the rest shows, names or moves them.
 _NUMERIC = ("data", "measures", "models", "pruning", "studies", "training")
-_NUMERIC_MODULES = ("catalog.py", "config.py", "optimizers.py", "seeds.py", "settings.py")
+_GROUND = ("catalog", "config", "optimizers", "precision", "seeds", "settings")
 # Versions that are recorded, but do not change a number.
 _HARMLESS = ("python",)
 
@@ -52,7 +52,7 @@ def differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]
 @cache
 def _code() -> str:
     root = Path(__file__).parent
-    files = [root / name for name in _NUMERIC_MODULES]
+    files = [root / f"{name}.py" for name in _GROUND]
     files += [file for part in _NUMERIC for file in (root / part).rglob("*.py")]
     by_name = {file.relative_to(root).as_posix(): file for file in files}
     digest = hashlib.sha256()

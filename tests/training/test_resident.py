@@ -1,5 +1,7 @@
 """The epoch program: against updates by hand, against NumPy, in parts and compiled."""
 
+import re
+
 import numpy as np
 import pytest
 from synthetic import prepared_data, softmax_regression
@@ -219,7 +221,7 @@ def test_every_trial_of_a_shape_shares_one_trace():
         program.attach(other, Feeding(seed, seed, schedules.fixed(0.1 * seed)))
         reset_slots(model.optimizer, model.variables)
         program.run(seed)
-    assert program._epoch.experimental_get_tracing_count() == 1
+    assert program.steps.experimental_get_tracing_count() == 1
 
 
 def test_augmented_epochs_differ_and_repeat():
@@ -247,6 +249,46 @@ def test_what_is_asked_too_early_is_refused():
     for ask in asked[1:]:
         with pytest.raises(ValueError, match="feeding"):
             ask()
+
+
+def compiled(program, arguments):
+    """A program as XLA optimizes it, and as it gets it."""
+    ir = program.experimental_get_compiler_ir(*arguments)
+    return ir(stage="optimized_hlo"), ir(stage="hlo")
+
+
+def test_a_whole_epoch_is_a_loop_whose_length_the_compiler_knows_and_a_part_is_not():
+    """Else a GPU asks the host before each step."""
+    program = program_of(softmax_regression(DATA), jit=True)
+    whole, _ = compiled(program.steps, program.inputs(0))
+    assert re.findall(r'"known_trip_count":\{"n":"(\d+)"\}', whole) == ["2"]
+    assert "conditional(" not in whole
+    program.attach(DATA, Feeding(0, 0, schedules.fixed(RATE), start_step=1))
+    part, _ = compiled(program.steps, program.inputs(0))
+    assert "known_trip_count" not in part
+
+
+@pytest.mark.parametrize("matmul", ["tf32", "ieee"])
+def test_steps_multiply_as_asked_and_evaluations_in_ieee_float32(matmul):
+    model = softmax_regression(DATA)
+    model.compile(SGD(RATE))
+    program = ResidentProgram(model, BATCH, jit=True, matmul=matmul)
+    program.attach(DATA, Feeding(0, 0, schedules.fixed(RATE)))
+    kinds = {}
+
+    def noting(name, function):
+        def call(*arguments):
+            text = compiled(function, arguments)[1]
+            products = [line for line in text.splitlines() if " dot(" in line]
+            kinds[name] = {"operand_precision={highest,highest}" in line for line in products}
+            return function(*arguments)
+
+        return call
+
+    program.steps = noting("steps", program.steps)
+    program.evaluation = noting("evaluation", program.evaluation)
+    program.run(0)
+    assert kinds == {"steps": {matmul == "ieee"}, "evaluation": {True}}
 
 
 def test_steps_count_the_short_batch():

@@ -21,6 +21,7 @@ from tfprune.measures.evaluation import (
     some_examples,
 )
 from tfprune.models.task import task_of
+from tfprune.precision import products
 from tfprune.pruning import model as pruned
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.prunable import prunable_kernels
@@ -246,6 +247,7 @@ class UtilityMeter:
         """How many programs were built so far for the ablated networks."""
         return self._program.experimental_get_tracing_count()
 
+    @products("ieee")
     def measure(
         self, weights: Mapping[str, np.ndarray] | None = None, masks: Masks | None = None
     ) -> Utility:

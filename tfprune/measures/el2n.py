@@ -18,6 +18,7 @@ from tfprune.files import save_arrays
 from tfprune.measures.evaluation import BATCH_SIZE
 from tfprune.measures.example_groups import checked_outputs
 from tfprune.models.task import check_one_input, task_of
+from tfprune.precision import products
 
 
 def el2n_scores(outputs: ArrayLike, labels: ArrayLike, from_logits: bool = True) -> np.ndarray:
@@ -53,6 +54,7 @@ def mean_el2n(
     return _mean(el2n_scores(outputs, labels, from_logits) for outputs in outputs_of_models)
 
 
+@products("ieee")
 def el2n(
     models: keras.Model | Iterable[keras.Model],
     images: np.ndarray,
@@ -98,6 +100,7 @@ def el2n(
     return _mean(map(scores, [models] if isinstance(models, keras.Model) else models))
 
 
+@products("ieee")
 def model_outputs(
     model: keras.Model,
     images: np.ndarray,

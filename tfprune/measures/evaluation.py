@@ -15,6 +15,7 @@ from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures import batch_norm
 from tfprune.models.blocks import has_convolutions, is_batch_norm
 from tfprune.models.task import Loss, check_one_input, task_of
+from tfprune.precision import products
 from tfprune.pruning.copies import copy_of
 from tfprune.pruning.model import copy_model
 from tfprune.pruning.weights import named_variables, read_weights
@@ -172,6 +173,7 @@ class Evaluator:
         """The copy's own variables, for other programs to assign before `fold_outputs`."""
         return self._variables
 
+    @products("ieee")
     def at_points(
         self,
         anchors: Sequence[Mapping[str, np.ndarray]],
@@ -336,6 +338,7 @@ def evaluator_of(
     return model
 
 
+@products("ieee")
 def evaluate(
     model: keras.Model | Evaluator,
     splits: Mapping[str, Examples],

@@ -16,6 +16,7 @@ from tfprune.errors import InputError, SettingError, nearest
 from tfprune.measures import second_order
 from tfprune.measures.evaluation import DeviceExamples, Examples, even_batch
 from tfprune.models.task import Loss, check_one_input, task_of
+from tfprune.precision import products
 from tfprune.pruning.channel_flow import filter_axes
 from tfprune.pruning.dead_filters import batch_norm_of, filter_masks
 from tfprune.pruning.filter_selection import by_filter
@@ -200,12 +201,14 @@ class Curvature:
         """
         return Hessian(self, examples, unpruned_coordinates(self.model, masks))
 
+    @products("ieee")
     def product(self, batches: list[DeviceExamples], vector: np.ndarray) -> np.ndarray:
         """∇²L v over all trainable parameters, [total], of the summed loss of the batches."""
         on_device = tf.constant(vector, self.dtype)
         found = [self._product(batch, on_device).numpy() for batch in batches]
         return np.sum(found, axis=0) if len(found) > 1 else found[0]
 
+    @products("ieee")
     def gradient_norms(
         self, examples: Examples, masks: Masks | Mapping[str, ArrayLike] | None = None
     ) -> np.ndarray:

@@ -10,9 +10,11 @@ from tfprune.backend import keras, tf
 from tfprune.data.augmentation import normalize
 from tfprune.measures.evaluation import Examples
 from tfprune.models.task import task_of
+from tfprune.precision import products
 from tfprune.pruning.model import kernels
 
 
+@products("ieee")
 def linear_loss_change(
     model: keras.Model,
     examples: Examples,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.models.task import batch_loss_of
+from tfprune.precision import products
 from tfprune.pruning.copies import copy_of
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import copy_model, kernels
@@ -98,6 +99,7 @@ def magnitude(inputs: ScoringInputs) -> Scores:
     return {name: np.abs(w) for name, w in _weights(inputs).items()}
 
 
+@products("ieee")
 def gradient(inputs: ScoringInputs) -> Scores:
     """|w ∂L/∂w|, L the mean loss of the first batch, cross-entropy in the paper (SDD 3.2).
 
@@ -109,6 +111,7 @@ def gradient(inputs: ScoringInputs) -> Scores:
     return _saliency(inputs, num_batches=1)
 
 
+@products("ieee")
 def snip(inputs: ScoringInputs) -> Scores:
     """|w ḡ|, ḡ the gradient of the mean loss over `num_batches` batches (PEG C: cross-entropy).
 
@@ -121,6 +124,7 @@ def snip(inputs: ScoringInputs) -> Scores:
     return _saliency(inputs, inputs.num_batches)
 
 
+@products("ieee")
 def synflow(inputs: ScoringInputs) -> Scores:
     """|w ∂R/∂w|, R the sum of logits of the absolute network on an all-ones input (PEG C, J.2).
 

@@ -13,6 +13,7 @@ from scipy.special import ndtr
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
+from tfprune.precision import products
 from tfprune.pruning.channel_flow import (
     filter_axes,
     inner,
@@ -51,6 +52,7 @@ def filter_l2(inputs: ScoringInputs) -> FilterScores:
     return {name: np.sqrt(np.sum(w**2, axis=0)) for name, w in _filters(inputs).items()}
 
 
+@products("ieee")
 def filter_activation(inputs: ScoringInputs) -> FilterScores:
     """The moving average of a channel's activity over training batches (GST 2).
 

@@ -42,6 +42,7 @@ class _SharedProgram(EpochProgram[Data, Held]):
       distribution: with a strategy.
       drop_remainder: leave out the short last batch, counted as a step that is not taken; None
         where the devices demand it: on TPUs, which take batches of one static shape.
+      matmul: as for `EpochProgram`.
 
     Raises:
       SettingError: the batch cannot be split among TPU cores.
@@ -53,8 +54,9 @@ class _SharedProgram(EpochProgram[Data, Held]):
         batch_size: int,
         distribution: Distribution,
         drop_remainder: bool | None = None,
+        matmul: str = "tf32",
     ):
-        super().__init__(model, batch_size)
+        super().__init__(model, batch_size, matmul=matmul)
         if distribution.strategy is None:
             raise ValueError("this distribution has no strategy: one device needs no such program")
         replicas = distribution.num_replicas

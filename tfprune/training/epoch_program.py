@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from tfprune.backend import keras
+from tfprune.precision import products
 from tfprune.training import step
 from tfprune.training.schedules import Schedule
 
@@ -62,10 +63,12 @@ class EpochProgram(abc.ABC, Generic[Data, Held]):
     Args:
       model: a compiled model (its optimizer is used) that maps normalized images to logits.
       batch_size: examples per step, over all devices.
+      matmul: the kind of float32 products in steps, see `tfprune.precision`; evaluation is `ieee`.
     """
 
-    def __init__(self, model: keras.Model, batch_size: int):
+    def __init__(self, model: keras.Model, batch_size: int, matmul: str = "tf32"):
         self._model = model
+        self._matmul = matmul
         self._batch_size = batch_size
         self._attached: tuple[Data, Held] | None = None
         self._feeding: Feeding | None = None
@@ -82,12 +85,17 @@ class EpochProgram(abc.ABC, Generic[Data, Held]):
 
     def run(self, epoch: int) -> dict[str, Any]:
         """Trains the epoch with this index (from 0); returns all metrics as float32 scalars."""
-        return {**step.running(self._train(epoch)), **self._measure()}
+        with products(self._matmul):
+            means = self._train(epoch)
+        with products("ieee"):
+            return {**step.running(means), **self._measure()}
 
     def run_steps(self, epoch: int) -> None:
         """Trains the steps of an epoch without measuring."""
-        self._train(epoch)
+        with products(self._matmul):
+            self._train(epoch)
 
+    @products("ieee")
     def evaluate(self) -> dict[str, Any]:
         """Every split's metrics for the weights as they are."""
         return self._measure()

@@ -13,7 +13,7 @@ from tfprune.data.order import epoch_order
 from tfprune.data.prepare import PreparedData
 from tfprune.seeds import EpochDraw
 from tfprune.training import metrics, step
-from tfprune.training.epoch_program import EpochProgram, Held
+from tfprune.training.epoch_program import EpochProgram, Held, steps_per_epoch
 
 
 class ResidentData(NamedTuple):
@@ -92,67 +92,71 @@ class ResidentProgram(ArrayProgram[ResidentData]):
       model: as for `EpochProgram`.
       batch_size: examples per step.
       jit: whether to compile with XLA.
+      matmul: as for `EpochProgram`.
     """
 
-    def __init__(self, model: keras.Model, batch_size: int, jit: bool):
-        super().__init__(model, batch_size)
+    def __init__(self, model: keras.Model, batch_size: int, jit: bool, matmul: str = "tf32"):
+        super().__init__(model, batch_size, matmul)
         compiled = partial(tf.function, jit_compile=jit, autograph=False)
-        self._epoch = compiled(self._train_and_evaluate)
-        self._partial_epoch = compiled(self._take_steps)
-        self._evaluation = compiled(self._evaluate)
-
-    def run(self, epoch: int) -> dict[str, tf.Tensor]:
-        """See base class; one program does all."""
-        return self._epoch(self._held, self._tensors(epoch))
+        self.steps = compiled(self._take_steps)
+        self.evaluation = compiled(self._evaluate)
 
     def _hold(self, data: PreparedData) -> ResidentData:
         return ResidentData.of(data)
 
     def _train(self, epoch: int) -> tf.Tensor:
-        return self._partial_epoch(self._held, self._tensors(epoch))
+        return self.steps(*self.inputs(epoch))
 
     def _measure(self) -> dict[str, tf.Tensor]:
-        return self._evaluation(self._held)
+        return self.evaluation(self._held)
 
-    def _tensors(self, epoch: int) -> EpochFeed:
-        return tf.nest.map_structure(tf.constant, self._feed(epoch))
+    def inputs(self, epoch: int) -> tuple[ResidentData, EpochFeed, bool]:
+        """What `steps` takes to train an epoch."""
+        held, feed = self._held, self._feed(epoch)
+        steps = steps_per_epoch(len(feed.order), self._batch_size)
+        is_whole = tuple(feed.steps) == (0, steps)
+        return held, tf.nest.map_structure(tf.constant, feed), is_whole
 
-    def _train_and_evaluate(self, data: ResidentData, feed: EpochFeed) -> dict[str, tf.Tensor]:
-        means = self._take_steps(data, feed)
-        with tf.control_dependencies([means]):
-            return {**step.running(means), **self._evaluate(data)}
+    def _take_steps(self, data: ResidentData, feed: EpochFeed, is_whole: bool) -> tf.Tensor:
+        """The steps of `feed.steps`; returns their example-weighted means of `step.RUNNING`.
 
-    def _take_steps(self, data: ResidentData, feed: EpochFeed) -> tf.Tensor:
-        """The steps of `feed.steps`; returns their example-weighted means of `step.RUNNING`."""
+        A whole epoch is a program of its own: where XLA knows how many steps a loop takes, a GPU
+        need not ask the host before each.
+        """
         num_examples = feed.order.shape[0]
         full_steps, remainder = divmod(num_examples, self._batch_size)
         first, last = feed.steps[0], feed.steps[1]
-        zero, none = tf.zeros([], tf.float32), tf.zeros([len(step.RUNNING)], tf.float32)
+        begin, end = first, tf.minimum(last, full_steps)
+        loop = (tf.constant(0), full_steps) if is_whole else (begin, end)
 
         def train(index: tf.Tensor, size: int) -> tf.Tensor:
             positions = tf.slice(feed.order, [index * self._batch_size], [size])
             means = self._step(data, feed.draws, positions, feed.learning_rates[index])
             return means * tf.cast(size, tf.float32)
 
-        total, count = none, zero
+        total, shown = tf.zeros([len(step.RUNNING)], tf.float32), tf.constant(0)
         if full_steps:
             _, total = tf.while_loop(
-                lambda index, total: index < tf.minimum(last, full_steps),
+                lambda index, total: index < loop[1],
                 lambda index, total: (index + 1, total + train(index, self._batch_size)),
-                (first, total),
+                (loop[0], total),
                 parallel_iterations=1,
             )
-            taken = tf.maximum(tf.minimum(last, full_steps) - first, 0)
-            count += tf.cast(taken * self._batch_size, tf.float32)
+            shown += tf.maximum(end - begin, 0) * self._batch_size
         if remainder:
             # A short batch is its own shape: padding it would change batch-norm statistics.
+            is_due = tf.logical_and(first <= full_steps, last > full_steps)
             with tf.control_dependencies([total]):
-                short = tf.logical_and(first <= full_steps, last > full_steps)
-                total += tf.cond(
-                    short, lambda: train(tf.constant(full_steps), remainder), lambda: none
-                )
-                count += tf.where(short, float(remainder), 0.0)
-        return total / tf.maximum(count, 1.0)
+                if is_whole:
+                    total += train(tf.constant(full_steps), remainder)
+                else:
+                    total += tf.cond(
+                        is_due,
+                        lambda: train(tf.constant(full_steps), remainder),
+                        lambda: tf.zeros_like(total),
+                    )
+            shown += tf.where(is_due, remainder, 0)
+        return total / tf.cast(tf.maximum(shown, 1), tf.float32)
 
     def _step(
         self,

@@ -14,7 +14,7 @@ from tfprune.training import strategies
 
 
 def configure(config: RunConfig, worker: int = 0) -> None:
-    """Applies a run's strategy and determinism to this process.
+    """Applies a run's strategy, precision and determinism to this process.
 
     It comes before data are loaded and models built: `multi_worker` cannot be set up once
     TensorFlow has done anything, nor can a GPU be hidden.
@@ -37,6 +37,8 @@ def configure(config: RunConfig, worker: int = 0) -> None:
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([gpus[worker % len(gpus)]], "GPU")
             tf.config.experimental.set_memory_growth(gpus[worker % len(gpus)], True)
+    # Steps of training that may round their products say so themselves.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategies.distribution_of(config)

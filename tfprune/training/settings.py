@@ -12,6 +12,7 @@ LR_DECAYS = {
     "cosine": "half a cosine, from the end of the warm-up to 0 at the end of training",
 }
 OPTIMIZERS = ("sgd", "nesterov", "adam")
+PRODUCTS = ("tf32", "ieee")
 DTYPES = ("float32", "mixed_bfloat16", "float64")
 
 
@@ -43,6 +44,13 @@ class TrainingConfig(Section):
     )
     adam_epsilon: float = setting(1e-8, "epsilon of adam", check=above(0))
     dtype: str = setting("float32", "Keras dtype policy", choices=DTYPES)
+    matmul: str = setting(
+        "tf32",
+        "float32 products of training steps: tf32, rounded to TensorFloat-32 where a GPU has it, "
+        "or ieee; whatever evaluates, measures or scores is ieee",
+        choices=PRODUCTS,
+        later=True,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,10 +22,13 @@ class StreamedProgram(EpochProgram[StreamedData, StreamedData]):
       model: as for `EpochProgram`.
       batch_size: examples per step.
       jit: whether to compile with XLA.
+      matmul: as for `EpochProgram`.
     """
 
-    def __init__(self, model: keras.Model, batch_size: int, jit: bool = False):
-        super().__init__(model, batch_size)
+    def __init__(
+        self, model: keras.Model, batch_size: int, jit: bool = False, matmul: str = "tf32"
+    ):
+        super().__init__(model, batch_size, matmul)
         compiled = partial(tf.function, jit_compile=jit, autograph=False)
         self._step = compiled(self._train_batch)
         self._inference = compiled(self._infer_batch)

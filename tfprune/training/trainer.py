@@ -270,8 +270,9 @@ class Trainer:
         optimizers.reset_slots(self.model.optimizer, self.model.variables)
 
     def _program(self, streamed: bool) -> EpochProgram[Any, Any]:
+        matmul = self._config.training.matmul
         if self.distribution.strategy is not None:
             distributed = DistributedStreamedProgram if streamed else DistributedProgram
-            return distributed(self.model, self._batch_size, self.distribution)
+            return distributed(self.model, self._batch_size, self.distribution, matmul=matmul)
         program = StreamedProgram if streamed else ResidentProgram
-        return program(self.model, self._batch_size, self.jit)
+        return program(self.model, self._batch_size, self.jit, matmul)

@@ -9,6 +9,7 @@ import numpy as np
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.models.task import task_of
+from tfprune.precision import products
 from tfprune.training import metrics
 from tfprune.training.callbacks.arguments import check_whole_number
 
@@ -68,6 +69,7 @@ class SubsetAccuracy(keras.callbacks.Callback):
 
         self._measure = tf.function(measure, autograph=False, reduce_retracing=True)
 
+    @products("ieee")
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is None:
             return
