@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tfprune.data.settings import DataConfig
 
 from tfprune.backend import tf
-from tfprune.config import DataConfig
 from tfprune.data import sources
 from tfprune.data.sources import Source, load_source
 from tfprune.data.streaming import StreamedSource
@@ -240,10 +239,8 @@ def test_offline_an_unprepared_set_says_where_it_looked_and_both_ways_out(tmp_pa
 
     monkeypatch.setattr(sources.socket, "create_connection", unreachable)
     monkeypatch.setattr(sources.urllib.request, "getproxies", dict)
-    start = time.monotonic()
     with pytest.raises(SettingError) as error:
         load_source(DataConfig(dataset="cifar100", data_dir=str(tmp_path)))
-    assert time.monotonic() - start < 30
     message = str(error.value)
     assert message.startswith("--dataset=cifar100: ")
     for part in (str(tmp_path), "tfds build cifar100", "--data_dir", "TFDS_DATA_DIR", "npz:PATH"):

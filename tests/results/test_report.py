@@ -13,11 +13,11 @@ from html.parser import HTMLParser
 import pandas as pd
 import peg
 import pytest
+from tfprune.results.builders import REPORTS
 
-from tfprune import files
+from tfprune import files, layout, store
 from tfprune.errors import InputError
-from tfprune.results import figures, layout, report, sparse_double_descent, store, tables, trials
-from tfprune.results.registry import REPORTS
+from tfprune.results import figures, report, sparse_double_descent, tables, trials
 
 FIGURES = [
     "figures/sparse_double_descent_accuracy.png",
@@ -191,7 +191,7 @@ def test_the_page_is_not_wider_than_the_window(make_folder):
     options = ["--allow-file-access-from-files", f"--user-data-dir={folder / 'profile'}"]
     done = subprocess.run(
         [*command, *options, "--dump-dom", (folder / "frames.html").as_uri()],
-        check=True, capture_output=True, text=True, timeout=100,
+        check=True, capture_output=True, text=True,
     )  # fmt: skip
     title = re.search(r"<title>([\d,]+)</title>", done.stdout)
     assert title is not None, done.stdout[:2000]

@@ -10,22 +10,25 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from processes import SILENCE_SECONDS
 from rich.console import Console
+from tfprune.engine import progress as progress_module
+from tfprune.engine.executors import Processes
+from tfprune.engine.progress import StudyProgress, clock, readable
+from tfprune.engine.work import Columns, Outcome, Train, describe
+from tfprune.pruning.settings import PruningConfig
+from tfprune.studies.procedure import Branch
+from tfprune.training.settings import TrainingConfig
 
-from tfprune.config import PruningConfig, RunConfig, TrainingConfig
+from tfprune import layout
+from tfprune.config import RunConfig
 from tfprune.errors import DamagedFile
-from tfprune.results import layout
-from tfprune.studies import progress as progress_module
-from tfprune.studies.executors import Processes
-from tfprune.studies.progress import StudyProgress, clock, readable
 from tfprune.studies.trial import Trial
-from tfprune.studies.work import Branch, Columns, Outcome, Train, describe
 
 EPOCHS = 10
 
@@ -373,7 +376,7 @@ def test_workers_tell_the_trial_and_its_accuracy_through_their_queue(tmp_path):
     with Processes(1, [], display, nothing) as executor:
         shown = display.shown(Unbuilding(executor))
         for future in [shown.submit(work_of(trial)) for trial in trials]:
-            assert future.result(timeout=60).trained == 1
+            assert future.result(timeout=SILENCE_SECONDS).trained == 1
     lines = [re.sub("ETA.*", "ETA", line) for line in text.getvalue().splitlines()]
     assert lines == [f"seed {seed} level 0: done, {seed + 1}/2 stages, ETA" for seed in (0, 1)]
     assert table(display)[1:3] == [
@@ -435,7 +438,7 @@ STUDY = """
 def in_terminal(folder, **environment):
     """Everything that a fake study writes to a terminal."""
     master, slave = pty.openpty()
-    path = [str(Path(__file__).parent), str(Path(progress_module.__file__).parents[2])]
+    path = [str(Path(__file__).parent), *filter(None, sys.path)]
     names = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR")
     kept = {name: value for name, value in os.environ.items() if name not in names}
     process = subprocess.Popen(
@@ -446,18 +449,16 @@ def in_terminal(folder, **environment):
     )
     os.close(slave)
     data = b""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if select.select([master], [], [], 0.1)[0]:
-            try:
-                read = os.read(master, 65536)
-            except OSError:  # The other side is closed.
-                break
-            if not read:
-                break
-            data += read
+    while select.select([master], [], [], SILENCE_SECONDS)[0]:
+        try:
+            read = os.read(master, 65536)
+        except OSError:  # The other side is closed.
+            break
+        if not read:
+            break
+        data += read
     os.close(master)
-    assert process.wait(timeout=30) == 0, data.decode()
+    assert process.wait(timeout=SILENCE_SECONDS) == 0, data.decode()
     return data.decode()
 
 
@@ -544,7 +545,7 @@ def test_any_thread_may_tell_while_the_table_is_drawn():
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=30)
+            thread.join(timeout=SILENCE_SECONDS)
         assert not any(thread.is_alive() for thread in threads)
         assert eta(display) == 0.0
     assert text.getvalue().count(": 150") == 4

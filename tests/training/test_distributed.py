@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import outputs_of
 
 import run as door
 from tfprune.config import from_settings
@@ -22,7 +23,6 @@ from tfprune.training.callbacks.chief import StopWithChief
 
 ROOT = Path(door.__file__).parent
 RUNS = Path(__file__).with_name("distributed_runs.py")
-SECONDS = 1200  # Ends a process that waits for another which is gone, however busy the machine is.
 
 
 def start(*arguments, **environment):
@@ -38,14 +38,9 @@ def start(*arguments, **environment):
 
 def finish(processes):
     """Waits for all; one that fails is shown, and no process is left behind."""
-    try:
-        for process in processes:
-            text, _ = process.communicate(timeout=SECONDS)
-            assert process.returncode == 0, text[-4000:]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    texts = outputs_of(processes)
+    for process, (text, _) in zip(processes, texts, strict=True):
+        assert process.returncode == 0, text[-4000:]
 
 
 @pytest.fixture(scope="module")
