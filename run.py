@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments import cli
-from experiments.registry import EXPERIMENTS
+from experiments.doors import EXPERIMENTS
 from tfprune.errors import InputError, nearest
 from tfprune.results.paper_items import reproduces
 

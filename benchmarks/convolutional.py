@@ -18,9 +18,9 @@ from benchmarks.workloads import (
     normalized,
     second_epoch_of_fit,
 )
-from tfprune.config import ModelConfig
 from tfprune.data.prepare import PreparedData
 from tfprune.models.build import build_model
+from tfprune.models.settings import ModelConfig
 
 CIFAR_SHAPE = (32, 32, 3)
 MODELS = ("resnet20", "vanilla_cnn")

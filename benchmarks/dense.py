@@ -26,15 +26,16 @@ from benchmarks.workloads import (
     normalized,
     second_epoch_of_fit,
 )
-from tfprune.config import DataConfig, ModelConfig
+from tfprune.catalog import DATASETS
 from tfprune.data.prepare import PreparedData, prepare
-from tfprune.data.registry import DATASETS
+from tfprune.data.settings import DataConfig
 from tfprune.models.build import build_model
-from tfprune.training.callbacks.distance import DistanceFromInit
-from tfprune.training.callbacks.progress import EpochProgress
+from tfprune.models.settings import ModelConfig
+from tfprune.training.callbacks.distance_from_init import DistanceFromInit
+from tfprune.training.callbacks.epoch_progress import EpochProgress
+from tfprune.training.callbacks.event_scalars import TensorBoardScalars
 from tfprune.training.callbacks.record import EpochRecord
 from tfprune.training.callbacks.safety import StopOnNonFinite
-from tfprune.training.callbacks.tensorboard import TensorBoardScalars
 from tfprune.training.epoch_model import EpochProgram
 
 MNIST_SHAPE = (28, 28, 1)

@@ -38,7 +38,7 @@ ROWS.add(
 )
 ROWS.add(
     "utility",
-    "benchmarks.utility:utility",
+    "benchmarks.ablation:utility",
     "weight utility of ablated networks against a loop over predict",
 )
 ROWS.add("study", "benchmarks.commands:study", "a whole study: time outside training epochs")

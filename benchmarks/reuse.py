@@ -14,9 +14,9 @@ from benchmarks.timing import Scale
 from benchmarks.workloads import CLASSES, image_data
 from tfprune.config import RunConfig, from_settings
 from tfprune.data.prepare import PreparedData
-from tfprune.options import BranchConfig
 from tfprune.studies import branches
-from tfprune.studies.iterative import PruneRetrain, about_run
+from tfprune.studies.iterative import PruneRetrain
+from tfprune.studies.settings import BranchConfig
 from tfprune.studies.trial import Stage, Trial
 from tfprune.training.trainer import Trainer
 
@@ -66,7 +66,7 @@ def _repetition(
 ) -> dict[str, float]:
     """Seconds besides epochs of a seed's dense stage, its first level and a branch from it."""
     trial = Trial(config, seed)
-    loop = PruneRetrain(trial, trainer, data, about_run(config, []))
+    loop = PruneRetrain(trial, trainer, data)
     redense = branches.redense(config, BranchConfig())
     level = trial.stage(1)
     return {

@@ -8,8 +8,8 @@ from benchmarks.findings import Bar, Finding, ratio_finding
 from benchmarks.timing import Scale, Timed, call_seconds, interleaved
 from benchmarks.workloads import CLASSES
 from tfprune.backend import keras, tf
-from tfprune.config import ModelConfig
 from tfprune.models.build import build_model
+from tfprune.models.settings import ModelConfig
 from tfprune.pruning.dead_filters import zero_filters
 from tfprune.pruning.shrink import flops, shrink
 

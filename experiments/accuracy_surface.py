@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import SurfaceConfig
+from experiments.command import Command, Experiment
+from tfprune.studies.settings import SurfaceConfig
 from tfprune.studies.surfaces import check_surface, structured
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment(
+EXPERIMENT = Experiment(
     "accuracy_surface",
     str(__doc__),
     (SurfaceConfig,),
@@ -27,7 +28,7 @@ EXPERIMENT = cli.Experiment(
 )
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies.small import train_small
     from tfprune.studies.surfaces import has_twin, measure_planes

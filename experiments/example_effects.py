@@ -11,18 +11,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import FamilyConfig, ScoresConfig
+from experiments.command import Command, Experiment
 from tfprune.studies.families import families_of_methods
+from tfprune.studies.settings import FamilyConfig, ScoresConfig
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment(
+EXPERIMENT = Experiment(
     "example_effects", str(__doc__), (FamilyConfig, ScoresConfig), expand=families_of_methods
 )
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies import examples
 

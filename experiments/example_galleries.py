@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import FamilyConfig, ScoresConfig
+from experiments.command import Command, Experiment
 from tfprune.studies.examples import check_galleries
 from tfprune.studies.families import families_of_methods
+from tfprune.studies.settings import FamilyConfig, ScoresConfig
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment(
+EXPERIMENT = Experiment(
     "example_galleries",
     str(__doc__),
     (FamilyConfig, ScoresConfig),
@@ -26,7 +27,7 @@ EXPERIMENT = cli.Experiment(
 )
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies import examples
 

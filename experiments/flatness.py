@@ -11,18 +11,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import FilterConfig, FlatnessConfig
+from experiments.command import Command, Experiment
 from tfprune.studies.flatness import check_flatness
+from tfprune.studies.settings import FilterConfig, FlatnessConfig
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment(
+EXPERIMENT = Experiment(
     "flatness", str(__doc__), (FilterConfig, FlatnessConfig), check=check_flatness
 )
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies import filter_pruning
     from tfprune.studies.flatness import flatness

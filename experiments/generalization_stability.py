@@ -12,18 +12,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import FilterConfig
+from experiments.command import Command, Experiment
 from tfprune.studies.filter_pruning import check_layers
+from tfprune.studies.settings import FilterConfig
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment(
+EXPERIMENT = Experiment(
     "generalization_stability", str(__doc__), (FilterConfig,), check=check_layers
 )
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies import batch_norm, filter_pruning
 

@@ -2,7 +2,7 @@
 
 `python -m experiments.index` writes them: every figure and table of the four papers
 (`tfprune/results/paper_items.csv`) with the command that makes it, what that trains by the
-program's own planning (`tfprune.studies.plan`), what it leaves, and whether it was run here.
+program's own planning (`tfprune.engine.plan`), what it leaves, and whether it was run here.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from experiments import cli
-from experiments.registry import EXPERIMENTS
+from experiments.doors import EXPERIMENTS
 from tfprune.config import RunConfig
+from tfprune.engine.plan import Planned, plan
 from tfprune.results import paper_items
 from tfprune.results.paper_items import PaperItem
-from tfprune.studies.plan import Planned, plan
 
 ROOT = Path(__file__).parent.parent
 PAGE = "docs/figures.md"

@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import BranchConfig
+from experiments.command import Command, Experiment
 from tfprune.studies.branches import check_redense
+from tfprune.studies.settings import BranchConfig
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment("learning_distance", str(__doc__), (BranchConfig,), check=check_redense)
+EXPERIMENT = Experiment("learning_distance", str(__doc__), (BranchConfig,), check=check_redense)
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies import branches
 

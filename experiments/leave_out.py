@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import FamilyConfig, LeaveOutConfig
+from experiments.command import Command, Experiment
 from tfprune.studies.families import families_of_methods
 from tfprune.studies.leave_out import check_sets
+from tfprune.studies.settings import FamilyConfig, LeaveOutConfig
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment(
+EXPERIMENT = Experiment(
     "leave_out",
     str(__doc__),
     (FamilyConfig, LeaveOutConfig),
@@ -28,7 +29,7 @@ EXPERIMENT = cli.Experiment(
 )
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies import examples, leave_out
 

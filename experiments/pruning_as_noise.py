@@ -11,18 +11,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import FilterConfig, NoiseConfig
+from experiments.command import Command, Experiment
 from tfprune.studies.filter_pruning import check_layers
+from tfprune.studies.settings import FilterConfig, NoiseConfig
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment(
+EXPERIMENT = Experiment(
     "pruning_as_noise", str(__doc__), (FilterConfig, NoiseConfig), check=check_layers
 )
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies import filter_pruning
 

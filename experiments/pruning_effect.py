@@ -11,12 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from experiments import cli
-from tfprune.options import FamilyConfig
+from experiments.command import Experiment
 from tfprune.studies.families import families_of_methods
+from tfprune.studies.settings import FamilyConfig
 
-EXPERIMENT = cli.Experiment(
-    "pruning_effect", str(__doc__), (FamilyConfig,), expand=families_of_methods
-)
+EXPERIMENT = Experiment("pruning_effect", str(__doc__), (FamilyConfig,), expand=families_of_methods)
 
 
 def main(argv: Sequence[str]) -> int:

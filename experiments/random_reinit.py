@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import BranchConfig
+from experiments.command import Command, Experiment
+from tfprune.studies.settings import BranchConfig
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment("random_reinit", str(__doc__), (BranchConfig,))
+EXPERIMENT = Experiment("random_reinit", str(__doc__), (BranchConfig,))
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies import branches
 

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments import cli
-from tfprune.options import BranchConfig, LandscapeConfig
+from experiments.command import Command, Experiment
 from tfprune.studies.branches import check_redense
 from tfprune.studies.landscapes import check_in_memory
+from tfprune.studies.settings import BranchConfig, LandscapeConfig
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
 
 def check(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
@@ -28,10 +29,10 @@ def check(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
     check_in_memory(loop, options)
 
 
-EXPERIMENT = cli.Experiment("redense", str(__doc__), (BranchConfig, LandscapeConfig), check=check)
+EXPERIMENT = Experiment("redense", str(__doc__), (BranchConfig, LandscapeConfig), check=check)
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies import branches, landscapes
 

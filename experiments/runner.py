@@ -9,22 +9,23 @@ from functools import partial
 
 from absl import logging
 
-from experiments.cli import Command
-from tfprune.results import layout, report, tensorboard
-from tfprune.results.store import read_results
+from experiments.command import Command
+from tfprune import layout
+from tfprune.engine import study
+from tfprune.engine.executors import Executor, InProcess, OnRay, Processes
+from tfprune.engine.progress import StudyProgress
+from tfprune.engine.workers import Chief, follow
+from tfprune.engine.workshop import Workshop
+from tfprune.results import report, tensorboard
 from tfprune.results.tables import print_table
 from tfprune.stopping import StopSignals
-from tfprune.studies import study
-from tfprune.studies.executors import Executor, InProcess, OnRay, Processes
-from tfprune.studies.progress import StudyProgress
-from tfprune.studies.workers import Chief, follow
-from tfprune.studies.workshop import Workshop
+from tfprune.store import read_results
 from tfprune.training.cluster import worker_of
 
 
 def run_and_report(
     command: Command,
-    further: Callable[[study.Study], None] = lambda study: None,
+    further: Callable[[study.StudyEngine], None] = lambda study: None,
 ) -> int:
     """Trains what is missing, then prints the table and writes figures and report.
 
@@ -43,7 +44,7 @@ def run_and_report(
             StudyProgress(lines=command.verbosity >= 1) as progress,
             _executor(command, progress, signals) as executor,
         ):
-            work = study.Study(
+            work = study.StudyEngine(
                 command.configs,
                 command.argv,
                 progress,
@@ -60,7 +61,7 @@ def run_and_report(
     return 1 if work.failures else 0
 
 
-def _show_results(command: Command, work: study.Study) -> None:
+def _show_results(command: Command, work: study.StudyEngine) -> None:
     """The table and the report of what is there, and how much was trained."""
     config = command.configs[0]
     if config.shard_of[1] > 1:
@@ -84,7 +85,7 @@ def _executor(command: Command, progress: StudyProgress, signals: StopSignals) -
 
 
 def _follow(command: Command) -> int:
-    """What a process does that shares the chief's trainings; see `tfprune.studies.workers`."""
+    """What a process does that shares the chief's trainings; see `tfprune.engine.workers`."""
     before_training = partial(import_tensorflow, command.verbosity)
     with StopSignals(raises=False) as signals, StudyProgress(lines=True) as progress:
         follow(Workshop(command.argv, progress, before_training, signals), command.configs[0])

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments import cli
-from tfprune.config import Section, between, setting
+from experiments.command import Experiment
+from tfprune.settings import Section, between, setting
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class EfficacyConfig(Section):
     )
 
 
-EXPERIMENT = cli.Experiment(
+EXPERIMENT = Experiment(
     "sparse_double_descent", str(__doc__), (EfficacyConfig,), ("efficacy_tolerance",)
 )
 

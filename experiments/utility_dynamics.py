@@ -12,18 +12,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import UtilityConfig
+from experiments.command import Command, Experiment
+from tfprune.studies.settings import UtilityConfig
 from tfprune.studies.utility import check_examples
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment(
-    "utility_dynamics", str(__doc__), (UtilityConfig,), check=check_examples
-)
+EXPERIMENT = Experiment("utility_dynamics", str(__doc__), (UtilityConfig,), check=check_examples)
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies.utility import measure_dynamics
 

@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import UtilityConfig
+from experiments.command import Command, Experiment
+from tfprune.studies.settings import UtilityConfig
 from tfprune.studies.utility import check_pruned
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment("utility_pruned", str(__doc__), (UtilityConfig,), check=check_pruned)
+EXPERIMENT = Experiment("utility_pruned", str(__doc__), (UtilityConfig,), check=check_pruned)
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies.small import train_small
     from tfprune.studies.utility import measure

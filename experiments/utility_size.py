@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from tfprune.options import SizeConfig, UtilityConfig
+from experiments.command import Command, Experiment
+from tfprune.studies.settings import SizeConfig, UtilityConfig
 from tfprune.studies.utility import check_examples
 
 if TYPE_CHECKING:
-    from tfprune.studies.study import Study
+    from tfprune.studies.procedure import Study
 
-EXPERIMENT = cli.Experiment(
+EXPERIMENT = Experiment(
     "utility_size",
     str(__doc__),
     (SizeConfig, UtilityConfig),
@@ -25,7 +26,7 @@ EXPERIMENT = cli.Experiment(
 )
 
 
-def further(command: cli.Command, study: Study) -> None:
+def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies.small import train_sizes
     from tfprune.studies.utility import measure

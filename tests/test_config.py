@@ -7,6 +7,7 @@ import pytest
 
 from tfprune import config as c
 from tfprune.errors import InputError, SettingError
+from tfprune.settings import hash8
 
 
 def run_config(**values):
@@ -85,7 +86,7 @@ def test_an_unknown_setting_is_refused():
     ],
 )
 def test_every_value_that_can_change_a_number_changes_the_hash(change):
-    assert c.hash8(c.identity(run_config(**change))) != c.hash8(c.identity(run_config()))
+    assert hash8(c.identity(run_config(**change))) != hash8(c.identity(run_config()))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_every_value_that_can_change_a_number_changes_the_hash(change):
     ],
 )
 def test_what_cannot_change_a_number_leaves_the_hash(change):
-    assert c.hash8(c.identity(run_config(**change))) == c.hash8(c.identity(run_config()))
+    assert hash8(c.identity(run_config(**change))) == hash8(c.identity(run_config()))
 
 
 def test_an_index_file_is_known_by_its_content(tmp_path):

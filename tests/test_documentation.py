@@ -26,9 +26,9 @@ import pytest
 
 import run as door
 from experiments import cli, index
-from experiments.registry import EXPERIMENTS
-from tfprune.results import layout
-from tfprune.results.store import read_results
+from experiments.doors import EXPERIMENTS
+from tfprune import layout
+from tfprune.store import read_results
 
 ROOT = Path(door.__file__).parent
 PAGES = [ROOT / "README.md", ROOT / "BUILD.md", *sorted((ROOT / "docs").rglob("*.md"))]

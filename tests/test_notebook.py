@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import run as door
-from experiments.registry import EXPERIMENTS
-from tfprune.results.store import read_results
+from experiments.doors import EXPERIMENTS
+from tfprune.store import read_results
 
 ROOT = Path(door.__file__).parent
 NOTEBOOK = ROOT / "docs" / "tour.ipynb"

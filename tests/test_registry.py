@@ -2,12 +2,18 @@
 
 import pytest
 
-from tfprune.data.registry import DATASETS, LABEL_NOISE, NORMALIZATIONS, PATH_DATASETS
+from tfprune.catalog import (
+    CRITERIA,
+    DATASETS,
+    INITIALIZATIONS,
+    LABEL_NOISE,
+    MODELS,
+    NORMALIZATIONS,
+    PATH_DATASETS,
+)
 from tfprune.errors import SettingError
-from tfprune.models.registry import INITIALIZATIONS, MODELS
-from tfprune.pruning.registry import CRITERIA
 from tfprune.registry import Registry
-from tfprune.results.registry import REPORTS
+from tfprune.results.builders import REPORTS
 
 
 def test_a_name_is_imported_only_when_it_is_used():

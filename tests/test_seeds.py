@@ -1,9 +1,11 @@
 """Random streams: the same key gives the same numbers, another key others."""
 
+import itertools
+
 import numpy as np
 import pytest
 
-from tfprune.seeds import Stream, generator
+from tfprune.seeds import EpochDraw, LevelDraw, Stream, generator, name_key
 
 
 def draw(*key):
@@ -33,3 +35,49 @@ def test_numbers_are_those_of_every_earlier_version():
 def test_a_seed_out_of_range_is_refused(seed):
     with pytest.raises(ValueError, match="must each lie"):
         generator(seed, Stream.INIT)
+
+
+def test_the_integers_of_draws_of_no_level_and_no_epoch_never_change():
+    last = 2**32 - 1
+    assert {draw.name: int(draw) for draw in LevelDraw} == {
+        "REINIT": 1_000_000,
+        "EL2N": 2_000_000,
+        "LEAVE_OUT": 3_000_000,
+        "SMALL": 4_000_000,
+        "SIZE": 5_000_000,
+        "PLANE_EXAMPLES": 6_000_000,
+        "ABLATION_EXAMPLES": last - 1,
+        "ABLATED_SUBSETS": last,
+    }
+    assert {draw.name: int(draw) for draw in EpochDraw} == {
+        "CURVATURE_EXAMPLES": 71,
+        "CURVATURE_START": 72,
+        "CURVATURE_PROBES": 73,
+        "NO_EPOCH": last,
+    }
+    assert name_key("conv1") == 285_681_077
+
+
+@pytest.mark.parametrize("kind", [LevelDraw, EpochDraw])
+def test_a_draw_is_a_valid_part_of_a_key(kind):
+    place = {LevelDraw: "level", EpochDraw: "epoch"}[kind]
+    for draw in kind:
+        first = generator(0, Stream.MASK, **{place: draw}).random()
+        assert first == generator(0, Stream.MASK, **{place: int(draw)}).random()
+
+
+def test_no_two_draws_of_trainings_beside_the_trunk_meet():
+    """Nor do they meet the levels of a trunk, which come before the first of them."""
+    several = [draw for draw in LevelDraw if draw < LevelDraw.ABLATION_EXAMPLES]
+    spans = sorted((draw.at(0), draw.at(999_999)) for draw in several)
+    assert spans[0][0] == 1_000_000
+    assert all(last < first for (_, last), (first, _) in itertools.pairwise(spans))
+    assert spans[-1][1] < LevelDraw.ABLATION_EXAMPLES
+
+
+@pytest.mark.parametrize("index", [-1, 1_000_000])
+def test_a_draw_beyond_its_span_is_refused(index):
+    with pytest.raises(ValueError, match="SMALL has no draw"):
+        LevelDraw.SMALL.at(index)
+    with pytest.raises(ValueError, match="ABLATED_SUBSETS has no draw"):
+        LevelDraw.ABLATED_SUBSETS.at(1)

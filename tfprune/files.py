@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from tfprune import layout
 from tfprune.errors import CannotWrite, DamagedFile, InputError, SettingError, reason
-from tfprune.results import layout
 
 # In sealed JSON, what is not of the row.
 _FILES = "_files"

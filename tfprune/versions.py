@@ -21,18 +21,7 @@ _PACKAGES = (
 )
 # The parts of tfprune that make numbers; the rest shows, names or moves them.
 _NUMERIC = ("data", "measures", "models", "pruning", "studies", "training")
-_NUMERIC_MODULES = ("config.py", "options.py", "seeds.py")
-# Of those parts, what only says where, when and by which process stages are trained.
-_HARMLESS_MODULES = (
-    "studies/executors.py",
-    "studies/folders.py",
-    "studies/progress.py",
-    "studies/study.py",
-    "studies/sweeps.py",
-    "studies/work.py",
-    "studies/workers.py",
-    "studies/workshop.py",
-)
+_NUMERIC_MODULES = ("catalog.py", "config.py", "optimizers.py", "seeds.py", "settings.py")
 # Versions that are recorded, but do not change a number.
 _HARMLESS = ("python",)
 
@@ -67,7 +56,7 @@ def _code() -> str:
     files += [file for part in _NUMERIC for file in (root / part).rglob("*.py")]
     by_name = {file.relative_to(root).as_posix(): file for file in files}
     digest = hashlib.sha256()
-    for name in sorted(by_name.keys() - set(_HARMLESS_MODULES)):
+    for name in sorted(by_name):
         digest.update(f"{name}\n{_without_words(by_name[name])}\n".encode())
     return digest.hexdigest()[:12]
 

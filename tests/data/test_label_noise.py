@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tfprune.catalog import LABEL_NOISE
 from tfprune.data import label_noise
-from tfprune.data.registry import LABEL_NOISE
 from tfprune.errors import SettingError
 
 

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tfprune.config import DataConfig
 from tfprune.data.prepare import prepare, subsets
+from tfprune.data.settings import DataConfig
 from tfprune.data.sources import Source
 from tfprune.errors import SettingError
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tfprune.data.settings import DataConfig
 
 from tfprune.backend import tf
 from tfprune.data import sources
+from tfprune.data.settings import DataConfig
 from tfprune.data.sources import Source, load_source
 from tfprune.data.streaming import StreamedSource
 from tfprune.errors import SettingError

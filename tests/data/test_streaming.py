@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tfprune.backend import tf
-from tfprune.config import DataConfig
 from tfprune.data import augmentation, streaming
 from tfprune.data.prepare import prepare, subsets
+from tfprune.data.settings import DataConfig
 from tfprune.data.sources import load_source
 from tfprune.data.streaming import StreamedSource
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from end_to_end.commands import assert_complete, read_csv, read_rows, rows_of, run
-from tfprune.results import layout
+from tfprune import layout
 
 FURTHER = ["redense", "learning_distance", "random_reinit"]
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from end_to_end.commands import assert_complete, assert_one_line_error, read_rows, rows_of, run
-from tfprune.results import layout
+from tfprune import layout
 
 NAMES = ("generalization_stability", "flatness", "pruning_as_noise")
 SMALL = (

@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 from processes import outputs_of
-from tfprune.store import read_results
 
 from end_to_end.commands import ROOT, run, run_process
 from tfprune import layout
 from tfprune.files import load_arrays
+from tfprune.store import read_results
 
 COMMAND = (
     "redense", "--preset=smoke", "--levels=1", "--train_epochs=2", "--seeds=0", "--momentum=0.9",

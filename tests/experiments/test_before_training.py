@@ -5,7 +5,7 @@ import pytest
 from synthetic import prepared_data
 
 import run
-from experiments.registry import EXPERIMENTS
+from experiments.doors import EXPERIMENTS
 from tfprune.data import sources
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays

@@ -10,13 +10,13 @@ import pytest
 
 import run
 from experiments import cli, example_effects, leave_out, pruning_effect, redense, utility_pruned
-from experiments.registry import EXPERIMENTS
+from experiments.doors import EXPERIMENTS
 from experiments.sparse_double_descent import EXPERIMENT
 from tfprune.errors import InputError
 from tfprune.measures.example_groups import partial_epochs
-from tfprune.options import at_noise
+from tfprune.results.builders import REPORTS, TABLES
 from tfprune.results.published import published
-from tfprune.results.registry import REPORTS, TABLES
+from tfprune.studies.settings import at_noise
 
 ROOT = Path(run.__file__).parent
 

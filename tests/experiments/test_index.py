@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments import index
-from experiments.registry import EXPERIMENTS
-from tfprune.models.registry import MODELS
+from experiments.doors import EXPERIMENTS
+from tfprune.catalog import MODELS
 from tfprune.results import paper_items
 from tfprune.results.report import PAPERS
 

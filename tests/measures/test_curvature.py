@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tfprune.backend import keras, tf
+from tfprune.catalog import MEASURES
 from tfprune.errors import InputError, SettingError
 from tfprune.measures.curvature import (
     Curvature,
@@ -23,7 +24,6 @@ from tfprune.measures.curvature import (
 )
 from tfprune.measures.evaluation import Evaluator, Examples
 from tfprune.measures.hessian import trainable_variables, unpruned_coordinates
-from tfprune.measures.registry import MEASURES
 from tfprune.models.task import cross_entropy
 from tfprune.pruning.dead_filters import filter_masks, zero_filters
 from tfprune.pruning.masks import Masks

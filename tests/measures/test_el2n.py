@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tfprune.backend import keras, tf
+from tfprune.catalog import MEASURES
 from tfprune.errors import DamagedFile, InputError, SettingError
 from tfprune.measures import el2n, example_groups
-from tfprune.measures.registry import MEASURES
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0], [-3.0, 4.0, 1.0], [1e4, 0.0, -1e4]])
 LABELS = np.array([0, 2, 0, 0])

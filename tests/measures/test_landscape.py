@@ -9,6 +9,7 @@ import pytest
 from synthetic import prepared_data, softmax_regression
 
 from tfprune.backend import keras, tf
+from tfprune.catalog import MEASURES
 from tfprune.errors import InputError, SettingError
 from tfprune.measures.evaluation import Evaluator, Examples, evaluate, splits_of
 from tfprune.measures.landscape import (
@@ -21,7 +22,6 @@ from tfprune.measures.landscape import (
     random_directions,
     surface,
 )
-from tfprune.measures.registry import MEASURES
 from tfprune.models.task import cross_entropy
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks, prune_model, set_masks

@@ -9,6 +9,7 @@ import pytest
 from synthetic import prepared_data
 
 from tfprune.backend import keras
+from tfprune.catalog import MEASURES
 from tfprune.errors import InputError, SettingError
 from tfprune.measures.evaluation import Evaluator, Examples, evaluate, splits_of
 from tfprune.measures.plane import (
@@ -19,7 +20,6 @@ from tfprune.measures.plane import (
     parameter_names,
     plane_grid,
 )
-from tfprune.measures.registry import MEASURES
 from tfprune.pruning.weights import kernel_names, read_weights, write_weights
 
 layers = keras.layers

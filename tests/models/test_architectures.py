@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tfprune.backend import keras, tf
+from tfprune.catalog import MODELS
 from tfprune.errors import InputError, SettingError
 from tfprune.models.initialize import initialize
-from tfprune.models.registry import MODELS
 from tfprune.models.widths import layer_units
 
 CIFAR, MNIST, IMAGENET, DIGITS = (32, 32, 3), (28, 28, 1), (224, 224, 3), (8, 8, 1)

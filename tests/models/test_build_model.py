@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tfprune.backend import keras, tf
-from tfprune.config import ModelConfig
 from tfprune.models.build import build_model
+from tfprune.models.settings import ModelConfig
 
 
 @pytest.mark.parametrize("name", ["lenet_300_100", "vanilla_cnn", "vgg11", "resnet20"])

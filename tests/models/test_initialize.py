@@ -12,9 +12,9 @@ from tfprune.backend import keras  # Before tensorflow_model_optimization, which
 # isort: split
 import tensorflow_model_optimization as tfmot
 
+from tfprune.catalog import MODELS
 from tfprune.errors import InputError, SettingError
 from tfprune.models.initialize import initial_weights, initialize, weight_variables
-from tfprune.models.registry import MODELS
 from tfprune.seeds import Stream, generator
 
 layers = keras.layers

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tfprune.backend import keras, tf
+from tfprune.catalog import MODELS
 from tfprune.models.blocks import conv
-from tfprune.models.registry import MODELS
 from tfprune.models.resnet import zero_pad_shortcut
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
+from tfprune.measures.ablation import Ablations, UtilityMeter
 from tfprune.measures.curvature import gradient_covariance_trace
 from tfprune.measures.el2n import el2n
 from tfprune.measures.evaluation import Evaluator, Examples
 from tfprune.measures.hessian import Curvature
 from tfprune.measures.landscape import interpolate
-from tfprune.measures.utility import Ablations, UtilityMeter
 from tfprune.models.task import batch_loss_of, task_of
 from tfprune.pruning.criteria import ScoringInputs, gradient, snip
 from tfprune.pruning.filter_schedule import FilterSchedule

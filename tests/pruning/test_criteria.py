@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tfprune.backend import keras, tf
+from tfprune.catalog import CRITERIA
 from tfprune.errors import InputError
 from tfprune.pruning import criteria
 from tfprune.pruning.criteria import ScoringInputs
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks, prune_model, set_masks
-from tfprune.pruning.registry import CRITERIA
 from tfprune.pruning.selection import prune, prune_to_sparsity
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import integrate, stats
 
 from tfprune.backend import keras
+from tfprune.catalog import FILTER_CRITERIA
 from tfprune.errors import InputError
 from tfprune.models.vgg import vgg11
 from tfprune.pruning import filter_criteria as criteria
@@ -14,7 +15,6 @@ from tfprune.pruning.criteria import ScoringInputs
 from tfprune.pruning.dead_filters import gate_shortcuts
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks, prune_model
-from tfprune.pruning.registry import FILTER_CRITERIA
 
 
 def _inputs(model, layers=None, **kwargs):

@@ -16,12 +16,12 @@ from tfprune.backend import keras, tf
 from tfprune.errors import InputError, SettingError
 from tfprune.measures.landscape import filter_normalized_direction
 from tfprune.models.initialize import initial_weights
+from tfprune.models.kernel_table import kernels_of
 from tfprune.pruning.criteria import ScoringInputs
 from tfprune.pruning.dead_filters import set_filter_masks
 from tfprune.pruning.export import load_model, save_model
 from tfprune.pruning.filter_criteria import filter_l2
 from tfprune.pruning.filter_selection import filter_kernels
-from tfprune.pruning.kernel_table import kernels_of
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import (
     get_masks,

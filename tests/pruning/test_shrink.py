@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tfprune.backend import keras, tf
+from tfprune.catalog import MODELS
 from tfprune.errors import InputError
-from tfprune.models.registry import MODELS
 from tfprune.pruning.dead_filters import (
     batch_norm_of,
     filter_masks,

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfprune import files
-from tfprune.results import layout, store
+from tfprune import files, layout, store
 
 EPOCHS = 20
 SETTINGS = {

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfprune import files
-from tfprune.results import layout, store
+from tfprune import files, layout, store
 
 EPOCHS = 40
 SETTINGS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfprune.results import store
+from tfprune import store
 
 COLUMNS = (
     "method",

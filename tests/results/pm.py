@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfprune import files
-from tfprune.results import store
+from tfprune import files, store
 
 RATIOS = (0.01, 0.05, 0.075, 0.1, 0.15, 0.25)
 WEIGHTS = 1000

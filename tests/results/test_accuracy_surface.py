@@ -13,7 +13,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.image import imread
 from test_tensorboard import Reader
 
-from tfprune.results import accuracy_surface, report, store, tensorboard
+from tfprune import store
+from tfprune.results import accuracy_surface, report, tensorboard
 
 X, Y = (-1.0, 0.0, 1.0, 2.0), (0.0, 1.0, 2.0)
 # Falls linearly with x, whatever y: bilinear reading is exact.

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfprune.results import analysis, descent_tables, sparse_double_descent, store
+from tfprune import store
+from tfprune.measures import descent as analysis
+from tfprune.results import descent_tables, sparse_double_descent
 
 CIFAR = {"dataset": "cifar10", "model": "resnet18", "noise_fraction": 0.2}
 LEVELS = 28

@@ -7,10 +7,10 @@ import pandas as pd
 import peg
 import pytest
 
-from tfprune import files
+from tfprune import files, store
 from tfprune.errors import DamagedFile, InputError
 from tfprune.measures.example_groups import jaccard_baseline
-from tfprune.results import example_effects, families, report, store
+from tfprune.results import example_effects, families, report
 
 # Of 100 examples each seed trains on 80: four in each of 20 groups.
 N, TRAINED = 100, 80

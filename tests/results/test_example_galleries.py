@@ -7,9 +7,9 @@ import peg
 import pytest
 from sklearn.datasets import load_digits
 
-from tfprune import files
+from tfprune import files, store
 from tfprune.errors import DamagedFile, InputError
-from tfprune.results import example_galleries, report, store, style
+from tfprune.results import example_galleries, report, style
 
 FILE = "trials/t/seed_0/level_00/gallery-0123abcd.npz"
 DIGITS = load_digits()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tfprune import store
 from tfprune.errors import InputError
 from tfprune.results import (
     branches,
@@ -16,7 +17,6 @@ from tfprune.results import (
     random_reinit,
     redense,
     report,
-    store,
     style,
 )
 

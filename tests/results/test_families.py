@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from peg import COLUMNS, EPOCHS, family, row, write
 
-from tfprune.results import families, store
+from tfprune import store
+from tfprune.results import families
 from tfprune.results.families import (
     DENSE,
     EXTENDED_DENSE,

@@ -6,8 +6,9 @@ import gst
 import numpy as np
 import pytest
 
+from tfprune import store
 from tfprune.errors import InputError
-from tfprune.results import flatness, report, stability, store
+from tfprune.results import flatness, report, stability
 
 NAME = "flatness"
 SHARP, FLAT = (9.0, -4.0, 1.0), (4.0, 2.0, -1.0)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tfprune import store
 from tfprune.results import generalization_stability as report_of
-from tfprune.results import report, stability, store, style
+from tfprune.results import report, stability, style
 from tfprune.results.stability import ACCURACY, GAP, RUNNING_GAP, STABILITY
 
 NAME = "generalization_stability"

@@ -9,7 +9,8 @@ import peg
 import pytest
 from matplotlib.colors import to_rgba
 
-from tfprune.results import leave_out, report, store
+from tfprune import store
+from tfprune.results import leave_out, report
 from tfprune.results.families import METHOD_NAMES
 from tfprune.results.leave_out import TOP_IMPROVED, TOP_WORSENED
 

@@ -6,7 +6,8 @@ import gst
 import numpy as np
 import pytest
 
-from tfprune.results import pruning_as_noise, report, stability, store, style
+from tfprune import store
+from tfprune.results import pruning_as_noise, report, stability, style
 
 NAME = "pruning_as_noise"
 

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.colors import to_hex
 from peg import EPOCHS, METHODS, family, realistic, row, write
 
-from tfprune.results import families, family_figures, pruning_effect, report, store, style
+from tfprune import store
+from tfprune.results import families, family_figures, pruning_effect, report, style
 from tfprune.results.families import EXTENDED_DENSE, LR_REWIND, TEST_ERROR, WEIGHT_REWIND
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfprune.data.registry import DATASETS
+from tfprune.catalog import DATASETS, MODELS
 from tfprune.errors import SettingError
-from tfprune.models.registry import MODELS
 from tfprune.results.published import COLUMNS, papers, published
 
 CELL = ["model", "method", "at", "noise_fraction"]

@@ -8,6 +8,7 @@ import pandas as pd
 import pm
 import pytest
 
+from tfprune import store
 from tfprune.results import (
     branches,
     flatness,
@@ -15,12 +16,13 @@ from tfprune.results import (
     learning_distance,
     pruning_as_noise,
     redense,
-    registry,
     stability,
-    store,
     utility_dynamics,
     utility_pruned,
     utility_size,
+)
+from tfprune.results import (
+    builders as registry,
 )
 
 EXPERIMENTS = 16

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfprune import files
+from tfprune import files, layout, store
 from tfprune.errors import InputError, SettingError
-from tfprune.results import layout, store
 
 KEY = {"experiment": "e", "trial": "t-01234567", "seed": 0, "level": 0}
 

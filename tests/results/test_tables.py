@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from tfprune.results import store, tables
+from tfprune import store
+from tfprune.results import tables
 
 
 def test_mean_and_std_are_those_of_numpy(make_folder):

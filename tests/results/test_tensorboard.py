@@ -12,6 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from tfprune import event_folders
+
 from tfprune.backend import keras, tf  # noqa: F401  isort: skip
 
 from tensorboard import context
@@ -23,9 +25,10 @@ from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment
 from tensorboard.plugins.hparams import list_session_groups as session_groups
 from tensorboard.util import tensor_util
 
+from tfprune import layout, store
 from tfprune.errors import InputError
-from tfprune.results import layout, store, tensorboard
-from tfprune.training.callbacks.tensorboard import TensorBoardScalars
+from tfprune.results import tensorboard
+from tfprune.training.callbacks.event_scalars import TensorBoardScalars
 
 DENSE = "digits-dense-00000000"
 SETTINGS = ("criterion", "noise_fraction")
@@ -488,7 +491,7 @@ def test_training_writes_curves_where_publishing_looks_for_the_stage(tmp_path):
 
 def test_a_folder_of_ones_own_is_kept_as_it_is(tmp_path):
     for folder in ("run-12345678", "logs/run-12345678/seed_0/level_00", "tensorboard/a-12345678/b"):
-        assert tensorboard.run_folder(tmp_path / folder) == tmp_path / folder
+        assert event_folders.run_folder(tmp_path / folder) == tmp_path / folder
     assert not list(tmp_path.iterdir())
 
 

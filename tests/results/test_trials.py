@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tfprune.results import store, trials
+from tfprune import store
+from tfprune.results import trials
 
 
 def named(folder, **options):

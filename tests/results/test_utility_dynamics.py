@@ -12,8 +12,10 @@ from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalar
 from tensorboard.util import tensor_util
 from test_tensorboard import Reader, files_of
 
+from tfprune import store
 from tfprune.errors import InputError
-from tfprune.results import report, store, tensorboard, utility, utility_dynamics
+from tfprune.results import report, tensorboard, utility_dynamics
+from tfprune.results import utility_curves as utility
 
 EPOCHS = (0, 1, 2, 3)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pm
 import pytest
 
-from tfprune.results import report, store, utility_pruned
+from tfprune import store
+from tfprune.results import report, utility_pruned
 from tfprune.results.utility_pruned import PRETRAINED, PRUNED, SMALL
 
 

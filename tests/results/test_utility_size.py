@@ -8,7 +8,9 @@ import numpy as np
 import pm
 import pytest
 
-from tfprune.results import report, store, utility, utility_size
+from tfprune import store
+from tfprune.results import report, utility_size
+from tfprune.results import utility_curves as utility
 
 
 def size(folder, level, seed, remaining, by_ratio=None, by_number=None):

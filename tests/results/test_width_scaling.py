@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from peg import WEIGHTS, family, realistic, row, write
 
-from tfprune.results import families, family_figures, report, store, width_scaling
+from tfprune import store
+from tfprune.results import families, family_figures, report, width_scaling
 from tfprune.results.families import LR_REWIND, ONE_SHOT, TEST_ERROR, WIDTH, WIDTH_MATCHED
 
 MINE = {"experiment": "width_scaling"}

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 from synthetic import SilentProgress, prepared_data
 
+from tfprune import layout
 from tfprune.config import from_settings
+from tfprune.engine.study import StudyEngine
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays
-from tfprune.options import BranchConfig, LandscapeConfig
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import under_masks
-from tfprune.results import layout
-from tfprune.results.store import read_metrics, read_results
+from tfprune.store import read_metrics, read_results
 from tfprune.studies import branches
 from tfprune.studies.iterative import PruneRetrain
-from tfprune.studies.study import Study
+from tfprune.studies.procedure import Measurement
+from tfprune.studies.settings import BranchConfig, LandscapeConfig
 from tfprune.studies.trial import Trial
-from tfprune.studies.work import Measurement
 from tfprune.training.trainer import Trainer
 
 DATA = prepared_data(examples=40, test_examples=20)
@@ -40,7 +40,7 @@ def trainer():
 @pytest.fixture
 def loop(tmp_path, trainer):
     config = from_settings({**TINY, "output_dir": str(tmp_path)}, experiment="test")
-    loop = PruneRetrain(Trial(config, 0), trainer, DATA, {})
+    loop = PruneRetrain(Trial(config, 0), trainer, DATA)
     for stage in loop.trial.stages():
         loop.run(stage, lambda logs: None)
     return loop
@@ -94,7 +94,7 @@ def test_redense_options_are_part_of_the_branch(loop):
 
 def test_redense_needs_a_rate_of_its_own_after_a_cosine(tmp_path, trainer):
     changes = {"lr_decay": "cosine", "lr_drop_epochs": (), "output_dir": str(tmp_path)}
-    loop = PruneRetrain(Trial(from_settings({**TINY, **changes}), 0), trainer, DATA, {})
+    loop = PruneRetrain(Trial(from_settings({**TINY, **changes}), 0), trainer, DATA)
     branches.check_redense(loop, (BranchConfig(redense_lr=0.01),))
     with pytest.raises(SettingError, match=r"--redense_lr=0\.0: a rate above 0"):
         branches.check_redense(loop, (BranchConfig(),))
@@ -131,7 +131,7 @@ def test_reinit_takes_the_steps_of_its_ticket(tmp_path, trainer, retrain, epochs
     """3 steps an epoch: rewound to step 4, a ticket misses the first epoch and a step."""
     values = {"retrain": retrain, "rewind_to": "4it", "train_epochs": 3, "lr_drop_epochs": (2,)}
     config = from_settings({**TINY, "output_dir": str(tmp_path), **values}, experiment="test")
-    loop = PruneRetrain(Trial(config, 0), trainer, DATA, {})
+    loop = PruneRetrain(Trial(config, 0), trainer, DATA)
     for stage in loop.trial.stages():
         loop.run(stage, lambda logs: None)
     branch = branches.reinit(config)
@@ -159,7 +159,7 @@ def test_redense_plans_are_keyed_by_seed_and_level_and_augmented(tmp_path, train
     config = from_settings(
         {**TINY, "output_dir": str(tmp_path), "augment": "flip", "seeds": (5,)}, experiment="t"
     )
-    loop = PruneRetrain(Trial(config, 5), trainer, DATA, {})
+    loop = PruneRetrain(Trial(config, 5), trainer, DATA)
     for stage in loop.trial.stages():
         loop.run(stage, lambda logs: None)
     plan, _ = branches._redense_plan(loop, loop.trial.branch_stage("redense", 2), 0.0, 2)
@@ -174,7 +174,7 @@ def test_redense_from_scratch_retraining_is_measured_from_that_levels_initializa
     config = from_settings(
         {**TINY, "output_dir": str(tmp_path), "retrain": "scratch"}, experiment="t"
     )
-    loop = PruneRetrain(Trial(config, 0), trainer, DATA, {})
+    loop = PruneRetrain(Trial(config, 0), trainer, DATA)
     for stage in loop.trial.stages():
         loop.run(stage, lambda logs: None)
     stage = train(loop, branches.redense(config, BranchConfig(redense_lr=1e-9)), level=1)
@@ -194,7 +194,6 @@ def test_the_control_from_level_0_is_the_same_for_every_retraining(loop):
         ),
         loop.trainer,
         DATA,
-        {},
     )
     assert tuned.last_rate(0) == loop.last_rate(0)
     assert tuned.last_rate(1) == 0.5
@@ -287,10 +286,10 @@ def test_where_there_is_no_dip_levels_are_evenly_spaced():
 
 def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path):
     config = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0, 1)}, experiment="e")
-    first = Study([config], [], SilentProgress())
+    first = StudyEngine([config], [], SilentProgress())
     first.train_trunks()
     assert first.trained == 6
-    second = Study([config], [], SilentProgress())
+    second = StudyEngine([config], [], SilentProgress())
     second.train_trunks()
     levels = branches.levels(BranchConfig(branch_levels="0,2"), second)
     options = BranchConfig()
@@ -299,7 +298,7 @@ def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path):
     assert (second.trained, second.reused) == (8, 6)
     results = read_results(tmp_path)
     assert results.groupby("branch").size().to_dict() == {"": 6, "redense": 4, "reinit": 4}
-    again = Study([config], [], SilentProgress())
+    again = StudyEngine([config], [], SilentProgress())
     again.train_trunks()
     again.train_branches(branches.reinit, levels)
     assert (again.trained, again.reused) == (0, 10)
@@ -307,7 +306,7 @@ def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path):
 
 def test_measurements_with_other_options_do_not_mix_in_one_table(tmp_path):
     config = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0,)}, experiment="e")
-    study = Study([config], [], SilentProgress())
+    study = StudyEngine([config], [], SilentProgress())
     study.train_trunks()
     (trial,) = study.trials
 
@@ -335,7 +334,7 @@ def test_a_sweep_shares_the_dense_training(tmp_path):
         )
         for criterion in ("magnitude", "random")
     ]
-    study = Study(configs, [], SilentProgress(), varying=("criterion",))
+    study = StudyEngine(configs, [], SilentProgress(), varying=("criterion",))
     study.train_trunks()
     assert study.trained == 5
     results = read_results(tmp_path)

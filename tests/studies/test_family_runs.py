@@ -5,8 +5,8 @@ import pytest
 from tfprune.config import from_settings, replace
 from tfprune.errors import SettingError
 from tfprune.models.widths import layer_units
-from tfprune.options import METHODS
 from tfprune.studies.families import families, family
+from tfprune.studies.settings import METHODS
 from tfprune.studies.trial import Trial, trial_name
 
 BASE = from_settings(

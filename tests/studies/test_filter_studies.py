@@ -11,29 +11,28 @@ import pandas as pd
 import pytest
 from synthetic import SilentProgress, prepared_data
 
+from tfprune import layout
 from tfprune.config import from_settings
+from tfprune.engine.executors import InProcess
+from tfprune.engine.study import StudyEngine
+from tfprune.engine.workshop import Workshop
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays
 from tfprune.measures.curvature import flatness as measure_flatness
 from tfprune.measures.evaluation import splits_of
-from tfprune.options import FilterConfig, FlatnessConfig, NoiseConfig
 from tfprune.pruning.filter_selection import kept_filters
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks, strip
 from tfprune.pruning.shrink import flops, shrink
 from tfprune.pruning.weights import read_weights
-from tfprune.results import layout
-from tfprune.results.store import read_metrics, read_results
+from tfprune.store import read_metrics, read_results
 from tfprune.studies import filter_pruning as filters
-from tfprune.studies.executors import InProcess
 from tfprune.studies.flatness import flatness
 from tfprune.studies.iterative import PruneRetrain
-from tfprune.studies.study import Study
+from tfprune.studies.settings import FilterConfig, FlatnessConfig, NoiseConfig
 from tfprune.studies.trial import Stage, Trial
-from tfprune.studies.workshop import Workshop
 from tfprune.training import runtime
 from tfprune.training.trainer import Trainer
-from tfprune.versions import versions
 
 DATA = prepared_data(examples=40, test_examples=20)  # 3 steps an epoch.
 TINY = {
@@ -87,7 +86,7 @@ def loop_of(folder, trainers, **values):
 def loop_in(trainers, trial):
     if trial.config.model not in trainers:
         trainers[trial.config.model] = new_trainer(trial.config)
-    return PruneRetrain(trial, trainers[trial.config.model], DATA, {"versions": versions()})
+    return PruneRetrain(trial, trainers[trial.config.model], DATA)
 
 
 def dense(folder, trainers, **values):
@@ -550,7 +549,7 @@ def test_rows_of_other_options_stay_apart_and_come_back_with_them(tmp_path, trai
 
     def run(options):
         executor = InProcess(SharedWorkshop(trainers))
-        study = Study([config], [], SilentProgress(), executor=executor)
+        study = StudyEngine([config], [], SilentProgress(), executor=executor)
         study.train_trunks()
         stages = filters.train_pruned(study, options)
         study.measure(filters.outcome(), stages)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from synthetic import SilentProgress, prepared_data
 
+from tfprune import layout
 from tfprune.config import from_settings
+from tfprune.engine.study import StudyEngine
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays, read_json
 from tfprune.pruning.masks import Masks
-from tfprune.results import layout
-from tfprune.results.store import read_results
+from tfprune.store import read_results
 from tfprune.studies.iterative import PruneRetrain
-from tfprune.studies.study import Study
 from tfprune.studies.trial import Trial
 from tfprune.training.trainer import Trainer
 
@@ -31,7 +31,7 @@ def loop_of(tmp_path, trainers, seed=0, **values):
     config = from_settings({**TINY, "output_dir": str(tmp_path), **values}, experiment="test")
     if config.training not in trainers:
         trainers[config.training] = Trainer(config, DATA.input_shape, DATA.num_classes)
-    return PruneRetrain(Trial(config, seed), trainers[config.training], DATA, {})
+    return PruneRetrain(Trial(config, seed), trainers[config.training], DATA)
 
 
 @pytest.fixture(scope="module")
@@ -260,14 +260,14 @@ def test_a_study_writes_a_tidy_row_per_stage(tmp_path):
     config = from_settings(
         {**TINY, "output_dir": str(tmp_path), "seeds": (0, 1), "levels": 1}, experiment="test"
     )
-    study = Study([config], ["--levels=1"], SilentProgress(), {"efficacy_tolerance": 0.01})
+    study = StudyEngine([config], ["--levels=1"], SilentProgress(), {"efficacy_tolerance": 0.01})
     study.train_trunks()
     assert (study.trained, study.reused, study.failures) == (4, 0, [])
     results = read_results(tmp_path)
     assert list(results.columns[: len(layout.RESULT_COLUMNS)]) == list(layout.RESULT_COLUMNS)
     assert list(zip(results.seed, results.level, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert set(results.trial) == {Trial(config, 0).name}
-    again = Study([config], [], SilentProgress(), {"efficacy_tolerance": 0.01})
+    again = StudyEngine([config], [], SilentProgress(), {"efficacy_tolerance": 0.01})
     again.train_trunks()
     assert (again.trained, again.reused) == (0, 4)
 
@@ -278,7 +278,7 @@ def test_a_trial_that_diverges_is_named_and_the_others_go_on(tmp_path):
         experiment="test",
     )
     good = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0,)}, experiment="test")
-    study = Study([bad, good], [], SilentProgress())
+    study = StudyEngine([bad, good], [], SilentProgress())
     study.train_trunks()
     assert len(study.failures) == 1
     assert "level 0" in study.failures[0]

@@ -7,10 +7,10 @@ import pytest
 
 from tfprune.config import from_settings
 from tfprune.files import save_arrays, write_sealed
-from tfprune.options import LeaveOutConfig
-from tfprune.results.store import merge_rows, read_results
+from tfprune.store import merge_rows, read_results
 from tfprune.studies import leave_out
 from tfprune.studies.examples import losses, measured_seeds
+from tfprune.studies.settings import LeaveOutConfig
 from tfprune.studies.trial import Trial
 
 

@@ -5,19 +5,19 @@ import pytest
 from synthetic import SilentProgress
 
 import tfprune
+from tfprune import layout
 from tfprune.config import from_settings
 from tfprune.data.prepare import prepare
 from tfprune.data.sources import load_source
+from tfprune.engine.executors import InProcess
+from tfprune.engine.study import StudyEngine
+from tfprune.engine.workshop import Workshop
 from tfprune.errors import InputError
 from tfprune.files import load_arrays
-from tfprune.options import FilterConfig
 from tfprune.pruning.weights import mask_variables, read_weights
-from tfprune.results import layout
-from tfprune.results.store import read_results
+from tfprune.store import read_results
 from tfprune.studies import filter_pruning
-from tfprune.studies.executors import InProcess
-from tfprune.studies.study import Study
-from tfprune.studies.workshop import Workshop
+from tfprune.studies.settings import FilterConfig
 
 FILTERS = {"prunable": "conv", "criterion": "filter_l2", "prune_fraction": 0.4}
 RUNS = {
@@ -35,7 +35,7 @@ def study_of(folder, **values):
     settings = {"output_dir": str(folder), "seeds": (0,), "levels": 1, "train_epochs": 2, **values}
     config = from_settings({"train_subset": "200", **settings}, experiment="test")
     workshop = Workshop([], SilentProgress())
-    return Study([config], [], SilentProgress(), executor=InProcess(workshop)), workshop
+    return StudyEngine([config], [], SilentProgress(), executor=InProcess(workshop)), workshop
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -5,18 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tfprune.config import from_settings
+from tfprune.engine.work import Columns, write_rows
 from tfprune.files import write_sealed, write_text_atomic
-from tfprune.options import (
-    FilterConfig,
-    FlatnessConfig,
-    LandscapeConfig,
-    LeaveOutConfig,
-    NoiseConfig,
-    ScoresConfig,
-    SurfaceConfig,
-    UtilityConfig,
-)
-from tfprune.results.store import read_results
+from tfprune.store import read_results
 from tfprune.studies import (
     examples,
     filter_pruning,
@@ -28,8 +19,17 @@ from tfprune.studies import (
     utility,
 )
 from tfprune.studies.forgetting import keep_rows_before
+from tfprune.studies.settings import (
+    FilterConfig,
+    FlatnessConfig,
+    LandscapeConfig,
+    LeaveOutConfig,
+    NoiseConfig,
+    ScoresConfig,
+    SurfaceConfig,
+    UtilityConfig,
+)
 from tfprune.studies.trial import Trial
-from tfprune.studies.work import Columns, write_rows
 
 FEW, MANY = FilterConfig(prune_fractions=(0.3,)), FilterConfig(prune_fractions=(0.3, 0.9))
 NOISE = filter_pruning.Noise("zeroing", 5, False)

@@ -8,21 +8,21 @@ import pandas as pd
 import pytest
 from synthetic import prepared_data
 
+from tfprune import layout
 from tfprune.config import from_settings, replace
 from tfprune.errors import InputError, SettingError
 from tfprune.files import load_arrays
+from tfprune.measures.ablation import Ablations, utility
 from tfprune.measures.evaluation import splits_of
-from tfprune.measures.utility import Ablations, utility
-from tfprune.options import SurfaceConfig, UtilityConfig
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import set_masks
 from tfprune.pruning.shrink import shrink
 from tfprune.pruning.weights import write_weights
-from tfprune.results import layout
-from tfprune.results.store import read_metrics
+from tfprune.store import read_metrics
 from tfprune.studies import small, surfaces
 from tfprune.studies import utility as utilities
 from tfprune.studies.iterative import PruneRetrain
+from tfprune.studies.settings import SurfaceConfig, UtilityConfig
 from tfprune.studies.trial import Trial
 from tfprune.training.trainer import Trainer
 
@@ -57,7 +57,7 @@ def loop_of(folder, trainers, seed=0, **values):
     config = from_settings({**TINY, "output_dir": str(folder), **values}, experiment="test")
     trainer = trainers[config.pruning.prunes_filters]
     trainer._model_config = config.model
-    return PruneRetrain(Trial(config, seed), trainer, DATA, {"versions": {}})
+    return PruneRetrain(Trial(config, seed), trainer, DATA)
 
 
 def trained(folder, trainers, **values):
@@ -129,7 +129,7 @@ def test_channels_without_batch_norm_are_refused_before_anything_is_trained(tmp_
     )
     trainer = Trainer(config, DATA.input_shape, DATA.num_classes)
     with pytest.raises(InputError, match="no batch norm after it for filter_gamma"):
-        PruneRetrain(Trial(config, 0), trainer, DATA, {}).check()
+        PruneRetrain(Trial(config, 0), trainer, DATA).check()
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ import numpy as np
 from synthetic import prepared_data, softmax_regression
 
 from tfprune.backend import keras, tf
-from tfprune.config import DataConfig, from_settings
+from tfprune.config import from_settings
 from tfprune.data.prepare import prepare
+from tfprune.data.settings import DataConfig
 from tfprune.data.sources import load_source
 from tfprune.errors import InputError, SettingError
 from tfprune.pruning.masks import Masks

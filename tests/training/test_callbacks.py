@@ -7,9 +7,9 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 import tfprune
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, TrainingDiverged
+from tfprune.event_folders import scalar_tag
 from tfprune.pruning.weights import read_weights, write_weights
 from tfprune.training.callbacks.filter_noise import NoiseState
-from tfprune.training.callbacks.tensorboard import scalar_tag
 from tfprune.training.checkpoints import Checkpoints
 
 RNG = np.random.default_rng(0)

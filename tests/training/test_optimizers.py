@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tfprune.backend import keras, tf
-from tfprune.config import TrainingConfig
 from tfprune.training.optimizers import SGD, Adam, build_optimizer, reset_slots
+from tfprune.training.settings import TrainingConfig
 
 W0 = np.array([0.5, -1.5, 2.0])
 GRADIENTS = [np.array([0.1, -0.2, 0.3]), np.array([-0.4, 0.5, 0.6])]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tfprune.config import TrainingConfig
 from tfprune.errors import SettingError
 from tfprune.training import schedules
+from tfprune.training.settings import TrainingConfig
 
 CONFIG = TrainingConfig(
     train_epochs=160, learning_rate=0.1, lr_drop_epochs=(80, 120), lr_drop_factor=0.1

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tfprune.backend import tf
-from tfprune.config import ModelConfig
+from tfprune.catalog import MODELS
 from tfprune.models.build import build_model
-from tfprune.models.prunable import prunable_kernels
-from tfprune.models.registry import MODELS
+from tfprune.models.settings import ModelConfig
 from tfprune.pruning.model import prune_model
+from tfprune.pruning.prunable import prunable_kernels
 from tfprune.training.distributed import ReplicatedNetwork
 from tfprune.training.epoch_model import EVALUATION_BATCH
 from tfprune.training.optimizers import SGD

@@ -7,8 +7,8 @@ import pytest
 from synthetic import softmax_regression
 
 from tfprune.backend import tf
-from tfprune.config import DataConfig
 from tfprune.data.prepare import prepare
+from tfprune.data.settings import DataConfig
 from tfprune.data.sources import load_source
 from tfprune.data.streaming import StreamedData
 from tfprune.training import schedules

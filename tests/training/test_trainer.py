@@ -9,13 +9,13 @@ import pytest
 from synthetic import prepared_data
 
 import run as door
+from tfprune import layout
 from tfprune.config import from_settings
 from tfprune.errors import TrainingDiverged
 from tfprune.files import load_arrays
 from tfprune.pruning import model as pruned
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import read_weights
-from tfprune.results import layout
 from tfprune.training import runtime, schedules
 from tfprune.training.epoch_model import Feeding
 from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfprune.backend import tf
-from tfprune.data.registry import AUGMENTATIONS
+from tfprune.data.settings import AUGMENTATIONS
 from tfprune.errors import unknown_name
 from tfprune.seeds import Stream, generator
 
@@ -37,7 +37,7 @@ def draw(kind: str, num_examples: int, seed: int, level: int, epoch: int) -> Dra
     """Draws one epoch's flips and shifts, keyed by example and so equal on every device.
 
     Args:
-      kind: a name in `tfprune.data.registry.AUGMENTATIONS`. `crop_flip` draws the flips; its
+      kind: a name in `tfprune.data.settings.AUGMENTATIONS`. `crop_flip` draws the flips; its
         crops depend on each image's size and are drawn where images are decoded.
       num_examples: N, the number of training examples.
       seed: the trial's seed.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfprune.data.registry import LABEL_NOISE
+from tfprune.catalog import LABEL_NOISE
 from tfprune.errors import SettingError
 
 _MNIST_CONFUSIONS = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}
@@ -188,7 +188,7 @@ def apply(
     With one generator state the selections of increasing fractions are nested.
 
     Args:
-      kind: a name in `tfprune.data.registry.LABEL_NOISE`.
+      kind: a name in `tfprune.catalog.LABEL_NOISE`.
       labels: integers in [0, num_classes), [N].
       num_classes: C.
       fraction: share of the examples to select, in [0, 1].

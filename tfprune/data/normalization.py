@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfprune.data.registry import NORMALIZATIONS
+from tfprune.catalog import NORMALIZATIONS
 
 if TYPE_CHECKING:
     from tfprune.data.sources import Source
@@ -31,7 +31,7 @@ def statistics(source: Source | StreamedSource, normalization: str) -> Statistic
 
     Args:
       source: the whole dataset.
-      normalization: a name in `tfprune.data.registry.NORMALIZATIONS`.
+      normalization: a name in `tfprune.catalog.NORMALIZATIONS`.
 
     Returns:
       Mean and standard deviation, float32 [channels] each.

@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 from etils import epath
 
-from tfprune.config import DataConfig
 from tfprune.data import label_noise
 from tfprune.data.normalization import statistics
+from tfprune.data.settings import DataConfig
 from tfprune.data.sources import Source
 from tfprune.data.streaming import StreamedData, StreamedSource
 from tfprune.errors import SettingError

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epath
 
+from tfprune.catalog import DATASETS, PATH_DATASETS
 from tfprune.data.normalization import IMAGENET, statistics_of_counts
-from tfprune.data.registry import DATASETS, PATH_DATASETS
 from tfprune.errors import SettingError
 
 if TYPE_CHECKING:
-    from tfprune.config import DataConfig
+    from tfprune.data.settings import DataConfig
     from tfprune.data.streaming import Look, StreamedSource
 
 # Images of both splits together, in bytes of uint8; larger sets are streamed.

@@ -116,7 +116,7 @@ class StreamedData:
 
     Attributes:
       source: where the images are.
-      augment: a name in `tfprune.data.registry.AUGMENTATIONS`.
+      augment: a name in `tfprune.data.settings.AUGMENTATIONS`.
       labels: int32 [N], observed labels of the training examples.
       original_labels: int32 [N].
       selected: bool [N], the examples that the label noise chose.

@@ -17,7 +17,7 @@ from tfprune.measures.hessian import BATCH_SIZE, Coordinates, Curvature, Hessian
 from tfprune.measures.landscape import line
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import Arrays, read_weights
-from tfprune.seeds import Stream, generator
+from tfprune.seeds import EpochDraw, Stream, generator
 
 MaskLike = Masks | Mapping[str, ArrayLike] | None
 
@@ -28,9 +28,6 @@ PERTURBED_VECTORS = 10
 RISE = 0.1
 
 _WHICH = {"magnitude": "LM", "algebraic": "LA"}
-
-# Keys of the draws of this module, apart from other draws of the measures' stream.
-_EXAMPLES_DRAW, _START_DRAW, _PROBES_DRAW = 71, 72, 73
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +164,7 @@ def curvature_examples(n_test: int, count: int = EXAMPLES, seed: int | None = No
         raise SettingError("count", count, "at least 1")
     if seed is None or count >= n_test:
         return np.arange(min(count, n_test), dtype=np.int64)
-    rng = generator(seed, Stream.MEASURE, epoch=_EXAMPLES_DRAW)
+    rng = generator(seed, Stream.MEASURE, epoch=EpochDraw.CURVATURE_EXAMPLES)
     return np.sort(rng.choice(n_test, count, replace=False)).astype(np.int64)
 
 
@@ -252,7 +249,7 @@ def hessian_trace(hessian: Hessian, probes: int = PROBES, seed: int = 0) -> Trac
     """
     if probes < 1:
         raise SettingError("probes", probes, "at least 1")
-    rng = generator(seed, Stream.MEASURE, epoch=_PROBES_DRAW)
+    rng = generator(seed, Stream.MEASURE, epoch=EpochDraw.CURVATURE_PROBES)
     samples = np.empty(probes)
     for probe in range(probes):
         signs = rng.integers(0, 2, hessian.shape[0], dtype=np.int8) * np.int8(2) - np.int8(1)
@@ -388,7 +385,7 @@ def _whole_spectrum(hessian: Hessian) -> tuple[np.ndarray, np.ndarray]:
 def _lanczos(
     hessian: Hessian, k: int, which: str, tolerance: float, held: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    rng = generator(seed, Stream.MEASURE, epoch=_START_DRAW)
+    rng = generator(seed, Stream.MEASURE, epoch=EpochDraw.CURVATURE_START)
     start = rng.standard_normal(hessian.shape[0]).astype(hessian.dtype)
     try:
         return eigsh(hessian, k, which=which, v0=start, ncv=held, tol=tolerance)

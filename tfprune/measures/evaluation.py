@@ -18,12 +18,9 @@ from tfprune.pruning.copies import copy_of
 from tfprune.pruning.model import copy_model
 from tfprune.pruning.weights import named_variables, read_weights
 from tfprune.pruning.wrapper import inner
-from tfprune.seeds import MAX_SEED, Stream, generator
+from tfprune.seeds import EpochDraw, Stream, generator
 
 BATCH_SIZE = 1024
-
-# Keys the order of re-estimation batches apart from other draws of the measures' stream.
-_ORDER_DRAW = MAX_SEED
 
 
 @dataclass(frozen=True, eq=False)
@@ -395,7 +392,7 @@ def _jit_pays(model: keras.Model) -> bool:
 
 def _batch_order(examples: int) -> np.ndarray:
     """A fixed random order: data sorted by class would make batches of one class."""
-    return generator(0, Stream.MEASURE, epoch=_ORDER_DRAW).permutation(examples)
+    return generator(0, Stream.MEASURE, epoch=EpochDraw.NO_EPOCH).permutation(examples)
 
 
 def _combination(coefficients: tf.Tensor, stacked: tf.Tensor) -> tf.Tensor:

@@ -212,7 +212,7 @@ def filter_normalized_direction(
 
     d_f ← ‖w_f‖ d_f / ‖d_f‖ for every filter f: the weights of one output channel of a
     convolution [kh, kw, in, out] or one output unit of a dense kernel [in, out], in general one
-    index of the axes that `tfprune.pruning.kernel_table` calls outputs. Variables that are not
+    index of the axes that `tfprune.models.kernel_table` calls outputs. Variables that are not
     kernels (biases, batch-norm parameters and statistics) get zero, as do filters of norm zero.
 
     Args:

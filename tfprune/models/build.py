@@ -6,8 +6,8 @@ import dataclasses
 import inspect
 from typing import Any
 
-from tfprune.config import ModelConfig
-from tfprune.models.registry import MODELS
+from tfprune.catalog import MODELS
+from tfprune.models.settings import ModelConfig
 
 
 def build_model(config: ModelConfig, input_shape: tuple[int, ...], num_classes: int) -> Any:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from tfprune.backend import keras
-from tfprune.config import BATCH_NORM_GAMMA
+from tfprune.catalog import INITIALIZATIONS
 from tfprune.errors import InputError, unknown_name
 from tfprune.models.blocks import is_gate
-from tfprune.models.registry import INITIALIZATIONS
-from tfprune.pruning.kernel_table import DENSE, kernels_of
+from tfprune.models.kernel_table import DENSE, kernels_of
+from tfprune.models.settings import BATCH_NORM_GAMMA
 from tfprune.seeds import Stream, generator
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -109,7 +109,7 @@ def initial_weights(
       seed: the trial's seed.
       level: pruning iteration that starts from the draw; 0 for the dense network.
       batch_norm_gamma: `ones` or `uniform`, OpenLTH's default.
-      initialization: a name in `tfprune.models.registry.INITIALIZATIONS`.
+      initialization: a name in `tfprune.catalog.INITIALIZATIONS`.
 
     Returns:
       One array for each of `weight_variables(model)`, with its shape and dtype. For a plain model

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfprune.backend import keras
-from tfprune.config import SHORTCUTS
 from tfprune.errors import unknown_name
 from tfprune.models.blocks import (
     conv_bn,
@@ -21,6 +20,7 @@ from tfprune.models.blocks import (
     pooled_logits,
     relu,
 )
+from tfprune.models.settings import SHORTCUTS
 from tfprune.models.widths import scaled
 
 # (x, filters, strides, shortcut, name) -> the block's output.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tfprune.catalog import MODELS
 from tfprune.errors import SettingError
-from tfprune.models.registry import MODELS
 
 
 def scaled(units: int, width: float) -> int:
@@ -21,7 +21,7 @@ def layer_units(model: str, width: float) -> tuple[int, ...]:
     """The sizes of a model's layers at a width; two widths with the same are one network.
 
     Args:
-      model: a name in `tfprune.models.registry.MODELS`.
+      model: a name in `tfprune.catalog.MODELS`.
       width: as --width.
 
     Example:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
+from tfprune.models.kernel_table import kernels_of
 from tfprune.pruning.channels import ChannelGraph, Channels, Reader
-from tfprune.pruning.kernel_table import kernels_of
 from tfprune.pruning.kernels import layers_by_name
 from tfprune.pruning.wrapper import inner
 
@@ -94,7 +94,7 @@ def is_transposed(layer: keras.layers.Layer) -> bool:
 def filter_axes(model: keras.Model) -> dict[str, int]:
     """For each layer with filters by name, the axis of its kernel that counts them, from the end.
 
-    Those are convolutions and dense layers: `tfprune.pruning.kernel_table` says which axis.
+    Those are convolutions and dense layers: `tfprune.models.kernel_table` says which axis.
 
     Args:
       model: any built model, wrapped or plain, nested models included.

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, nearest
 from tfprune.models.blocks import GATE_SUFFIX
+from tfprune.models.kernel_table import kernels_of
 from tfprune.pruning.channel_flow import (
     channel_graph,
     filter_axes,
@@ -22,7 +23,6 @@ from tfprune.pruning.channel_flow import (
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.channels import BoolArray
 from tfprune.pruning.filter_selection import along, kept_filters
-from tfprune.pruning.kernel_table import kernels_of
 from tfprune.pruning.kernels import names_of_layers
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks, masked_kernels, set_kernel_masks

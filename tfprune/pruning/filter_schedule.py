@@ -109,7 +109,7 @@ def block_convolutions(model: Any) -> list[str]:
       InputError: if the model is not functional or sequential.
       SettingError: if it has no convolution.
     """
-    from tfprune.models.prunable import prunable_kernels  # Only when needed: TensorFlow.
+    from tfprune.pruning.prunable import prunable_kernels
     from tfprune.pruning.wiring import Wiring
 
     convolutions = prunable_kernels(model, which="conv")

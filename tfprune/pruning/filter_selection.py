@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tfprune.errors import InputError, unknown_name
 from tfprune.pruning.masks import BoolArray, Masks
-from tfprune.pruning.registry import TARGETS
 from tfprune.pruning.selection import prune
+from tfprune.pruning.settings import TARGETS
 
 
 def kept_filters(masks: Masks, axes: Mapping[str, int] | None = None) -> dict[str, BoolArray]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tfprune.backend import keras
 from tfprune.models.blocks import is_gate
-from tfprune.pruning.kernel_table import EMBEDDING, Kernel, kernels_of
+from tfprune.models.kernel_table import EMBEDDING, Kernel, kernels_of
 from tfprune.pruning.wrapper import inner
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, unknown_name
+from tfprune.models.kernel_table import kernels_of
 from tfprune.pruning.averaging import mask_averages
 from tfprune.pruning.channel_masks import (
     has_masks,
@@ -20,7 +21,6 @@ from tfprune.pruning.channel_masks import (
     with_channel_masks,
 )
 from tfprune.pruning.copies import copy_of, of_keras
-from tfprune.pruning.kernel_table import kernels_of
 from tfprune.pruning.kernels import counted_kernels, kernel_name, kernels_by_name, layers_by_name
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.wrapper import MaskedKernel, MaskedLayer, inner, mask_of
@@ -36,7 +36,7 @@ def prune_model(
     The copy has its own layers and weights, computes the same function, and is not compiled;
     the model that is given stays as it is. All masks are dense at first.
 
-    `tfprune.pruning.kernel_table` says which kernels there are: of convolutions (transposed,
+    `tfprune.models.kernel_table` says which kernels there are: of convolutions (transposed,
     depthwise and separable ones too), `Dense`, `EinsumDense`, `LSTM`, `GRU`, `SimpleRNN`,
     `ConvLSTM`, `MultiHeadAttention` and `Embedding`, inside `TimeDistributed` and `Bidirectional`
     too, and of subclasses. A mask goes by the layer's name, and by `LAYER/KERNEL` if the layer has
@@ -48,7 +48,7 @@ def prune_model(
         nested. Its class is kept if it has no `__init__` of its own.
       layers: which layers' kernels are pruned. `default`, every kernel except depthwise ones and
         embeddings, which have to be named; a name that
-        `tfprune.models.prunable.prunable_kernels` knows; a list of names of layers or of single
+        `tfprune.pruning.prunable.prunable_kernels` knows; a list of names of layers or of single
         kernels; or a function of a layer. What a name or a function chooses and cannot be pruned
         is left out.
       filters: whether whole filters are to be pruned: scale and shift of batch norms and biases
@@ -319,7 +319,7 @@ def _chosen_kernels(model: keras.Model, layers: Layers) -> dict[int, list[str]]:
 
 
 def _kernels_named(model: keras.Model, which: str) -> list[str]:
-    from tfprune.models.prunable import prunable_kernels  # Only when needed.
+    from tfprune.pruning.prunable import prunable_kernels
 
     return prunable_kernels(model, which="conv_dense" if which == "default" else which)
 

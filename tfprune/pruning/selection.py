@@ -11,7 +11,7 @@ import numpy as np
 
 from tfprune.errors import InputError, LayerCollapse, SettingError, unknown_name
 from tfprune.pruning.masks import BoolArray, Masks
-from tfprune.pruning.registry import SCOPES
+from tfprune.pruning.settings import SCOPES
 
 # How far a float may be from the fraction that was meant, 0.2 or 2/3.
 _FRACTION_ERROR = Fraction(1, 10**12)

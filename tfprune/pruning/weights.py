@@ -8,8 +8,8 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
+from tfprune.models.kernel_table import EMBEDDING, kernels_of
 from tfprune.pruning.channel_masks import own_variables
-from tfprune.pruning.kernel_table import EMBEDDING, kernels_of
 from tfprune.pruning.masks import BoolArray, Masks
 from tfprune.pruning.wrapper import inner, mask_of
 
@@ -23,7 +23,7 @@ def named_variables(model: keras.Model) -> dict[str, tf.Variable]:
     """Every variable of the network by `layer/variable`; masks and their steps are left out.
 
     A wrapped and a plain network have the same names, as have two networks built alike. Kernels
-    are called as in `tfprune.pruning.kernel_table`.
+    are called as in `tfprune.models.kernel_table`.
     """
     named: dict[str, tf.Variable] = {}
     for path, layer in _leaves(model):

@@ -18,8 +18,8 @@ from tensorflow_model_optimization.python.core.sparsity.keras.pruning_wrapper im
 from tensorflow_model_optimization.sparsity.keras import ConstantSparsity
 
 from tfprune.errors import InputError, unknown_name
+from tfprune.models.kernel_table import Kernel, kernels_of
 from tfprune.pruning.averaging import mask_written_averages
-from tfprune.pruning.kernel_table import Kernel, kernels_of
 
 # What Keras gives to every layer whose `call` takes any keyword.
 _GIVEN_TO_ALL = {"training", "mask"}
@@ -98,7 +98,7 @@ class MaskedLayer(PruneLowMagnitude):
     A `PruneLowMagnitude` of tensorflow-model-optimization: it has its variables (`mask` and
     `threshold` for each kernel, `pruning_step`), is undone by its `strip_pruning` and loads
     inside or outside its `prune_scope`. It differs in four ways: the kernels are those of
-    `tfprune.pruning.kernel_table`, which knows more layers; masks are set from outside instead of
+    `tfprune.models.kernel_table`, which knows more layers; masks are set from outside instead of
     by a schedule (`threshold` and `pruning_step` are never used); `call` is the wrapped layer
     alone; and a mask is enforced by its kernel's constraint, hence in any training loop that uses
     a `tf_keras` optimizer.

@@ -18,9 +18,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from scipy.interpolate import RegularGridInterpolator
 
+from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import figures, store, style, tables, trials, utility
-from tfprune.results.utility import Compared
+from tfprune.results import figures, style, tables, trials
+from tfprune.results import utility_curves as utility
+from tfprune.results.utility_curves import Compared
 
 EXPERIMENT = "accuracy_surface"
 PLANE, TRAJECTORY = "plane", "trajectory"

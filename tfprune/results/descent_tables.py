@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from tfprune.measures import descent as analysis
 from tfprune.measures.statistics import match_or_differ
-from tfprune.results import analysis, figures, style, tables, trials
+from tfprune.results import figures, style, tables, trials
 from tfprune.results.published import published
 
 LOSS_CHANGES = ("loss_change", "loss_change_linear")

@@ -13,7 +13,7 @@ from etils import epath
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfprune import files
+from tfprune import files, store
 from tfprune.errors import InputError
 from tfprune.measures import statistics
 from tfprune.measures.example_groups import (
@@ -24,7 +24,7 @@ from tfprune.measures.example_groups import (
     percentile_groups,
     top_fraction,
 )
-from tfprune.results import families, figures, store, style, tables
+from tfprune.results import families, figures, style, tables
 from tfprune.results.families import Benchmark, Family
 
 EXPERIMENT = "example_effects"

@@ -11,10 +11,10 @@ from etils import epath
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfprune import files
+from tfprune import files, store
 from tfprune.errors import InputError
 from tfprune.measures.example_groups import KINDS
-from tfprune.results import families, figures, store, style, tables
+from tfprune.results import families, figures, style, tables
 from tfprune.results.families import Benchmark, Family
 
 EXPERIMENT = "example_galleries"

@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tfprune.results import analysis, store, style, tables, trials
+from tfprune import store
+from tfprune.measures import descent as analysis
+from tfprune.results import style, tables, trials
 
 _MAX_COLUMNS = 3
 _MOST_SAMPLES = 5

@@ -14,8 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import figures, stability, store, style, tables
+from tfprune.results import figures, stability, style, tables
 from tfprune.results.stability import (
     ACCURACY,
     STABILITY,

@@ -14,8 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 from scipy.special import ndtr
 
+from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import figures, stability, store, style, tables
+from tfprune.results import figures, stability, style, tables
 from tfprune.results.stability import (
     ACCURACY,
     FILTERS,

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tfprune.results import branches, figures, store, style
+from tfprune import store
+from tfprune.results import branches, figures, style
 
 _SPLITS: tuple[tuple[str, Any], ...] = (("train", "-"), ("test", "--"))
 _PANEL_WIDTH, _PANEL_HEIGHT = 2.6, 2.7

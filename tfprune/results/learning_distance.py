@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from tfprune import store
+from tfprune.measures import descent as analysis
 from tfprune.measures import statistics
-from tfprune.results import analysis, branches, figures, store, style, tables, trials
+from tfprune.results import branches, figures, style, tables, trials
 
 EXPERIMENT = "learning_distance"
 DISTANCE, ACCURACY = "distance_from_init", "test_accuracy_last"

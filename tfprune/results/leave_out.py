@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from tfprune import store
 from tfprune.measures.statistics import PairedDifference, match_or_differ
-from tfprune.results import families, figures, store, style, tables
+from tfprune.results import families, figures, style, tables
 from tfprune.results.families import TEST_ERROR, Benchmark, Family
 
 EXPERIMENT = "leave_out"

@@ -9,8 +9,9 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
+from tfprune import store
 from tfprune.measures.statistics import t_test
-from tfprune.results import figures, stability, store, style, tables
+from tfprune.results import figures, stability, style, tables
 from tfprune.results.stability import FILTERS, NO_PRUNING, NOISES, Benchmark, Configuration
 
 EXPERIMENT = "pruning_as_noise"

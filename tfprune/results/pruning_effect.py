@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from tfprune import store
 from tfprune.measures.statistics import match_or_differ
-from tfprune.results import families, family_figures, figures, store, style, tables
+from tfprune.results import families, family_figures, figures, style, tables
 from tfprune.results.families import (
     DENSE,
     EXTENDED_DENSE,

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tfprune.results import branches, figures, store, style, tables
+from tfprune import store
+from tfprune.results import branches, figures, style, tables
 
 EXPERIMENT = "random_reinit"
 _WHERE = "SDD poster, Random Initialization Might Win"

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import branches, figures, landscapes, store, style, tables
+from tfprune.results import branches, figures, landscapes, style, tables
 
 EXPERIMENT = "redense"
 _NOTE = "; re-dense networks at the sparsity before their masks were lifted"

@@ -15,9 +15,10 @@ import jinja2
 import pandas as pd
 from etils import epath
 
-from tfprune import files
+from tfprune import files, layout, store
 from tfprune.errors import InputError
-from tfprune.results import figures, layout, paper_items, registry, store, style, tables, trials
+from tfprune.results import builders as registry
+from tfprune.results import figures, paper_items, style, tables, trials
 
 # A table of more rows is folded in the page; its files are linked all the same.
 _LONG_TABLE = 40

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 from etils import epath
 
-from tfprune.results import analysis, descent_tables, figures, store, tables, trials
+from tfprune import store
+from tfprune.measures import descent as analysis
+from tfprune.results import descent_tables, figures, tables, trials
 
 EXPERIMENT = "sparse_double_descent"
 _EXAMPLES = {

@@ -19,11 +19,12 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tfprune import store
 from tfprune.measures import statistics
-from tfprune.options import FilterConfig, FlatnessConfig
-from tfprune.results import figures, store, style, tables, trials
+from tfprune.results import figures, style, tables, trials
 from tfprune.results.published import published
 from tfprune.seeds import Stream, generator
+from tfprune.studies.settings import FilterConfig, FlatnessConfig
 
 PAPER = "GST"
 NO_PRUNING, FILTERS, SCRATCH = "none", "filters", "scratch"

@@ -18,8 +18,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tfprune import files
-from tfprune.results import layout
+from tfprune import files, layout
 from tfprune.results.tables import sparsity_percent
 
 DPI = 150

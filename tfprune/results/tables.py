@@ -14,8 +14,9 @@ from etils import epath
 from rich.console import Console
 from rich.measure import Measurement
 
-from tfprune import files
-from tfprune.results import analysis, layout, trials
+from tfprune import files, layout
+from tfprune.measures import descent as analysis
+from tfprune.results import trials
 
 ACCURACY_COLUMNS = ("train_accuracy", "test_accuracy_last", "test_accuracy_best")
 GROUP_COLUMNS = ("experiment", "trial", "branch", "level")

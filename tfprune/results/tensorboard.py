@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import re
 import struct
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,10 +32,11 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
-from tfprune.claims import exclusively
+from tfprune import layout, store
 from tfprune.errors import InputError
-from tfprune.files import write_bytes_atomic, write_text_atomic
-from tfprune.results import layout, store, trials
+from tfprune.event_folders import event_folder, scalar_tag, trial_folder
+from tfprune.files import write_bytes_atomic
+from tfprune.results import trials
 
 HParam = bool | int | float | str
 
@@ -127,15 +127,6 @@ _HISTOGRAM_BINS = 30
 _FEW = 5  # So many numbers are offered one by one, more as an interval.
 _RGBA = 4  # Summary.Image's number for it; TensorBoard decodes the PNG whatever it says.
 _PNG = b"\x89PNG\r\n\x1a\n"
-_HASHED = re.compile(r"(.+)-[0-9a-f]{8}")  # A trial's name: readable, then eight digits.
-_SEED = re.compile(r"seed_[0-9]+")
-_OWNER = "trial.txt"  # In the folder of a trial's runs: the trial's whole name.
-
-
-def scalar_tag(metric: str) -> str:
-    """`test_accuracy` becomes `accuracy/test`, so that TensorBoard groups what is compared."""
-    subset, _, kind = metric.rpartition("_")
-    return f"{kind}/{subset}" if subset and kind in ("accuracy", "loss") else metric
 
 
 def final_tag(metric: str) -> str:
@@ -146,73 +137,6 @@ def final_tag(metric: str) -> str:
 def level_tag(metric: str) -> str:
     """The tag of a metric in the run of a trial, by level."""
     return f"by_level/{metric}"
-
-
-def trial_folder(logdir: epath.PathLike, trial: str) -> epath.Path:
-    """Where the runs of a trial are: named as the trial without its hash, if that is free.
-
-    The first trial of a name takes it for good, and says so in a file there; only a further one
-    of the same name keeps its hash. So names stay as they are when trials are added, in any
-    process. Runs that lie under the whole name already stay there.
-
-    Args:
-      logdir: the folder for `tensorboard --logdir`, in an output folder.
-      trial: the trial's folder name, SLUG-HASH8.
-
-    Raises:
-      InputError: the folder cannot be written.
-    """
-    logdir = epath.Path(logdir)
-    match = _HASHED.fullmatch(trial)
-    if not match:
-        return logdir / trial
-    named = logdir / match[1]
-    if _owner(named) is None:
-        with exclusively(logdir.parent / layout.CLAIMS / f"{layout.TENSORBOARD}.lock"):
-            if not named.exists() and not (logdir / trial).exists():
-                write_text_atomic(named / _OWNER, trial)
-    return named if _owner(named) == trial else logdir / trial
-
-
-def _owner(folder: epath.Path) -> str | None:
-    """The trial whose runs are in the folder; None if nobody took it."""
-    try:
-        return (folder / _OWNER).read_text()
-    except FileNotFoundError:
-        return None
-
-
-def run_folder(folder: epath.PathLike) -> epath.Path:
-    """Where the events of a stage are, from `.../tensorboard/TRIAL/seed_S/STAGE`.
-
-    The trial's folder is named as `trial_folder` says. Any other path is returned as it is.
-
-    Raises:
-      InputError: the folder cannot be written.
-    """
-    folder = epath.Path(folder)
-    if len(folder.parts) < 5 or not _SEED.fullmatch(folder.parent.name):
-        return folder
-    trial, logdir = folder.parent.parent.name, folder.parent.parent.parent
-    if logdir.name != layout.TENSORBOARD:
-        return folder
-    return trial_folder(logdir, trial) / folder.parent.name / folder.name
-
-
-def event_folder(output_dir: epath.PathLike, stage: str) -> epath.Path:
-    """Where the events of a stage are; `stage` is its folder relative to the output folder.
-
-    Raises:
-      InputError: it is not the folder of a trial's stage, or the output folder cannot be written.
-    """
-    parts = stage.split("/")
-    if parts[0] != layout.TRIALS or len(parts) < 4 or not {"", "..", "."}.isdisjoint(parts):
-        raise InputError(
-            f"{layout.RESULTS} has the stage {stage!r}, which is not {layout.TRIALS}/TRIAL/SEED/"
-            "STAGE: move the file away and run the experiment again"
-        )
-    logdir = epath.Path(output_dir, layout.TENSORBOARD)
-    return trial_folder(logdir, parts[1]).joinpath(*parts[2:])
 
 
 def write_hparams(
@@ -461,7 +385,7 @@ def _last_named(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 def _utility_curves(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[int, dict[str, float]]:
     """epoch -> {utility/QUANTITY_RATIO: value}."""
     # Training imports this module, and needs no matplotlib.
-    from tfprune.results import utility
+    from tfprune.results import utility_curves as utility
 
     one = _last_named(rows, utility.DYNAMICS)
     found: dict[int, dict[str, float]] = {}
@@ -475,7 +399,7 @@ def _utility_curves(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[int,
 
 def _utility_samples(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """MEASUREMENT/RATIO -> the utilities of all subsets, nats."""
-    from tfprune.results import utility
+    from tfprune.results import utility_curves as utility
 
     found = {}
     for column in _UTILITY_SUBSETS:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from tfprune.config import SECTIONS, settings_of
-from tfprune.options import BranchConfig
-from tfprune.results import layout
+from tfprune import layout
+from tfprune.config import SECTIONS
+from tfprune.settings import settings_of
+from tfprune.studies.settings import BranchConfig
 
 # Columns of results.csv beyond the fixed ones that say how it is read, not what was run.
 EFFICACY_TOLERANCE = "efficacy_tolerance"

@@ -14,9 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import figures, store, style, tables, trials, utility
-from tfprune.results.utility import ACCURACY, AMOUNT, IMBALANCE, MEAN, MINIMUM, Quantity
+from tfprune.results import figures, style, tables, trials
+from tfprune.results import utility_curves as utility
+from tfprune.results.utility_curves import ACCURACY, AMOUNT, IMBALANCE, MEAN, MINIMUM, Quantity
 
 EXPERIMENT = "utility_dynamics"
 _PANELS = (IMBALANCE, MEAN, MINIMUM, ACCURACY)

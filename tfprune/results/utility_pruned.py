@@ -10,9 +10,19 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
+from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import figures, store, style, tables, trials, utility
-from tfprune.results.utility import ACCURACY, AMOUNT, IMBALANCE, MEAN, MINIMUM, Compared, Curve
+from tfprune.results import figures, style, tables, trials
+from tfprune.results import utility_curves as utility
+from tfprune.results.utility_curves import (
+    ACCURACY,
+    AMOUNT,
+    IMBALANCE,
+    MEAN,
+    MINIMUM,
+    Compared,
+    Curve,
+)
 
 EXPERIMENT = "utility_pruned"
 PRETRAINED, PRUNED, SMALL = "pretrained", "pruned and retrained", "small"

@@ -10,8 +10,10 @@ import pandas as pd
 from etils import epath
 from matplotlib.figure import Figure
 
-from tfprune.results import figures, store, style, tables, trials, utility
-from tfprune.results.utility import (
+from tfprune import store
+from tfprune.results import figures, style, tables, trials
+from tfprune.results import utility_curves as utility
+from tfprune.results.utility_curves import (
     ACCURACY,
     AMOUNT,
     IMBALANCE,

@@ -9,7 +9,8 @@ from etils import epath
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from tfprune.results import families, family_figures, figures, store, style, tables
+from tfprune import store
+from tfprune.results import families, family_figures, figures, style, tables
 from tfprune.results.families import (
     LR_REWIND,
     METHOD_NAMES,

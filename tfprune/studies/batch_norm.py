@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
+from tfprune import layout
 from tfprune.files import csv_text, load_arrays, write_text_atomic
-from tfprune.results import layout
+from tfprune.studies.procedure import Measurement
 from tfprune.studies.trial import Row, Stage
-from tfprune.studies.work import Measurement
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain

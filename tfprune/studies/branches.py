@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
-from tfprune.options import BranchConfig
-from tfprune.results import layout
-from tfprune.results.analysis import five_sparsities
-from tfprune.studies.study import Study
+from tfprune.measures.descent import five_sparsities
+from tfprune.seeds import LevelDraw
+from tfprune.studies.procedure import Branch, Study
+from tfprune.studies.settings import BranchConfig
 from tfprune.studies.trial import Row, Stage, Trial
-from tfprune.studies.work import Branch
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
@@ -119,16 +119,12 @@ def _reinit_plan(loop: PruneRetrain, stage: Stage) -> TrainingPlan:
     from tfprune.pruning.masks import Masks
 
     # A draw of its own: level 0's initialization is the trunk's.
-    weights = loop.trainer.initial_weights(stage.seed, _REINIT_DRAW + stage.level)
+    weights = loop.trainer.initial_weights(stage.seed, LevelDraw.REINIT.at(stage.level))
     masks = Masks.load(loop.trial.stage(stage.level).folder / layout.MASKS)
     ticket = loop.plan(stage, weights, masks, weights)
     where = f"{loop.trial.name}, seed {stage.seed}, reinitialized level {stage.level}"
     # Where tickets are fine-tuned at the last rate, fresh weights still need the first.
     return dataclasses.replace(ticket, schedule=loop.schedule(0), where=where)
-
-
-# Keys the draws of `reinit` apart from those of the `scratch` retraining.
-_REINIT_DRAW = 1_000_000
 
 
 def levels(options: BranchConfig, study: Study) -> dict[str, list[int]]:

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epath
 
-from tfprune.config import RunConfig, join
+from tfprune import layout
+from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays, save_arrays
-from tfprune.options import ScoresConfig, at_noise
-from tfprune.results import layout
+from tfprune.seeds import LevelDraw
+from tfprune.settings import join
+from tfprune.studies.procedure import Advance, Branch, Measurement, Study
+from tfprune.studies.settings import ScoresConfig, at_noise
 from tfprune.studies.trial import Row, Stage, Trial
-from tfprune.studies.work import Advance, Branch, Measurement
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
-    from tfprune.studies.study import Study
-
-# Keys the draws of EL2N's networks apart from those of the trunk and of its branches.
-_EL2N_DRAW = 2_000_000
 
 
 def losses() -> Measurement:
@@ -91,7 +89,7 @@ def _train_part(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int)
     from tfprune.training.schedules import training_schedule
     from tfprune.training.trainer import TrainingPlan
 
-    draw = _EL2N_DRAW + stage.level
+    draw = LevelDraw.EL2N.at(stage.level)
     initial = loop.trainer.initial_weights(stage.seed, draw)
     plan = TrainingPlan(
         seed=stage.seed,

@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from tfprune.config import PruningConfig, RunConfig, join, replace
+from tfprune.config import RunConfig, replace
 from tfprune.errors import SettingError
 from tfprune.models.widths import layer_units
-from tfprune.options import at_noise
+from tfprune.pruning.settings import PruningConfig
+from tfprune.settings import join
+from tfprune.studies.settings import at_noise
 from tfprune.studies.trial import DENSE, trial_name
 
 _SMALLER = ("width", "width_matched", "one_shot")
@@ -69,8 +71,8 @@ def families(
 
     Args:
       bases: the runs, of any label noise.
-      methods: names in `tfprune.options.METHODS`, each for all runs, or with `:clean` or `:noisy`
-        for those without or with label noise (`tfprune.options.at_noise`).
+      methods: names in `tfprune.studies.settings.METHODS`, each for all runs, or with `:clean` or
+        `:noisy` for those without or with label noise (`tfprune.studies.settings.at_noise`).
 
     Raises:
       SettingError: the base runs say how to prune where the methods say it, two methods would be

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from etils import epath
 
-from tfprune.config import RunConfig, hash8, join
+from tfprune import layout
+from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.files import csv_text, load_arrays
-from tfprune.options import FilterConfig, NoiseConfig
-from tfprune.results import layout
+from tfprune.settings import hash8, join
+from tfprune.studies.procedure import Advance, Branch, Measurement, Study
+from tfprune.studies.settings import FilterConfig, NoiseConfig
 from tfprune.studies.trial import Row, Stage, Trial
-from tfprune.studies.work import Advance, Branch, Measurement
 
 if TYPE_CHECKING:
     from tfprune.pruning.filter_schedule import FilterSchedule
     from tfprune.studies.iterative import PruneRetrain
-    from tfprune.studies.study import Study
     from tfprune.training.callbacks.filter_pruning import FilterEvents
     from tfprune.training.trainer import Beside
 
@@ -379,7 +379,7 @@ _GAPS = {
 
 
 def _stable(stage: Stage) -> Mapping[str, Any]:
-    from tfprune.results.store import read_metrics
+    from tfprune.store import read_metrics
 
     metrics = read_metrics(str(stage.output_dir), stage.relative)
     first = max((event["epoch"] for event in read_events(stage)), default=0)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
+from tfprune import layout
 from tfprune.files import csv_text, load_arrays, write_text_atomic
-from tfprune.options import FlatnessConfig
-from tfprune.results import layout
 from tfprune.studies.filter_pruning import check_layers
 from tfprune.studies.landscapes import check_in_memory
+from tfprune.studies.procedure import Measurement
+from tfprune.studies.settings import FlatnessConfig
 from tfprune.studies.trial import Row, Stage
-from tfprune.studies.work import Measurement
 
 if TYPE_CHECKING:
     from tfprune.measures.curvature import Flatness

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tfprune import layout
 from tfprune.config import RunConfig
-from tfprune.results import layout
-from tfprune.results.store import KEY_COLUMNS, STAGE, keep_aside, read_results
+from tfprune.store import KEY_COLUMNS, STAGE, keep_aside, read_results
 from tfprune.studies.trial import Stage, Trial, trial_name
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from etils import epath
 
+from tfprune import layout
 from tfprune.backend import keras
-from tfprune.config import RewindPoint, RunConfig
+from tfprune.config import RunConfig
 from tfprune.data.prepare import PreparedData
 from tfprune.errors import InputError, SettingError
 from tfprune.files import load_arrays, save_arrays, whole_or_set_aside
@@ -21,15 +22,13 @@ from tfprune.pruning.filter_selection import kept_filters
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks
 from tfprune.pruning.selection import check_levels, check_sparsities
+from tfprune.pruning.settings import RewindPoint
 from tfprune.pruning.shrink import live_weights
 from tfprune.pruning.weights import Arrays, read_weights
-from tfprune.results import layout
-from tfprune.studies.folders import write_config
 from tfprune.studies.trial import Row, Stage, Trial, result_of
-from tfprune.training import runtime, schedules
+from tfprune.training import schedules
 from tfprune.training.epoch_model import steps_per_epoch
 from tfprune.training.trainer import Beside, Data, Trainer, TrainingOutputs, TrainingPlan
-from tfprune.versions import versions
 
 Advance = Callable[[Row], None]
 
@@ -41,7 +40,6 @@ class PruneRetrain:
       trial: what is trained.
       trainer: built for the trial's settings.
       data: the trial's data.
-      about: argv, versions and device, for config.json.
       stop_requested: the signal that asked this process to end, if any.
       note: tells the user one sentence.
     """
@@ -51,14 +49,12 @@ class PruneRetrain:
         trial: Trial,
         trainer: Trainer,
         data: Data,
-        about: dict[str, Any],
         stop_requested: Callable[[], int | None] = lambda: None,
         note: Callable[[str], None] = lambda text: None,
     ):
         self.trial = trial
         self.trainer = trainer
         self.data = data
-        self.about = about
         self._stop_requested = stop_requested
         self._note = note
 
@@ -98,9 +94,6 @@ class PruneRetrain:
 
     def run(self, stage: Stage, advance: Advance) -> None:
         """Trains one stage of the trunk; the stages before it must be done."""
-        shape = {"input_shape": self.data.input_shape, "num_classes": self.data.num_classes}
-        if self.writes:
-            write_config(stage, self.config, {**self.about, **shape})
         if stage.level == 0:
             self._dense(stage, advance)
         else:
@@ -363,12 +356,3 @@ def snapshot_epochs(config: RunConfig) -> list[int]:
     """The epochs of the dense training whose weights are kept: 0, every so many, and the last."""
     last, every = config.training.train_epochs, config.snapshot_every
     return sorted({0, *(range(every, last, every) if every else ()), last})
-
-
-def about_run(config: RunConfig, argv: list[str]) -> dict[str, Any]:
-    """What config.json says beside the settings."""
-    return {
-        "argv": argv,
-        "versions": versions(),
-        "device": runtime.device_description(config),
-    }

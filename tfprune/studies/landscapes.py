@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
+from tfprune import layout
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays, write_text_atomic
-from tfprune.options import LandscapeConfig
-from tfprune.results import layout
+from tfprune.studies.procedure import Measurement
+from tfprune.studies.settings import LandscapeConfig
 from tfprune.studies.trial import Row, Stage
-from tfprune.studies.work import Measurement
 
 if TYPE_CHECKING:
     from tfprune.data.prepare import PreparedData

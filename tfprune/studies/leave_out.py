@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfprune.config import RunConfig, hash8, join
+from tfprune.config import RunConfig
 from tfprune.errors import SettingError
-from tfprune.options import LEAVE_OUT_SETS, LeaveOutConfig, at_noise
-from tfprune.seeds import Stream, generator
+from tfprune.seeds import LevelDraw, Stream, generator
+from tfprune.settings import hash8, join
 from tfprune.studies.examples import losses_by_seed, measured_seeds, read_losses
 from tfprune.studies.forgetting import keep_other_rows
+from tfprune.studies.procedure import Advance, Branch, Study
+from tfprune.studies.settings import LEAVE_OUT_SETS, LeaveOutConfig, at_noise
 from tfprune.studies.trial import Stage, Trial
-from tfprune.studies.work import Advance, Branch
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
-    from tfprune.studies.study import Study
-
-# Keeps the draws of each set apart from those of all levels.
-_DRAW = 3_000_000
 
 _EVENLY_SPACED = 5
 
@@ -209,7 +206,7 @@ def rows_of(trial: Trial, level: int, name: str, options: LeaveOutConfig) -> np.
     seeds = [other for other in trials if other.is_finished()]
     before, after = losses_by_seed(seeds, 0), losses_by_seed(seeds, level)
     change = example_groups.per_example_loss_change(before, after)[found["indices"]]
-    rng = generator(trial.seed, Stream.MEASURE, _DRAW + level)
+    rng = generator(trial.seed, Stream.MEASURE, LevelDraw.LEAVE_OUT.at(level))
     if name in ("tie", "rnd"):
         fraction = options.improved_fraction
         return getattr(example_groups.leave_out_top_improved(change, rng, fraction), name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from etils import epath
 
+from tfprune import layout
 from tfprune.backend import keras
 from tfprune.config import from_values
 from tfprune.errors import InputError
 from tfprune.files import load_arrays, read_json
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import write_weights
-from tfprune.results import layout
 from tfprune.training.network import build_network, set_masks
 
 

@@ -8,22 +8,18 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tfprune.config import RewindPoint, RunConfig
+from tfprune import layout
+from tfprune.config import RunConfig
 from tfprune.errors import DamagedFile, SettingError
-from tfprune.results import layout
-from tfprune.seeds import Stream, generator
+from tfprune.pruning.settings import RewindPoint
+from tfprune.seeds import LevelDraw, Stream, generator
+from tfprune.studies.procedure import Advance, Branch, Study
 from tfprune.studies.trial import Stage, Trial
-from tfprune.studies.work import Advance, Branch
 
 if TYPE_CHECKING:
     from tfprune.pruning.masks import Masks
     from tfprune.studies.iterative import PruneRetrain
-    from tfprune.studies.study import Study
     from tfprune.training.schedules import Schedule
-
-# Keep these draws apart from those of all levels and of other branches.
-_SMALL_DRAW = 4_000_000
-_SIZE_DRAW = 5_000_000
 
 
 def check_twins(config: RunConfig) -> None:
@@ -129,7 +125,7 @@ def _train_small(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int
         [(loop.schedule(level), *span) for level, span in enumerate(passes)]
     )
     remaining = weights_left(loop.trial.stage(stage.level), twin)
-    _train(loop, stage, advance, remaining, schedule, epochs, _SMALL_DRAW + stage.level)
+    _train(loop, stage, advance, remaining, schedule, epochs, LevelDraw.SMALL.at(stage.level))
 
 
 def _passes(config: RunConfig, level: int) -> list[tuple[int, int]]:
@@ -164,7 +160,7 @@ def _train_size(loop: PruneRetrain, stage: Stage, advance: Advance, fraction: fl
 
     remaining = exact_ceil(fraction, loop.trainer.dense_masks.total)
     # The size, not its place in a list, keys the draws.
-    draw = _SIZE_DRAW + round(fraction * 100_000)
+    draw = LevelDraw.SIZE.at(round(fraction * 100_000))
     epochs = loop.config.training.train_epochs
     _train(loop, stage, advance, remaining, loop.schedule(0), epochs, draw)
 

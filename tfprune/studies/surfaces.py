@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
+from tfprune import layout
 from tfprune.config import replace
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays
-from tfprune.options import SurfaceConfig
-from tfprune.results import layout
-from tfprune.seeds import Stream, generator
+from tfprune.seeds import LevelDraw, Stream, generator
 from tfprune.studies.landscapes import check_in_memory
 from tfprune.studies.partial_tables import PartialTable
+from tfprune.studies.procedure import Measurement, Study
+from tfprune.studies.settings import SurfaceConfig
 from tfprune.studies.small import check_twins
 from tfprune.studies.trial import Row, Stage
-from tfprune.studies.work import Measurement
 
 if TYPE_CHECKING:
     from tfprune.config import RunConfig
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from tfprune.measures.plane import Plane
     from tfprune.pruning.weights import Arrays
     from tfprune.studies.iterative import PruneRetrain
-    from tfprune.studies.study import Study
-
-# Keys the draw of examples apart from those of other measures.
-_EXAMPLE_DRAW = 6_000_000
 
 
 def structured(
@@ -163,6 +159,6 @@ def _splits(loop: PruneRetrain, seed: int, examples: int) -> dict[str, Examples]
 
     found = splits(loop)
     if examples:
-        rng = generator(seed, Stream.MEASURE, _EXAMPLE_DRAW)
+        rng = generator(seed, Stream.MEASURE, LevelDraw.PLANE_EXAMPLES)
         found["train"] = some_examples(found["train"], examples, rng, "plane_examples")
     return found

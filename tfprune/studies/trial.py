@@ -9,9 +9,10 @@ from typing import Any
 
 from etils import epath
 
-from tfprune.config import RunConfig, hash8, identity
+from tfprune import layout
+from tfprune.config import RunConfig, identity
 from tfprune.files import damage_of_sealed, read_sealed, set_aside, write_sealed
-from tfprune.results import layout
+from tfprune.settings import hash8
 
 Row = dict[str, Any]
 

@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
+from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays
-from tfprune.options import UtilityConfig
-from tfprune.results import layout
 from tfprune.studies.landscapes import check_in_memory
 from tfprune.studies.partial_tables import PartialTable
+from tfprune.studies.procedure import Measurement, Study
+from tfprune.studies.settings import UtilityConfig
 from tfprune.studies.small import check_twins
 from tfprune.studies.trial import Row, Stage, Trial
-from tfprune.studies.work import Measurement
 
 if TYPE_CHECKING:
-    from tfprune.measures.utility import Ablations, Utility, UtilityMeter
+    from tfprune.measures.ablation import Ablations, Utility, UtilityMeter
     from tfprune.pruning.masks import Masks
     from tfprune.pruning.weights import Arrays
     from tfprune.studies.iterative import PruneRetrain
-    from tfprune.studies.study import Study
 
 # Measured at the end of a stage: random subsets by ratio and by number, windows of magnitude
 # ranks, and the pretrained network's over the weights that the stage has left.
@@ -123,7 +122,7 @@ def _network(loop: PruneRetrain, stage: Stage, kind: str) -> tuple[Arrays, Masks
 
 
 def _ablations(stage: Stage, options: UtilityConfig, **changes: Any) -> Ablations:
-    from tfprune.measures.utility import Ablations
+    from tfprune.measures.ablation import Ablations
 
     values: dict[str, Any] = {
         "amounts": options.ablation_ratios,
@@ -145,7 +144,7 @@ def _numbers(
     loop: PruneRetrain, options: UtilityConfig, weights: Arrays, masks: Masks
 ) -> tuple[int, ...]:
     """How many weights the ratios of the 1x network are, at most all that are eligible."""
-    from tfprune.measures.utility import eligible_weights
+    from tfprune.measures.ablation import eligible_weights
     from tfprune.pruning.selection import exact_ceil
 
     model, kernels = loop.trainer.model, options.ablation_kernels
@@ -155,7 +154,7 @@ def _numbers(
 
 
 def _meter(loop: PruneRetrain, ablations: Ablations) -> UtilityMeter:
-    from tfprune.measures.utility import UtilityMeter
+    from tfprune.measures.ablation import UtilityMeter
     from tfprune.studies.landscapes import splits
 
     return UtilityMeter(loop.trainer.evaluator, splits(loop)["train"], ablations)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from etils import epath
 
+from tfprune import layout
 from tfprune.backend import keras
 from tfprune.errors import DamagedFile
 from tfprune.files import load_arrays, save_arrays, set_aside
@@ -19,7 +20,6 @@ from tfprune.pruning.weights import (
     read_weights,
     write_weights,
 )
-from tfprune.results import layout
 from tfprune.training.optimizers import state_variables
 
 Row = dict[str, Any]

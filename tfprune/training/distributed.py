@@ -30,10 +30,10 @@ from tfprune.pruning.copies import copy_of
 from tfprune.pruning.model import copy_model
 from tfprune.pruning.weights import mask_variables, named_variables
 from tfprune.pruning.wrapper import MaskedLayer
+from tfprune.seeds import EpochDraw
 from tfprune.training import metrics, step
 from tfprune.training.epoch_model import (
     EVALUATION_BATCH,
-    SCORING_EPOCH,
     Feeding,
     steps_per_epoch,
 )
@@ -274,7 +274,7 @@ class DistributedProgram:
     def scoring_batches(self, count: int) -> list[tuple[tf.Tensor, np.ndarray]]:
         """See `EpochProgram`."""
         data, feeding = self._attached()
-        order = epoch_order(len(data.labels), feeding.seed, feeding.level, SCORING_EPOCH)
+        order = epoch_order(len(data.labels), feeding.seed, feeding.level, EpochDraw.NO_EPOCH)
         starts = range(0, min(count * self._batch_size, len(order)), self._batch_size)
         chosen = [order[start : start + self._batch_size] for start in starts]
         dtype = self._network.compute_dtype
@@ -396,7 +396,9 @@ class DistributedStreamedProgram:
 
     def scoring_batches(self, count: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """See `EpochProgram`."""
-        return [(images, labels) for images, labels, _ in self._epoch(SCORING_EPOCH).take(count)]
+        return [
+            (images, labels) for images, labels, _ in self._epoch(EpochDraw.NO_EPOCH).take(count)
+        ]
 
     def _train(self, epoch: int) -> np.ndarray:
         """The epoch's steps; returns their example-weighted means of `step.RUNNING`."""

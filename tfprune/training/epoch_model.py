@@ -16,9 +16,6 @@ from tfprune.training.schedules import Schedule
 
 EVALUATION_BATCH = 1024
 
-# Keys the order of scoring batches apart from those of all epochs.
-SCORING_EPOCH = 2**32 - 1
-
 
 @dataclass(frozen=True)
 class Feeding:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tfprune.backend import keras
 from tfprune.config import RunConfig
 from tfprune.models.build import build_model
-from tfprune.models.prunable import prunable_kernels
 from tfprune.pruning import model as pruned
 from tfprune.pruning.dead_filters import gate_shortcuts, set_filter_masks
 from tfprune.pruning.masks import Masks
+from tfprune.pruning.prunable import prunable_kernels
 from tfprune.training.runtime import dtype_policy
 
 

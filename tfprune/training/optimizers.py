@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from tfprune.backend import keras, tf
-from tfprune.config import TrainingConfig
 from tfprune.errors import InputError, reason
 from tfprune.optimizers import SGD, Adam
+from tfprune.training.settings import TrainingConfig
 
 
 def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:

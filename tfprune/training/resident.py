@@ -11,10 +11,10 @@ from tfprune.backend import keras, tf
 from tfprune.data import augmentation
 from tfprune.data.order import epoch_order
 from tfprune.data.prepare import PreparedData
+from tfprune.seeds import EpochDraw
 from tfprune.training import metrics, step
 from tfprune.training.epoch_model import (
     EVALUATION_BATCH,
-    SCORING_EPOCH,
     Feeding,
     steps_per_epoch,
 )
@@ -115,7 +115,7 @@ class ResidentProgram:
     def scoring_batches(self, count: int) -> list[tuple[tf.Tensor, np.ndarray]]:
         """See `EpochProgram`."""
         data, feeding = self._attached()
-        order = epoch_order(len(data.labels), feeding.seed, feeding.level, SCORING_EPOCH)
+        order = epoch_order(len(data.labels), feeding.seed, feeding.level, EpochDraw.NO_EPOCH)
         starts = range(0, min(count * self._batch_size, len(order)), self._batch_size)
         chosen = [order[start : start + self._batch_size] for start in starts]
         return [(self._inputs(data, positions), data.labels[positions]) for positions in chosen]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tfprune.config import TrainingConfig
 from tfprune.errors import SettingError
+from tfprune.training.settings import TrainingConfig
 
 # A schedule gives the float32 learning rates, one per step, of the epoch with this index.
 Schedule = Callable[[int, int], np.ndarray]

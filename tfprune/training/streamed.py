@@ -8,10 +8,10 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.data.streaming import StreamedData
+from tfprune.seeds import EpochDraw
 from tfprune.training import metrics, step
 from tfprune.training.epoch_model import (
     EVALUATION_BATCH,
-    SCORING_EPOCH,
     Feeding,
     steps_per_epoch,
 )
@@ -64,7 +64,7 @@ class StreamedProgram:
 
     def scoring_batches(self, count: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """See `EpochProgram`."""
-        batches = self._epoch(SCORING_EPOCH).take(count)
+        batches = self._epoch(EpochDraw.NO_EPOCH).take(count)
         return [(images, labels) for images, labels, _ in batches]
 
     def _train(self, epoch: int) -> np.ndarray:

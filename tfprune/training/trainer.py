@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from tfprune import layout
 from tfprune.backend import keras, tf
-from tfprune.config import PruningConfig, RunConfig
+from tfprune.catalog import CRITERIA, FILTER_CRITERIA
+from tfprune.config import RunConfig
 from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
 from tfprune.measures.el2n import model_outputs
@@ -21,19 +23,18 @@ from tfprune.pruning import model as pruned
 from tfprune.pruning.criteria import ScoringInputs
 from tfprune.pruning.filter_selection import filter_kernels, kept_filters
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.registry import CRITERIA, FILTER_CRITERIA
 from tfprune.pruning.selection import prune, prune_to_sparsity
+from tfprune.pruning.settings import PruningConfig
 from tfprune.pruning.weights import Arrays, read_weights, write_weights
-from tfprune.results import layout
 from tfprune.seeds import Stream, generator
 from tfprune.training import optimizers, runtime, strategies
 from tfprune.training.callbacks.chief import StopWithChief
-from tfprune.training.callbacks.distance import DistanceFromInit
+from tfprune.training.callbacks.distance_from_init import DistanceFromInit
+from tfprune.training.callbacks.epoch_progress import EpochProgress
+from tfprune.training.callbacks.event_scalars import TensorBoardScalars
 from tfprune.training.callbacks.filter_noise import NoiseState
-from tfprune.training.callbacks.progress import EpochProgress
 from tfprune.training.callbacks.record import EpochRecord, Row
 from tfprune.training.callbacks.safety import EpochCheckpoint, StopOnNonFinite
-from tfprune.training.callbacks.tensorboard import TensorBoardScalars
 from tfprune.training.checkpoints import Checkpoints
 from tfprune.training.distributed import (
     DistributedProgram,

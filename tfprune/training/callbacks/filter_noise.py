@@ -15,9 +15,9 @@ from tfprune.pruning.dead_filters import batch_norm_of
 from tfprune.pruning.filter_schedule import FilterSchedule
 from tfprune.pruning.masks import BoolArray
 from tfprune.pruning.model import kernels
-from tfprune.seeds import Stream
+from tfprune.seeds import Stream, name_key
 from tfprune.training.callbacks.arguments import check_one_batch_a_step
-from tfprune.training.callbacks.filter_pruning import FilterEvents, Kept, Row, Test, layer_key
+from tfprune.training.callbacks.filter_pruning import FilterEvents, Kept, Row, Test
 
 # The order is that of `NoiseState`'s programs.
 NOISE_KINDS = ("zeroing", "restoring", "gaussian")
@@ -282,7 +282,7 @@ class _LayerNoise:
     ):
         filters = kernel.shape[axis]
         self._along = [filters, *[1] * (-axis - 1)]
-        self._key = layer_key(name)
+        self._key = name_key(name)
         self._kernel, self._kind, self._seed = kernel, kind, seed
         names = ("gamma", "beta", "moving_mean", "moving_variance")
         norm = {of: getattr(batch_norm, of, None) for of in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from etils import epath
 
 from tfprune.backend import tf
+from tfprune.catalog import FILTER_CRITERIA
 from tfprune.errors import InputError, nearest, unknown_name
 from tfprune.files import csv_text, write_text_atomic
 from tfprune.measures.stability import instability
@@ -22,8 +22,8 @@ from tfprune.pruning.dead_filters import set_filter_masks
 from tfprune.pruning.filter_schedule import FilterSchedule
 from tfprune.pruning.filter_selection import filter_kernels, kept_filters, remove_filters
 from tfprune.pruning.masks import BoolArray, Masks
-from tfprune.pruning.registry import FILTER_CRITERIA, TARGETS
-from tfprune.seeds import Stream, generator
+from tfprune.pruning.settings import TARGETS
+from tfprune.seeds import Stream, generator, name_key
 from tfprune.training.callbacks.arguments import check_labelled, check_whole_number
 from tfprune.training.callbacks.going_on import Continuing
 from tfprune.training.callbacks.record import rows_until
@@ -211,7 +211,7 @@ class FilterEvents(Continuing):
                 flags,
                 counts[name],
                 self.target,
-                generator(self.seed, Stream.MASK, layer_key(name), trained),
+                generator(self.seed, Stream.MASK, name_key(name), trained),
                 name,
             )
             for name, flags in due.items()
@@ -296,11 +296,6 @@ class FilterPruning(FilterEvents):
     def _disturb(self, before: Kept, after: Kept) -> None:
         masks = filter_kernels(pruned.get_masks(self.model), after, filter_axes(self.model))
         set_filter_masks(self.model, masks, self.cut_shortcuts)
-
-
-def layer_key(layer: str) -> int:
-    """An integer in [0, 2**32) for a layer's name, the same in every process."""
-    return zlib.crc32(layer.encode())
 
 
 def _stability(before: float, after: float) -> Row:

@@ -13,7 +13,7 @@ from etils import epath
 
 from tfprune.backend import keras
 from tfprune.files import csv_text, write_text_atomic
-from tfprune.results.layout import METRIC_COLUMNS
+from tfprune.layout import METRIC_COLUMNS
 from tfprune.training.callbacks.going_on import Continuing
 
 Row = dict[str, Any]

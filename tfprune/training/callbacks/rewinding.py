@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from tfprune.config import RewindPoint
+from tfprune.catalog import CRITERIA
 from tfprune.errors import InputError, SettingError
 from tfprune.files import load_arrays, save_arrays
 from tfprune.pruning import model as pruned
 from tfprune.pruning.criteria import Batch, ScoringInputs, check_batches
 from tfprune.pruning.dead_filters import is_gate_variable
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.registry import CRITERIA
 from tfprune.pruning.selection import check_settings, prune, remaining_counts
+from tfprune.pruning.settings import RewindPoint
 from tfprune.pruning.weights import Arrays, read_weights, write_weights
 from tfprune.seeds import Stream, generator
 from tfprune.training import optimizers

@@ -1,0 +1,87 @@
+"""What an experiment is, and a command line once it is read. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfprune.config import SECTIONS, RunConfig
+from tfprune.settings import Section
+
+if TYPE_CHECKING:
+    from tfprune.studies.iterative import PruneRetrain
+
+PRESETS = Path(__file__).parent / "presets"
+DEFAULT_PRESET = "quick"
+
+
+# Runs, each with columns of its own in results.csv.
+Expanded = Sequence[tuple[RunConfig, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the command line has to know of an experiment.
+
+    Attributes:
+      name: as in `run.py NAME`.
+      summary: what it reproduces, for the top of its help.
+      options: sections of settings that only this experiment has.
+      own_columns: which of those settings are columns of its results.csv.
+      expand: from the runs of a sweep and the values of `options` to all runs, each with further
+        columns of its rows; None runs the sweep alone.
+      check: raises SettingError, before anything is trained, for values of `options` that a trial's
+        data or model do not allow. A function of a module, for other processes.
+    """
+
+    name: str
+    summary: str
+    options: tuple[type[Section], ...] = ()
+    own_columns: tuple[str, ...] = ()
+    expand: Callable[[Sequence[RunConfig], tuple[Any, ...]], Expanded] | None = None
+    check: Callable[..., None] | None = None
+
+    @property
+    def sections(self) -> dict[str, type[Section]]:
+        """Every section of settings, in the order of the help."""
+        own = {section.__name__.removesuffix("Config").lower(): section for section in self.options}
+        return {"run": RunConfig, **SECTIONS, **own}
+
+    @property
+    def presets(self) -> list[str]:
+        """Names of the presets, quickest first."""
+        names = [path.stem for path in (PRESETS / self.name).glob("*.flags")]
+        return sorted(names, key=lambda name: (name != "smoke", name != "quick", name))
+
+
+@dataclass(frozen=True)
+class Command:
+    """A parsed command line.
+
+    Attributes:
+      configs: the run, or each run of a sweep.
+      swept: the settings that differ among them.
+      options: the experiment's own settings, one value per section.
+      own_columns: those of them that are columns of results.csv.
+      columns_of: further columns of results.csv, by the trial's name.
+      check: what else is refused before a trial is trained.
+      argv: what was typed.
+      verbosity: 0 hides TensorFlow's own messages.
+    """
+
+    configs: tuple[RunConfig, ...]
+    swept: tuple[str, ...]
+    options: tuple[Any, ...]
+    own_columns: dict[str, Any]
+    columns_of: dict[str, Mapping[str, Any]]
+    check: Callable[[PruneRetrain], None] | None
+    argv: tuple[str, ...]
+    verbosity: int
+
+
+def read_preset(experiment: str, preset: str) -> list[str]:
+    """The flags of a preset, comments left out."""
+    lines = (PRESETS / experiment / f"{preset}.flags").read_text().splitlines()
+    return [line.strip() for line in lines if line.strip().startswith("-")]

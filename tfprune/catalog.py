@@ -1,0 +1,272 @@
+"""Everything that has a name: data, label noise, models, criteria, measures. Add one: a line here.
+
+A name goes with a function, which is imported when it is first used, and a line of help. What an
+entry must be is said above each table. Ways to retrain stand in `tfprune.pruning.settings`.
+"""
+
+from tfprune.registry import Registry
+
+# A source is a function (name, data_dir) -> tfprune.data.sources.Source. Names that are not here
+# are looked for among the image classification sets of TensorFlow Datasets.
+DATASETS = Registry("dataset")
+DATASETS.add(
+    "digits",
+    "tfprune.data.sources:digits",
+    "scikit-learn's 1,797 images of 8x8 pixels, no download",
+)
+DATASETS.add("mnist", "tfprune.data.sources:tfds_images", "28x28 digits, from TFDS")
+DATASETS.add("fashion_mnist", "tfprune.data.sources:tfds_images", "28x28 clothes, from TFDS")
+DATASETS.add("cifar10", "tfprune.data.sources:tfds_images", "32x32 colour, 10 classes, from TFDS")
+DATASETS.add("cifar100", "tfprune.data.sources:tfds_images", "32x32 colour, 100 classes, from TFDS")
+DATASETS.add("imagenet2012", "tfprune.data.sources:tfds_images", "ImageNet, streamed from TFDS")
+
+# Sources that take a path after the colon.
+PATH_DATASETS = Registry("dataset")
+PATH_DATASETS.add(
+    "npz",
+    "tfprune.data.sources:npz_arrays",
+    "npz:PATH, arrays train_images, train_labels, test_images, test_labels",
+)
+PATH_DATASETS.add(
+    "folder",
+    "tfprune.data.sources:image_folder",
+    "folder:PATH, SPLIT/CLASS/*.png|jpg (tfds.ImageFolder)",
+)
+
+# A noise kind is a function of labels (see tfprune.data.label_noise).
+LABEL_NOISE = Registry("label_noise")
+LABEL_NOISE.add("none", "tfprune.data.label_noise:none", "labels as they are")
+LABEL_NOISE.add(
+    "symmetric", "tfprune.data.label_noise:symmetric", "uniform over all classes (SDD 3.1)"
+)
+LABEL_NOISE.add(
+    "uniform_other",
+    "tfprune.data.label_noise:uniform_other",
+    "uniform over the other classes (PEG 2)",
+)
+LABEL_NOISE.add("asymmetric", "tfprune.data.label_noise:asymmetric", "each class's usual confusion")
+LABEL_NOISE.add(
+    "pairflip", "tfprune.data.label_noise:pairflip", "class c becomes c+1 modulo classes"
+)
+
+# A normalization is a function of a source to mean and standard deviation per channel, of pixels
+# in [0, 1], see tfprune.data.normalization.
+NORMALIZATIONS = Registry("normalization")
+NORMALIZATIONS.add("dataset", "tfprune.data.normalization:dataset", "the training images' own")
+NORMALIZATIONS.add(
+    "open_lth", "tfprune.data.normalization:open_lth", "ImageNet's for images in colour (SDD, PEG)"
+)
+NORMALIZATIONS.add(
+    "pytorch_cifar",
+    "tfprune.data.normalization:pytorch_cifar",
+    "kuangliu/pytorch-cifar's for CIFAR-10 and CIFAR-100 (GST)",
+)
+
+# `prunable` names the kernels that `--prunable=default` prunes: `conv_dense` every convolution and
+# dense kernel, `conv` every convolution, `hidden` all but the output layer's. `units` are the sizes
+# of layers that `--width` multiplies, each once.
+#
+# A model is a function (input_shape, num_classes, width, **options) -> a functional keras.Model
+# that maps normalized images to logits.
+MODELS = Registry("model")
+MODELS.add(
+    "lenet_300_100",
+    "tfprune.models.lenet:lenet_300_100",
+    "two hidden layers, 300 and 100 units (SDD, PEG)",
+    prunable="hidden",
+    units=(300, 100),
+)
+MODELS.add(
+    "vanilla_cnn",
+    "tfprune.models.vanilla_cnn:vanilla_cnn",
+    "seven 3x3 convolutions, no batch norm (PM A.2.1)",
+    prunable="conv",
+    units=(16, 32, 64),
+)
+MODELS.add(
+    "vanilla_cnn_bn",
+    "tfprune.models.vanilla_cnn:vanilla_cnn_bn",
+    "vanilla_cnn with batch norm",
+    prunable="conv",
+    units=(16, 32, 64),
+)
+for _depth in (20, 32, 56):
+    MODELS.add(
+        f"resnet{_depth}",
+        f"tfprune.models.resnet:resnet{_depth}",
+        f"He et al.'s CIFAR ResNet of {_depth} layers",
+        prunable="conv_dense",
+        units=(16, 32, 64),
+    )
+MODELS.add(
+    "resnet18",
+    "tfprune.models.resnet:resnet18",
+    "ResNet-18, 3x3 first convolution, no max-pool (SDD A.1)",
+    prunable="conv_dense",
+    units=(64, 128, 256, 512),
+)
+MODELS.add(
+    "resnet101",
+    "tfprune.models.resnet:resnet101",
+    "ResNet-101, 3x3 first convolution, no max-pool (SDD's code, Tiny ImageNet)",
+    prunable="conv_dense",
+    units=(64, 128, 256, 512),
+)
+MODELS.add(
+    "resnet50",
+    "tfprune.models.resnet:resnet50",
+    "ResNet-50 for ImageNet (PEG)",
+    prunable="conv_dense",
+    units=(64, 128, 256, 512),
+)
+MODELS.add(
+    "vgg11",
+    "tfprune.models.vgg:vgg11",
+    "VGG-11 with batch norm, five max-pools and one dense layer (GST)",
+    prunable="hidden",
+    units=(64, 128, 256, 512),
+)
+MODELS.add(
+    "vgg16",
+    "tfprune.models.vgg:vgg16",
+    "VGG-16 with batch norm and one dense layer (PEG)",
+    prunable="hidden",
+    units=(64, 128, 256, 512),
+)
+
+# An initialization is a function of a kernel or bias to how it is drawn, see
+# tfprune.models.initialize.
+INITIALIZATIONS = Registry("initialization")
+INITIALIZATIONS.add(
+    "kaiming_normal",
+    "tfprune.models.initialize:kaiming_normal",
+    "kernels N(0, 2/fan_in), biases 0",
+)
+INITIALIZATIONS.add(
+    "open_lth",
+    "tfprune.models.initialize:open_lth",
+    "kernels N(0, 2/fan_in), biases in ±1/sqrt(fan_in)",
+)
+INITIALIZATIONS.add(
+    "pytorch",
+    "tfprune.models.initialize:pytorch",
+    "kernels and biases uniform in ±1/sqrt(fan_in)",
+)
+INITIALIZATIONS.add(
+    "kaiming_fan_out",
+    "tfprune.models.initialize:kaiming_fan_out",
+    "convolutions N(0, 2/fan_out), biases 0; dense layers as pytorch",
+)
+
+# A criterion is a function of tfprune.pruning.criteria.ScoringInputs that returns a float64 score
+# per weight; the lowest scores are pruned first.
+CRITERIA = Registry("criterion")
+CRITERIA.add("magnitude", "tfprune.pruning.criteria:magnitude", "|w|")
+CRITERIA.add("gradient", "tfprune.pruning.criteria:gradient", "|w dL/dw| on one random batch")
+CRITERIA.add("snip", "tfprune.pruning.criteria:snip", "|w g|, g averaged over training batches")
+CRITERIA.add("synflow", "tfprune.pruning.criteria:synflow", "|w dR/dw| of the absolute network")
+CRITERIA.add("random", "tfprune.pruning.criteria:random", "uniform in [0, 1)")
+
+# A criterion of filters is a function of ScoringInputs that returns a float64 score per filter.
+FILTER_CRITERIA = Registry("criterion")
+_MODULE = "tfprune.pruning.filter_criteria"
+FILTER_CRITERIA.add("filter_l1", f"{_MODULE}:filter_l1", "L1 norm of the kernel")
+FILTER_CRITERIA.add("filter_l2", f"{_MODULE}:filter_l2", "L2 norm of the kernel")
+FILTER_CRITERIA.add(
+    "filter_activation",
+    f"{_MODULE}:filter_activation",
+    "moving average of |activation|, after the shortcut",
+)
+FILTER_CRITERIA.add("filter_gamma", f"{_MODULE}:filter_gamma", "|batch-norm scale|")
+FILTER_CRITERIA.add(
+    "filter_ebn", f"{_MODULE}:filter_ebn", "E[max(0, N(shift, scale^2))] of the batch norm"
+)
+FILTER_CRITERIA.add(
+    "filter_ebn_signed", f"{_MODULE}:filter_ebn_signed", "the same with the scale's sign"
+)
+FILTER_CRITERIA.add("filter_random", f"{_MODULE}:filter_random", "uniform in [0, 1)")
+
+
+# A measure is a function of weights or a model, data and explicit arguments that returns plain
+# arrays and leaves the model as it found it.
+MEASURES = Registry("measure")
+MEASURES.add(
+    "distance",
+    "tfprune.measures.distance:distance",
+    "L2 distance between two sets of weights, per layer and total (SDD 5)",
+)
+MEASURES.add(
+    "interpolate",
+    "tfprune.measures.landscape:interpolate",
+    "loss and accuracy on the segment between two solutions (SDD 3.3)",
+)
+MEASURES.add(
+    "line",
+    "tfprune.measures.landscape:line",
+    "loss along filter-normalized random directions (SDD 3.3)",
+)
+MEASURES.add(
+    "surface",
+    "tfprune.measures.landscape:surface",
+    "loss on the plane of two directions (Li et al. 2018)",
+)
+MEASURES.add(
+    "plane_grid",
+    "tfprune.measures.plane:plane_grid",
+    "loss and accuracy on the plane through three networks (PM 3)",
+)
+MEASURES.add(
+    "flatness",
+    "tfprune.measures.curvature:flatness",
+    "Hessian spectrum and trace, gradient covariance, perturbations withstood (GST 3.4)",
+)
+MEASURES.add(
+    "top_eigenpairs",
+    "tfprune.measures.curvature:top_eigenpairs",
+    "the dominant eigenvalues and eigenvectors of the Hessian (GST 3.4)",
+)
+MEASURES.add(
+    "hessian_trace",
+    "tfprune.measures.curvature:hessian_trace",
+    "the trace of the Hessian by random probes (GST 3.4)",
+)
+MEASURES.add(
+    "gradient_covariance_trace",
+    "tfprune.measures.curvature:gradient_covariance_trace",
+    "mean squared norm of per-example gradients (GST 3.4)",
+)
+MEASURES.add(
+    "perturb",
+    "tfprune.measures.curvature:perturb",
+    "how the loss rises along the dominant eigenvectors (GST 3.4)",
+)
+MEASURES.add(
+    "instability",
+    "tfprune.measures.stability:instability",
+    "the fraction of its accuracy that a pruning event costs a network (GST 2)",
+)
+MEASURES.add(
+    "linear_loss_change",
+    "tfprune.measures.loss_change:linear_loss_change",
+    "what pruning does to the loss, to first order (SDD equation 1)",
+)
+MEASURES.add(
+    "utility",
+    "tfprune.measures.ablation:utility",
+    "how far outputs move when random weights are zeroed (PM definitions 1-3)",
+)
+MEASURES.add(
+    "el2n",
+    "tfprune.measures.el2n:el2n",
+    "how far partly trained models are from each label (PEG B.3)",
+)
+MEASURES.add(
+    "group_loss_change",
+    "tfprune.measures.example_groups:group_loss_change",
+    "change of the loss of groups of examples, over seeds (PEG 3)",
+)
+MEASURES.add(
+    "match_or_differ",
+    "tfprune.measures.statistics:match_or_differ",
+    "whether two results match or differ, seed by seed (PEG 2)",
+)

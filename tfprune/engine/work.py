@@ -1,0 +1,308 @@
+"""The pieces of a study that any process can carry out: stages of one trial to train or measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from etils import epath
+
+from tfprune import layout
+from tfprune.claims import claim
+from tfprune.config import RunConfig
+from tfprune.errors import CannotWrite, DamagedFile, InputError, TrainingDiverged
+from tfprune.files import finite, load_arrays, write_sealed
+from tfprune.settings import join, settings_of
+from tfprune.store import merge_rows
+from tfprune.studies.procedure import Advance, Branch, Measurement, trunk
+from tfprune.studies.trial import Stage, Trial
+
+if TYPE_CHECKING:
+    from tfprune.studies.iterative import PruneRetrain
+
+
+class Progress(Protocol):
+    """Shows how far a study is."""
+
+    def expect(self, stages: int, epochs: int) -> None:
+        """There is this much more to train."""
+
+    def stage(self, name: str, epochs: int) -> AbstractContextManager[Advance]:
+        """Around one training; yields what to call after every epoch."""
+
+    def message(self, text: str) -> None:
+        """Tells one sentence."""
+
+
+class Loops(Protocol):
+    """Where work gets what it needs of a process: see `tfprune.engine.workshop`."""
+
+    progress: Progress
+
+    def loop(self, trial: Trial) -> PruneRetrain:
+        """The trial's loop."""
+
+    def train(self, trial: Trial, branch: Branch, stage: Stage, advance: Advance) -> None:
+        """Trains a stage; a signal ends it after an epoch."""
+
+    def check_stop(self) -> None:
+        """Raises Stopped if a signal asked the process to end."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a row of results.csv says besides what its stage measured.
+
+    Attributes:
+      own: an experiment's own columns, the same for every row.
+      settings: the settings written as columns.
+      by_trial: further columns, by the trial's name.
+    """
+
+    own: Mapping[str, Any]
+    settings: tuple[str, ...]
+    by_trial: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def of(self, trial: Trial) -> dict[str, Any]:
+        """The columns of a trial's rows."""
+        settings = _flat(trial.config)
+        chosen = {name: settings[name] for name in self.settings}
+        return {**self.own, **chosen, **self.by_trial.get(trial.name, {})}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a piece of work.
+
+    Attributes:
+      trained: stages that were trained.
+      blocked: the stage that another process is training, if that is why the work ended early.
+      failure: why the trial stopped, if it did.
+      note: a sentence for the user.
+    """
+
+    trained: int = 0
+    blocked: str = ""
+    failure: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Refuses what cannot be trained, before anything is written."""
+
+    trial: Trial
+    also: Callable[[PruneRetrain], None] | None = None
+
+    def carry_out(self, loops: Loops) -> Outcome:
+        """Raises InputError for settings that the data or the model do not allow."""
+        loop = loops.loop(self.trial)
+        loop.check()
+        if self.also is not None:
+            self.also(loop)
+        return Outcome()
+
+
+@dataclass(frozen=True)
+class Train:
+    """Trains what is missing of some stages of one trial, in order, a row for each.
+
+    Attributes:
+      trial: whose stages.
+      stages: each depends on those before it.
+      branch: what is trained.
+      columns: of the rows.
+    """
+
+    trial: Trial
+    stages: tuple[Stage, ...]
+    branch: Branch
+    columns: Columns
+
+    def carry_out(self, loops: Loops) -> Outcome:
+        """Trains until all is done, the trial stops, or another process has claimed a stage."""
+        trained = 0
+        try:
+            for stage in self.stages:
+                loops.check_stop()
+                if stage.is_done:
+                    continue
+                with claim(stage.claim_file) as mine:
+                    if not mine:
+                        return Outcome(trained, blocked=stage.relative)
+                    if not stage.is_done:  # Nor was it finished before this claim.
+                        self.train_claimed(stage, loops)
+                        trained += 1
+        except TrainingDiverged as error:
+            return Outcome(trained, failure=str(error))
+        except _Busy as busy:
+            return Outcome(trained, blocked=str(busy))
+        return Outcome(trained)
+
+    def train_claimed(self, stage: Stage, loops: Loops) -> None:
+        """Trains a stage that this process has claimed, and writes its row."""
+        self._train(stage, loops)
+        write_rows(self.trial, [stage], self.columns)
+
+    def _train(self, stage: Stage, loops: Loops) -> None:
+        with loops.progress.stage(describe(stage), self.branch.epochs) as advance:
+            try:
+                loops.train(self.trial, self.branch, stage, advance)
+            except DamagedFile as error:
+                again = {before: trunk(self.trial.config) for before in self.trial.stages()}
+                again.pop(stage, None)
+                _mend(error, self.trial, again, self.columns, loops)
+                loops.train(self.trial, self.branch, stage, advance)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measures finished stages of one trial.
+
+    Attributes:
+      trial: whose stages.
+      stages: which.
+      measurement: what is measured.
+      columns: of the rows.
+      branches: further trainings whose stages may be read, and so found damaged, with their stages.
+    """
+
+    trial: Trial
+    stages: tuple[Stage, ...]
+    measurement: Measurement
+    columns: Columns
+    branches: tuple[tuple[Branch, tuple[Stage, ...]], ...] = ()
+
+    def carry_out(self, loops: Loops) -> Outcome:
+        """Measures until all is done or another process has claimed a stage's measurement."""
+        for stage in self.stages:
+            loops.check_stop()
+            if self.measurement.is_done(stage):
+                continue
+            with claim(stage.claim_file) as mine:
+                if not mine:
+                    return Outcome(blocked=f"{stage.relative} ({self.measurement.name})")
+                if self.measurement.is_done(stage):  # Since it was looked at.
+                    continue
+                loops.progress.message(f"{describe(stage)}: {self.measurement.name}")
+                try:
+                    self._measure_or_mend(stage, loops)
+                except _Busy as busy:
+                    return Outcome(blocked=str(busy))
+                except (DamagedFile, CannotWrite):
+                    raise
+                except InputError as error:  # What was trained is kept and reported.
+                    return Outcome(note=f"not measured: {error}")
+        return Outcome()
+
+    def _measure_or_mend(self, stage: Stage, loops: Loops) -> None:
+        try:
+            self._measure(stage, loops)
+        except DamagedFile as error:
+            again = {before: trunk(self.trial.config) for before in self.trial.stages()}
+            again |= {before: branch for branch, those in self.branches for before in those}
+            _mend(error, self.trial, again, self.columns, loops, claimed=stage)
+            self._measure(stage, loops)
+
+    def _measure(self, stage: Stage, loops: Loops) -> None:
+        measurement = self.measurement
+        table = measurement.table(stage)
+        columns = measurement.measure(loops.loop(self.trial), stage, table)
+        about = {measurement.name: f"{stage.relative}/{table.name}", **finite(columns)}
+        write_sealed(measurement.file(stage, "json"), about, [table])
+
+
+def _mend(
+    error: DamagedFile,
+    trial: Trial,
+    trained: Mapping[Stage, Branch],
+    columns: Columns,
+    loops: Loops,
+    claimed: Stage | None = None,
+) -> None:
+    """Trains again the finished stage whose weights or masks turned out damaged.
+
+    Args:
+      error: names the file.
+      trial: whose stages.
+      trained: what trained the stages that the file may be of.
+      columns: of the rows.
+      loops: of this process.
+      claimed: a stage that this process has claimed already.
+
+    Raises:
+      DamagedFile: the file is none of these.
+      _Busy: another process works on its stage.
+    """
+    path = epath.Path(error.path)
+    stage = next((stage for stage in trained if stage.folder == path.parent), None)
+    if stage is None or path.name not in (layout.START, layout.END, layout.MASKS):
+        raise error
+    with nullcontext(True) if stage == claimed else claim(stage.claim_file) as mine:
+        if not mine:
+            raise _Busy(stage.relative)
+        with suppress(DamagedFile):
+            load_arrays(path)
+            return  # Another process has trained it again.
+        loops.progress.message(f"{path} is damaged ({error.what}): its stage is trained again")
+        stage.set_aside()
+        Train(trial, (stage,), trained[stage], columns).train_claimed(stage, loops)
+
+
+class _Busy(Exception):
+    """Another process works on this stage."""
+
+
+Work = Check | Train | Measure
+
+
+def describe(stage: Stage) -> str:
+    """A stage in a few words."""
+    return f"seed {stage.seed} {stage.branch or 'level'} {stage.level}"
+
+
+def write_rows(
+    trial: Trial,
+    stages: Iterable[Stage],
+    columns: Columns,
+    measurements: Sequence[Measurement] = (),
+) -> None:
+    """Puts the rows of a trial's finished stages into results.csv."""
+    common = columns.of(trial)
+    rows = [
+        {
+            "experiment": trial.config.experiment,
+            "trial": trial.name,
+            "seed": trial.seed,
+            "branch": stage.branch,
+            "level": stage.level,
+            **stage.result(),
+            "stage": stage.relative,
+            **common,
+            **{k: v for m in measurements for k, v in {**m.columns, **m.result(stage)}.items()},
+        }
+        for stage in stages
+        if stage.is_done
+    ]
+    extra = dict.fromkeys(name for row in rows for name in row)
+    merge_rows(trial.output_dir, rows, (*common, *extra))
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    sections = (config.data, config.model, config.training, config.pruning)
+    values = {n: getattr(part, n) for part in sections for n in settings_of(type(part))}
+    return {n: join(v) if isinstance(v, tuple) else v for n, v in values.items()}
+
+
+def set_aside_damaged(stages: Iterable[Stage]) -> Iterator[str]:
+    """Sets aside the results of stages that are not whole; a sentence about each."""
+    for stage in stages:
+        if not stage.damage():
+            continue
+        with claim(stage.claim_file) as mine:
+            damage = stage.damage() if mine else ""  # Else the other process sees to it.
+            if damage:
+                stage.set_aside()
+                yield f"{stage.relative} is damaged ({damage}): it is trained again"

@@ -1,0 +1,114 @@
+"""How a setting is declared: once, as a dataclass field that the command line's flag comes from.
+
+Importing this module imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tfprune.errors import SettingError, unknown_name
+from tfprune.registry import Registry
+
+Check = Callable[[str, Any], None]
+
+
+def between(low: float, high: float) -> Check:
+    def check(name: str, value: Any) -> None:
+        if not low <= value <= high:
+            raise SettingError(name, value, f"a number in [{low}, {high}]")
+
+    return check
+
+
+def at_least(low: float) -> Check:
+    def check(name: str, value: Any) -> None:
+        if not value >= low:
+            raise SettingError(name, value, f"a number of at least {low}")
+
+    return check
+
+
+def above(low: float) -> Check:
+    def check(name: str, value: Any) -> None:
+        if not value > low:
+            raise SettingError(name, value, f"a number above {low}")
+
+    return check
+
+
+def setting(
+    default: Any,
+    help: str,  # noqa: A002 - the word the flag uses
+    *,
+    choices: Iterable[str] | Registry | None = None,
+    check: Check | None = None,
+    identity: bool = True,
+) -> Any:
+    """Declares one setting.
+
+    Args:
+      default: its default; also the flag's.
+      help: one line for `--help`, with units.
+      choices: the allowed names, if they are a closed set.
+      check: raises SettingError for a value that is not allowed.
+      identity: whether the value can change a number in a result; such values make up the hash.
+    """
+    metadata = {"help": help, "choices": choices, "check": check, "identity": identity}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A group of settings whose values are checked when it is constructed."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            choices, check = field.metadata.get("choices"), field.metadata.get("check")
+            if choices is not None and value not in choices:
+                raise unknown_name(field.name, str(value), choices)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, float) and not math.isfinite(part):
+                    raise SettingError(field.name, part, "a finite number")
+                if check is not None:
+                    check(field.name, part)
+
+    def check_with(self, config: Any) -> None:
+        """Raises SettingError if the values do not go with a run's; sections may override it.
+
+        Args:
+          config: a `tfprune.config.RunConfig`.
+        """
+
+    def identity(self) -> dict[str, Any]:
+        """The values that can change a number, JSON-ready."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.metadata.get("identity", True)
+        }
+
+
+def join(values: Iterable[Any]) -> str:
+    return ",".join(str(value) for value in values)
+
+
+def settings_of(section: type[Section]) -> dict[str, dataclasses.Field]:
+    """The settings a section declares itself, by name, sections inside it left out."""
+    return {f.name: f for f in dataclasses.fields(section) if "help" in f.metadata}
+
+
+def hash8(values: Any) -> str:
+    """The first eight hex digits of the SHA-256 of canonical JSON."""
+    return hashlib.sha256(canonical(values).encode()).hexdigest()[:8]
+
+
+def canonical(values: Any) -> str:
+    """JSON with sorted keys and no spaces."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)

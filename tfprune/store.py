@@ -1,0 +1,387 @@
+"""The files of an output folder: atomic writes, results.csv and the stages' metrics.csv.
+
+Everything goes through etils.epath, so an output folder may also be `gs://BUCKET/FOLDER`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from tfprune import layout
+from tfprune.claims import exclusively
+from tfprune.errors import InputError, reason, unknown_name
+from tfprune.files import set_aside, write_text_atomic
+from tfprune.settings import hash8
+
+Cells = dict[str, str]
+Key = tuple[str, str, int, str, int, str]  # `KEY_COLUMNS` and `VARIANT`.
+Table = dict[Key, Cells]
+
+KEY_COLUMNS = ("experiment", "trial", "seed", "branch", "level")
+STAGE = "stage"  # The stage's folder, relative to the output folder.
+# Empty in the rows of the settings that were run last; else it tells apart rows of other settings.
+VARIANT = "variant"
+# The columns of the tables that measurements leave beside a stage.
+_MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+INTERPOLATION_COLUMNS = ("alpha", *_MEASURES)
+LINE_COLUMNS = ("direction", "distance", *_MEASURES)
+SURFACE_COLUMNS = ("x", "y", *_MEASURES)
+# Columns that name a file.
+_FILES = (
+    *("interpolation", "line", "surface", "examples", "el2n", "gallery"),
+    *("utility_dynamics", "utility_ratio", "utility_number", "utility_magnitude"),
+    *("utility_pretrained", "plane", "trajectory"),
+    *("events", "architecture", "flatness", "perturbations", "batch_norm"),
+)
+_TEXT_COLUMNS = (
+    *("experiment", "trial", "branch", "method", "structure", "target", STAGE, VARIANT),
+    *_FILES,
+)
+# What differs between rows of one key that other settings made: where they come from.
+_ORIGIN = (STAGE, *_FILES)
+_WHOLE_COLUMNS = ("train_epochs", "best_epoch")  # Whole numbers that may be missing.
+
+
+def merge_rows(
+    output_dir: epath.PathLike,
+    rows: Iterable[Mapping[str, Any]],
+    extra_columns: Iterable[str] = (),
+) -> None:
+    """Puts rows into results.csv, over rows of the same experiment, trial, seed, branch, level.
+
+    The file stays tidy: the columns of `layout.RESULT_COLUMNS`, then every other in the order in
+    which it first came; rows sorted by their key. Cells of an old row that the new one does not
+    name keep their value. Floats are written with `repr`, so they read back bit for bit; None
+    and NaN are left empty. Any number of processes may do so at a time. Of a damaged file the rows
+    that are whole are kept, and it is set aside.
+
+    Args:
+      output_dir: the output folder.
+      rows: a mapping from column to value for each stage; `branch` defaults to "".
+      extra_columns: columns that this experiment has besides the fixed ones, `stage` and
+        `variant`.
+
+    Raises:
+      InputError: a row has a column that is not declared, or lacks a part of its key; the folder
+        cannot be written. Nothing was written.
+    """
+    path = epath.Path(output_dir) / layout.RESULTS
+    declared = list(dict.fromkeys((*layout.RESULT_COLUMNS, STAGE, VARIANT, *extra_columns)))
+    given = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    for cells in given:
+        _check_columns(cells, declared)
+    new = {_key(cells, path): cells for cells in given}
+    with exclusively(epath.Path(output_dir) / layout.CLAIMS / f"{layout.RESULTS}.lock"):
+        columns, table = _read_cells(path) if path.exists() else (declared, {})
+        columns = list(dict.fromkeys((*layout.RESULT_COLUMNS, *columns, *declared)))
+        if all(key in table and {**table[key], **new[key]} == table[key] for key in new):
+            return
+        for key, cells in new.items():
+            _put(table, key, cells)
+        _write(path, columns, table)
+
+
+def _put(table: Table, key: Key, cells: Cells) -> None:
+    """Merges cells into a row; of other settings' row, a copy stays."""
+    old = table.get(key, {})
+    if _differ(old, cells):
+        _copy_aside(table, key)
+        if _differ(old, cells, (STAGE,)):
+            old = {}
+    table[key] = {**old, **cells}
+    for other in [k for k in table if k[:-1] == key[:-1] and k[-1]]:
+        origin = {name: table[other][name] for name in _ORIGIN if table[other].get(name)}
+        if origin.items() <= table[key].items():
+            del table[other]  # These settings are those of the row itself again.
+
+
+def _differ(old: Cells, new: Cells, names: Iterable[str] = _ORIGIN) -> bool:
+    return any(old.get(n) and new.get(n) and old[n] != new[n] for n in names)
+
+
+def _copy_aside(table: Table, key: Key) -> None:
+    row = table[key]
+    variant = hash8({name: row[name] for name in _ORIGIN if row.get(name)})
+    aside = (*key[:-1], variant)
+    table[aside] = {**row, VARIANT: variant}
+
+
+def keep_aside(
+    output_dir: epath.PathLike, keys: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()
+) -> int:
+    """Keeps rows of other settings than those run now under a `variant` of their own.
+
+    Tables and figures of `read_results` do not mix settings; `read_results(every_variant=True)`
+    has all rows. A run with those settings makes them the rows without variant again.
+
+    Args:
+      output_dir: the output folder.
+      keys: the key columns of the rows; what is not there is left out.
+      columns: what a measurement with other settings said: only these columns are emptied, and the
+        row stays too; empty if all of the row is of other settings.
+
+    Returns:
+      How many rows were put aside.
+    """
+    path = epath.Path(output_dir) / layout.RESULTS
+    if not path.exists():
+        return 0
+    with exclusively(epath.Path(output_dir) / layout.CLAIMS / f"{layout.RESULTS}.lock"):
+        header, table = _read_cells(path)
+        header = list(dict.fromkeys((*header, VARIANT)))
+        wanted = [_key({name: _cell(value) for name, value in key.items()}, path) for key in keys]
+        found = [key for key in wanted if key in table]
+        for key in found:
+            _copy_aside(table, key)
+            row = table.pop(key)
+            if columns:
+                table[key] = {name: "" if name in columns else row[name] for name in row}
+        if found:
+            _write(path, header, table)
+    return len(found)
+
+
+def _write(path: epath.Path, columns: Iterable[str], table: Table) -> None:
+    write_text_atomic(path, _csv_text(list(columns), [table[key] for key in sorted(table)]))
+
+
+def _check_columns(row: Mapping[str, str], declared: list[str]) -> None:
+    for name in row:
+        if name not in declared:
+            raise unknown_name("results column", name, declared)
+
+
+def _key(cells: Mapping[str, str], path: epath.Path) -> Key:
+    """Sorts as results.csv does: text as text, seeds and levels as numbers."""
+    missing = [name for name in KEY_COLUMNS if name != "branch" and not cells.get(name)]
+    if missing:
+        raise InputError(f"a row of {path} has no {', '.join(missing)}")
+    return (
+        cells["experiment"],
+        cells["trial"],
+        int(cells["seed"]),
+        cells.get("branch", ""),
+        int(cells["level"]),
+        cells.get(VARIANT, ""),
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, (list, tuple)):
+        return ",".join(_cell(part) for part in value)
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def mend_results(output_dir: epath.PathLike) -> str:
+    """Keeps the whole rows of a damaged results.csv, and sets the damaged file aside.
+
+    Returns:
+      A sentence about it; nothing if the file is whole or not there.
+    """
+    path = epath.Path(output_dir) / layout.RESULTS
+    if not path.exists():
+        return ""
+    with exclusively(epath.Path(output_dir) / layout.CLAIMS / f"{layout.RESULTS}.lock"):
+        columns, lines, is_whole = _lines(path)
+        if is_whole:
+            return ""
+        aside = set_aside(path)
+        table = _table(columns, lines, path)
+        if table:
+            write_text_atomic(path, _csv_text(columns, list(table.values())))
+    return (
+        f"{path} was damaged and is set aside as {aside.name}: {len(table)} rows were whole; "
+        "rows of other experiments come back when those are run again, which trains nothing"
+    )
+
+
+def _read_cells(path: epath.Path) -> tuple[list[str], Table]:
+    """The file as text, so that rewriting it changes no byte of a row that is left alone."""
+    columns, lines, _ = _lines(path)
+    _require(columns, layout.RESULT_COLUMNS, path)
+    return columns, _table(columns, lines, path)
+
+
+def _lines(path: epath.Path) -> tuple[list[str], list[list[str]], bool]:
+    """The header, the rows that have as many cells, and whether that is all there is."""
+    text = path.read_bytes().decode(errors="replace").replace("\0", "\ufffd")
+    columns, *lines = [_parsed(line) for line in text.split("\n")[:-1]] or [[]]
+    whole = [line for line in lines if len(line) == len(columns) and _is_text(line)]
+    if set(layout.RESULT_COLUMNS) - set(columns):
+        return columns, [], False  # Of a damaged header, no cell is sure.
+    table = _table(columns, whole, path)
+    return columns, whole, text.endswith("\n") and len(table) == len(lines)
+
+
+def _parsed(line: str) -> list[str]:
+    """The cells of a line: none, if it cannot be read."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
+
+
+def _is_text(line: Iterable[str]) -> bool:
+    return all(cell.isprintable() and "\ufffd" not in cell for cell in line)
+
+
+def _table(columns: list[str], lines: list[list[str]], path: epath.Path) -> Table:
+    rows = [dict(zip(columns, line, strict=True)) for line in lines]
+    return {key: row for row in rows if (key := _whole_key(row, path))}
+
+
+def _whole_key(row: Mapping[str, str], path: epath.Path) -> Key | None:
+    """The key of a row that is whole."""
+    numbers = [name for name in layout.RESULT_COLUMNS if name not in _TEXT_COLUMNS]
+    try:
+        for name in numbers:
+            float(row[name] or "nan")
+        for name in _WHOLE_COLUMNS:
+            int(row[name] or 0)
+        return _key(row, path)
+    except ValueError:
+        return None
+
+
+def _csv_text(columns: list[str], rows: list[dict[str, str]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _require(columns: Iterable[str], needed: Iterable[str], path: epath.Path) -> None:
+    missing = [name for name in needed if name not in list(columns)]
+    if missing:
+        raise InputError(
+            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: it is not a "
+            "file of this version of tfprune; move it away and run the experiment again"
+        )
+
+
+def read_results(output_dir: epath.PathLike, every_variant: bool = False) -> pd.DataFrame:
+    """Reads results.csv: one row per (experiment, trial, seed, branch, level).
+
+    Args:
+      output_dir: the output folder.
+      every_variant: also the rows of settings of an experiment that were not run last: one row
+        per (experiment, trial, seed, branch, level, variant).
+
+    Returns:
+      The table, in the file's order. `seed` and `level` are int64, `train_epochs` and
+      `best_epoch` nullable Int64, text has "" for empty, other fixed columns are float64 with
+      NaN for empty; an experiment's own columns have the type pandas infers.
+
+    Raises:
+      InputError: there is no results.csv, it is empty, or it lacks a column.
+    """
+    path = epath.Path(output_dir) / layout.RESULTS
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist: run an experiment first, for example "
+            f"python run.py sparse_double_descent --output_dir={output_dir}"
+        )
+    numbers = [name for name in layout.RESULT_COLUMNS if name not in _TEXT_COLUMNS]
+    types: dict[str, Any] = dict.fromkeys(numbers, "float64")
+    types |= dict.fromkeys(_WHOLE_COLUMNS, "Int64")
+    types |= dict.fromkeys(("seed", "level"), "int64")
+    types |= dict.fromkeys(_TEXT_COLUMNS, str)
+    table = _read_csv(path, layout.RESULT_COLUMNS, types)
+    if table.empty:
+        raise InputError(f"{path} has no rows yet: run the experiment again, it resumes")
+    text = table.select_dtypes(include=["object", "string"]).columns
+    table = table.fillna(dict.fromkeys(text, ""))
+    return table if every_variant else current(table)
+
+
+def current(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the settings that were run last, of all rows of results.csv."""
+    if VARIANT not in results:
+        return results
+    return results[results[VARIANT] == ""].reset_index(drop=True)
+
+
+def metrics_path(output_dir: epath.PathLike, stage: str) -> epath.Path:
+    """Where the metrics of a stage are; `stage` is relative to the output folder."""
+    return epath.Path(output_dir) / stage / layout.METRICS
+
+
+def read_metrics(output_dir: epath.PathLike, stage: str) -> pd.DataFrame:
+    """Reads a stage's metrics.csv: one row per finished epoch, counted from 1.
+
+    Args:
+      output_dir: the output folder.
+      stage: the stage's folder relative to it, as in the column `stage` of results.csv.
+
+    Returns:
+      `epoch` int64, the other columns of `layout.METRIC_COLUMNS` float64, NaN for empty.
+
+    Raises:
+      InputError: there is no such file, or it lacks a column.
+    """
+    path = metrics_path(output_dir, stage)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: run the experiment again, it resumes")
+    types: dict[str, Any] = dict.fromkeys(layout.METRIC_COLUMNS, "float64")
+    return _read_csv(path, layout.METRIC_COLUMNS, types | {"epoch": "int64"})
+
+
+def read_measurements(
+    output_dir: epath.PathLike, rows: pd.DataFrame, column: str, needed: Iterable[str]
+) -> list[pd.DataFrame]:
+    """Reads the tables that a column of results.csv names, in the order of its rows.
+
+    Args:
+      output_dir: the output folder.
+      rows: rows of results.csv.
+      column: of paths relative to the output folder ("interpolation", "line", "surface").
+      needed: the columns of the tables; all are numbers.
+
+    Returns:
+      The tables that are there, float64: a row without a file, or whose file is gone, has none.
+
+    Raises:
+      InputError: a file is damaged, or lacks a column.
+    """
+    if column not in rows:
+        return []
+    paths = [epath.Path(output_dir) / file for file in rows[column] if file]
+    types: dict[str, Any] = dict.fromkeys(needed, "float64")
+    return [_read_csv(path, needed, types) for path in paths if path.exists()]
+
+
+def _exact_floats() -> dict[str, Any]:
+    """What makes pandas read floats back bit for bit; from version 3 on it always does."""
+    return {"float_precision": "round_trip"} if int(pd.__version__.split(".")[0]) < 3 else {}
+
+
+def _read_csv(path: epath.Path, needed: Iterable[str], types: dict[str, Any]) -> pd.DataFrame:
+    text = path.read_bytes().decode(errors="replace")
+    header = next(csv.reader(io.StringIO(text, newline="")), [])
+    _require(header, needed, path)
+    try:
+        # Only an empty cell is missing: "none" and "NA" are names a setting may have.
+        return pd.read_csv(
+            io.StringIO(text),
+            dtype={name: kind for name, kind in types.items() if name in header},
+            keep_default_na=False,
+            na_values=[""],
+            **_exact_floats(),
+        )
+    except ValueError as error:
+        raise InputError(
+            f"{path} is damaged ({reason(error)}): move it away and run again"
+        ) from error
