@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-fast soak bench lint format clean
+.PHONY: run test test-slow soak bench lint format clean
 
 run: $(READY)
 	$(BIN)/python run.py
@@ -15,10 +15,11 @@ run: $(READY)
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile
 
 test: $(READY)
-	$(PYTEST)
-
-test-fast: $(READY)
 	$(PYTEST) -m "not slow"
+
+# Real data sets read whole, large networks, rows of the benchmark, kills at random moments.
+test-slow: $(READY)
+	$(PYTEST) -m slow
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

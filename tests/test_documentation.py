@@ -121,8 +121,9 @@ SMOKE = [[name, "--preset=smoke"] for name in EXPERIMENTS] + [
 WITHOUT_MNIST = pytest.mark.skipif(
     not os.environ.get("TFDS_DATA_DIR"), reason="TFDS_DATA_DIR names no prepared data"
 )
+READS_MNIST = (WITHOUT_MNIST, pytest.mark.slow)
 TO_RUN = [
-    pytest.param(words, marks=WITHOUT_MNIST if "--preset=datasets" in words else ())
+    pytest.param(words, marks=READS_MNIST if "--preset=datasets" in words else ())
     for words in dict.fromkeys(tuple(words) for words in SMOKE if not is_run_end_to_end(words))
 ]
 
@@ -168,7 +169,8 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("words", TO_RUN, ids=" ".join)
 def test_every_command_that_no_other_test_runs_runs_at_smoke_size(folder, words):
-    assert door.dispatch([*words, f"--output_dir={folder}"]) == 0
+    # XLA takes longer to compile than these trainings take.
+    assert door.dispatch([*words, "--jit=off", f"--output_dir={folder}"]) == 0
     assert words[0] in set(read_results(folder)["experiment"])
     assert words[0] in (folder / layout.REPORT).read_text()
 

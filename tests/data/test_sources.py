@@ -274,6 +274,7 @@ def test_the_test_split_is_the_first_that_has_labels():
 
 
 @prepared("mnist")
+@pytest.mark.slow
 def test_mnist_is_the_published_set():
     source = load_source(DataConfig(dataset="mnist", data_dir=TFDS_FOLDER))
     assert source.train_images.shape == (60_000, 28, 28, 1)
@@ -287,6 +288,7 @@ def test_mnist_is_the_published_set():
 
 
 @prepared("cifar10")
+@pytest.mark.slow
 def test_cifar10_has_its_published_statistics():
     source = load_source(DataConfig(dataset="cifar10", data_dir=TFDS_FOLDER))
     assert source.train_images.shape == (50_000, 32, 32, 3)

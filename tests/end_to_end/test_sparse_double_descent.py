@@ -169,6 +169,7 @@ def prepared(name):
 
 
 @needs_real_data
+@pytest.mark.slow
 def test_a_short_study_on_real_mnist(tmp_path):
     if not prepared("mnist"):
         pytest.skip("MNIST is not prepared")

@@ -61,7 +61,7 @@ def run(dataset, workshop):
         values = {
             "dataset": f"npz:{dataset}", "output_dir": str(folder), "seeds": (0,), "levels": 2,
             "train_epochs": 3, "batch_size": 16, "width": 0.05, "learning_rate": 0.1,
-            "momentum": 0.9, "rewind_to": "2it", "checkpoint_seconds": 0.0,
+            "momentum": 0.9, "rewind_to": "2it", "checkpoint_seconds": 0.0, "jit": "off",
         }  # fmt: skip
         workshop.progress = Told()
         workshop._loop = None

@@ -32,8 +32,9 @@ RUNS = {
 
 
 def study_of(folder, **values):
-    settings = {"output_dir": str(folder), "seeds": (0,), "levels": 1, "train_epochs": 2, **values}
-    config = from_settings({"train_subset": "200", **settings}, experiment="test")
+    sizes = {"levels": 1, "train_epochs": 2, "train_subset": "200", "jit": "off"}
+    settings = {"output_dir": str(folder), "seeds": (0,), **sizes, **values}
+    config = from_settings(settings, experiment="test")
     workshop = Workshop([], SilentProgress())
     return StudyEngine([config], [], SilentProgress(), executor=InProcess(workshop)), workshop
 
