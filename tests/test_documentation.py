@@ -13,6 +13,7 @@ The Python of docs/your_own.md and of docs/resuming.md runs as one session each,
 between, and what it says beside a `print` is what is printed. What docs/journey.md names is there.
 """
 
+import functools
 import importlib
 import itertools
 import os
@@ -322,12 +323,18 @@ def cost_rows(page):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-@pytest.mark.parametrize("row", cost_rows("generalization_stability.md"), ids=lambda row: row[0])
-def test_the_costs_of_gsts_presets_follow_from_their_settings(row):
-    """Each seed trains without pruning and once for each pruning and noise; 3 forward passes."""
+@functools.cache
+def forward_operations(model, shape, classes):
+    """Of one example, by formula."""
     from tfprune.models.build import build_model
     from tfprune.pruning.shrink import flops
 
+    return flops(build_model(model, shape, classes))
+
+
+@pytest.mark.parametrize("row", cost_rows("generalization_stability.md"), ids=lambda row: row[0])
+def test_the_costs_of_gsts_presets_follow_from_their_settings(row):
+    """Each seed trains without pruning and once for each pruning and noise; 3 forward passes."""
     names, trainings, operations, _ = row
     experiment = re.search(r"(\w+) --preset", names)
     module = importlib.import_module(
@@ -341,7 +348,7 @@ def test_the_costs_of_gsts_presets_follow_from_their_settings(row):
         beside = [len(getattr(o, n, ())) for o in command.options for n in ("prunings", "noises")]
         count, epochs = len(config.seeds) * (1 + sum(beside)), config.training.train_epochs
         classes = 100 if config.data.dataset == "cifar100" else 10
-        forward = flops(build_model(config.model, (32, 32, 3), classes))
+        forward = forward_operations(config.model, (32, 32, 3), classes)
         cost = f"{3 * forward * 50_000 * epochs * count:.1e}".replace("e+", "e")
         assert str(count) in re.findall(r"\d+", trainings), preset
         assert f"x {epochs:,}" in trainings, preset
@@ -374,16 +381,13 @@ PEG_SHARES = {
 @pytest.mark.parametrize(("preset", "experiment"), PEG_COSTS, ids=str)
 def test_the_costs_of_pegs_presets_follow_from_their_settings(preset, experiment):
     """Trainings of every cell; operations where few networks have to be built to know them."""
-    from tfprune.models.build import build_model
-    from tfprune.pruning.shrink import flops
-
     found = index.planned(experiment, preset)
     cell = PEG_COSTS[preset, experiment]
     assert cell.split(" ")[0] == f"{len(found):,}"
     models = {one.config.model: one.config.data.dataset for one in found}
     if len(models) > 1 and "lenet" not in preset:
         return
-    forward = {m: flops(build_model(m, *PEG_DATA[data][:2])) for m, data in models.items()}
+    forward = {m: forward_operations(m, *PEG_DATA[data][:2]) for m, data in models.items()}
     operations = 0.0
     for one in found:
         is_retraining = not one.branch and not one.stage.endswith("level_00")

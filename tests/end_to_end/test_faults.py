@@ -136,7 +136,9 @@ def limited(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize(("workers", "runs"), [(1, run), (2, run_process)])
+@pytest.mark.parametrize(
+    ("workers", "runs"), [(1, run), pytest.param(2, run_process, marks=pytest.mark.slow)]
+)
 def test_a_full_disk_is_one_line_and_what_is_finished_stays(whole, copy, workers, runs):
     (branch,) = copy.glob("trials/*/seed_0/redense_level_01")
     shutil.rmtree(branch)
@@ -201,7 +203,8 @@ def test_a_report_on_a_damaged_folder_is_one_clear_line_at_worst(copy, pattern, 
             assert path.name in text
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_few_kills_at_random_moments(whole, tmp_path, workers):
     """The short version of `make soak`; test_kill.py kills one process at chosen moments."""
     command = (*COMMAND, "--checkpoint_seconds=0", f"--workers={workers}")

@@ -101,6 +101,7 @@ def long(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_ray_tries_a_killed_task_again(cluster, long, tmp_path):
     process = start(*LONG, *ray(cluster), f"--output_dir={tmp_path}", **RAY)
     try:
@@ -112,6 +113,7 @@ def test_ray_tries_a_killed_task_again(cluster, long, tmp_path):
     assert_equal(tmp_path, long)
 
 
+@pytest.mark.slow
 def test_a_signal_ends_tasks_on_ray_with_a_checkpoint(cluster, long, tmp_path):
     command = (*LONG, "--checkpoint_seconds=1000", f"--output_dir={tmp_path}")
     process = start(*command, *ray(cluster), **RAY)

@@ -35,6 +35,7 @@ def test_two_commands_at_once_train_each_stage_once(inline, tmp_path):
     assert_equal(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_workers_of_a_sweep_share_the_dense_training(tmp_path):
     process = run_process(
         "sparse_double_descent", "--preset=smoke", "--levels=1", "--train_epochs=2", "--seeds=0",
@@ -56,6 +57,7 @@ def test_an_error_of_a_worker_is_the_same_one_line(tmp_path, flags, part):
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_branches_that_follow_from_all_seeds_wait_for_the_other_shards(tmp_path):
     # The last of a flag counts.
     auto = (*SHARED, "--branch_levels=auto", f"--output_dir={tmp_path}")

@@ -29,6 +29,7 @@ KINDS = {
     "tfprune.SGD": lambda **more: tfprune.SGD(0.05, momentum=0.9, l2=0.01, **more),
     "tfprune.Adam": lambda **more: tfprune.Adam(0.01, l2=0.01, **more),
 }
+AVERAGED = ("Adam", "Ftrl", "tfprune.SGD")
 SETTINGS = {
     "ema": {"use_ema": True, "ema_momentum": 0.9},
     "ema_overwritten": {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 3},
@@ -39,7 +40,8 @@ SETTINGS = {
 }
 OPTIMIZERS = {
     **KINDS,
-    **{f"{kind}, ema": lambda kind=kind: KINDS[kind](**SETTINGS["ema"]) for kind in KINDS},
+    # Averages are kept by what all kinds have in common.
+    **{f"{kind}, ema": lambda kind=kind: KINDS[kind](**SETTINGS["ema"]) for kind in AVERAGED},
     **{f"SGD, {name}": lambda more=more: KINDS["SGD"](**more) for name, more in SETTINGS.items()},
     "SGD, schedule": lambda: MODERN.SGD(MODERN.schedules.ExponentialDecay(0.1, 3, 0.5), 0.9),
     "SGD, loss scale": lambda: keras.mixed_precision.LossScaleOptimizer(KINDS["SGD"]()),
