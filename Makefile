@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-slow soak bench lint format clean
+.PHONY: run test test-slow test-architectures soak bench lint format clean
 
 run: $(READY)
 	$(BIN)/python run.py
@@ -15,7 +15,11 @@ run: $(READY)
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile
 
 test: $(READY)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not architectures"
+
+# Every architecture of keras.applications is pruned and shrunk.
+test-architectures: $(READY)
+	$(PYTEST) --dist load -m architectures
 
 # Real data sets read whole, large networks, rows of the benchmark, kills at random moments.
 test-slow: $(READY)

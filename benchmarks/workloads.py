@@ -20,6 +20,7 @@ from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import Arrays
 from tfprune.training import schedules
 from tfprune.training.epoch_model import EpochProgram
+from tfprune.training.scoring import prune
 from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
 
 CLASSES = 10
@@ -100,7 +101,8 @@ class Workload:
         """Initial weights, and masks that leave a fifth of them."""
         weights = self.trainer.initial_weights(seed=0)
         dense, pruning = self.trainer.dense_masks, self.config.pruning
-        return weights, self.trainer.prune(self.data, 0, 1, weights, dense, pruning, SPARSITY)
+        masks = prune(self.trainer, self.data, 0, 1, weights, dense, pruning, SPARSITY)
+        return weights, masks
 
     def plan(self, epochs: int) -> TrainingPlan:
         weights, masks = self.start

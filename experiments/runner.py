@@ -21,6 +21,7 @@ from tfprune.results.tables import print_table
 from tfprune.stopping import StopSignals
 from tfprune.store import read_results
 from tfprune.training.cluster import worker_of
+from tfprune.training.compilation_cache import environment
 
 
 def run_and_report(
@@ -75,7 +76,7 @@ def _show_results(command: Command, work: study.StudyEngine) -> None:
 
 def _executor(command: Command, progress: StudyProgress, signals: StopSignals) -> Executor:
     config = command.configs[0]
-    before_training = partial(import_tensorflow, command.verbosity)
+    before_training = partial(import_tensorflow, command.verbosity, config.compilation_cache)
     if config.executor == "ray":
         return OnRay(config, command.argv, progress, before_training)
     if config.workers > 1:
@@ -86,18 +87,25 @@ def _executor(command: Command, progress: StudyProgress, signals: StopSignals) -
 
 def _follow(command: Command) -> int:
     """What a process does that shares the chief's trainings; see `tfprune.engine.workers`."""
-    before_training = partial(import_tensorflow, command.verbosity)
+    before_training = partial(
+        import_tensorflow, command.verbosity, command.configs[0].compilation_cache
+    )
     with StopSignals(raises=False) as signals, StudyProgress(lines=True) as progress:
         follow(Workshop(command.argv, progress, before_training, signals), command.configs[0])
     print("the chief has written the results")
     return 0
 
 
-def import_tensorflow(verbosity: int) -> None:
+def import_tensorflow(verbosity: int, compilation_cache: str) -> None:
     """Imports TensorFlow; below verbosity 1 without the messages of its start-up.
 
     Some of them are written by C++ before any log level applies, hence the file descriptor.
+
+    Args:
+      verbosity: as the flag.
+      compilation_cache: as the setting.
     """
+    os.environ.update(environment(compilation_cache))
     if verbosity >= 1:
         import tfprune.training.trainer
 

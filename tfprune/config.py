@@ -70,6 +70,12 @@ class RunConfig(Section):
         identity=False,
     )
     jit: str = setting("auto", "compile with XLA; auto decides by device and model", choices=JIT)
+    compilation_cache: str = setting(
+        "auto",
+        "where what XLA compiles is kept for later runs of this machine: a folder, auto for one in "
+        "the user's cache folder, or off",
+        identity=False,
+    )
     strategy: str = setting(
         "auto",
         "which devices share a training's batches; "

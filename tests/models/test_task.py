@@ -1,8 +1,11 @@
 """What outputs and labels mean, against plain Keras and NumPy in float64: every form of label and
 loss, through every measure and criterion."""
 
+import re
+
 import numpy as np
 import pytest
+from compatibility import CLASSES, LABELS_REFUSED, OUTPUTS_REFUSED, TASKS
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
@@ -21,78 +24,32 @@ from tfprune.training.callbacks.filter_noise import FilterNoise
 from tfprune.training.callbacks.subsets import SubsetAccuracy
 
 layers, losses = keras.layers, keras.losses
-N, C = 40, 3
+N, C = 40, CLASSES
 
 
-def softmax_focal(labels, probabilities):
-    """A loss of one's own, of one-hot labels."""
-    return -tf.reduce_sum(labels * (1 - probabilities) ** 2 * tf.math.log(probabilities), axis=-1)
-
-
-def own_entropy(labels, logits):
-    """A loss of one's own, of class numbers and logits."""
-    return 2 * losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-
-
-# name: (width, activation, loss, weight of the loss, labels, does an example have one class?)
-CASES = {
-    "uncompiled_logits": (C, None, None, None, "index", True),
-    "sparse_logits": (
-        C, None, losses.SparseCategoricalCrossentropy(from_logits=True), None, "index", True,
-    ),
-    "sparse_column": (
-        C, None, losses.SparseCategoricalCrossentropy(from_logits=True), None, "column", True,
-    ),
-    "sparse_softmax": (C, "softmax", "sparse_categorical_crossentropy", None, "index", True),
-    "softmax_layer": (C, layers.Softmax, "sparse_categorical_crossentropy", None, "index", True),
-    "softmax_lambda": (
-        C, lambda: layers.Lambda(tf.nn.softmax), "sparse_categorical_crossentropy", None, "index",
-        True,
-    ),
-    "weighted": (C, "softmax", "sparse_categorical_crossentropy", 3.0, "index", True),
-    "one_hot_softmax": (C, "softmax", "categorical_crossentropy", None, "one_hot", True),
-    "one_hot_logits_smoothed": (
-        C, None, losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1), None,
-        "one_hot", True,
-    ),
-    "divergence": (C, "softmax", "kl_divergence", None, "one_hot", True),
-    "brier": (C, "softmax", "mse", None, "one_hot", True),
-    "own_of_one_hot": (C, "softmax", softmax_focal, None, "one_hot", True),
-    "own_of_classes": (C, None, own_entropy, None, "index", True),
-    "sigmoid": (1, "sigmoid", "binary_crossentropy", None, "binary", True),
-    "sigmoid_column": (1, "sigmoid", "binary_crossentropy", None, "binary_column", True),
-    "sigmoid_float": (1, "sigmoid", losses.BinaryCrossentropy(), None, "binary_float", True),
-    "one_logit": (1, None, losses.BinaryCrossentropy(from_logits=True), None, "binary", True),
-    "sigmoid_squared": (1, "sigmoid", "mse", None, "binary_column", True),
-    "multi_label": (C, "sigmoid", "binary_crossentropy", None, "many", False),
-    "multi_label_logits": (
-        C, None, losses.BinaryCrossentropy(from_logits=True), None, "many", False,
-    ),
-    "regression": (1, None, "mse", None, "number", False),
-    "regression_of_many": (C, None, losses.Huber(), None, "numbers", False),
-}  # fmt: skip
-
-CASES_ = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+CASES_ = pytest.mark.parametrize("case", TASKS.values(), ids=TASKS)
 CLASSIFIERS = pytest.mark.parametrize(
-    "case", [c for c in CASES.values() if c[-1]], ids=[n for n, c in CASES.items() if c[-1]]
+    "case", [c for c in TASKS.values() if c.one_class], ids=[n for n in TASKS if TASKS[n].one_class]
 )
 OTHERS = pytest.mark.parametrize(
-    "case", [c for c in CASES.values() if not c[-1]], ids=[n for n, c in CASES.items() if not c[-1]]
+    "case",
+    [c for c in TASKS.values() if not c.one_class],
+    ids=[n for n in TASKS if not TASKS[n].one_class],
 )
 
 
 def drawn(case):
     """A model, images and labels."""
-    width, activation, loss, weight, form, _ = case
+    width = case.width
     rng = np.random.default_rng(0)
-    is_layer = activation is not None and not isinstance(activation, str)
+    is_layer = callable(case.end)
     inputs = keras.Input((4,))
     x = layers.Dense(6, "tanh", name="hidden")(inputs)
-    x = layers.Dense(width, None if is_layer else activation, name="end")(x)
-    model = keras.Model(inputs, activation()(x) if is_layer else x)
+    x = layers.Dense(width, None if is_layer else case.end, name="end")(x)
+    model = keras.Model(inputs, case.end(keras)(x) if is_layer else x)
     model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
-    if loss is not None:
-        model.compile("sgd", loss, loss_weights=weight)
+    if case.loss is not None:
+        model.compile("sgd", case.loss(keras), loss_weights=case.weight)
     images = rng.normal(size=(N, 4)).astype(np.float32)
     classes = rng.integers(0, max(width, 2), N)
     labels = {
@@ -105,7 +62,7 @@ def drawn(case):
         "many": rng.integers(0, 2, (N, C)),
         "number": rng.normal(size=N),
         "numbers": rng.normal(size=(N, C)),
-    }[form]
+    }[case.labels]
     return model, images, labels, classes % max(width, 2)
 
 
@@ -144,7 +101,7 @@ def test_loss_and_accuracy_are_those_of_keras_and_numpy_and_so_are_the_ends_of_a
     for place, weights in enumerate((start, end)):
         model.set_weights(list(weights.values()))
         assert path.loss["t"][place] == pytest.approx(keras_loss(model, images, labels), rel=1e-5)
-        if case[-1]:
+        if case.one_class:
             right = numpy_predictions(numpy_outputs(model, images)) == classes
             assert path.accuracy["t"][place] == pytest.approx(right.mean())
             assert 0 < right.mean() < 1
@@ -251,7 +208,7 @@ def test_events_and_subsets_are_measured_by_the_true_accuracy(case):
     assert history["permuted_accuracy"][0] == pytest.approx(right[selected].mean())
     assert history["unpermuted_accuracy"][0] == pytest.approx(right[~selected].mean())
     assert history["train_loss"][0] == pytest.approx(
-        keras_loss(original, images, labels) / (case[3] or 1), rel=1e-5
+        keras_loss(original, images, labels) / (case.weight or 1), rel=1e-5
     )
 
 
@@ -274,16 +231,7 @@ def test_what_is_for_classifiers_refuses_other_tasks_before_anything_is_computed
     assert model.optimizer.iterations.numpy() == 0
 
 
-@pytest.mark.parametrize(
-    ("width", "activation", "loss", "message"),
-    [
-        (1, None, None, "one output, which may be logits or any numbers: compile"),
-        (1, "softmax", None, "may be logits"),
-        (3, "relu", None, "ends in neither logits"),
-        (1, "softmax", "categorical_crossentropy", "is 0 always"),
-        (1, None, "sparse_categorical_crossentropy", "compile it with binary_crossentropy"),
-    ],
-)
+@pytest.mark.parametrize(("width", "activation", "loss", "message"), OUTPUTS_REFUSED)
 def test_outputs_that_nothing_gives_a_meaning_are_refused(width, activation, loss, message):
     model = keras.Sequential([layers.Dense(width, activation, input_shape=(2,))])
     if loss is not None:
@@ -292,28 +240,11 @@ def test_outputs_that_nothing_gives_a_meaning_are_refused(width, activation, los
         task_of(model)
 
 
-@pytest.mark.parametrize(
-    ("case", "labels", "message"),
-    [
-        ("sparse_logits", np.array([0, 3]), "labels go from 0 to 3.*classes 0 to 2"),
-        ("sparse_logits", np.array([1, -1]), "labels go from -1"),
-        ("sparse_logits", np.array([0.5, 1]), "not fractions"),
-        ("sparse_logits", np.array([[0.5, 0.5, 0], [1, 0, 0]]), "not one-hot"),
-        ("sparse_logits", np.zeros((2, 2), int), r"shape \(2, 2\)"),
-        ("own_of_classes", np.array([0, 3]), "classes 0 to 2"),
-        ("sigmoid", np.array([0, 2]), "classes 0 to 1 apart, by one output"),
-        ("sigmoid", np.eye(2), "it has one output"),
-        ("multi_label", np.array([0, 1]), r"of shape \[N, 3\]"),
-        ("multi_label", np.array([[0], [1]]), r"of shape \(2, 1\)"),
-        ("regression_of_many", np.zeros(2), r"of shape \[N, 3\]"),
-        ("brier", np.array([0, 1]), r"of shape \(2,\)"),
-        ("uncompiled_logits", np.array(["cat", "dog"]), "must be numbers"),
-    ],
-)
+@pytest.mark.parametrize(("case", "labels", "message"), LABELS_REFUSED)
 def test_labels_that_do_not_fit_are_refused_in_a_line(case, labels, message):
-    model, *_ = drawn(CASES[case])
-    with pytest.raises(InputError, match=message) as error:
-        task_of(model).labels(labels)
+    model, *_ = drawn(TASKS[case])
+    with pytest.raises(InputError, match=re.escape(message)) as error:
+        task_of(model).labels(np.array(labels))
     assert "\n" not in str(error.value)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from compatibility import FORMATS
 
 from tfprune import FilterPruning, FilterSchedule, MaskedLayer, ReDense, RewindWeights, prune_model
 from tfprune.backend import keras, tf
@@ -269,26 +270,22 @@ def by_file(file):
     return again
 
 
-@pytest.mark.parametrize(
-    "again",
-    [
-        by_file("model.keras"),
-        by_file("model.h5"),
-        by_file("saved_model"),
-        by_weights("model.weights.h5"),
-        by_weights("model.h5"),
-        by_weights("model"),
-        by_checkpoint,
-        by_set_weights,
-        by_clone,
-        by_backup,
-    ],
-    ids=lambda again: again.__qualname__,
-)
-def test_masks_of_filters_are_saved_and_loaded_with_the_model(again, tmp_path):
+# The rows of docs/compatibility.md.
+AGAIN = {
+    **{name: by_file(FORMATS[name].file) for name in ("`.keras`", "`.h5`", "SavedModel")},
+    **{name: by_weights(FORMATS[name].file) for name in FORMATS if name.startswith("`save_w")},
+    "`tf.train.Checkpoint`": by_checkpoint,
+    "`set_weights(get_weights())`": by_set_weights,
+    "`clone_model` and `set_weights`": by_clone,
+    "`BackupAndRestore`": by_backup,
+}
+
+
+@pytest.mark.parametrize("way", FORMATS)
+def test_masks_of_filters_are_saved_and_loaded_with_the_model(way, tmp_path):
     model = dead_and_trained()
     assert_dead(model)
-    other = again(model, tmp_path)
+    other = AGAIN[way](model, tmp_path)
     assert {name: mask.numpy().tolist() for name, mask in mask_variables(other).items()} == {
         name: mask.numpy().tolist() for name, mask in mask_variables(model).items()
     }

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from compatibility import FORMATS
 from tensorflow_model_optimization.sparsity.keras import prune_scope, strip_pruning
 
 import tfprune
@@ -143,6 +144,133 @@ def own_loss(labels, outputs):
     return keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
 
 
+def with_own_layers():
+    """Kernels in a subclass that is not registered, and a layer without weights."""
+    inputs = keras.Input((4,))
+    x = Unregistered(3, name="unregistered")(Twice(name="twice")(inputs))
+    model = prune_model(keras.Model(inputs, keras.layers.Dense(2, name="output")(x)))
+    set_masks(model, Masks({"unregistered": np.eye(4, 3), "output": np.ones((3, 2))}))
+    return model
+
+
+class Unregistered(keras.layers.Dense):
+    def call(self, inputs):
+        return 3 * super().call(inputs)
+
+
+OWN = {"Unregistered": Unregistered, "Twice": Twice}
+
+
+@pytest.mark.parametrize("way", [name for name, way in FORMATS.items() if way.unknown])
+def test_layers_of_classes_that_are_not_known_are_refused_and_given_they_are_right(way, tmp_path):
+    model, x = with_own_layers(), np.ones((2, 4), np.float32)
+    path = tmp_path / FORMATS[way].file
+    save_model(model, path)
+    with pytest.raises((InputError, TypeError, ValueError), match=FORMATS[way].unknown):
+        load_model(path)
+    loaded = load_model(path, OWN)
+    assert get_masks(loaded) == get_masks(model)
+    np.testing.assert_array_equal(strip(loaded)(x), model(x))
+
+
+def test_a_savedmodel_of_classes_that_are_not_known_says_what_to_give(tmp_path):
+    model, x = with_own_layers(), np.ones((2, 4), np.float32)
+    save_model(model, tmp_path / "saved")
+    with pytest.raises(InputError, match=r"'unregistered' \(Unregistered\)") as error:
+        load_model(tmp_path / "saved")
+    text = str(error.value)
+    assert "\n" not in text
+    assert 'custom_objects={"Twice": Twice, "Unregistered": Unregistered}' in text
+    # By Keras alone it computes the same, and what a copy would compute is refused.
+    revived = keras.models.load_model(tmp_path / "saved")
+    np.testing.assert_allclose(revived(x), model(x))
+    with pytest.raises(InputError, match="classes that are not known"):
+        strip(revived)
+
+
+class NoConfig(keras.layers.Dense):
+    def __init__(self, gain):
+        super().__init__(3)
+        self.gain = gain
+
+
+def test_a_layer_that_its_config_does_not_make_is_refused_in_a_line():
+    plain = keras.Sequential([keras.Input((4,)), NoConfig(2.0), keras.layers.Dense(2)])
+    with pytest.raises(InputError, match=r"\(NoConfig\) cannot be copied: its get_config") as error:
+        prune_model(plain)
+    assert "\n" not in str(error.value)
+
+
+def two_backbones(deeper):
+    """Two models inside with a layer `conv` each; deeper, inside one that is inside."""
+
+    def backbone(name):
+        parts = [keras.layers.Conv2D(2, 3, input_shape=(5, 5, 1), name="conv")]
+        return keras.Sequential([*parts, keras.layers.Flatten()], name=name)
+
+    inputs = keras.Input((5, 5, 1))
+    both = keras.layers.Concatenate()([backbone(name)(inputs) for name in "AB"])
+    if deeper:
+        both = keras.Model(inputs, both, name="both")(inputs)
+    model = prune_model(keras.Model(inputs, keras.layers.Dense(2, name="output")(both)))
+    dense = get_masks(model)
+    third = {next(iter(dense)): np.arange(18).reshape(3, 3, 1, 2) % 3 == 0}
+    set_masks(model, dense.replaced({**dense, **third}))
+    return model
+
+
+@pytest.mark.parametrize("way", [name for name, way in FORMATS.items() if way.file])
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("deeper", [False, True])
+def test_two_backbones_with_equal_names_are_saved_whole_or_refused(deeper, compiled, way, tmp_path):
+    model, path = two_backbones(deeper), tmp_path / FORMATS[way].file
+    if compiled:
+        model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+        model.fit(np.ones((2, 5, 5, 1)), np.ones((2, 2)), verbose=0)
+    outcome = FORMATS[way].alike_deeper if deeper else FORMATS[way].alike
+    whole = not way.startswith("`save_weights")
+    if outcome != "yes" and (compiled or deeper):
+        with pytest.raises((InputError, ValueError), match=outcome):
+            (save_model if whole else keras.Model.save_weights)(model, path)
+        assert not (whole and path.exists())
+        return
+    if whole:
+        save_model(model, path)
+        loaded = load_model(path)
+    else:
+        model.save_weights(path)
+        loaded = two_backbones(deeper)
+        loaded.load_weights(path)
+    assert get_masks(loaded) == get_masks(model)
+    for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("way", [name for name, way in FORMATS.items() if way.file])
+def test_the_optimizers_state_is_kept_or_keras_leaves_it_out(way, mlp, examples, tmp_path):
+    def compiled():
+        made = prune_model(mlp())
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        made.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss)
+        return made
+
+    model, path = compiled(), tmp_path / FORMATS[way].file
+    model.fit(*examples((6,)), verbose=0)
+    if way.startswith("`save_weights"):
+        model.save_weights(path)
+        other = compiled()
+        other.optimizer.build(other.trainable_variables)
+        other.load_weights(path)
+    else:
+        save_model(model, path)
+        other = load_model(path)
+    slots = [variable.numpy() for variable in model.optimizer.variables[2:]]
+    found = [variable.numpy() for variable in other.optimizer.variables[2:]]
+    kept = len(found) == len(slots) and all(map(np.array_equal, found, slots))
+    assert kept == (FORMATS[way].state == "kept")
+    assert all(slot.any() for slot in slots)
+
+
 # What a script of another process does: it has the user's names, and touches nothing of tfprune's.
 LOADS = """
 import sys
@@ -186,7 +314,8 @@ def test_models_load_in_a_new_process_with_the_users_own_names(optimizer, tmp_pa
     model.compile(kind(), own_loss)
     set_masks(model, Masks({"hidden": np.arange(32).reshape(4, 8) % 2, "output": np.ones((8, 2))}))
     model.fit(images, labels, verbose=0, shuffle=False)
-    paths = [str(tmp_path / name) for name in ("model.keras", "model.h5", "saved_model")]
+    whole = [FORMATS[name] for name in ("`.keras`", "`.h5`", "SavedModel")]
+    paths = [str(tmp_path / way.file) for way in whole]
     for path in paths:
         save_model(model, path)
     restarted = load_model(paths[0], {"Twice": Twice, "own_loss": own_loss}, safe_mode=False)
@@ -198,11 +327,11 @@ def test_models_load_in_a_new_process_with_the_users_own_names(optimizer, tmp_pa
         for one in (model, model, restarted)
     ]
     sparsity = tfprune.sparsity(model)
-    for path, want in zip(paths, wanted, strict=True):
+    for way, path, want in zip(whole, paths, wanted, strict=True):
         command = [sys.executable, "-c", LOADS, path]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         assert process.returncode == 0, process.stderr[-2000:]
-        slots = str("saved_model" not in path)
+        slots = str(way.state == "kept")
         assert process.stdout.split() == [optimizer, "0.25", slots, str(sparsity)], path
         np.testing.assert_array_equal(np.load(path + ".npy"), want, err_msg=path)
     with pytest.raises(ValueError, match="safe"):

@@ -32,7 +32,7 @@ from tfprune.pruning.model import (
     sparsity,
     strip,
 )
-from tfprune.pruning.shrink import channels, shrink
+from tfprune.pruning.shrink import channels, flops, shrink
 from tfprune.pruning.weights import named_variables, read_weights, under_masks
 from tfprune.training.callbacks.filter_noise import NoiseState
 
@@ -134,18 +134,49 @@ def test_the_table_counts_inputs_and_outputs_as_by_hand(kind):
     assert outputs == row.outputs
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+def test_operations_are_counted_as_by_hand(kind):
+    x = keras.Input(LAYERS[kind].shape)
+    model = keras.Model(x, called(made(kind), x))
+    assert flops(model) == LAYERS[kind].flops
+    assert flops(prune_model(model, [own_name(kind)])) == LAYERS[kind].flops
+
+
+def test_steps_are_counted_in_models_and_in_cells_and_what_is_not_known_is_named():
+    steps = keras.Input((5, 3))
+    inside = keras.Sequential([keras.Input((3,)), layers.Dense(4), layers.Dense(2)])
+    x = layers.TimeDistributed(inside)(steps)
+    assert flops(keras.Model(steps, x)) == 5 * 2 * (3 * 4 + 4 * 2)
+    images = keras.Input((2, 6, 6, 1))
+    moved = layers.TimeDistributed(layers.Conv2DTranspose(3, 2))(images)
+    assert flops(keras.Model(images, moved)) == 2 * 36 * 2 * 4 * 3
+    first = keras.Model(images, layers.ConvLSTM2D(2, 3, padding="same")(images))
+    assert flops(first) == 2 * 2 * 36 * 9 * (1 + 2) * 8
+    values = keras.Input((7, 4))
+    attended = layers.MultiHeadAttention(2, 3, value_dim=5, output_shape=6)(steps, values)
+    by_hand = 5 * 3 * 6 + 7 * 4 * 6 + 7 * 4 * 10 + 5 * 7 * 2 * (3 + 5) + 5 * 10 * 6
+    assert flops(keras.Model([steps, values], attended)) == 2 * by_hand
+    with pytest.warns(UserWarning, match=r"does not count layer 'own' \(Composite\)"):
+        assert flops(keras.Model(steps, layers.Dense(2)(Composite(name="own")(steps)))) == 80
+    endless = keras.Input((None, 3))
+    with pytest.raises(InputError, match="'lstm' has no fixed size"):
+        flops(keras.Model(endless, layers.LSTM(2, name="lstm")(endless)))
+
+
 @pytest.mark.parametrize("kind", [kind for kind, row in LAYERS.items() if row.filters == "yes"])
 def test_a_filter_of_the_table_is_what_makes_one_channel(kind):
     """All ones in one filter and at the input: its channel sums fan_in of them, others none."""
     layer, row = made(kind), LAYERS[kind]
     layer.build((None, *row.shape))
-    (kernel,) = kernels_of(layer)
+    *before, kernel = kernels_of(layer)  # Before a pointwise kernel, a depthwise one.
+    for depthwise in before:
+        depthwise.variable.assign(np.ones(depthwise.variable.shape))
     (axis,) = kernel.axes.outputs
-    weights = np.zeros(layer.kernel.shape, np.float32)
+    weights = np.zeros(kernel.variable.shape, np.float32)
     np.moveaxis(weights, axis, -1)[..., 2] = 1
-    layer.kernel.assign(weights)
+    kernel.variable.assign(weights)
     output = layer(np.ones((1, *row.shape), np.float32)).numpy()
-    assert output[..., 2].max() == row.fan_in[0]
+    assert output[..., 2].max() == np.prod(row.fan_in)
     assert not np.delete(output, 2, axis=-1).any()
 
 
@@ -274,10 +305,20 @@ def test_filter_criteria_name_a_layer_without_filters(trained):
         filter_l2(ScoringInputs(model, masks))
 
 
-def test_recurrent_layers_are_not_initialized_by_rules_for_convolutions():
-    model = keras.Sequential([layers.LSTM(3, input_shape=(4, 2))])
-    with pytest.raises(InputError, match="no rule initializes"):
-        initial_weights(model, seed=0)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_kernels_are_drawn_by_their_fan_in_or_the_layer_is_named(kind):
+    x = keras.Input(LAYERS[kind].shape)
+    model = keras.Model(x, called(made(kind), x))
+    if not LAYERS[kind].drawn:
+        with pytest.raises(InputError, match=f"no rule initializes '{own_name(kind)}") as error:
+            initial_weights(model, seed=0)
+        assert "\n" not in str(error.value)
+        return
+    variables = [kernel.variable for kernel in kernels_of(model.layers[-1])]
+    drawn = {id(v): w for v, w in zip(model.weights, initial_weights(model, seed=0), strict=True)}
+    for variable, fan_in in zip(variables, LAYERS[kind].fan_in, strict=True):
+        size = np.std(drawn[id(variable)])
+        assert size == pytest.approx(np.sqrt(2 / fan_in), rel=5 / np.sqrt(drawn[id(variable)].size))
 
 
 # --- How layers are used.

@@ -287,6 +287,62 @@ def test_constants_add_up_and_cancel():
     assert_same_function(shrunk, model)
 
 
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("multiplier", [1, 2])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_separable_convolution_loses_the_channels_it_reads_and_those_it_makes(
+    rank, multiplier, padding
+):
+    """Filter 1 of `conv` is zero, 3 is constant: no zero padding may be mixed into that."""
+    kinds = {1: (layers.Conv1D, layers.SeparableConv1D), 2: (layers.Conv2D, layers.SeparableConv2D)}
+    convolution, separable = kinds[rank]
+    x = images = keras.Input((*[6] * rank, 2))
+    x = convolution(4, 3, name="conv")(x)
+    x = separable(
+        5, 3, padding=padding, depth_multiplier=multiplier, activation="tanh", name="separable"
+    )(x)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Dense(2, name="dense")(layers.Flatten()(x))
+    model = randomize(keras.Model(images, x))
+    keep = {"conv": np.array([1, 0, 1, 0]), "separable/pointwise_kernel": [0, 1, 1, 0, 1]}
+    touched = zero_filters(model, keep)
+    names = ("pointwise_kernel", "bias")
+    assert set(touched) == {
+        *("conv/kernel", "conv/bias", "norm/gamma", "norm/beta"),
+        *(f"separable/{name}" for name in names),
+    }
+    model.get_layer("conv").bias.assign([0.1, 0.0, 0.2, 0.7])
+    shrunk = shrink(model)
+    left = 2 if padding == "valid" else 3
+    assert channels(shrunk) == {"conv": left, "separable": 3, "dense": 2}
+    window = [3] * rank
+    ones = [1] * rank
+    assert [tuple(w.shape) for w in shrunk.get_layer("separable").weights] == [
+        (*window, left, multiplier),
+        (*ones, left * multiplier, 3),
+        (3,),
+    ]
+    assert_same_function(shrunk, model)
+    kernels = [weight for name, weight in read_weights(shrunk).items() if "kernel" in name]
+    assert live_weights(model).remaining == sum(map(np.count_nonzero, kernels))
+
+
+def test_pruned_pointwise_weights_kill_what_only_they_read():
+    """Channel 1 is read by a depthwise filter that is zero, channel 2 by zero pointwise weights."""
+    first = layers.Conv2D(4, 3, input_shape=(6, 6, 2), name="conv")
+    separable = layers.SeparableConv2D(3, 3, depth_multiplier=2, padding="same", name="separable")
+    model = randomize(keras.Sequential([first, separable]))
+    model.build((None, 6, 6, 2))
+    depthwise, pointwise, bias = separable.get_weights()
+    depthwise[:, :, 1] = 0
+    pointwise[:, :, [4, 5]] = 0
+    pointwise[:, :, 6] = 0  # The other half of channel 3 is read.
+    separable.set_weights([depthwise, pointwise, bias])
+    shrunk = shrink(model)
+    assert channels(shrunk) == {"conv": 2, "separable": 3}
+    assert_same_function(shrunk, model)
+
+
 @pytest.mark.parametrize("alive", ["shortcut", "conv"])
 def test_a_channel_alive_on_one_branch_of_a_sum_stays_on_both(alive):
     images = keras.Input((5, 5, 2))
@@ -358,6 +414,7 @@ def test_what_an_unknown_layer_touches_is_left_whole(barrier):
         layers.DepthwiseConv2D(3, padding="same", use_bias=False, depth_multiplier=2),
         layers.BatchNormalization(center=False),
         layers.ZeroPadding2D(2),
+        layers.Cropping2D((1, 0)),
     ],
 )
 def test_what_a_known_layer_passes_on_is_removed_before_and_after_it(known):

@@ -33,6 +33,7 @@ from tfprune.studies.iterative import PruneRetrain
 from tfprune.studies.settings import FilterConfig, FlatnessConfig, NoiseConfig
 from tfprune.studies.trial import Stage, Trial
 from tfprune.training import runtime
+from tfprune.training.evaluating import evaluate
 from tfprune.training.trainer import Trainer
 
 DATA = prepared_data(examples=40, test_examples=20)  # 3 steps an epoch.
@@ -218,7 +219,7 @@ def test_the_rows_of_epochs_with_events_are_of_the_network_after_them(trunk, wat
     at = rows.set_index("epoch").test_accuracy[table.epoch]
     assert at.tolist() == table.accuracy_after.tolist()
     # And so are the losses: those of the weights that go on.
-    last = trunk.trainer.evaluate(trunk.data, end(watched.stage), masks_of(watched.stage))
+    last = evaluate(trunk.trainer, trunk.data, end(watched.stage), masks_of(watched.stage))
     for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
         assert rows[name].iloc[-1] == pytest.approx(last[name], rel=1e-6), name
 

@@ -15,6 +15,8 @@ from tfprune.pruning.masks import Masks
 from tfprune.store import read_results
 from tfprune.studies.iterative import PruneRetrain
 from tfprune.studies.trial import Trial
+from tfprune.training.evaluating import evaluate
+from tfprune.training.scoring import prune
 from tfprune.training.trainer import Trainer
 
 DATA = prepared_data(examples=40, test_examples=20)
@@ -180,7 +182,7 @@ def test_five_levels_of_magnitude_masks_equal_a_numpy_computation(tmp_path, trai
     output = weights["logits/kernel"].size
     alive = np.ones(flat.size, bool)
     for level in range(1, 6):
-        kept = loop.trainer.prune(DATA, 0, level, weights, kept, loop.config.pruning)
+        kept = prune(loop.trainer, DATA, 0, level, weights, kept, loop.config.pruning)
         count = int(np.ceil((alive.sum() + output) * 0.2))
         ranked = np.argsort(np.where(alive, np.abs(flat), np.inf), kind="stable")
         alive[ranked[:count]] = False
@@ -204,8 +206,8 @@ def test_one_shot_levels_all_come_from_the_dense_network(tmp_path, trainers):
 def test_instability_is_the_fraction_of_the_accuracy_that_pruning_takes(tmp_path, trainers):
     loop = loop_of(tmp_path, trainers, levels=1, prune_fraction=0.9)
     run_all(loop)
-    before = loop.trainer.evaluate(DATA, end(loop, 0), masks(loop, 0))["test_accuracy"]
-    after = loop.trainer.evaluate(DATA, end(loop, 0), masks(loop, 1))["test_accuracy"]
+    before = evaluate(loop.trainer, DATA, end(loop, 0), masks(loop, 0))["test_accuracy"]
+    after = evaluate(loop.trainer, DATA, end(loop, 0), masks(loop, 1))["test_accuracy"]
     assert before != after
     np.testing.assert_allclose(rows(loop, 1)["instability"], (before - after) / before, atol=1e-6)
     assert rows(loop, 0)["instability"] is None
@@ -216,7 +218,7 @@ def test_the_loss_change_is_what_pruning_does_to_the_training_loss(tmp_path, tra
     run_all(loop)
     for level in (1, 2):
         before, after = (
-            loop.trainer.evaluate(DATA, end(loop, level - 1), masks(loop, n))["train_loss"]
+            evaluate(loop.trainer, DATA, end(loop, level - 1), masks(loop, n))["train_loss"]
             for n in (level - 1, level)
         )
         assert rows(loop, level)["loss_change"] == pytest.approx(after - before, abs=1e-6)

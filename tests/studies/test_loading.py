@@ -39,7 +39,9 @@ def study_of(folder, **values):
     return StudyEngine([config], [], SilentProgress(), executor=InProcess(workshop)), workshop
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(
+    "run", [*list(RUNS)[:-1], pytest.param("zero_pad", marks=pytest.mark.slow)]
+)
 def test_a_loaded_stage_is_the_network_that_was_trained(tmp_path, run):
     study, workshop = study_of(tmp_path, **RUNS[run])
     study.train_trunks()

@@ -27,6 +27,7 @@ from tfprune.pruning.weights import read_weights, under_masks
 from tfprune.training import runtime, schedules, strategies
 from tfprune.training.distributed import DistributedProgram, DistributedStreamedProgram
 from tfprune.training.epoch_model import Feeding
+from tfprune.training.evaluating import evaluate
 from tfprune.training.optimizers import SGD
 from tfprune.training.resident import ResidentProgram
 from tfprune.training.streamed import StreamedProgram
@@ -310,7 +311,7 @@ def shared(strategy, out):
     weights, rows = train(trainer, data, plan, folder)
     told = trainer.distribution.from_chief({"from": trainer.distribution.worker.index, "x": [None]})
     trainer.distribution.barrier()
-    evaluated = trainer.evaluate(data, weights, plan.masks)["test_loss"]
+    evaluated = evaluate(trainer, data, weights, plan.masks)["test_loss"]
     np.savez(out, **weights)
     facts = {"rows": rows, "files": files, "told": told, "evaluated": evaluated}
     facts["device"] = runtime.device_description(config)

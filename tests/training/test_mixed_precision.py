@@ -17,7 +17,7 @@ DATA = prepared_data(examples=20)
 def test_weights_stay_float32_and_tflite_computes_the_same_function():
     config = from_settings({"dtype": "mixed_bfloat16", "width": 0.1, "batch_size": 8})
     trainer = Trainer(config, DATA.input_shape, DATA.num_classes)
-    trainer._attach(DATA, Feeding(0, 0, schedules.fixed(0.01))).run(0)
+    trainer.attach(DATA, Feeding(0, 0, schedules.fixed(0.01))).run(0)
     assert {w.dtype for w in read_weights(trainer.model).values()} == {np.dtype("float32")}
     interpreter = tf.lite.Interpreter(model_content=tfprune.to_tflite(trainer.model))
     interpreter.allocate_tensors()

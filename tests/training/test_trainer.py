@@ -18,6 +18,7 @@ from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import read_weights
 from tfprune.training import runtime, schedules
 from tfprune.training.epoch_model import Feeding
+from tfprune.training.scoring import prune
 from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
 
 DATA = prepared_data(examples=50, test_examples=20, val_examples=10)
@@ -174,16 +175,16 @@ def test_random_scores_differ_between_levels_and_seeds(trainer):
     config = from_settings({"criterion": "random"})
     weights, masks = trainer.initial_weights(3), trainer.dense_masks
     keys = [(3, 1), (3, 2), (4, 1)]
-    found = [trainer.prune(DATA, *key, weights, masks, config.pruning) for key in keys]
+    found = [prune(trainer, DATA, *key, weights, masks, config.pruning) for key in keys]
     assert found[0] != found[1]
     assert found[0] != found[2]
-    again = trainer.prune(DATA, 3, 1, weights, masks, config.pruning)
+    again = prune(trainer, DATA, 3, 1, weights, masks, config.pruning)
     assert again == found[0]
 
 
 def test_scoring_batches_differ_between_levels_and_seeds(trainer):
     def labels(seed, level):
-        program = trainer._attach(DATA, Feeding(seed, level, schedules.fixed(0.0)))
+        program = trainer.attach(DATA, Feeding(seed, level, schedules.fixed(0.0)))
         return np.concatenate([np.asarray(batch) for _, batch in program.scoring_batches(2)])
 
     assert np.any(labels(3, 1) != labels(3, 2))
@@ -203,7 +204,7 @@ def test_a_diverged_training_leaves_its_metrics(trainer, tmp_path):
 def test_gradient_scores_are_the_same_every_time(trainer):
     config = from_settings({"criterion": "snip", "criterion_batches": 2})
     weights, masks = trainer.initial_weights(3), half_masks(trainer)
-    once, twice = (trainer.prune(DATA, 3, 1, weights, masks, config.pruning) for _ in range(2))
+    once, twice = (prune(trainer, DATA, 3, 1, weights, masks, config.pruning) for _ in range(2))
     assert once == twice
     assert once.is_nested_in(masks)
     assert once.remaining == masks.remaining - -(-masks.remaining // 5)

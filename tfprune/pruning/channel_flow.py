@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
-from tfprune.models.kernel_table import kernels_of
-from tfprune.pruning.channels import ChannelGraph, Channels, Reader
-from tfprune.pruning.kernels import layers_by_name
+from tfprune.models.kernel_table import Kernel, kernels_of
+from tfprune.pruning.channels import BoolArray, ChannelGraph, Channels, Reader
+from tfprune.pruning.kernels import kernel_name, layers_by_name
 from tfprune.pruning.wrapper import inner
 
 
@@ -82,7 +82,8 @@ def mixes(layer: keras.layers.Layer) -> bool:
     """Whether a layer is a convolution or dense: its filters make new channels."""
     kinds = keras.layers
     convolutions = (kinds.Conv1D, kinds.Conv2D, kinds.Conv3D)
-    return type(layer) in (*convolutions, kinds.Dense) or is_transposed(layer)
+    plain = type(layer) in (*convolutions, kinds.Dense)
+    return plain or is_transposed(layer) or is_separable(layer)
 
 
 def is_transposed(layer: keras.layers.Layer) -> bool:
@@ -91,24 +92,42 @@ def is_transposed(layer: keras.layers.Layer) -> bool:
     return type(layer) in transposed
 
 
+def is_separable(layer: keras.layers.Layer) -> bool:
+    return type(layer) in (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+
+
+def kernel_of_filters(layer: keras.layers.Layer) -> Kernel:
+    """The kernel whose outputs are a layer's filters: of a separable convolution, the pointwise."""
+    return kernels_of(layer)[-1]
+
+
+def name_of_filters(layer_name: str, layer: keras.layers.Layer) -> str:
+    """What the filters of a layer go by: the name of their kernel's mask."""
+    return kernel_name(layer_name, layer, kernel_of_filters(layer).name)
+
+
 def filter_axes(model: keras.Model) -> dict[str, int]:
     """For each layer with filters by name, the axis of its kernel that counts them, from the end.
 
-    Those are convolutions and dense layers: `tfprune.models.kernel_table` says which axis.
+    Those are convolutions and dense layers: `tfprune.models.kernel_table` says which axis. The
+    name is that of the kernel's mask: `x`, or `x/pointwise_kernel` of a separable convolution.
 
     Args:
       model: any built model, wrapped or plain, nested models included.
     """
     return {
-        name: kernels_of(inner(layer))[0].axes.outputs[0]
+        name_of_filters(name, inner(layer)): kernel_of_filters(inner(layer)).axes.outputs[0]
         for name, layer in layers_by_name(model).items()
         if mixes(inner(layer))
     }
 
 
 def by_channel(layer: keras.layers.Layer, kernel: NDArray[Any]) -> NDArray[Any]:
-    """An array of such a layer's kernel's shape as [*window, channels in, filters], or back."""
-    axes = kernels_of(layer)[0].axes
+    """An array of such a layer's kernel's shape as [*window, channels in, filters], or back.
+
+    Of a separable convolution, its pointwise kernel's.
+    """
+    axes = kernel_of_filters(layer).axes
     return np.moveaxis(kernel, (*axes.inputs, *axes.outputs), (-2, -1))
 
 
@@ -168,6 +187,7 @@ def _rules() -> dict[type, Rule]:
         **dict.fromkeys(
             (kinds.Conv1DTranspose, kinds.Conv2DTranspose, kinds.Conv3DTranspose), _mix
         ),
+        **dict.fromkeys((kinds.SeparableConv1D, kinds.SeparableConv2D), _mix),
         kinds.DepthwiseConv2D: _depthwise,
         **dict.fromkeys(
             (kinds.BatchNormalization, kinds.experimental.SyncBatchNormalization), _normalize
@@ -210,6 +230,9 @@ def _rules() -> dict[type, Rule]:
                 kinds.GlobalAveragePooling1D,
                 kinds.GlobalAveragePooling2D,
                 kinds.GlobalAveragePooling3D,
+                kinds.Cropping1D,
+                kinds.Cropping2D,
+                kinds.Cropping3D,
             ),
             _same,
         ),
@@ -220,7 +243,7 @@ def _rules() -> dict[type, Rule]:
 
 
 def _same(graph: ChannelGraph, layer: Any, inputs: list[Channels], output: Any) -> Channels | None:
-    """Pooling leaves a constant as it is: Keras's pools leave padding out."""
+    """Cropping and pooling leave a constant as it is: Keras's pools leave padding out."""
     return inputs[0]
 
 
@@ -228,15 +251,28 @@ def _mix(graph: ChannelGraph, layer: Any, inputs: list[Channels], output: Any) -
     if getattr(layer, "groups", 1) != 1:
         return None
     (read,) = inputs
-    kernel = by_channel(layer, layer.kernel.numpy().astype(np.float64))
-    window = kernel.reshape(-1, *kernel.shape[-2:])
-    weights, reads = window.sum(axis=0), (window != 0).any(axis=0)
+    weights, reads = _summed_over_window(layer)
     foldable = (read.constant == 0) | (~np.isnan(read.constant) & _mixes_no_padding(layer))
     constant = np.nan_to_num(read.constant) @ weights + _bias(layer)
     constant[~foldable @ reads] = np.nan
     made = _activated(graph, layer, graph.new(constant))
     graph.readers[layer.name] = Reader(read, made, weights, reads, foldable)
     return made
+
+
+def _summed_over_window(layer: Any) -> tuple[NDArray[np.float64], BoolArray]:
+    """The weights and reads of a `Reader`."""
+    values = kernel_of_filters(layer).variable.numpy().astype(np.float64)
+    kernel = by_channel(layer, values)
+    window = kernel.reshape(-1, *kernel.shape[-2:])
+    if not is_separable(layer):
+        return window.sum(axis=0), (window != 0).any(axis=0)
+    # Each channel is read by filters of its own [*window, in, multiplier], which are then mixed.
+    own = layer.depthwise_kernel.numpy().astype(np.float64)
+    own = own.reshape(-1, *own.shape[-2:])
+    mixed = window.reshape(*own.shape[-2:], -1)
+    weights = np.einsum("cm,cmf->cf", own.sum(axis=0), mixed)
+    return weights, ((own != 0).any(axis=0)[..., None] & (mixed != 0)).any(axis=1)
 
 
 def _depthwise(

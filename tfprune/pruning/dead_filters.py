@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, nearest
 from tfprune.models.blocks import GATE_SUFFIX
-from tfprune.models.kernel_table import kernels_of
 from tfprune.pruning.channel_flow import (
     channel_graph,
     filter_axes,
     inner,
     is_batch_norm,
+    kernel_of_filters,
     mixes,
+    name_of_filters,
     parts,
 )
 from tfprune.pruning.channel_masks import has_masks
@@ -167,7 +168,7 @@ def filter_masks(
       model: a built functional or sequential model, wrapped or plain. A block and its shortcut
         must be in the same model if models are nested.
       keep: layer name -> bool [filters] of convolutions, or [units] of dense layers; True where a
-        filter is kept.
+        filter is kept. The name is that of the mask, `x/pointwise_kernel` of a separable one.
       whole_group: whether a channel is pruned wherever it is added to.
       shortcuts: whether shortcuts into a pruned channel are cut. Without it the channel carries
         the shortcut on, as in network slimming, whose code selects channels inside blocks.
@@ -187,7 +188,9 @@ def filter_masks(
     global_names = names_of_layers(model)
     for part in parts(model):
         layers = {layer.name: layer for layer in map(inner, part.layers)}
-        with_filters = {n: global_names[id(x)] for n, x in layers.items() if mixes(x)}
+        with_filters = {
+            n: name_of_filters(global_names[id(x)], x) for n, x in layers.items() if mixes(x)
+        }
         known += with_filters.values()
         here = {n: pruned[name] for n, name in with_filters.items() if name in pruned}
         for name, drop in here.items():
@@ -214,15 +217,15 @@ def batch_norm_of(model: keras.Model) -> dict[str, keras.layers.Layer]:
       model: a built functional or sequential model, wrapped or plain, nested models included.
 
     Returns:
-      Name of a convolution or dense layer -> its batch-norm layer, in order; layers without one
-      are left out.
+      Name of a convolution or dense layer, as in `filter_axes` -> its batch-norm layer, in order;
+      layers without one are left out.
     """
     global_names = names_of_layers(model)
     found: dict[str, keras.layers.Layer] = {}
     for part in parts(model):
         layers = {layer.name: layer for layer in map(inner, part.layers)}
         for name, layer in Wiring(part).batch_norms().items():
-            found[global_names[id(layers[name])]] = layer
+            found[name_of_filters(global_names[id(layers[name])], layers[name])] = layer
     return found
 
 
@@ -289,7 +292,7 @@ def _checked(name: str, mask: ArrayLike) -> BoolArray:
 
 
 def _check_length(layer: Any, mask: BoolArray) -> None:
-    (kernel,) = kernels_of(layer)
+    kernel = kernel_of_filters(layer)
     filters = kernel.variable.shape[kernel.axes.outputs[0]]
     if len(mask) != filters:
         raise InputError(f"layer {layer.name!r} has {filters} filters, its mask {len(mask)}")
@@ -340,6 +343,6 @@ def _variable_masks(layer: Any, keep: BoolArray) -> list[tuple[tf.Variable, Bool
         kernel = layer.depthwise_kernel
         masks = [(kernel, keep.reshape(kernel.shape[-2:])), (layer.bias, keep)]
     else:
-        (kernel,) = kernels_of(layer)
+        kernel = kernel_of_filters(layer)
         masks = [(kernel.variable, along(keep, kernel.axes.outputs[0])), (layer.bias, keep)]
     return [(variable, mask) for variable, mask in masks if variable is not None]

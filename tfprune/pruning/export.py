@@ -10,6 +10,7 @@ from etils import epath
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, unknown_name
 from tfprune.pruning.channel_masks import ChannelMask
+from tfprune.pruning.copies import refuse_unknown
 from tfprune.pruning.model import masked_layers, strip, with_dtype
 from tfprune.pruning.wrapper import MaskedLayer
 
@@ -25,10 +26,23 @@ def save_model(model: keras.Model, path: epath.PathLike) -> None:
       model: a wrapped model.
       path: `NAME.keras` for a Keras archive, `NAME.h5` for an HDF5 file, else a folder for a
         SavedModel.
+
+    Raises:
+      InputError: an HDF5 file cannot hold the model: two variables of it, or of its optimizer,
+        have one name, as of equal layers in two models inside it.
     """
     path = epath.Path(path)
     formats = {".keras": "keras", ".h5": "h5", ".hdf5": "h5"}
-    model.save(str(path), save_format=formats.get(path.suffix, "tf"))
+    try:
+        model.save(str(path), save_format=formats.get(path.suffix, "tf"))
+    except ValueError as error:
+        if "name already exists" not in str(error):
+            raise
+        path.unlink(missing_ok=True)  # Half a file.
+        raise InputError(
+            f"{path.suffix} cannot hold this model, in which two variables have one name: save it "
+            f"as {path.with_suffix('.keras').name}"
+        ) from error
 
 
 def load_model(
@@ -48,16 +62,21 @@ def load_model(
       custom_objects, compile, safe_mode: as for `keras.models.load_model`: your own layers, losses
         and so on by name; whether to compile as it was, which needs them; and whether to refuse an
         archive with `Lambda` layers, whose code would be run.
+
+    Raises:
+      InputError: a SavedModel has layers of your own, and their classes are not known.
     """
     from tfprune import optimizers  # noqa: F401  Keras knows SGD and Adam from here on.
 
     ours = {"MaskedLayer": MaskedLayer, "ChannelMask": ChannelMask}
-    return keras.models.load_model(
+    model = keras.models.load_model(
         str(epath.Path(path)),
         custom_objects={**ours, **(custom_objects or {})},
         compile=compile,
         safe_mode=safe_mode,
     )
+    refuse_unknown(model._flatten_layers())
+    return model
 
 
 def save_checkpoint(model: keras.Model, path: epath.PathLike) -> str:

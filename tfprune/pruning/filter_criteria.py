@@ -18,6 +18,8 @@ from tfprune.pruning.channel_flow import (
     inner,
     is_batch_norm,
     keeps_channels,
+    mixes,
+    name_of_filters,
     parts,
 )
 from tfprune.pruning.copies import copy_of
@@ -263,7 +265,9 @@ def _activation_layers(model: keras.Model, masks: Masks) -> dict[str, keras.laye
         batch_norms = wiring.batch_norms()
         for node in wiring.nodes:
             layer = inner(node.layer)
-            name = global_names.get(id(layer), "")
+            if not mixes(layer):
+                continue
+            name = name_of_filters(global_names[id(layer)], layer)
             if name in masks and name not in found:
                 add = _add_after(wiring, node)
                 found[name] = add or batch_norms.get(layer.name) or layer

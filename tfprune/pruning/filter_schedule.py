@@ -125,13 +125,14 @@ def block_convolutions(model: Any) -> list[str]:
 
 def _branch(wiring: Wiring, tensor: Any) -> list[str]:
     """The convolutions that made a tensor, last first, back to where others take from too."""
-    from tfprune.pruning.channel_flow import inner, mixes
+    from tfprune.pruning.channel_flow import inner, mixes, name_of_filters
 
     names: list[str] = []
     while len(wiring.takers[id(tensor)]) == 1:
         maker = wiring.makers[id(tensor)]
         if maker.is_input or len(maker.keras_inputs) != 1:
             break
-        names += [inner(maker.layer).name] if mixes(inner(maker.layer)) else []
+        layer = inner(maker.layer)
+        names += [name_of_filters(layer.name, layer)] if mixes(layer) else []
         (tensor,) = maker.keras_inputs
     return names

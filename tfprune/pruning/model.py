@@ -328,10 +328,7 @@ def _can_mask(layer: keras.layers.Layer) -> bool:
     """Whether a layer of a built model can be pruned, or has nothing that people would prune."""
     kernels = kernels_of(layer)
     if not kernels:
-        kinds = keras.layers
-        norms = (kinds.BatchNormalization, kinds.LayerNormalization, kinds.GroupNormalization)
-        scales = isinstance(layer, (*norms, kinds.PReLU))
-        return scales or all(weight.shape.rank < 2 for weight in layer.trainable_weights)
+        return not has_unknown_kernels(layer)
     if all(of_keras(type(kernel.owner)) for kernel in kernels) and of_keras(type(layer)):
         return True
     # A class of one's own may not apply its constraints: the wrapper sees when it is built.
@@ -340,6 +337,15 @@ def _can_mask(layer: keras.layers.Layer) -> bool:
     except InputError:
         return False
     return True
+
+
+def has_unknown_kernels(layer: keras.layers.Layer) -> bool:
+    """Whether a layer has weights that people would prune, and none that the table knows."""
+    kinds = keras.layers
+    norms = (kinds.BatchNormalization, kinds.LayerNormalization, kinds.GroupNormalization)
+    if kernels_of(layer) or isinstance(layer, (*norms, kinds.PReLU)):
+        return False
+    return any(weight.shape.rank >= 2 for weight in layer.trainable_weights)
 
 
 def _warn_of(model: keras.Model, left_out: Sequence[keras.layers.Layer]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfprune.backend import keras
+from tfprune.backend import keras, tf
 from tfprune.errors import InputError
+from tfprune.models.kernel_table import CONVOLUTION, EMBEDDING, Kernel, kernels_of
 from tfprune.pruning.channel_flow import (
     by_channel,
     channel_graph,
@@ -22,9 +24,9 @@ from tfprune.pruning.channel_flow import (
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.channels import BoolArray, Channels, Reader
 from tfprune.pruning.copies import copy_of
-from tfprune.pruning.kernels import counted_kernels, names_of_layers
+from tfprune.pruning.kernels import counted_kernels, kernel_name, names_of_layers
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import strip
+from tfprune.pruning.model import has_unknown_kernels, strip
 
 Weights = list[NDArray[Any]]
 
@@ -45,9 +47,10 @@ def shrink(model: keras.Model) -> keras.Model:
 
     Channels that are added up are one: of a residual stage's, one goes if it is dead in every
     block and in the shortcut, else it stays in all of them. One channel of every layer stays.
-    What a layer of unknown kind reads or makes stays: convolutions (transposed, not grouped),
-    `DepthwiseConv2D`, `Dense`, `BatchNormalization`, elementwise activations and merges, pooling,
-    zero padding, dropout, `Flatten` and `Concatenate` are known, with channels on the last axis.
+    What a layer of unknown kind reads or makes stays: convolutions (transposed and separable, not
+    grouped), `DepthwiseConv2D`, `Dense`, `BatchNormalization`, elementwise activations and merges,
+    pooling, zero padding, cropping, dropout, `Flatten` and `Concatenate` are known, with channels
+    on the last axis.
 
     Args:
       model: a built functional or sequential model, wrapped or plain; it stays as it is. Models
@@ -96,11 +99,11 @@ def _smaller_reader(
     """A convolution or dense layer without the removed channels: not built, and its weights."""
     keep_in, keep_out = ~removed[reader.inputs.ids], ~removed[reader.outputs.ids]
     unread, unneeded_out = unneeded[reader.inputs.ids], unneeded[reader.outputs.ids]
-    kernel, *bias = (np.array(weight) for weight in layer.get_weights())
+    weights = [np.array(weight) for weight in layer.get_weights()]
+    count = len(kernels_of(layer))
+    kernels, bias = weights[:count], weights[count:]
     # What stays though nobody needs it is neither read nor computed: its constant is in the bias.
-    window = by_channel(layer, kernel)
-    window[..., unread, :] = 0
-    window[..., unneeded_out] = 0
+    _clear(layer, kernels, unread, unneeded_out)
     config = layer.get_config()
     config["units" if "units" in config else "filters"] = int(keep_out.sum())
     constant = np.where(reader.foldable & unread, reader.inputs.constant, 0.0)
@@ -108,9 +111,30 @@ def _smaller_reader(
     if folded.any():
         config["use_bias"] = True
         bias = [folded + (bias[0] if bias else 0.0)]
-    window = by_channel(layer, window[..., keep_in, :][..., keep_out])
-    weights = [window, *(values[keep_out] for values in bias)]
-    return type(layer).from_config(config), weights
+    kept = _taken(layer, kernels, keep_in, keep_out)
+    return type(layer).from_config(config), [*kept, *(values[keep_out] for values in bias)]
+
+
+def _clear(layer: Any, kernels: Weights, inputs: BoolArray, outputs: BoolArray) -> None:
+    """Zeroes, in place, what kernels of a reader have for these channels."""
+    *depthwise, last = kernels
+    for kernel in depthwise:  # [*window, in, multiplier]
+        kernel[..., inputs, :] = 0
+    window = by_channel(layer, last)
+    window[..., _mixed_inputs(inputs, depthwise), :] = 0
+    window[..., outputs] = 0
+
+
+def _taken(layer: Any, kernels: Weights, inputs: BoolArray, outputs: BoolArray) -> Weights:
+    """What kernels of a reader have for these channels alone."""
+    *depthwise, last = kernels
+    window = by_channel(layer, last)[..., _mixed_inputs(inputs, depthwise), :][..., outputs]
+    return [*(kernel[..., inputs, :] for kernel in depthwise), by_channel(layer, window)]
+
+
+def _mixed_inputs(inputs: BoolArray, depthwise: Weights) -> BoolArray:
+    """Which inputs of a reader's last kernel are made of these channels."""
+    return np.repeat(inputs, depthwise[0].shape[-1]) if depthwise else inputs
 
 
 def _smaller_carrier(
@@ -159,9 +183,9 @@ def live_weights(model: keras.Model) -> Masks:
         unneeded, removed = graph.removable()
         layers = {layer.name: layer for layer in map(inner, part.layers)}
         for name, reader in graph.readers.items():
-            window = by_channel(layers[name], live[global_names[id(layers[name])]])
-            window[..., unneeded[reader.inputs.ids], :] = False
-            window[..., unneeded[reader.outputs.ids]] = False
+            layer, own = layers[name], global_names[id(layers[name])]
+            kernels = [live[kernel_name(own, layer, k.name)] for k in kernels_of(layer)]
+            _clear(layer, kernels, unneeded[reader.inputs.ids], unneeded[reader.outputs.ids])
         for name, (channels_in, _) in graph.layers.items():
             if isinstance(layers.get(name), keras.layers.DepthwiseConv2D):
                 kernel = live.get(global_names[id(layers[name])])
@@ -173,7 +197,7 @@ def live_weights(model: keras.Model) -> Masks:
 def flops(model: keras.Model) -> int:
     """Floating-point operations of one example's forward pass, two for each multiply-add.
 
-    Counted are the kernels of convolutions and dense layers:
+    Counted are the products with the kernels of `tfprune.models.kernel_table`:
 
     | layer | operations |
     | --- | --- |
@@ -182,48 +206,103 @@ def flops(model: keras.Model) -> int:
     | separable convolution | the two factors' |
     | transposed convolution | 2 × window × channels in × filters × input positions |
     | dense | 2 × units in × units × output positions (1 for a vector) |
+    | `EinsumDense`, locally connected | 2 × the inputs of an output × outputs |
+    | recurrent | those of both kernels, in every step |
+    | `MultiHeadAttention` | its four kernels', and queries × keys and weights × values |
+    | `TimeDistributed` | those of the layer or model inside, in every step |
 
-    Zero weights and the zeros of padding count like all others; biases, batch norm, activations
-    and pooling do not count. A layer used twice counts twice.
+    Zero weights and the zeros of padding count like all others; biases, normalization, activations,
+    pooling and embeddings do not count. A layer used twice counts twice.
 
     Args:
       model: a built functional or sequential model, wrapped or plain.
 
     Raises:
-      InputError: if the height or width of a layer's output is not fixed, or the model is not a
-        built functional or sequential one.
+      InputError: if the height, width or length of a layer's output is not fixed, or the model is
+        not a built functional or sequential one.
+
+    Warns:
+      UserWarning: of layers with kernels that are not known, which are not counted.
     """
     return sum(_flops_of_call(node) for node in nodes(model))
 
 
 def _flops_of_call(node: Any) -> int:
-    layer = inner(node.layer)
+    inputs = [tensor.shape for tensor in node.keras_inputs]
+    output = tf.nest.flatten(node.outputs)[0].shape
+    return 2 * _multiply_adds(inner(node.layer), inputs, output) if inputs else 0
+
+
+def _multiply_adds(layer: Any, inputs: list[Any], output: Any) -> int:
+    """Of one call of a layer, given the shapes of its inputs and of its (first) output."""
+    kinds = keras.layers
     if isinstance(layer, keras.Model):
-        return flops(layer)
-    transposed = isinstance(
-        layer,
-        (
-            keras.layers.Conv1DTranspose,
-            keras.layers.Conv2DTranspose,
-            keras.layers.Conv3DTranspose,
-        ),
+        return flops(layer) // 2
+    if isinstance(layer, kinds.TimeDistributed):
+        steps = _known(layer, inputs[0][1:2])
+        without = [shape[:1].concatenate(shape[2:]) for shape in (inputs[0], output)]
+        return steps * _multiply_adds(layer.layer, without[:1], without[1])
+    if isinstance(layer, kinds.Bidirectional):
+        ways = (layer.forward_layer, layer.backward_layer)
+        return sum(_multiply_adds(way, inputs, output) for way in ways)
+    if isinstance(layer, kinds.MultiHeadAttention):
+        return _multiply_adds_of_attention(layer, inputs)
+    if has_unknown_kernels(layer):
+        warnings.warn(
+            f"flops does not count layer {layer.name!r} ({type(layer).__name__}), whose kernels "
+            "tfprune does not know",
+            stacklevel=2,
+        )
+    return sum(
+        math.prod(kernel.variable.shape) * _uses(layer, kernel, inputs[0], output)
+        for kernel in kernels_of(layer)
+        if kernel.axes.kind != EMBEDDING
     )
-    kernels = [getattr(layer, name, None) for name in _KERNELS] if _is_counted(layer) else []
-    sizes = [math.prod(kernel.shape) for kernel in kernels if kernel is not None]
-    if not sizes:
-        return 0
-    (tensor,) = node.keras_inputs if transposed else [node.outputs]
-    channels_first = getattr(layer, "data_format", None) == "channels_first"
-    positions = tensor.shape[2:] if channels_first else tensor.shape[1:-1]
-    if None in positions:
+
+
+def _uses(layer: Any, kernel: Kernel, inputs: Any, output: Any) -> int:
+    """How many times each weight of a kernel is multiplied by an input, or its share of one."""
+    kinds = keras.layers
+    if isinstance(layer, kinds.RNN):
+        steps = inputs[0 if getattr(layer, "time_major", False) else 1 :][:1]
+        window = len(kernel.variable.shape) - 2 if kernel.axes.kind == CONVOLUTION else 0
+        places = _places(layer, output)[-window:] if window else []
+        return _known(layer, [*steps, *places])
+    if isinstance(layer, kinds.EinsumDense):  # An axis of the kernel may be one of the batch, too.
+        outputs = math.prod(kernel.variable.shape) // kernel.fan_in
+        return _known(layer, output[1:]) // outputs
+    if isinstance(layer, (kinds.LocallyConnected1D, kinds.LocallyConnected2D)):
+        return 1  # A kernel for each position.
+    transposed = (kinds.Conv1DTranspose, kinds.Conv2DTranspose, kinds.Conv3DTranspose)
+    return _known(layer, _places(layer, inputs if isinstance(layer, transposed) else output))
+
+
+def _places(layer: Any, shape: Any) -> list[int | None]:
+    """The axes of a shape that are neither the batch nor the channels."""
+    first = getattr(layer, "data_format", None) == "channels_first"
+    return list(shape[2:] if first else shape[1:-1])
+
+
+def _known(layer: Any, sizes: Iterable[int | None]) -> int:
+    found = list(sizes)
+    if None in found:
         raise InputError(
             f"the output of layer {layer.name!r} has no fixed size: "
-            "build the model for inputs of one height and width to count its operations"
+            "build the model for inputs of one size to count its operations"
         )
-    return 2 * sum(sizes) * math.prod(positions)
+    return math.prod(size for size in found if size is not None)
 
 
-_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+def _multiply_adds_of_attention(layer: Any, inputs: list[Any]) -> int:
+    query, value = inputs[0], inputs[min(1, len(inputs) - 1)]
+    queries, values = (_known(layer, shape[1:-1]) for shape in (query, value))
+    uses = {"query": queries, "key": values, "value": values, "output": queries}
+    projections = sum(
+        math.prod(kernel.variable.shape) * uses[kernel.name.partition("/")[0]]
+        for kernel in kernels_of(layer)
+    )
+    attended = _known(layer, (value[axis] for axis in layer._attention_axes))
+    return projections + queries * attended * layer._num_heads * (layer._key_dim + layer._value_dim)
 
 
 def _is_counted(layer: Any) -> bool:

@@ -20,6 +20,7 @@ from tensorflow_model_optimization.sparsity.keras import ConstantSparsity
 from tfprune.errors import InputError, unknown_name
 from tfprune.models.kernel_table import Kernel, kernels_of
 from tfprune.pruning.averaging import mask_written_averages
+from tfprune.pruning.copies import unknown_classes
 
 # What Keras gives to every layer whose `call` takes any keyword.
 _GIVEN_TO_ALL = {"training", "mask"}
@@ -236,6 +237,8 @@ class MaskedLayer(PruneLowMagnitude):
     ) -> MaskedLayer:
         config = {**config, "layer": _without_build_config(config["layer"])}
         layer = keras.layers.deserialize(config.pop("layer"), custom_objects=custom_objects)
+        if not isinstance(layer, keras.layers.Layer):  # Keras made no more of it than its name.
+            raise InputError(unknown_classes({config["name"]: str(layer)}))
         return cls(layer, **config)
 
 

@@ -33,9 +33,10 @@ def _measure(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
 
     from tfprune.measures.normalized import normalized_values
     from tfprune.pruning.masks import Masks
+    from tfprune.training.scoring import example_batch
 
     masks, edges = Masks.load(stage.folder / layout.MASKS), np.linspace(*EDGES)
-    images = loop.trainer.example_batch(loop.data, stage.seed)
+    images = example_batch(loop.trainer, loop.data, stage.seed)
     rows = []
     for trained, file in enumerate((layout.START, layout.END)):
         loop.trainer.load(load_arrays(stage.folder / file), masks)

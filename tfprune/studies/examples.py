@@ -37,10 +37,11 @@ def read_losses(stage: Stage) -> dict[str, np.ndarray]:
 def _measure_losses(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
     from tfprune.measures.example_groups import example_losses
     from tfprune.pruning.masks import Masks
+    from tfprune.training.evaluating import train_logits
 
     weights = load_arrays(stage.folder / layout.END)
     masks = Masks.load(stage.folder / layout.MASKS)
-    logits = loop.trainer.train_logits(loop.data, weights, masks)
+    logits = train_logits(loop.trainer, loop.data, weights, masks)
     save_arrays(
         table,
         {
@@ -114,15 +115,15 @@ def _measure_el2n(
     loop: PruneRetrain, stage: Stage, table: epath.Path, options: ScoresConfig
 ) -> Row:
     from tfprune.measures.el2n import mean_el2n, save_scores
+    from tfprune.training.evaluating import train_logits
 
     branch = _el2n_branch(loop.config, options)
 
     def logits() -> Iterator[np.ndarray]:
         for number in range(options.el2n_models):
             folder = loop.trial.dense_stage(branch.name, number).folder
-            yield loop.trainer.train_logits(
-                loop.data, load_arrays(folder / layout.END), loop.trainer.dense_masks
-            )
+            end = load_arrays(folder / layout.END)
+            yield train_logits(loop.trainer, loop.data, end, loop.trainer.dense_masks)
 
     about = {
         "dataset": loop.config.data.dataset,

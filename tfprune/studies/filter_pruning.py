@@ -197,10 +197,11 @@ def _train_noisy(
 ) -> None:
     from tfprune.training.callbacks.filter_noise import FilterNoise
     from tfprune.training.epoch_model import steps_per_epoch
+    from tfprune.training.noise import noise_state
     from tfprune.training.trainer import Beside
 
     schedules = _schedules(loop, options, settings.noise_period)
-    state = loop.trainer.noise_state(schedule.layer for schedule in schedules)
+    state = noise_state(loop.trainer, (schedule.layer for schedule in schedules))
     given = _given(loop, stage)
     # The published code evaluates on batches of as many examples as it trains on.
     test_batches = steps_per_epoch(len(loop.data.test_labels), loop.config.training.batch_size)
@@ -230,11 +231,12 @@ def _train_noisy(
 def _given(loop: PruneRetrain, stage: Stage) -> dict[str, Any]:
     """What the callbacks of both get: how to measure, what to score on, where events are kept."""
     from tfprune.training.callbacks.event_accuracy import EventAccuracy
+    from tfprune.training.scoring import running_batches
 
     count = loop.config.pruning.criterion_batches
     return {
         "test": EventAccuracy(),
-        "batches": lambda: loop.trainer.scoring_batches(count),
+        "batches": lambda: running_batches(loop.trainer.model, count),
         "seed": stage.seed,
         "path": stage.folder / layout.EVENTS if loop.writes else None,
         "rows": read_events(stage),

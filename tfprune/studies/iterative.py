@@ -28,6 +28,8 @@ from tfprune.pruning.weights import Arrays, read_weights
 from tfprune.studies.trial import Row, Stage, Trial, result_of
 from tfprune.training import schedules
 from tfprune.training.epoch_model import steps_per_epoch
+from tfprune.training.evaluating import evaluate
+from tfprune.training.scoring import check_filters, prune
 from tfprune.training.trainer import Beside, Data, Trainer, TrainingOutputs, TrainingPlan
 
 Advance = Callable[[Row], None]
@@ -78,7 +80,7 @@ class PruneRetrain:
             )
         pruning = self.config.pruning
         if pruning.prunes_filters:
-            self.trainer.check_filters(pruning.criterion)
+            check_filters(self.trainer.model, pruning.criterion)
         if pruning.retrain == "extended_dense":
             return
         dense = self.trainer.dense_masks
@@ -116,7 +118,7 @@ class PruneRetrain:
         masks = self._masks(stage, trained, trained_masks)
         initial = self.initial_weights(stage.level)
         plan = self.plan(stage, self._start(trained, initial), masks, initial)
-        result, after = before.result(), self.trainer.evaluate(self.data, trained, masks)
+        result, after = before.result(), evaluate(self.trainer, self.data, trained, masks)
         self.train(
             stage,
             plan,
@@ -158,9 +160,8 @@ class PruneRetrain:
         if pruning.retrain == "extended_dense":
             return masks
         sparsity = pruning.sparsities[stage.level - 1] if pruning.sparsities else None
-        new = self.trainer.prune(
-            self.data, self.trial.seed, stage.level, trained, masks, pruning, sparsity
-        )
+        key = (self.trial.seed, stage.level)
+        new = prune(self.trainer, self.data, *key, trained, masks, pruning, sparsity)
         if self.writes:
             new.save(path)
         return new

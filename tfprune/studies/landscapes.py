@@ -35,11 +35,12 @@ def _measure_interpolation(
     loop: PruneRetrain, stage: Stage, table: epath.Path, options: LandscapeConfig
 ) -> Row:
     from tfprune.measures.landscape import alpha_grid, interpolate
+    from tfprune.training.evaluating import evaluator
 
     start = load_arrays(loop.trial.stage(stage.level).folder / layout.END)
     end = load_arrays(stage.folder / layout.END)
     found = interpolate(
-        loop.trainer.evaluator,
+        evaluator(loop.trainer),
         start,
         end,
         splits(loop),
@@ -71,13 +72,14 @@ def _measure_line(
     import numpy as np
 
     from tfprune.measures import landscape
+    from tfprune.training.evaluating import evaluator
 
     masks = _load(loop, stage, options.sparse_subspace)
     directions = landscape.random_directions(
         loop.trainer.model, options.directions, stage.seed, stage.level, masks
     )
     distances = np.linspace(-options.line_distance, options.line_distance, options.line_points)
-    found = landscape.line(loop.trainer.evaluator, directions, splits(loop), distances)
+    found = landscape.line(evaluator(loop.trainer), directions, splits(loop), distances)
     count, points = len(directions), len(distances)
     columns = {
         "direction": np.repeat(np.arange(count), points),
@@ -104,13 +106,14 @@ def _measure_surface(
     import numpy as np
 
     from tfprune.measures import landscape
+    from tfprune.training.evaluating import evaluator
 
     masks = _load(loop, stage, options.sparse_subspace)
     first, second = landscape.random_directions(
         loop.trainer.model, 2, stage.seed, stage.level, masks
     )
     side = np.linspace(-options.line_distance, options.line_distance, options.surface_points)
-    found = landscape.surface(loop.trainer.evaluator, first, second, splits(loop), x=side, y=side)
+    found = landscape.surface(evaluator(loop.trainer), first, second, splits(loop), x=side, y=side)
     x, y = np.meshgrid(side, side)
     columns = {"x": x.ravel(), "y": y.ravel(), **_columns(found.loss, found.accuracy)}
     _write(table, columns)

@@ -95,12 +95,13 @@ def _measure_plane(
     loop: PruneRetrain, stage: Stage, table: epath.Path, options: SurfaceConfig
 ) -> Row:
     from tfprune.measures.plane import Cell, grid_axes, plane_grid
+    from tfprune.training.evaluating import evaluator
 
     found = _plane(loop, stage)
     x, y = grid_axes(found.points, options.plane_points, options.plane_margin)
     rows = PartialTable(table)
     cells = plane_grid(
-        loop.trainer.evaluator,
+        evaluator(loop.trainer),
         found,
         _splits(loop, stage.seed, options.plane_examples),
         x,

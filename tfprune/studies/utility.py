@@ -156,8 +156,9 @@ def _numbers(
 def _meter(loop: PruneRetrain, ablations: Ablations) -> UtilityMeter:
     from tfprune.measures.ablation import UtilityMeter
     from tfprune.studies.landscapes import splits
+    from tfprune.training.evaluating import evaluator
 
-    return UtilityMeter(loop.trainer.evaluator, splits(loop)["train"], ablations)
+    return UtilityMeter(evaluator(loop.trainer), splits(loop)["train"], ablations)
 
 
 def _rows(found: Utility, ratios: tuple[float, ...]) -> list[Mapping[str, Any]]:

@@ -72,6 +72,19 @@ def new_of_its_kind(optimizer: Any) -> Any:
         ) from error
 
 
+def check_startable(optimizer: Any, variables: Iterable[tf.Variable]) -> None:
+    """Refuses, before training, what `reset_slots` would refuse after it.
+
+    Raises:
+      InputError: no other of its kind can be made, or it trains variables of another model too.
+    """
+    new_of_its_kind(optimizer)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    legacy = isinstance(optimizer, keras.optimizers.legacy.Optimizer)
+    if not legacy and getattr(optimizer, "_built", False):
+        _trained(optimizer, variables)
+
+
 def _strategy_of(optimizer: Any) -> tf.distribute.Strategy:
     found = getattr(optimizer, "_distribution_strategy", None)
     return tf.distribute.get_strategy() if found is None else found

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
-import numpy as np
 from etils import epath
 
 from tfprune import layout
 from tfprune.backend import keras, tf
-from tfprune.catalog import CRITERIA, FILTER_CRITERIA
 from tfprune.config import RunConfig
 from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
-from tfprune.measures.el2n import model_outputs
-from tfprune.measures.evaluation import Evaluator
 from tfprune.models.initialize import initialize
 from tfprune.pruning import model as pruned
-from tfprune.pruning.criteria import ScoringInputs
-from tfprune.pruning.filter_selection import filter_kernels, kept_filters
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.selection import prune, prune_to_sparsity
-from tfprune.pruning.settings import PruningConfig
 from tfprune.pruning.weights import Arrays, read_weights, write_weights
-from tfprune.seeds import Stream, generator
 from tfprune.training import optimizers, runtime, strategies
 from tfprune.training.callbacks.chief import StopWithChief
 from tfprune.training.callbacks.distance_from_init import DistanceFromInit
@@ -42,7 +32,6 @@ from tfprune.training.distributed import (
     training_state,
 )
 from tfprune.training.epoch_model import (
-    EVALUATION_BATCH,
     EpochModel,
     EpochProgram,
     Feeding,
@@ -50,10 +39,11 @@ from tfprune.training.epoch_model import (
 )
 from tfprune.training.network import build_network, set_masks
 from tfprune.training.resident import ResidentProgram
-from tfprune.training.schedules import Schedule, fixed
+from tfprune.training.schedules import Schedule
 from tfprune.training.streamed import StreamedProgram
 
 Data = PreparedData | StreamedData
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -120,7 +110,7 @@ class Beside:
     Attributes:
       callbacks: they come before what records an epoch, and may change its metrics. Every process
         of a training has them.
-      noise: what disturbs weights before batches, of `Trainer.noise_state`.
+      noise: what disturbs weights before batches, of `tfprune.training.noise`.
     """
 
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
@@ -138,26 +128,26 @@ class Trainer:
       config: the run; only its model, its training and where it runs matter here.
       input_shape: (height, width, channels) of the images.
       num_classes: number of classes.
+
+    Attributes:
+      model: the network, compiled.
+      distribution: over which devices and processes it is trained.
+      device: where the model is, as TensorFlow names it.
+      jit: whether programs are compiled with XLA.
     """
 
     def __init__(self, config: RunConfig, input_shape: tuple[int, ...], num_classes: int):
         self.distribution = strategies.distribution_of(config)
-        self._device = runtime.device(config)
+        self.device = runtime.device(config)
         self._config = config
         self._batch_size = config.training.batch_size
-        with tf.device(self._device), runtime.dtype_policy(config.training.dtype):
+        with tf.device(self.device), runtime.dtype_policy(config.training.dtype):
             self.model = EpochModel.of(build_network(config, input_shape, num_classes))
             self.model.compile(optimizers.build_optimizer(config.training))
             # Before any checkpoint is restored, which fills the slots there are.
             self.model.optimizer.build(self.model.trainable_variables)
-            self._jit = runtime.use_jit(config, self.model)
-        self._programs: dict[tuple[type, NoiseState | None], EpochProgram] = {}
-        self._noises: dict[tuple[str, ...], NoiseState] = {}
-
-    @cached_property
-    def evaluator(self) -> Evaluator:
-        """Evaluates this network at other weights; compiled once for all measurements."""
-        return Evaluator(self.model, jit=self._jit)
+            self.jit = runtime.use_jit(config, self.model)
+        self._made: dict[Hashable, Any] = {}
 
     @property
     def dense_masks(self) -> Masks:
@@ -169,21 +159,6 @@ class Trainer:
         model = self._config.model
         initialize(self.model, seed, level, model.batch_norm_gamma, model.initialization)
         return read_weights(self.model)
-
-    def noise_state(self, layers: Iterable[str]) -> NoiseState:
-        """The noise on these layers' filters, forgotten what was before; compiled in once.
-
-        Raises:
-          ValueError: several devices share a training's batches.
-        """
-        if self.distribution.strategy is not None:
-            raise ValueError("noise needs a strategy of one device")
-        names = tuple(layers)
-        if names not in self._noises:
-            with tf.device(self._device):
-                self._noises[names] = NoiseState(self.model, names)
-        self._noises[names].reset()
-        return self._noises[names]
 
     def train(
         self,
@@ -207,7 +182,7 @@ class Trainer:
         checkpoints = Checkpoints(outputs.folder, outputs.note, beside.noise)
         steps = steps_per_epoch(len(data.labels), self._batch_size)
         first_epoch, rows = self._resume(checkpoints, plan.start_step // steps)
-        self._attach(data, plan.feeding())
+        self.attach(data, plan.feeding())
         if not self.distribution.is_chief:
             return self._train_beside_the_chief(plan, outputs, beside, first_epoch, rows)
         record = EpochRecord(outputs.folder / layout.METRICS, rows=rows)
@@ -276,89 +251,12 @@ class Trainer:
           after_epoch: called with the number of epochs trained, after each.
         """
         self._start(plan)
-        program = self._attach(data, plan.feeding(stop_step=step))
+        program = self.attach(data, plan.feeding(stop_step=step))
         steps = steps_per_epoch(len(data.labels), self._batch_size)
         for epoch in range(plan.start_step // steps, -(-step // steps)):
             program.run_steps(epoch)
             after_epoch(epoch + 1)
         return read_weights(self.model)
-
-    def prune(
-        self,
-        data: Data,
-        seed: int,
-        level: int,
-        weights: Arrays,
-        masks: Masks,
-        pruning: PruningConfig,
-        sparsity: float | None = None,
-    ) -> Masks:
-        """The masks of a level, from the trained weights of the network it prunes.
-
-        A criterion of filters ranks and removes whole filters, and fractions are of filters.
-
-        Args:
-          data: what gradients are taken on.
-          seed: the trial's seed.
-          level: the level to be trained under the masks.
-          weights: the trained weights.
-          masks: the masks they were trained under.
-          pruning: the criterion, its scope and the fraction to remove.
-          sparsity: prune to it in one shot; None removes the fraction.
-        """
-        self.load(weights, masks)
-        program = self._attach(data, Feeding(seed, level, fixed(0.0)))
-        inputs = ScoringInputs(
-            model=self.model,
-            masks=masks,
-            batches=program.scoring_batches(pruning.criterion_batches),
-            num_batches=pruning.criterion_batches,
-            rng=generator(seed, Stream.MASK, level),
-        )
-        if not pruning.prunes_filters:
-            return _selected(CRITERIA[pruning.criterion](inputs), masks, pruning, sparsity)
-        scores = FILTER_CRITERIA[pruning.criterion](inputs)
-        kept = _selected(scores, Masks(kept_filters(masks)), pruning, sparsity)
-        return self.set_masks(filter_kernels(masks, kept))
-
-    def check_filters(self, criterion: str) -> None:
-        """Raises InputError if the network's filters cannot be scored so: without batch norm."""
-        blank = (np.zeros((1, *self.model.input_shape[1:]), np.float32), np.zeros(1, np.int64))
-        rng = generator(0, Stream.MASK)
-        inputs = ScoringInputs(self.model, self.dense_masks, batches=[blank], rng=rng)
-        FILTER_CRITERIA[criterion](inputs)
-
-    def scoring_batches(self, count: int) -> list[tuple[Any, Any]]:
-        """Random training batches of the training that is going on, see `EpochProgram`."""
-        if self.model.program is None:
-            raise ValueError("nothing is trained")
-        return self.model.program.scoring_batches(count)
-
-    def example_batch(self, data: Data, seed: int) -> Any:
-        """The images of one random training batch, normalized, not augmented."""
-        program = self._attach(data, Feeding(seed, 0, fixed(0.0)))
-        return program.scoring_batches(1)[0][0]
-
-    def evaluate(self, data: Data, weights: Arrays, masks: Masks) -> dict[str, float]:
-        """Every split's metrics for these weights under these masks."""
-        self.load(weights, masks)
-        metrics = self._attach(data, None).evaluate()
-        return {name: float(value) for name, value in metrics.items()}
-
-    def train_logits(self, data: Data, weights: Arrays, masks: Masks) -> np.ndarray:
-        """The logits of every training example, not augmented, for these weights and masks.
-
-        Returns:
-          float [examples, classes], in the order of the data.
-        """
-        self.load(weights, masks)
-        if not isinstance(data, StreamedData):
-            return model_outputs(self.model, data.images, mean=data.mean, std=data.std)
-        logits = np.zeros((len(data.labels), data.num_classes), np.float32)
-        for images, _, rows in data.evaluation("train", EVALUATION_BATCH):
-            inputs = tf.cast(images, self.model.compute_dtype)
-            logits[rows] = self.model(inputs, training=False).numpy()
-        return logits
 
     def load(self, weights: Arrays, masks: Masks) -> None:
         """Puts weights and masks into the model."""
@@ -369,27 +267,32 @@ class Trainer:
         """Sets the model's masks; returns them as they are now, see `network.set_masks`."""
         return set_masks(self.model, self._config, masks)
 
+    def attach(self, data: Data, feeding: Feeding | None) -> EpochProgram:
+        """The program for this kind of data, with the data attached; see `EpochProgram`."""
+        streamed = isinstance(data, StreamedData)
+        key = ("program", streamed, self.model.noise)
+        self.model.program = self.once(key, lambda: self._program(streamed))
+        with tf.device(self.device):
+            self.model.program.attach(data, feeding)
+        return self.model.program
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make()` gave when this key was first asked for: compiled once for a network."""
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(Made, self._made[key])
+
     def _start(self, plan: TrainingPlan, noise: NoiseState | None = None) -> None:
         self.model.noise = noise
         self.load(plan.weights, plan.masks)
         optimizers.reset_slots(self.model.optimizer, self.model.variables)
-
-    def _attach(self, data: Data, feeding: Feeding | None) -> EpochProgram:
-        """The program for this kind of data, with the data attached."""
-        kind = (type(data), self.model.noise)
-        if kind not in self._programs:
-            self._programs[kind] = self._program(streamed=isinstance(data, StreamedData))
-        self.model.program = self._programs[kind]
-        with tf.device(self._device):
-            self.model.program.attach(data, feeding)
-        return self.model.program
 
     def _program(self, streamed: bool) -> EpochProgram:
         if self.distribution.strategy is not None:
             distributed = DistributedStreamedProgram if streamed else DistributedProgram
             return distributed(self.model, self._batch_size, self.distribution)
         program = StreamedProgram if streamed else ResidentProgram
-        return program(self.model, self._batch_size, self._jit)
+        return program(self.model, self._batch_size, self.jit)
 
     def _callbacks(
         self,
@@ -412,11 +315,3 @@ class Trainer:
             ),
             EpochProgress(outputs.advance),
         ]
-
-
-def _selected(
-    scores: Mapping[str, np.ndarray], masks: Masks, pruning: PruningConfig, sparsity: float | None
-) -> Masks:
-    if sparsity is not None:
-        return prune_to_sparsity(scores, masks, sparsity, pruning.scope)
-    return prune(scores, masks, pruning.prune_fraction, pruning.scope)

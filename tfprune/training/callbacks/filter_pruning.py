@@ -76,8 +76,11 @@ class FilterEvents(Continuing):
 
     Raises:
       SettingError: unknown criterion or target.
-      InputError: two schedules for a layer, or as many test labels as images; in `fit`, a layer
-        that the model has not, or a model that is no classifier.
+      InputError: two schedules for a layer, or not as many test labels as images; in `fit`, a
+        layer that the model has not, or a model that is no classifier.
+
+    Warns:
+      UserWarning: in `fit`, if it ends before the last event.
     """
 
     def __init__(
@@ -146,6 +149,13 @@ class FilterEvents(Continuing):
             self.events = rows_until(self.path, trained)
         self.events = [row for row in self.events if row["epoch"] <= trained]
         self._catch_up(trained)
+
+    def last_act(self) -> tuple[str, int] | None:
+        last = {name: schedule.epochs[-1] + 1 for name, schedule in self.schedules.items()}
+        if not last:
+            return None
+        layer = max(last, key=last.__getitem__)
+        return f"the last event of layer {layer!r}", last[layer]
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
         super().on_epoch_end(epoch, logs)

@@ -27,9 +27,11 @@ class ReDense(Continuing):
         training has reached.
 
     Raises:
-      InputError: in `fit`, if it ends before the epoch, or goes on after it with masks that are
-        not lifted; if the optimizer has a schedule that would override `learning_rate`, or cannot
-        be started afresh.
+      InputError: in `fit`, if it goes on after the epoch with masks that are not lifted; if the
+        optimizer has a schedule that would override `learning_rate`, or cannot be started afresh.
+
+    Warns:
+      UserWarning: in `fit`, if it ends before the epoch.
     """
 
     def __init__(self, at_epoch: int, learning_rate: float | None = None):
@@ -40,7 +42,7 @@ class ReDense(Continuing):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        optimizers.new_of_its_kind(self.model.optimizer)
+        optimizers.check_startable(self.model.optimizer, self.model.variables)
         schedule = getattr(self.model.optimizer, "_learning_rate", None)
         if self.learning_rate is not None and isinstance(
             schedule, keras.optimizers.schedules.LearningRateSchedule
@@ -48,14 +50,14 @@ class ReDense(Continuing):
             raise InputError("ReDense(learning_rate=...) needs an optimizer without a schedule")
 
     def start(self, trained: int, went_on: bool) -> None:
-        end = self.params["epochs"] + self._before
-        if self.at_epoch >= end:
-            raise InputError(f"ReDense(at_epoch={self.at_epoch}): fit ends after {end} epochs")
         if trained > self.at_epoch and not went_on and pruned.sparsity(self.model):
             raise InputError(
                 f"ReDense(at_epoch={self.at_epoch}): fit goes on after {trained} epochs, and the "
                 "masks were not lifted: go on with the model as it was then"
             )
+
+    def last_act(self) -> tuple[str, int]:
+        return f"lifting masks at_epoch={self.at_epoch}", self.at_epoch + 1
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_begin(epoch, logs)

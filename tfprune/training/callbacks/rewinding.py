@@ -43,6 +43,9 @@ class RewindWeights(Continuing):
       InputError: in `fit`, if it goes on past the moment and the weights are not there, or the
         optimizer cannot be started afresh.
 
+    Warns:
+      UserWarning: in `fit`, if it ends before the moment.
+
     Example:
       >>> point = RewindWeights("1ep")
       >>> # model.fit(..., callbacks=[point]); set_masks(model, masks); point.rewind()
@@ -63,7 +66,7 @@ class RewindWeights(Continuing):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        optimizers.new_of_its_kind(self.model.optimizer)
+        optimizers.check_startable(self.model.optimizer, self.model.variables)
         if self.rewind_to.count == 0 and self.trained == 0:
             # Callbacks may change weights before the first epoch; this is before all of them.
             self.weights = self._read_model()
@@ -82,6 +85,14 @@ class RewindWeights(Continuing):
             self._read()
         elif self.weights is None and reached == self.rewind_to.count:
             self._remember()
+
+    def last_act(self) -> tuple[str, int] | None:
+        count, steps = self.rewind_to.count, self.params.get("steps")
+        if self.rewind_to.unit == "it":
+            if not steps:
+                return None
+            count = math.ceil(count / steps)
+        return f"the rewind point {self.rewind_to}", count
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_begin(epoch, logs)
@@ -174,6 +185,9 @@ class IterativePruning(Continuing):
     Raises:
       InputError: in `fit`, if nothing can be pruned, or the masks are not those that the epochs
         before would have left.
+
+    Warns:
+      UserWarning: in `fit`, if it ends before the last pruning.
     """
 
     def __init__(
@@ -232,6 +246,9 @@ class IterativePruning(Continuing):
             self.level = 0
         else:
             self._go_on(trained, masks)
+
+    def last_act(self) -> tuple[str, int]:
+        return f"the last of {self.levels} prunings", self.levels * self.level_epochs
 
     def _go_on(self, trained: int, masks: Masks) -> None:
         """Finds the level that the model is at after an interruption."""
