@@ -261,7 +261,9 @@ def resuming(tmp_path_factory):
     return folder, run_script(session((ROOT / "docs/resuming.md").read_text()), folder)
 
 
-@pytest.mark.parametrize(("page", "prints"), [("your_own", 6), ("resuming", 4)])
+@pytest.mark.parametrize(
+    ("page", "prints"), [pytest.param("your_own", 6, marks=pytest.mark.slow), ("resuming", 4)]
+)
 def test_a_page_prints_what_it_says(page, prints, request):
     _, lines = request.getfixturevalue(page)
     pairs = [
@@ -274,6 +276,7 @@ def test_a_page_prints_what_it_says(page, prints, request):
         assert printed.startswith(value), pairs
 
 
+@pytest.mark.slow
 def test_the_page_of_your_own_leaves_what_it_says(your_own):
     folder, _ = your_own
     assert (folder / "small.tflite").stat().st_size < 100_000
