@@ -307,3 +307,29 @@ def test_mistakes_say_what_to_do():
     plain.compile("sgd", LOSS)
     with pytest.raises(InputError, match="filters=True"):
         _fit(plain, FilterPruning([schedule], test=(X, Y)))
+
+
+@pytest.mark.parametrize("criterion", ["filter_l2", "filter_activation", "filter_gamma"])
+def test_filters_of_a_separable_convolution_die_train_and_shrink_by_its_pointwise_kernel(criterion):
+    keras.utils.set_random_seed(1)
+    x = images = keras.Input((6, 6, 3))
+    x = keras.layers.SeparableConv2D(8, 3, use_bias=False, name="separable")(x)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(name="norm")(x))
+    x = keras.layers.Dense(3, name="output")(keras.layers.GlobalAveragePooling2D()(x))
+    model = tfprune.prune_model(keras.Model(images, x), filters=True)
+    model.compile(tfprune.SGD(0.1, momentum=0.9), LOSS, run_eagerly=True)
+    examples = RNG.normal(size=(32, 6, 6, 3)).astype(np.float32), Y
+    schedule = FilterSchedule("separable/pointwise_kernel", 0, 1, 1, 0.5)
+    pruning = FilterPruning([schedule], criterion, test=examples, batches=[examples])
+    model.fit(*examples, epochs=3, verbose=0, callbacks=[pruning])
+    assert [event["filters_kept"] for event in pruning.events] == [6, 4]
+    weights = read_weights(model)
+    dead = weights["norm/gamma"] == 0
+    assert dead.sum() == 4
+    assert not weights["separable/pointwise_kernel"][..., dead].any()
+    assert not weights["norm/beta"][dead].any()
+    small = tfprune.shrink(model)
+    assert small.get_layer("separable").filters == 4
+    np.testing.assert_allclose(small(examples[0]), model(examples[0]), rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match="did you mean separable/pointwise_kernel"):
+        _fit(model, FilterPruning([FilterSchedule("separable", 0, 0, 1, 0.5)], test=examples))
