@@ -13,7 +13,6 @@ from processes import output_of, wait_for, wait_until
 
 from end_to_end.commands import (
     LONG,
-    ROOT,
     SHARED,
     SHARED_STAGES,
     assert_one_line_error,
@@ -140,18 +139,7 @@ def test_no_cluster_at_the_address_is_one_line(tmp_path):
     assert not folder.exists()
 
 
-def test_without_ray_the_error_says_what_to_install(tmp_path):
-    program = f"""
-import sys
-sys.modules["ray"] = None
-sys.argv = ["run.py", *{[*SHARED, *ray("auto"), f"--output_dir={tmp_path / 'out'}"]!r}]
-import run
-sys.exit(run.main())
-"""
-    process = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 2
-    assert process.stderr == (
-        "tfprune: error: --executor=ray needs Ray: pip install 'tfprune[ray]'\n"
-    )
+def test_without_ray_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    finished = run(*SHARED, *ray("auto"), f"--output_dir={tmp_path / 'out'}")
+    assert_one_line_error(finished, "--executor=ray", "pip install 'tfprune[ray]'")
