@@ -36,7 +36,7 @@ from tfprune.training.callbacks.epoch_progress import EpochProgress
 from tfprune.training.callbacks.event_scalars import TensorBoardScalars
 from tfprune.training.callbacks.record import EpochRecord
 from tfprune.training.callbacks.safety import StopOnNonFinite
-from tfprune.training.epoch_model import EpochProgram
+from tfprune.training.epoch_program import EpochProgram
 
 MNIST_SHAPE = (28, 28, 1)
 MODEL = ModelConfig(model="lenet_300_100")

@@ -19,7 +19,7 @@ from tfprune.data.prepare import PreparedData
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import Arrays
 from tfprune.training import schedules
-from tfprune.training.epoch_model import EpochProgram
+from tfprune.training.epoch_program import EpochProgram
 from tfprune.training.scoring import prune
 from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
 

@@ -12,6 +12,7 @@ from absl import logging
 from experiments.command import Command
 from tfprune import layout
 from tfprune.engine import study
+from tfprune.engine.events import Tell
 from tfprune.engine.executors import Executor, InProcess, OnRay, Processes
 from tfprune.engine.progress import StudyProgress
 from tfprune.engine.workers import Chief, follow
@@ -43,19 +44,18 @@ def run_and_report(
         with (
             # TensorFlow's own messages would tear a table.
             StudyProgress(lines=command.verbosity >= 1) as progress,
-            _executor(command, progress, signals) as executor,
+            _executor(command, progress.tell, signals) as executor,
         ):
             work = study.StudyEngine(
                 command.configs,
                 command.argv,
-                progress,
+                progress.tell,
                 command.own_columns,
                 command.swept,
                 command.columns_of,
-                progress.shown(executor),
+                executor,
                 command.check,
             )
-            progress.plan(work.trials)
             work.train_trunks()
             further(work)
         _show_results(command, work)
@@ -74,14 +74,14 @@ def _show_results(command: Command, work: study.StudyEngine) -> None:
         print(f"tfprune: trial stopped: {failure}", file=sys.stderr)
 
 
-def _executor(command: Command, progress: StudyProgress, signals: StopSignals) -> Executor:
+def _executor(command: Command, tell: Tell, signals: StopSignals) -> Executor:
     config = command.configs[0]
     before_training = partial(import_tensorflow, command.verbosity, config.compilation_cache)
     if config.executor == "ray":
-        return OnRay(config, command.argv, progress, before_training)
+        return OnRay(config, command.argv, tell, before_training)
     if config.workers > 1:
-        return Processes(config.workers, command.argv, progress, before_training)
-    workshop = Workshop(command.argv, progress, before_training, signals)
+        return Processes(config.workers, command.argv, tell, before_training)
+    workshop = Workshop(command.argv, tell, before_training, signals)
     return Chief(workshop, config) if config.strategy == "multi_worker" else InProcess(workshop)
 
 
@@ -91,7 +91,8 @@ def _follow(command: Command) -> int:
         import_tensorflow, command.verbosity, command.configs[0].compilation_cache
     )
     with StopSignals(raises=False) as signals, StudyProgress(lines=True) as progress:
-        follow(Workshop(command.argv, progress, before_training, signals), command.configs[0])
+        workshop = Workshop(command.argv, progress.tell, before_training, signals)
+        follow(workshop, command.configs[0])
     print("the chief has written the results")
     return 0
 

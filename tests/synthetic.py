@@ -1,7 +1,5 @@
 """Small made-up data and models that several tests use."""
 
-import contextlib
-
 import numpy as np
 
 from tfprune.backend import keras
@@ -65,15 +63,5 @@ def softmax_regression(data, dtype="float64"):
     return model
 
 
-class SilentProgress:
-    """A study's progress that shows nothing."""
-
-    def expect(self, stages, epochs):
-        pass
-
-    @contextlib.contextmanager
-    def stage(self, name, epochs):
-        yield lambda logs: None
-
-    def message(self, text):
-        pass
+def tell_nobody(event):
+    """What a study that shows nothing tells."""

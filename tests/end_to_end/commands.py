@@ -71,7 +71,7 @@ def trained(text):
 
 def done_lines(text):
     """Which stages a command says are done, in the order of their names."""
-    return sorted(re.findall(r"^(seed \d \S+ \d): done", text, re.MULTILINE))
+    return sorted(re.findall(r"(\S+ seed \d \S+ \d): done", text))
 
 
 def read_csv(path):

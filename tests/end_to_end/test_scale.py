@@ -23,6 +23,7 @@ def test_workers_make_the_same_bits_and_share_one_display(inline, tmp_path):
     assert_equal(tmp_path, whole)
     assert trained(process.stdout) == SHARED_STAGES
     assert done_lines(process.stderr) == done_lines(alone.stderr)
+    assert len(done_lines(alone.stderr)) == SHARED_STAGES
     assert len(process.stderr.splitlines()) == len(alone.stderr.splitlines())
 
 

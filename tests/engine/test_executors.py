@@ -19,14 +19,8 @@ from tfprune.engine.work import Outcome
 from tfprune.errors import InputError, SettingError, Stopped, TfpruneError
 
 
-class Display:
-    """Remembers what it was told, with who told it."""
-
-    def __init__(self):
-        self.told = []
-
-    def __getattr__(self, kind):
-        return lambda *values: self.told.append((kind, *values))
+def tell_nobody(event):
+    """What is told is not looked at."""
 
 
 def nothing():
@@ -35,15 +29,12 @@ def nothing():
 
 @dataclass(frozen=True)
 class Say:
-    """Trains two epochs of nothing, and says which process it is."""
+    """Says which process it is."""
 
     name: str
 
     def carry_out(self, loops):
-        with loops.progress.stage(self.name, 2) as advance:
-            advance({})
-            advance({})
-        loops.progress.message(f"{self.name} by {os.getpid()}")
+        loops.tell(f"{self.name} by {os.getpid()}")
         return Outcome(trained=os.getpid())
 
 
@@ -81,22 +72,20 @@ class Die:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_work_is_spread_over_processes_and_told_on_one_display():
-    display = Display()
-    with Processes(2, [], display, nothing) as executor:
+def test_work_is_spread_over_processes_and_all_of_it_is_told_here():
+    told = []
+    with Processes(2, [], told.append, nothing) as executor:
         futures = [executor.submit(Say(str(number))) for number in range(6)]
         workers = {explained(future).trained for future in futures}
     assert os.getpid() not in workers
     assert 1 <= len(workers) <= 2
-    for number in range(6):
-        assert any(event[0] == "begin" and event[2:] == (str(number), 2) for event in display.told)
-        assert any(event[0] == "message" and event[1].startswith(f"{number} by ")
-                   for event in display.told)  # fmt: skip
-    assert sum(event[0] == "end" for event in display.told) == 6
+    numbers, tellers = zip(*(sentence.split(" by ") for sentence in told), strict=True)
+    assert sorted(numbers) == [str(number) for number in range(6)]
+    assert {int(teller) for teller in tellers} == workers
 
 
 def test_what_a_user_can_mend_comes_as_it_was_raised():
-    with Processes(1, [], Display(), nothing) as executor:
+    with Processes(1, [], tell_nobody, nothing) as executor:
         future = executor.submit(Fail())
         with pytest.raises(SettingError, match=r"^--rewind_to=9ep: a point before the end$"):
             explained(future)
@@ -105,7 +94,7 @@ def test_what_a_user_can_mend_comes_as_it_was_raised():
 def test_a_killed_worker_is_one_sentence_and_the_others_save_and_end(tmp_path):
     with (  # noqa: PT012
         pytest.raises(TfpruneError, match=r"a worker process died.*fewer --workers") as error,
-        Processes(2, [], Display(), nothing) as executor,
+        Processes(2, [], tell_nobody, nothing) as executor,
     ):
         executor.submit(Train(str(tmp_path)))
         wait_long(lambda: list(tmp_path.glob("started-*")))
@@ -118,7 +107,7 @@ def test_a_killed_worker_is_one_sentence_and_the_others_save_and_end(tmp_path):
 def test_an_exception_here_lets_workers_save_and_ends_idle_ones(tmp_path):
     with (  # noqa: PT012
         pytest.raises(KeyboardInterrupt),
-        Processes(2, [], Display(), nothing) as executor,
+        Processes(2, [], tell_nobody, nothing) as executor,
     ):
         explained(executor.submit(Say("idle")))
         executor.submit(Train(str(tmp_path)))
@@ -132,7 +121,7 @@ def test_a_worker_gets_two_signals_and_still_saves(tmp_path):
     """A cluster signals every process of a job, and the parent passes its own on."""
     with (  # noqa: PT012
         pytest.raises(TfpruneError),
-        Processes(1, [], Display(), nothing) as executor,
+        Processes(1, [], tell_nobody, nothing) as executor,
     ):
         future = executor.submit(Train(str(tmp_path)))
         wait_long(lambda: list(tmp_path.glob("started-*")))
@@ -151,7 +140,7 @@ ORPHANS = """
     from tfprune.engine.executors import Processes
 
     if __name__ == "__main__":
-        executor = Processes(2, [], tests.Display(), tests.nothing)
+        executor = Processes(2, [], tests.tell_nobody, tests.nothing)
         print(tests.explained(executor.submit(tests.Say("idle"))).trained, flush=True)
         executor.submit(tests.Train(sys.argv[1]))
         time.sleep(2 * tests.SILENCE_SECONDS)

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from synthetic import SilentProgress, prepared_data
+from synthetic import prepared_data, tell_nobody
 
 from tfprune import layout
 from tfprune.claims import claim
@@ -24,14 +24,15 @@ OPTIONS = BranchConfig(branch_levels="1")
 LANDSCAPE = LandscapeConfig(alpha_step=0.5, directions=1, line_points=3)
 
 
-class Told(SilentProgress):
+class Told:
     """Remembers every sentence."""
 
     def __init__(self):
         self.sentences = []
 
-    def message(self, text):
-        self.sentences.append(text)
+    def tell(self, event):
+        if isinstance(event, str):
+            self.sentences.append(event)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def dataset(tmp_path_factory):
 @pytest.fixture(scope="module")
 def workshop():
     """One for all tests: the network is compiled once."""
-    return Workshop([], Told())
+    return Workshop([], tell_nobody)
 
 
 @pytest.fixture
@@ -63,17 +64,18 @@ def run(dataset, workshop):
             "train_epochs": 3, "batch_size": 16, "width": 0.05, "learning_rate": 0.1,
             "momentum": 0.9, "rewind_to": "2it", "checkpoint_seconds": 0.0, "jit": "off",
         }  # fmt: skip
-        workshop.progress = Told()
+        told = Told()
+        workshop.tell = told.tell
         workshop._loop = None
         study = StudyEngine(
-            [from_settings(values, experiment="e")], [], workshop.progress,
+            [from_settings(values, experiment="e")], [], told.tell,
             executor=InProcess(workshop),
         )  # fmt: skip
         study.train_trunks()
         ends = branches.train_redense(study, OPTIONS)
         study.measure(landscapes.interpolation(LANDSCAPE), ends)
         study.measure(landscapes.line(LANDSCAPE), {t: t.stages() for t in study.trials})
-        return study, workshop.progress.sentences
+        return study, told.sentences
 
     return run
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic import SilentProgress, prepared_data
+from synthetic import prepared_data, tell_nobody
 
 from tfprune import layout
 from tfprune.config import from_settings
@@ -37,7 +37,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def executor():
     """One for all studies of this file: their network is compiled once."""
-    return InProcess(Workshop([], SilentProgress()))
+    return InProcess(Workshop([], tell_nobody))
 
 
 @pytest.fixture(scope="module")
@@ -295,10 +295,10 @@ def test_where_there_is_no_dip_levels_are_evenly_spaced():
 
 def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path, executor):
     config = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0, 1)}, experiment="e")
-    first = StudyEngine([config], [], SilentProgress(), executor=executor)
+    first = StudyEngine([config], [], tell_nobody, executor=executor)
     first.train_trunks()
     assert first.trained == 6
-    second = StudyEngine([config], [], SilentProgress(), executor=executor)
+    second = StudyEngine([config], [], tell_nobody, executor=executor)
     second.train_trunks()
     levels = branches.levels(BranchConfig(branch_levels="0,2"), second)
     options = BranchConfig()
@@ -307,7 +307,7 @@ def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path, executor):
     assert (second.trained, second.reused) == (8, 6)
     results = read_results(tmp_path)
     assert results.groupby("branch").size().to_dict() == {"": 6, "redense": 4, "reinit": 4}
-    again = StudyEngine([config], [], SilentProgress(), executor=executor)
+    again = StudyEngine([config], [], tell_nobody, executor=executor)
     again.train_trunks()
     again.train_branches(branches.reinit, levels)
     assert (again.trained, again.reused) == (0, 10)
@@ -315,7 +315,7 @@ def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path, executor):
 
 def test_measurements_with_other_options_do_not_mix_in_one_table(tmp_path, executor):
     config = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0,)}, experiment="e")
-    study = StudyEngine([config], [], SilentProgress(), executor=executor)
+    study = StudyEngine([config], [], tell_nobody, executor=executor)
     study.train_trunks()
     (trial,) = study.trials
 
@@ -343,7 +343,7 @@ def test_a_sweep_shares_the_dense_training(tmp_path, executor):
         )
         for criterion in ("magnitude", "random")
     ]
-    study = StudyEngine(configs, [], SilentProgress(), varying=("criterion",), executor=executor)
+    study = StudyEngine(configs, [], tell_nobody, varying=("criterion",), executor=executor)
     study.train_trunks()
     assert study.trained == 5
     results = read_results(tmp_path)

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import SilentProgress, prepared_data
+from synthetic import prepared_data, tell_nobody
 
 from tfprune import layout
 from tfprune.config import from_settings
@@ -542,7 +542,7 @@ class SharedWorkshop(Workshop):
     """Takes the trainers of this file's tests, and their data."""
 
     def __init__(self, trainers):
-        super().__init__([], SilentProgress())
+        super().__init__([], tell_nobody)
         self._all = trainers
 
     def _build(self, trial):
@@ -562,7 +562,7 @@ def test_rows_of_other_options_stay_apart_and_come_back_with_them(tmp_path, trai
 
     def run(options):
         executor = InProcess(SharedWorkshop(trainers))
-        study = StudyEngine([config], [], SilentProgress(), executor=executor)
+        study = StudyEngine([config], [], tell_nobody, executor=executor)
         study.train_trunks()
         stages = filters.train_pruned(study, options)
         study.measure(filters.outcome(), stages)

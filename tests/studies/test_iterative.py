@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic import SilentProgress, prepared_data
+from synthetic import prepared_data, tell_nobody
 
 from tfprune import layout
 from tfprune.config import from_settings
@@ -42,7 +42,7 @@ def loop_of(tmp_path, trainers, seed=0, **values):
 @pytest.fixture(scope="module")
 def executor():
     """One for all studies of this file: their network is compiled once."""
-    return InProcess(Workshop([], SilentProgress()))
+    return InProcess(Workshop([], tell_nobody))
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +272,7 @@ def test_a_study_writes_a_tidy_row_per_stage(tmp_path, executor):
         {**TINY, "output_dir": str(tmp_path), "seeds": (0, 1), "levels": 1}, experiment="test"
     )
     study = StudyEngine(
-        [config], ["--levels=1"], SilentProgress(), {"efficacy_tolerance": 0.01}, executor=executor
+        [config], ["--levels=1"], tell_nobody, {"efficacy_tolerance": 0.01}, executor=executor
     )
     study.train_trunks()
     assert (study.trained, study.reused, study.failures) == (4, 0, [])
@@ -280,9 +280,7 @@ def test_a_study_writes_a_tidy_row_per_stage(tmp_path, executor):
     assert list(results.columns[: len(layout.RESULT_COLUMNS)]) == list(layout.RESULT_COLUMNS)
     assert list(zip(results.seed, results.level, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert set(results.trial) == {Trial(config, 0).name}
-    again = StudyEngine(
-        [config], [], SilentProgress(), {"efficacy_tolerance": 0.01}, executor=executor
-    )
+    again = StudyEngine([config], [], tell_nobody, {"efficacy_tolerance": 0.01}, executor=executor)
     again.train_trunks()
     assert (again.trained, again.reused) == (0, 4)
 
@@ -293,7 +291,7 @@ def test_a_trial_that_diverges_is_named_and_the_others_go_on(tmp_path, executor)
         experiment="test",
     )
     good = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0,)}, experiment="test")
-    study = StudyEngine([bad, good], [], SilentProgress(), executor=executor)
+    study = StudyEngine([bad, good], [], tell_nobody, executor=executor)
     study.train_trunks()
     assert len(study.failures) == 1
     assert "level 0" in study.failures[0]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic import SilentProgress
+from synthetic import tell_nobody
 
 import tfprune
 from tfprune import layout
@@ -35,8 +35,8 @@ def study_of(folder, **values):
     sizes = {"levels": 1, "train_epochs": 2, "train_subset": "200", "jit": "off"}
     settings = {"output_dir": str(folder), "seeds": (0,), **sizes, **values}
     config = from_settings(settings, experiment="test")
-    workshop = Workshop([], SilentProgress())
-    return StudyEngine([config], [], SilentProgress(), executor=InProcess(workshop)), workshop
+    workshop = Workshop([], tell_nobody)
+    return StudyEngine([config], [], tell_nobody, executor=InProcess(workshop)), workshop
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from tfprune.pruning.model import masked_layers
 from tfprune.pruning.weights import read_weights, under_masks
 from tfprune.training import runtime, schedules, strategies
 from tfprune.training.distributed import DistributedProgram, DistributedStreamedProgram
-from tfprune.training.epoch_model import Feeding
+from tfprune.training.epoch_program import Feeding
 from tfprune.training.evaluating import evaluate
 from tfprune.training.optimizers import SGD
 from tfprune.training.resident import ResidentProgram

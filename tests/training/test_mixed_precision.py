@@ -8,7 +8,7 @@ from tfprune.backend import tf
 from tfprune.config import from_settings
 from tfprune.pruning.weights import read_weights
 from tfprune.training import schedules
-from tfprune.training.epoch_model import Feeding
+from tfprune.training.epoch_program import Feeding
 from tfprune.training.trainer import Trainer
 
 DATA = prepared_data(examples=20)

@@ -12,7 +12,8 @@ from tfprune.data.order import epoch_order
 from tfprune.pruning.weights import read_weights, write_weights
 from tfprune.training import schedules, step
 from tfprune.training.callbacks.filter_noise import NOISE_KINDS, NoiseState
-from tfprune.training.epoch_model import EpochModel, Feeding
+from tfprune.training.epoch_model import EpochModel
+from tfprune.training.epoch_program import Feeding
 from tfprune.training.optimizers import SGD, reset_slots
 from tfprune.training.resident import ResidentProgram
 from tfprune.training.runtime import dtype_policy
@@ -118,7 +119,7 @@ def test_an_epoch_is_measured_with_the_zeros_that_the_next_batch_sees(kind, held
 
 def test_a_test_set_of_several_batches_is_walked_through(monkeypatch):
     """Gaussian noise grows from batch to batch; what it adds in all is what was asked for."""
-    monkeypatch.setattr("tfprune.training.resident.EVALUATION_BATCH", 1)
+    monkeypatch.setattr("tfprune.training.metrics.EVALUATION_BATCH", 1)
     model = network()
     state = begun(model, "gaussian", 10)
     start = read_weights(model)["hidden/kernel"]

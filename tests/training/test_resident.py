@@ -8,7 +8,7 @@ from tfprune.backend import keras
 from tfprune.data.order import epoch_order
 from tfprune.pruning.weights import read_weights, write_weights
 from tfprune.training import schedules
-from tfprune.training.epoch_model import Feeding, steps_per_epoch
+from tfprune.training.epoch_program import Feeding, steps_per_epoch
 from tfprune.training.optimizers import SGD, reset_slots
 from tfprune.training.resident import ResidentProgram
 from tfprune.training.settings import TrainingConfig

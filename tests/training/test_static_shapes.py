@@ -15,9 +15,9 @@ from tfprune.models.build import build_model
 from tfprune.models.settings import ModelConfig
 from tfprune.pruning.model import prune_model
 from tfprune.pruning.prunable import prunable_kernels
-from tfprune.training.distributed import ReplicatedNetwork
-from tfprune.training.epoch_model import EVALUATION_BATCH
+from tfprune.training.metrics import EVALUATION_BATCH
 from tfprune.training.optimizers import SGD
+from tfprune.training.replicas import ReplicatedNetwork
 from tfprune.training.runtime import dtype_policy
 
 SHAPE = (8, 8, 3)

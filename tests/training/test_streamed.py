@@ -12,7 +12,8 @@ from tfprune.data.settings import DataConfig
 from tfprune.data.sources import load_source
 from tfprune.data.streaming import StreamedData
 from tfprune.training import schedules
-from tfprune.training.epoch_model import EpochModel, Feeding
+from tfprune.training.epoch_model import EpochModel
+from tfprune.training.epoch_program import Feeding
 from tfprune.training.optimizers import SGD
 from tfprune.training.streamed import StreamedProgram
 

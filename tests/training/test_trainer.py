@@ -17,7 +17,7 @@ from tfprune.pruning import model as pruned
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import read_weights
 from tfprune.training import runtime, schedules
-from tfprune.training.epoch_model import Feeding
+from tfprune.training.epoch_program import Feeding
 from tfprune.training.scoring import prune
 from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
 

@@ -6,7 +6,7 @@ direction and normalized per channel. What a shift uncovers is black.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from tfprune.seeds import Stream, generator
 MAX_SHIFT_PIXELS = 4
 
 
-@dataclass(frozen=True)
-class Draws:
+class Draws(NamedTuple):
     """What happens to each training example in one epoch.
 
     Attributes:

@@ -265,10 +265,7 @@ class StreamedData:
 
         def finish(rows: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             if draws is not None:
-                flips, dy, dx = (
-                    tf.gather(values, rows) for values in (draws.flips, draws.dy, draws.dx)
-                )
-                batch = augmentation.apply(batch, flips, dy, dx)
+                batch = augmentation.apply(batch, *(tf.gather(values, rows) for values in draws))
             normalized = augmentation.normalize(batch, self.mean, self.std)
             return normalized, tf.gather(all_labels, rows), rows
 

@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,14 +19,12 @@ from functools import cache
 from typing import Any, Protocol
 
 from tfprune.config import RunConfig
-from tfprune.engine.work import Outcome, Progress, Work
+from tfprune.engine.events import Tell
+from tfprune.engine.work import Outcome, Work
 from tfprune.engine.workshop import Workshop
 from tfprune.errors import InputError, SettingError, Stopped, TfpruneError
 from tfprune.stopping import StopSignals
-from tfprune.studies.procedure import Advance
 
-# A worker tells of its epochs this often; more would cost a small network's epochs time.
-_TELL_SECONDS = 0.2
 # How long tasks on Ray may take to end their epoch and save it.
 _ENDING_SECONDS = 600.0
 
@@ -65,7 +62,7 @@ class Processes(AbstractContextManager["Processes"]):
     Args:
       workers: how many.
       argv: the command, for config.json.
-      progress: told of every epoch, in a thread of this process.
+      tell: takes what happens to stages, in a thread of this process.
       before_training: called once in each, before anything that needs TensorFlow; a function of
         a module, or `functools.partial` of one.
     """
@@ -74,7 +71,7 @@ class Processes(AbstractContextManager["Processes"]):
         self,
         workers: int,
         argv: Sequence[str],
-        progress: Progress,
+        tell: Tell,
         before_training: Callable[[], None],
     ):
         # Not forked: TensorFlow's threads do not survive that.
@@ -83,7 +80,7 @@ class Processes(AbstractContextManager["Processes"]):
         self._numbers = context.Queue()
         for number in range(workers):
             self._numbers.put(number)
-        self._listener = _Listener(self._events, progress)
+        self._listener = _Listener(self._events, tell)
         self._workers = workers
         self._is_started = False
         self._pool = ProcessPoolExecutor(
@@ -134,7 +131,7 @@ class OnRay(AbstractContextManager["OnRay"]):
     Args:
       config: the address of the cluster, and what a task takes of it.
       argv: the command, for config.json.
-      progress: as for `Processes`.
+      tell: as for `Processes`.
       before_training: as for `Processes`.
 
     Raises:
@@ -146,7 +143,7 @@ class OnRay(AbstractContextManager["OnRay"]):
         self,
         config: RunConfig,
         argv: Sequence[str],
-        progress: Progress,
+        tell: Tell,
         before_training: Callable[[], None],
     ):
         try:
@@ -168,7 +165,7 @@ class OnRay(AbstractContextManager["OnRay"]):
         self._ray = ray
         self._events = Queue(actor_options={"num_cpus": 0})
         self._settings = (self._events, tuple(argv), before_training)
-        self._listener = _Listener(self._events, progress)
+        self._listener = _Listener(self._events, tell)
         self._running: list[Any] = []
         self._task = ray.remote(_carry_out_on_ray).options(
             num_cpus=config.ray_cpus, num_gpus=config.ray_gpus, max_retries=config.ray_retries
@@ -231,7 +228,7 @@ def _start_worker(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signals = StopSignals((signal.SIGTERM,), again_ends=False)
-    workshop = Workshop(argv, _Teller(events), before_training, signals, numbers.get())
+    workshop = Workshop(argv, events.put, before_training, signals, numbers.get())
     _this_process().append((workshop, signals))
 
 
@@ -258,7 +255,7 @@ def _carry_out_on_ray(
     if not _this_process():  # Ray gives a process many tasks, all of one driver.
         # Ray cancels a task by SIGINT.
         signals = StopSignals((signal.SIGINT,), again_ends=False)
-        workshop = Workshop(argv, _Teller(events), before_training, signals)
+        workshop = Workshop(argv, events.put, before_training, signals)
         _this_process().append((workshop, signals))
     (workshop, signals), *_ = _this_process()
     try:
@@ -311,73 +308,27 @@ def _blocked(signum: signal.Signals) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Teller:
-    """A worker's side of the progress display.
-
-    Args:
-      events: a queue to the process that shows them.
-    """
-
-    def __init__(self, events: Any):
-        self._events = events
-        self._key = (os.uname().nodename, os.getpid())
-
-    def expect(self, stages: int, epochs: int) -> None:
-        self._events.put((self._key, "expect", (stages, epochs)))
-
-    @contextmanager
-    def stage(self, name: str, epochs: int) -> Iterator[Advance]:
-        trained, told_at = 0, time.monotonic()
-        self._events.put((self._key, "begin", (name, epochs)))
-
-        def advance(logs: dict[str, Any]) -> None:
-            nonlocal trained, told_at
-            trained += 1
-            if time.monotonic() - told_at > _TELL_SECONDS:
-                self._events.put((self._key, "epochs", (trained,)))
-                trained, told_at = 0, time.monotonic()
-
-        try:
-            yield advance
-        except BaseException:
-            self._events.put((self._key, "abandon", ()))
-            raise
-        self._events.put((self._key, "end", ()))
-
-    def message(self, text: str) -> None:
-        self._events.put((self._key, "message", (text,)))
-
-
 class _Listener:
-    """Shows what workers tell, in a thread.
+    """Passes on what workers tell, in a thread.
 
     Args:
       events: their queue.
-      progress: the display; it has `begin`, `epochs`, `end` and `abandon` for stages by key.
+      tell: takes it.
     """
 
-    def __init__(self, events: Any, progress: Any):
+    def __init__(self, events: Any, tell: Tell):
         self._events = events
-        self._progress = progress
+        self._tell = tell
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Shows what is still to be told, and ends."""
+        """Passes on what is still to be told, and ends."""
         with contextlib.suppress(Exception):  # Ray's queue is gone with its machine.
             self._events.put(None)
         self._thread.join(timeout=10)
 
     def _listen(self) -> None:
         with contextlib.suppress(Exception):
-            self._show()
-
-    def _show(self) -> None:
-        while (event := self._events.get()) is not None:
-            key, kind, values = event
-            if kind == "message":
-                self._progress.message(*values)
-            elif kind == "expect":
-                self._progress.expect(*values)
-            else:
-                getattr(self._progress, kind)(key, *values)
+            while (event := self._events.get()) is not None:
+                self._tell(event)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,26 +84,11 @@ class PlannedTrial(Trial):
         return PlannedStage(**fields)
 
 
-class _Silent:
-    """Progress that nobody sees."""
-
-    def expect(self, stages: int, epochs: int) -> None:
-        """See `tfprune.engine.work.Progress`."""
-
-    @contextmanager
-    def stage(self, name: str, epochs: int) -> Iterator[Callable[[Row], None]]:
-        """See `tfprune.engine.work.Progress`."""
-        yield lambda row: None
-
-    def message(self, text: str) -> None:
-        """See `tfprune.engine.work.Progress`."""
-
-
 class PlannedStudy(StudyEngine):
     """A study that writes down what it would train, each stage once."""
 
     def __init__(self, configs: Sequence[RunConfig]):
-        super().__init__(configs, (), _Silent())
+        super().__init__(configs, (), lambda event: None)
         self.all_trials = [PlannedTrial(trial.config, trial.seed) for trial in self.all_trials]
         self.trials = self.all_trials
         self.planned: dict[str, Planned] = {}

@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING, Any
 
 from tfprune.config import RunConfig
+from tfprune.engine.events import Happened, StageEvent, Tell
 from tfprune.engine.executors import Executor, InProcess, explained
 from tfprune.engine.folders import check_folders, set_aside_configs
 from tfprune.engine.work import (
@@ -19,7 +20,6 @@ from tfprune.engine.work import (
     Columns,
     Measure,
     Outcome,
-    Progress,
     Train,
     Work,
     set_aside_damaged,
@@ -51,7 +51,7 @@ class StudyEngine:
     Args:
       configs: one per trial name; they share the output folder.
       argv: the command, for config.json.
-      progress: shows how far the study is.
+      tell: takes what happens to stages, and sentences for the user.
       own_columns: the experiment's own columns of results.csv, the same for every row.
       varying: settings written as columns of results.csv.
       columns_of: further columns of results.csv, by the trial's name.
@@ -63,7 +63,7 @@ class StudyEngine:
         self,
         configs: Sequence[RunConfig],
         argv: Sequence[str],
-        progress: Progress,
+        tell: Tell,
         own_columns: Mapping[str, Any] | None = None,
         varying: Sequence[str] = DESCRIBING,
         columns_of: Mapping[str, Mapping[str, Any]] | None = None,
@@ -80,11 +80,11 @@ class StudyEngine:
         self._checked: set[str] = set()
         # What was trained, so that a stage found damaged later can be trained again.
         self._branches: dict[Trial, list[tuple[Branch, tuple[Stage, ...]]]] = defaultdict(list)
-        self._progress = progress
+        self._tell = tell
         self._also_check = check
         settings = tuple(dict.fromkeys((*DESCRIBING, *varying)))
         self._columns = Columns(dict(own_columns or {}), settings, dict(columns_of or {}))
-        self._executor = executor or InProcess(Workshop(argv, progress))
+        self._executor = executor or InProcess(Workshop(argv, tell))
 
     def train_trunks(self) -> None:
         """Trains every missing level of every trial, a row of results.csv for each.
@@ -92,15 +92,16 @@ class StudyEngine:
         Raises:
           InputError: something cannot be trained as asked; nothing was written.
         """
+        plan = {trial: (trunk(trial.config), trial.stages()) for trial in self.trials}
         for trial in self.trials:
             check_writable(trial.output_dir)
         check_folders(self.trials)
+        self._missing_of(plan)  # Their rows are shown while data are read and networks built.
         self._check(trial for trial in self.trials if not trial.is_finished())
         for sentence in (*set_aside_configs(self.trials), mend_results(self.trials[0].output_dir)):
             if sentence:
                 self.note(sentence)
-        stages = {trial: trial.stages() for trial in self.trials}
-        self.train({trial: (trunk(trial.config), those) for trial, those in stages.items()})
+        self.train(plan)
 
     def train_branches(
         self, branch_of: Callable[[RunConfig], Branch], levels: Mapping[str, Sequence[int]]
@@ -187,7 +188,7 @@ class StudyEngine:
 
     def note(self, text: str) -> None:
         """Tells the user one sentence."""
-        self._progress.message(text)
+        self._tell(text)
 
     def is_finished(self, name: str) -> bool:
         """Whether the trunks of all seeds of a trial are trained, or stopped here."""
@@ -199,29 +200,36 @@ class StudyEngine:
 
     def _train(self, plan: Mapping[Trial, tuple[Branch, Sequence[Stage]]]) -> None:
         """Trains what is missing, and writes the rows of what was there."""
-        epochs: dict[str, int] = {}
-        for branch, stages in plan.values():
-            for sentence in set_aside_damaged(stages):
-                self.note(sentence)
-            epochs |= {stage.relative: branch.epochs for stage in stages if not stage.is_done}
-            for stage in stages:
-                if stage.relative not in epochs:  # Killed between its result and their removal.
-                    stage.forget_checkpoints()
+        every = {stage.relative: stage for _, stages in plan.values() for stage in stages}
+        for sentence in set_aside_damaged(every.values()):
+            self.note(sentence)
+        missing = self._missing_of(plan)
+        for there in every.keys() - missing:  # Killed between its result and their removal.
+            every[there].forget_checkpoints()
         for trial, (branch, stages) in plan.items():
             self._branches[trial].append((branch, tuple(stages)))
         self.note_kept(
             keep_rows_before((t, stage) for t, (_, stages) in plan.items() for stage in stages)
         )
-        different = {stage.relative for _, stages in plan.values() for stage in stages}
-        self.reused += len(different) - len(epochs)
-        self._progress.expect(len(epochs), sum(epochs.values()))
+        self.reused += len(every) - len(missing)
         self._carry_out(
             Train(trial, tuple(stages), branch, self._columns)
             for trial, (branch, stages) in plan.items()
-            if not all(stage.is_done for stage in stages)
+            if any(stage.relative in missing for stage in stages)
         )
         for trial, (_, stages) in plan.items():
             write_rows(trial, stages, self._columns)
+
+    def _missing_of(self, plan: Mapping[Trial, tuple[Branch, Sequence[Stage]]]) -> set[str]:
+        """The folders of the stages that are to be trained; tells of all stages."""
+        missing = set()
+        for trial, (branch, stages) in plan.items():
+            for stage in stages:
+                what = Happened.FOUND if stage.is_done else Happened.PLANNED
+                self._tell(StageEvent(what, trial, stage, branch.epochs))
+                if what is Happened.PLANNED:
+                    missing.add(stage.relative)
+        return missing
 
     def _check(self, trials: Iterable[Trial]) -> None:
         """Refuses what cannot be trained or measured, once per configuration, before any of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +12,7 @@ from etils import epath
 from tfprune import layout
 from tfprune.claims import claim
 from tfprune.config import RunConfig
+from tfprune.engine.events import Happened, StageEvent, Tell, told
 from tfprune.errors import CannotWrite, DamagedFile, InputError, TrainingDiverged
 from tfprune.files import finite, load_arrays, write_sealed
 from tfprune.settings import join, settings_of
@@ -23,23 +24,10 @@ if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
 
 
-class Progress(Protocol):
-    """Shows how far a study is."""
-
-    def expect(self, stages: int, epochs: int) -> None:
-        """There is this much more to train."""
-
-    def stage(self, name: str, epochs: int) -> AbstractContextManager[Advance]:
-        """Around one training; yields what to call after every epoch."""
-
-    def message(self, text: str) -> None:
-        """Tells one sentence."""
-
-
 class Loops(Protocol):
     """Where work gets what it needs of a process: see `tfprune.engine.workshop`."""
 
-    progress: Progress
+    tell: Tell
 
     def loop(self, trial: Trial) -> PruneRetrain:
         """The trial's loop."""
@@ -127,27 +115,28 @@ class Train:
         try:
             for stage in self.stages:
                 loops.check_stop()
-                if stage.is_done:
-                    continue
-                with claim(stage.claim_file) as mine:
-                    if not mine:
-                        return Outcome(trained, blocked=stage.relative)
-                    if not stage.is_done:  # Nor was it finished before this claim.
-                        self.train_claimed(stage, loops)
-                        trained += 1
+                trained += self._train_missing(stage, loops)
         except TrainingDiverged as error:
             return Outcome(trained, failure=str(error))
         except _Busy as busy:
+            loops.tell(StageEvent(Happened.BLOCKED, self.trial, stage))
             return Outcome(trained, blocked=str(busy))
         return Outcome(trained)
 
+    def _train_missing(self, stage: Stage, loops: Loops) -> bool:
+        if not stage.is_done:
+            with claim(stage.claim_file) as mine:
+                if not mine:
+                    raise _Busy(stage.relative)
+                if not stage.is_done:  # Nor was it finished before this claim.
+                    self.train_claimed(stage, loops)
+                    return True
+        loops.tell(StageEvent(Happened.FOUND, self.trial, stage))
+        return False
+
     def train_claimed(self, stage: Stage, loops: Loops) -> None:
         """Trains a stage that this process has claimed, and writes its row."""
-        self._train(stage, loops)
-        write_rows(self.trial, [stage], self.columns)
-
-    def _train(self, stage: Stage, loops: Loops) -> None:
-        with loops.progress.stage(describe(stage), self.branch.epochs) as advance:
+        with told(loops.tell, self.trial, stage, self.branch.epochs) as advance:
             try:
                 loops.train(self.trial, self.branch, stage, advance)
             except DamagedFile as error:
@@ -155,6 +144,7 @@ class Train:
                 again.pop(stage, None)
                 _mend(error, self.trial, again, self.columns, loops)
                 loops.train(self.trial, self.branch, stage, advance)
+        write_rows(self.trial, [stage], self.columns)
 
 
 @dataclass(frozen=True)
@@ -186,7 +176,8 @@ class Measure:
                     return Outcome(blocked=f"{stage.relative} ({self.measurement.name})")
                 if self.measurement.is_done(stage):  # Since it was looked at.
                     continue
-                loops.progress.message(f"{describe(stage)}: {self.measurement.name}")
+                name = self.measurement.name
+                loops.tell(StageEvent(Happened.MEASURED, self.trial, stage, measurement=name))
                 try:
                     self._measure_or_mend(stage, loops)
                 except _Busy as busy:
@@ -246,7 +237,7 @@ def _mend(
         with suppress(DamagedFile):
             load_arrays(path)
             return  # Another process has trained it again.
-        loops.progress.message(f"{path} is damaged ({error.what}): its stage is trained again")
+        loops.tell(f"{path} is damaged ({error.what}): its stage is trained again")
         stage.set_aside()
         Train(trial, (stage,), trained[stage], columns).train_claimed(stage, loops)
 
@@ -256,11 +247,6 @@ class _Busy(Exception):
 
 
 Work = Check | Train | Measure
-
-
-def describe(stage: Stage) -> str:
-    """A stage in a few words."""
-    return f"seed {stage.seed} {stage.branch or 'level'} {stage.level}"
 
 
 def write_rows(

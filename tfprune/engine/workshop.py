@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tfprune.engine.events import Tell
 from tfprune.engine.folders import write_config
-from tfprune.engine.work import Progress
 from tfprune.stopping import StopSignals
 from tfprune.studies.procedure import Advance, Branch
 from tfprune.studies.trial import Stage, Trial
@@ -26,7 +26,7 @@ class Workshop:
 
     Args:
       argv: the command, for config.json.
-      progress: told of every epoch.
+      tell: takes what happens to stages.
       before_training: called once, before anything that needs TensorFlow.
       signals: what asks the process to end; None where nothing does.
       worker: this process's number among those that share the machine's accelerators.
@@ -38,13 +38,13 @@ class Workshop:
     def __init__(
         self,
         argv: Sequence[str],
-        progress: Progress,
+        tell: Tell,
         before_training: Callable[[], None] = lambda: None,
         signals: StopSignals | None = None,
         worker: int = 0,
     ):
         self._argv = list(argv)
-        self.progress = progress
+        self.tell = tell
         self._before_training = before_training
         self._signals = signals or StopSignals()
         self._worker = worker
@@ -121,9 +121,5 @@ class Workshop:
             trainer = Trainer(config, data.input_shape, data.num_classes)
         self._trainers[program] = trainer  # The last used comes last.
         return PruneRetrain(
-            trial,
-            trainer,
-            data,
-            stop_requested=self._signals.requested,
-            note=self.progress.message,
+            trial, trainer, data, stop_requested=self._signals.requested, note=self.tell
         )

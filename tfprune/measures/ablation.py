@@ -12,7 +12,14 @@ import numpy as np
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures.el2n import check_kind
-from tfprune.measures.evaluation import DeviceExamples, Evaluator, Examples, some_examples
+from tfprune.measures.evaluation import (
+    DeviceExamples,
+    Evaluator,
+    Examples,
+    even_batch,
+    is_on_cpu,
+    some_examples,
+)
 from tfprune.models.task import task_of
 from tfprune.pruning import model as pruned
 from tfprune.pruning.masks import Masks
@@ -230,7 +237,7 @@ class UtilityMeter:
             )
         self._data = DeviceExamples.of(examples, labels)
         self._batch_size = batch_size
-        compiled = not _on_cpu(self.evaluator) if jit is None else jit
+        compiled = not is_on_cpu(self.evaluator.variables.values()) if jit is None else jit
         self._outputs = tf.function(self._all_outputs, jit_compile=compiled, autograph=False)
         self._program = tf.function(self._all_responses, jit_compile=compiled, autograph=False)
 
@@ -593,12 +600,7 @@ def _eligible(
     return np.concatenate(parts)
 
 
-def _on_cpu(evaluator: Evaluator) -> bool:
-    return all("CPU" in variable.device for variable in evaluator.variables.values())
-
-
 def _subsets_at_once(subsets: int, sizes: int, weights: int) -> int:
     """How many subsets share a call: as even over the calls as can be."""
     few = min(-(-_NETWORKS_AT_ONCE // sizes), max(_RANK_BYTES_AT_ONCE // (4 * weights), 1))
-    calls = -(-subsets // few)
-    return -(-subsets // calls)
+    return even_batch(subsets, few)

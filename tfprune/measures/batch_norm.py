@@ -75,15 +75,6 @@ def _batch_moments(inputs: tf.Tensor, channel_axes: list[int]) -> Moments:
     return Moments(count, tf.cast(mean, tf.float64), tf.cast(variance, tf.float64) * count)
 
 
-def is_batch_norm(layer: keras.layers.Layer) -> bool:
-    """Whether the layer is a batch normalization of any kind."""
-    kinds = (
-        keras.layers.BatchNormalization,
-        keras.layers.experimental.SyncBatchNormalization,
-    )
-    return isinstance(layer, kinds)
-
-
 def recording_layer(kind: type, config: dict[str, Any]) -> keras.layers.Layer:
     """A batch normalization layer of this class and config that can record its inputs."""
     recording: Any = types.new_class(f"Recording{kind.__name__}", (_Recording, kind))

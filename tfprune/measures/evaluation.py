@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from tfprune.data import augmentation
 from tfprune.data.prepare import PreparedData
 from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures import batch_norm
+from tfprune.models.blocks import has_convolutions, is_batch_norm
 from tfprune.models.task import Loss, check_one_input, task_of
 from tfprune.pruning.copies import copy_of
 from tfprune.pruning.model import copy_model
@@ -115,6 +116,12 @@ class DeviceExamples(NamedTuple):
             None if value is None else tf.constant(value) for value in (examples.mean, examples.std)
         )
         return cls(tf.constant(examples.images), tf.constant(labels), *normalization)
+
+    def inputs(self, images: tf.Tensor, dtype: Any) -> tf.Tensor:
+        """Some of the images as a model of this compute dtype takes them."""
+        if self.mean is None:
+            return images
+        return augmentation.normalize(images, self.mean, self.std, dtype)
 
 
 class Evaluator:
@@ -296,7 +303,7 @@ class Evaluator:
 
         def step(start: tf.Tensor, size: int, state: Any) -> Any:
             pixels = _rows(split.images, start, size)
-            outputs = self._copy(self._inputs(pixels, split), training=False)
+            outputs = self._copy(split.inputs(pixels, self.model.compute_dtype), training=False)
             return add(start, outputs, _rows(split.labels, start, size), state)
 
         return _fold(split.labels.shape[0], batch_size or self._batch_size, step, initial)
@@ -306,18 +313,12 @@ class Evaluator:
 
         def add(start: tf.Tensor, size: int, moments: list[Any]) -> list[Any]:
             pixels = tf.gather(split.images, _rows(order, start, size))
-            inputs = self._inputs(pixels, split)
+            inputs = split.inputs(pixels, self.model.compute_dtype)
             return batch_norm.record(self._copy, self._batch_norms, inputs, moments)
 
         nothing = batch_norm.no_moments(self._batch_norms)
         moments = _fold(order.shape[0], self._batch_size, add, nothing)
         batch_norm.assign_statistics(self._batch_norms, moments)
-
-    def _inputs(self, images: tf.Tensor, split: DeviceExamples) -> tf.Tensor:
-        if split.mean is None:
-            return images
-        dtype = self.model.compute_dtype
-        return augmentation.normalize(images, split.mean, split.std, dtype)
 
 
 def evaluator_of(
@@ -378,16 +379,18 @@ def _plain_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
     zeros = keras.initializers.serialize(keras.initializers.Zeros())
     initializers = [k for k, v in config.items() if k.endswith("_initializer") and v is not None]
     config.update(dict.fromkeys(initializers, zeros))
-    if batch_norm.is_batch_norm(layer):
+    if is_batch_norm(layer):
         return batch_norm.recording_layer(type(layer), config)
     return copy_of(layer, **config)
 
 
 def _jit_pays(model: keras.Model) -> bool:
-    kinds = keras.layers
-    convolutions = (kinds.Conv1D, kinds.Conv2D, kinds.Conv3D, kinds.DepthwiseConv2D)
-    on_cpu = all("CPU" in variable.device for variable in model.variables)
-    return not (on_cpu and any(isinstance(part, convolutions) for part in model.submodules))
+    return not (is_on_cpu(model.variables) and has_convolutions(model))
+
+
+def is_on_cpu(variables: Iterable[tf.Variable]) -> bool:
+    """Whether all variables are in the memory of the host."""
+    return all("CPU" in variable.device for variable in variables)
 
 
 def _batch_order(examples: int) -> np.ndarray:
@@ -412,13 +415,17 @@ def _rows(values: tf.Tensor, start: tf.Tensor, size: int) -> tf.Tensor:
     return tf.slice(values, [start, *(0 for _ in rest)], [size, *rest])
 
 
-def _fold(examples: int, limit: int, add: Callable[..., Any], initial: Any) -> Any:
-    """`add(start, size, state)` over consecutive batches of one static size, and one of the rest.
+def even_batch(examples: int, limit: int) -> int:
+    """The size that makes the fewest batches of at most so many as even as can be.
 
-    The size is the one that makes the fewest batches as even as can be: a rest of a few examples
-    would have batch statistics of its own kind.
+    A rest of a few examples would have batch statistics of its own kind.
     """
-    size = -(-examples // -(-examples // limit))
+    return -(-examples // -(-examples // limit))
+
+
+def _fold(examples: int, limit: int, add: Callable[..., Any], initial: Any) -> Any:
+    """`add(start, size, state)` over even batches of one static size, and one of the rest."""
+    size = even_batch(examples, limit)
     full, rest = divmod(examples, size)
     _, state = tf.while_loop(
         lambda index, _: index < full,

@@ -12,10 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from tfprune.backend import keras, tf
-from tfprune.data import augmentation
 from tfprune.errors import InputError, SettingError, nearest
 from tfprune.measures import second_order
-from tfprune.measures.evaluation import DeviceExamples, Examples
+from tfprune.measures.evaluation import DeviceExamples, Examples, even_batch
 from tfprune.models.task import Loss, check_one_input, task_of
 from tfprune.pruning.channel_flow import filter_axes
 from tfprune.pruning.dead_filters import batch_norm_of, filter_masks
@@ -237,9 +236,7 @@ class Curvature:
         ]
 
     def _losses(self, batch: DeviceExamples) -> tf.Tensor:
-        images = batch.images
-        if batch.mean is not None:
-            images = augmentation.normalize(images, batch.mean, batch.std, self.model.compute_dtype)
+        images = batch.inputs(batch.images, self.model.compute_dtype)
         with second_order.exact_moments():
             outputs = self.model(images, training=False)
         return self._task.example_losses(batch.labels, outputs)
@@ -360,7 +357,7 @@ def _leave_out_dead_filters(
 
 
 def _slices(examples: int, limit: int) -> Iterator[slice]:
-    size = -(-examples // -(-examples // limit))
+    size = even_batch(examples, limit)
     return (slice(start, start + size) for start in range(0, examples, size))
 
 

@@ -23,6 +23,19 @@ def is_gate(layer: Any) -> bool:
     return gate and not layer.trainable
 
 
+def is_batch_norm(layer: Any) -> bool:
+    """Whether a layer is a batch normalization of any kind."""
+    kinds = keras.layers
+    return isinstance(layer, (kinds.BatchNormalization, kinds.experimental.SyncBatchNormalization))
+
+
+def has_convolutions(model: Any) -> bool:
+    """Whether a network has convolutions, which oneDNN runs faster on a CPU than XLA does."""
+    kinds = keras.layers
+    convolutions = (kinds.Conv1D, kinds.Conv2D, kinds.Conv3D, kinds.DepthwiseConv2D)
+    return any(isinstance(part, convolutions) for part in model.submodules)
+
+
 def image_input(input_shape: tuple[int, ...]) -> Any:
     """The input of a convolutional network: normalized images, float [batch, height, width, c].
 

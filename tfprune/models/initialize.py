@@ -12,7 +12,7 @@ import numpy as np
 from tfprune.backend import keras
 from tfprune.catalog import INITIALIZATIONS
 from tfprune.errors import InputError, unknown_name
-from tfprune.models.blocks import is_gate
+from tfprune.models.blocks import is_batch_norm, is_gate
 from tfprune.models.kernel_table import DENSE, kernels_of
 from tfprune.models.settings import BATCH_NORM_GAMMA
 from tfprune.seeds import Stream, generator
@@ -195,7 +195,7 @@ def _rules(model: Any) -> tuple[dict[int, Part], dict[int, float], set[int]]:
         if kernels:
             parts[id(getattr(layer, "bias", None))] = replace(kernels[-1][1], bias=True)
         constants.update((id(getattr(layer, n)), v) for n, v in _norm_constants(layer).items())
-        if isinstance(layer, _batch_norms()):
+        if is_batch_norm(layer):
             gammas.add(id(layer.gamma))
     # A layer without bias or scale has None in its place.
     parts.pop(id(None), None)
@@ -219,17 +219,10 @@ def _kernels(layer: Any) -> list[tuple[Any, Part]]:
 
 
 def _norm_constants(layer: Any) -> dict[str, float]:
-    if isinstance(layer, _batch_norms()):
+    if is_batch_norm(layer):
         return {"beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
     if isinstance(layer, (keras.layers.LayerNormalization, keras.layers.GroupNormalization)):
         return {"gamma": 1.0, "beta": 0.0}
     if is_gate(layer):
         return {"depthwise_kernel": 1.0}
     return {}
-
-
-def _batch_norms() -> tuple[Any, ...]:
-    return (
-        keras.layers.BatchNormalization,
-        keras.layers.experimental.SyncBatchNormalization,
-    )

@@ -132,6 +132,7 @@ def by_channel(layer: keras.layers.Layer, kernel: NDArray[Any]) -> NDArray[Any]:
 
 
 def is_batch_norm(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is Keras's batch norm itself: a subclass may do anything to channels."""
     kinds = keras.layers
     return type(layer) in (kinds.BatchNormalization, kinds.experimental.SyncBatchNormalization)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from tfprune.backend import keras, tf
 from tfprune.pruning.copies import copy_of
+from tfprune.pruning.kernels import leaf_layers
 from tfprune.pruning.wrapper import HoldsMask, inner
 
 # The constraint of a layer, and the variable it is on.
@@ -85,18 +85,10 @@ def own_variables(layer: keras.layers.Layer) -> list[tf.Variable]:
 
 def has_masks(model: keras.Model) -> bool:
     """Whether masks are on more than kernels."""
-    return any(_channel_masks(layer) for layer in _leaves(model))
+    return any(_channel_masks(inner(layer)) for _, layer in leaf_layers(model))
 
 
 def _channel_masks(layer: keras.layers.Layer) -> dict[str, ChannelMask]:
     """Name of a constraint -> the mask that it is."""
     found = {attribute: getattr(layer, attribute, None) for attribute in _CONSTRAINED}
     return {name: mask for name, mask in found.items() if isinstance(mask, ChannelMask)}
-
-
-def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in model.layers:
-        if isinstance(inner(layer), keras.Model):
-            yield from _leaves(inner(layer))
-        else:
-            yield inner(layer)

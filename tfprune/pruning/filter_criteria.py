@@ -17,7 +17,6 @@ from tfprune.pruning.channel_flow import (
     filter_axes,
     inner,
     is_batch_norm,
-    keeps_channels,
     mixes,
     name_of_filters,
     parts,
@@ -269,17 +268,7 @@ def _activation_layers(model: keras.Model, masks: Masks) -> dict[str, keras.laye
                 continue
             name = name_of_filters(global_names[id(layer)], layer)
             if name in masks and name not in found:
-                add = _add_after(wiring, node)
-                found[name] = add or batch_norms.get(layer.name) or layer
+                _, add = wiring.to_add(node)
+                activation = batch_norms.get(layer.name, layer) if add is None else add.layer
+                found[name] = activation
     return {name: found[name] for name in masks}
-
-
-def _add_after(wiring: Wiring, node: Any) -> keras.layers.Layer | None:
-    """The `Add` that a layer's output alone leads to, channel by channel."""
-    while True:
-        takers = [t for tensor in tf.nest.flatten(node.outputs) for t in wiring.takers[id(tensor)]]
-        if len(takers) != 1 or not keeps_channels(inner(takers[0].layer)):
-            return None
-        (node,) = takers
-        if type(node.layer) is keras.layers.Add:
-            return node.layer

@@ -10,7 +10,7 @@ from tfprune.errors import SettingError
 from tfprune.pruning.selection import exact_ceil
 
 if TYPE_CHECKING:
-    from tfprune.pruning.wiring import Wiring
+    pass
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ def block_convolutions(model: Any) -> list[str]:
       InputError: if the model is not functional or sequential.
       SettingError: if it has no convolution.
     """
+    from tfprune.pruning.channel_flow import mixes, name_of_filters
     from tfprune.pruning.prunable import prunable_kernels
     from tfprune.pruning.wiring import Wiring
 
@@ -117,22 +118,8 @@ def block_convolutions(model: Any) -> list[str]:
     adds = [node for node in wiring.nodes if type(node.layer).__name__ == "Add"]
     blocks: set[str] = set()
     for add in adds:
-        branches = [_branch(wiring, tensor) for tensor in add.keras_inputs]
+        made = [wiring.branch(tensor) for tensor in add.keras_inputs]
+        branches = [[name_of_filters(x.name, x) for x in b if mixes(x)] for b in made]
         longest = max(map(len, branches))  # The others are shortcuts.
         blocks.update(*(branch for branch in branches if len(branch) == longest))
     return [name for name in convolutions if not adds or name in blocks]
-
-
-def _branch(wiring: Wiring, tensor: Any) -> list[str]:
-    """The convolutions that made a tensor, last first, back to where others take from too."""
-    from tfprune.pruning.channel_flow import inner, mixes, name_of_filters
-
-    names: list[str] = []
-    while len(wiring.takers[id(tensor)]) == 1:
-        maker = wiring.makers[id(tensor)]
-        if maker.is_input or len(maker.keras_inputs) != 1:
-            break
-        layer = inner(maker.layer)
-        names += [name_of_filters(layer.name, layer)] if mixes(layer) else []
-        (tensor,) = maker.keras_inputs
-    return names

@@ -17,7 +17,7 @@ def layers_by_name(model: keras.Model) -> dict[str, keras.layers.Layer]:
     A layer goes by its own name, that of the layer inside the wrapper. Where two layers, in
     different nested models, share it, they go by their paths, `MODEL/LAYER`.
     """
-    found = list(_leaves(model))
+    found = list(leaf_layers(model))
     counts = Counter(inner(layer).name for _, layer in found)
     return {
         path if counts[inner(layer).name] > 1 else inner(layer).name: layer for path, layer in found
@@ -56,15 +56,25 @@ def kernel_name(layer_name: str, layer: keras.layers.Layer, kernel: str) -> str:
     return layer_name if len(kernels_of(layer)) == 1 else f"{layer_name}/{kernel}"
 
 
-def _leaves(
+def leaf_layers(
     model: keras.Model, prefix: str = "", seen: set[int] | None = None
 ) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """The walk over a network: its layers that are no models, in order, each once, wrapped or not.
+
+    Args:
+      model: a built model.
+      prefix: what their paths begin with.
+      seen: the ids of layers that are left out; those that come next are added.
+
+    Yields:
+      The path of the layer inside the wrapper, `LAYER` or `MODEL/LAYER`, and the layer as it is.
+    """
     seen = set() if seen is None else seen
     for layer in model.layers:
         if id(layer) in seen:
             continue
         seen.add(id(layer))
         if isinstance(inner(layer), keras.Model):
-            yield from _leaves(inner(layer), f"{prefix}{inner(layer).name}/", seen)
+            yield from leaf_layers(inner(layer), f"{prefix}{inner(layer).name}/", seen)
         else:
             yield prefix + inner(layer).name, layer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.models.kernel_table import EMBEDDING, kernels_of
 from tfprune.pruning.channel_masks import own_variables
+from tfprune.pruning.kernels import leaf_layers
 from tfprune.pruning.masks import BoolArray, Masks
 from tfprune.pruning.wrapper import inner, mask_of
 
@@ -26,7 +27,8 @@ def named_variables(model: keras.Model) -> dict[str, tf.Variable]:
     are called as in `tfprune.models.kernel_table`.
     """
     named: dict[str, tf.Variable] = {}
-    for path, layer in _leaves(model):
+    for path, wrapped in leaf_layers(model):
+        layer = inner(wrapped)
         kernels = _kernel_names(layer)
         for variable in own_variables(layer):
             own_name = variable.name.split("/")[-1].split(":")[0]
@@ -39,14 +41,6 @@ def named_variables(model: keras.Model) -> dict[str, tf.Variable]:
 
 def _kernel_names(layer: keras.layers.Layer) -> dict[int, str]:
     return {id(kernel.variable): kernel.name for kernel in kernels_of(layer) if layer.built}
-
-
-def _leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    for layer in map(inner, model.layers):
-        if isinstance(layer, keras.Model):
-            yield from _leaves(layer, f"{prefix}{layer.name}/")
-        else:
-            yield prefix + layer.name, layer
 
 
 def read_weights(model: keras.Model) -> Arrays:
@@ -139,8 +133,8 @@ def summed_axes(model: keras.Model) -> dict[str, tuple[int, ...]]:
     """For each kernel by its variable's name, the axes that run inside one filter or unit."""
     axes = {
         id(kernel.variable): kernel.summed_axes
-        for _, layer in _leaves(model)
-        for kernel in kernels_of(layer)
+        for _, layer in leaf_layers(model)
+        for kernel in kernels_of(inner(layer))
     }
     return {n: axes[id(v)] for n, v in named_variables(model).items() if id(v) in axes}
 
@@ -148,8 +142,8 @@ def summed_axes(model: keras.Model) -> dict[str, tuple[int, ...]]:
 def _kernel_ids(model: keras.Model) -> set[int]:
     return {
         id(kernel.variable)
-        for _, layer in _leaves(model)
-        for kernel in kernels_of(layer)
+        for _, layer in leaf_layers(model)
+        for kernel in kernels_of(inner(layer))
         if kernel.axes.kind != EMBEDDING
     }
 

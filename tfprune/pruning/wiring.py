@@ -37,13 +37,13 @@ class Wiring:
         Of two branches into an `Add`, that with fewer convolutions is the shortcut.
         """
         node = next(node for node in self.nodes if inner(node.layer).name == name)
-        branch_end, add = self._to_add(node)
+        branch_end, add = self.to_add(node)
         if add is None:
             return []
-        own = self._branch(branch_end)
+        own = self.branch(branch_end)
         found: list[str] = []
         for tensor in add.keras_inputs:
-            other = self._branch(tensor)
+            other = self.branch(tensor)
             if tensor is not branch_end and _convolutions(other) < _convolutions(own):
                 found += _makers_of_channels(other)
         return found
@@ -56,7 +56,7 @@ class Wiring:
             is_add = type(node.layer) is keras.layers.Add and uses[id(node.layer)] == 1
             if not is_add or node.outputs.shape.rank != 4:
                 continue
-            branches = [self._branch(tensor) for tensor in node.keras_inputs]
+            branches = [self.branch(tensor) for tensor in node.keras_inputs]
             bare = [n for n, branch in enumerate(branches) if not any(x.weights for x in branch)]
             if len(bare) == 1 and any(_convolutions(branch) for branch in branches):
                 found[node.layer.name] = bare[0]
@@ -66,7 +66,7 @@ class Wiring:
         takers = [t for tensor in tf.nest.flatten(node.outputs) for t in self.takers[id(tensor)]]
         return takers[0] if len(takers) == 1 else None
 
-    def _to_add(self, node: Any) -> tuple[Any, Any | None]:
+    def to_add(self, node: Any) -> tuple[Any, Any | None]:
         """The `Add` that a layer's output alone leads to, without a convolution between."""
         while True:
             taker = self._only_taker(node)
@@ -76,7 +76,7 @@ class Wiring:
                 return node.outputs, taker
             node = taker
 
-    def _branch(self, tensor: Any) -> list[Any]:
+    def branch(self, tensor: Any) -> list[Any]:
         """The layers that made a tensor, last first, back to where others take from too."""
         layers: list[Any] = []
         while len(self.takers[id(tensor)]) == 1:

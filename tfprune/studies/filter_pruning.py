@@ -196,7 +196,7 @@ def _train_noisy(
     settings: NoiseConfig,
 ) -> None:
     from tfprune.training.callbacks.filter_noise import FilterNoise
-    from tfprune.training.epoch_model import steps_per_epoch
+    from tfprune.training.epoch_program import steps_per_epoch
     from tfprune.training.noise import noise_state
     from tfprune.training.trainer import Beside
 

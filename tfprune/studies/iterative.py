@@ -27,7 +27,7 @@ from tfprune.pruning.shrink import live_weights
 from tfprune.pruning.weights import Arrays, read_weights
 from tfprune.studies.trial import Row, Stage, Trial, result_of
 from tfprune.training import schedules
-from tfprune.training.epoch_model import steps_per_epoch
+from tfprune.training.epoch_program import steps_per_epoch
 from tfprune.training.evaluating import evaluate
 from tfprune.training.scoring import check_filters, prune
 from tfprune.training.trainer import Beside, Data, Trainer, TrainingOutputs, TrainingPlan

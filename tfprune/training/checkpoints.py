@@ -11,15 +11,10 @@ import numpy as np
 from etils import epath
 
 from tfprune import layout
-from tfprune.backend import keras
+from tfprune.backend import keras, tf
 from tfprune.errors import DamagedFile
 from tfprune.files import load_arrays, save_arrays, set_aside
-from tfprune.pruning.weights import (
-    mask_variables,
-    named_variables,
-    read_weights,
-    write_weights,
-)
+from tfprune.pruning.weights import mask_variables, named_variables
 from tfprune.training.optimizers import state_variables
 
 Row = dict[str, Any]
@@ -105,17 +100,24 @@ class Checkpoints:
         return _write(arrays, model, self._state)
 
 
+def training_state(model: keras.Model, optimizer: Any) -> dict[str, tf.Variable]:
+    """Every variable that training reads or writes, by name."""
+    weights = {f"model/{name}": value for name, value in named_variables(model).items()}
+    masks = {f"mask/{name}": mask for name, mask in mask_variables(model).items()}
+    slots = {f"optimizer/{i}": slot for i, slot in enumerate(state_variables(optimizer))}
+    return {**weights, **masks, **slots}
+
+
 def save(
     path: epath.Path, model: keras.Model, epoch: int, rows: list[Row], state: State | None = None
 ) -> None:
     """Writes one checkpoint."""
-    arrays = {f"model/{name}": value for name, value in read_weights(model).items()}
-    for name, mask in mask_variables(model).items():
-        arrays[f"mask/{name}"] = mask.numpy().astype(bool)
+    arrays = {name: v.numpy() for name, v in training_state(model, model.optimizer).items()}
+    for name, value in arrays.items():
+        if name.startswith("mask/"):
+            arrays[name] = value.astype(bool)
     if state is not None:
         arrays |= {f"state/{name}": value for name, value in state.read().items()}
-    for index, variable in enumerate(state_variables(model.optimizer)):
-        arrays[f"optimizer/{index}"] = variable.numpy()
     arrays["epoch"] = np.int64(epoch)
     arrays["rows"] = np.frombuffer(json.dumps(rows).encode(), np.uint8)
     save_arrays(path, arrays)
@@ -124,11 +126,9 @@ def save(
 def _read(path: epath.Path, model: keras.Model, state: State | None) -> dict[str, np.ndarray]:
     """A checkpoint's arrays, if they are all that this model and its optimizer need."""
     arrays = load_arrays(path)
-    variables = {f"model/{name}": v for name, v in named_variables(model).items()}
-    variables |= {f"mask/{name}": v for name, v in mask_variables(model).items()}
+    variables = dict(training_state(model, model.optimizer))
     if state is not None:
         variables |= {f"state/{name}": value for name, value in state.read().items()}
-    variables |= {f"optimizer/{i}": v for i, v in enumerate(state_variables(model.optimizer))}
     if set(arrays) != {*variables, "epoch", "rows"} or any(
         arrays[name].shape != tuple(variable.shape) for name, variable in variables.items()
     ):
@@ -137,19 +137,9 @@ def _read(path: epath.Path, model: keras.Model, state: State | None) -> dict[str
 
 
 def _write(arrays: dict[str, np.ndarray], model: keras.Model, state: State | None) -> Resumed:
-    write_weights(model, _under(arrays, "model/"))
-    for name, mask in mask_variables(model).items():
-        mask.assign(arrays[f"mask/{name}"].astype(mask.dtype.as_numpy_dtype))
+    for name, variable in training_state(model, model.optimizer).items():
+        variable.assign(arrays[name].astype(variable.dtype.as_numpy_dtype))
     if state is not None:
-        state.write(_under(arrays, "state/"))
-    for index, variable in enumerate(state_variables(model.optimizer)):
-        variable.assign(arrays[f"optimizer/{index}"])
+        own = {name: value for name, value in arrays.items() if name.startswith("state/")}
+        state.write({name.removeprefix("state/"): value for name, value in own.items()})
     return Resumed(int(arrays["epoch"]), json.loads(arrays["rows"].tobytes()))
-
-
-def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in arrays.items()
-        if name.startswith(prefix)
-    }

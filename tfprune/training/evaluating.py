@@ -10,7 +10,7 @@ from tfprune.measures.el2n import model_outputs
 from tfprune.measures.evaluation import Evaluator
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import Arrays
-from tfprune.training.epoch_model import EVALUATION_BATCH
+from tfprune.training.metrics import EVALUATION_BATCH
 from tfprune.training.trainer import Data, Trainer
 
 
@@ -22,8 +22,8 @@ def evaluator(trainer: Trainer) -> Evaluator:
 def evaluate(trainer: Trainer, data: Data, weights: Arrays, masks: Masks) -> dict[str, float]:
     """Every split's metrics for these weights under these masks, which the network then has."""
     trainer.load(weights, masks)
-    metrics = trainer.attach(data, None).evaluate()
-    return {name: float(value) for name, value in metrics.items()}
+    found = trainer.attach(data, None).evaluate()
+    return {name: float(value) for name, value in found.items()}
 
 
 def train_logits(trainer: Trainer, data: Data, weights: Arrays, masks: Masks) -> np.ndarray:

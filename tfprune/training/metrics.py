@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from tfprune.backend import keras, tf
+
+EVALUATION_BATCH = 1024
+
+# What the names of a split's fields begin with; the order in which splits are evaluated.
+SPLITS = {"train": "", "test": "test_", "val": "val_"}
 
 
 class PerExample(NamedTuple):
@@ -28,6 +34,47 @@ def per_example(logits: tf.Tensor, labels: tf.Tensor) -> PerExample:
     """
     losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     return PerExample(tf.cast(losses, tf.float32), tf.argmax(logits, axis=-1, output_type=tf.int32))
+
+
+def in_chunks(examples: int, infer: Callable[[tf.Tensor, int], PerExample]) -> PerExample:
+    """Inference over examples in chunks of `EVALUATION_BATCH`, and one of the rest.
+
+    Args:
+      examples: how many.
+      infer: (int32 index of the first example, their number) -> what they yield. Called inside a
+        loop of the program that this is part of.
+    """
+    full, rest = divmod(examples, EVALUATION_BATCH)
+    parts = []
+    if full:
+        whole = tf.map_fn(
+            lambda start: infer(start, EVALUATION_BATCH),
+            tf.range(full) * EVALUATION_BATCH,
+            fn_output_signature=PerExample(
+                tf.TensorSpec([EVALUATION_BATCH], tf.float32),
+                tf.TensorSpec([EVALUATION_BATCH], tf.int32),
+            ),
+            parallel_iterations=1,
+        )
+        parts.append(PerExample(*(tf.reshape(value, [-1]) for value in whole)))
+    if rest:
+        parts.append(infer(tf.constant(full * EVALUATION_BATCH), rest))
+    return PerExample(*(tf.concat(values, 0) for values in zip(*parts, strict=True)))
+
+
+def of_splits(data: Any, infer: Callable[[str], PerExample]) -> dict[str, tf.Tensor]:
+    """The metrics of every split that has examples, by name.
+
+    Args:
+      data: the labels of every split, `original_labels` and `selected`, arrays or tensors.
+      infer: the name of a split -> what its examples yield, in the order of its labels.
+    """
+    labels = {name: getattr(data, f"{prefix}labels") for name, prefix in SPLITS.items()}
+    found = {name: infer(name) for name, own in labels.items() if own.shape[0]}
+    values = subset_metrics(found["train"], data.labels, data.original_labels, data.selected)
+    for name, examples in found.items():
+        values |= split_metrics(name, examples, labels[name])
+    return values
 
 
 def split_metrics(name: str, values: PerExample, labels: tf.Tensor) -> dict[str, tf.Tensor]:

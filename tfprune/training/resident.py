@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,11 +13,7 @@ from tfprune.data.order import epoch_order
 from tfprune.data.prepare import PreparedData
 from tfprune.seeds import EpochDraw
 from tfprune.training import metrics, step
-from tfprune.training.epoch_model import (
-    EVALUATION_BATCH,
-    Feeding,
-    steps_per_epoch,
-)
+from tfprune.training.epoch_program import EpochProgram
 
 
 class ResidentData(NamedTuple):
@@ -46,109 +42,88 @@ class ResidentData(NamedTuple):
         return cls(**{field: tf.constant(value) for field, value in values.items()})
 
 
-class _Draws(NamedTuple):
-    """An epoch's `augmentation.Draws` as tensors."""
-
-    flips: tf.Tensor
-    dy: tf.Tensor
-    dx: tf.Tensor
-
-    @classmethod
-    def of(cls, draws: augmentation.Draws) -> _Draws:
-        return cls(*(tf.constant(getattr(draws, field)) for field in cls._fields))
-
-
 class EpochFeed(NamedTuple):
-    """What differs from epoch to epoch: all randomness, drawn on the host.
+    """What differs from epoch to epoch: all randomness, drawn on the host; arrays or tensors.
 
     Attributes:
       order: int32 [examples], the order in which examples are shown.
       learning_rates: float32 [steps].
       steps: int32 [2], the first step to take and the one to stop before.
-      augmentation: per-example draws, or None.
+      draws: flips, dy and dx of every example (see `augmentation.Draws`), or nothing.
     """
 
-    order: tf.Tensor
-    learning_rates: tf.Tensor
-    steps: tf.Tensor
-    augmentation: _Draws | None
+    order: Any
+    learning_rates: Any
+    steps: Any
+    draws: tuple[Any, ...]
 
 
-class ResidentProgram:
+class ArrayProgram(EpochProgram[PreparedData]):
+    """An epoch over data in memory: its order and its augmentation are drawn on the host."""
+
+    def scoring_batches(self, count: int) -> list[tuple[tf.Tensor, np.ndarray]]:
+        """See base class."""
+        data, feeding, size = self._data, self._fed, self._batch_size
+        order = epoch_order(len(data.labels), feeding.seed, feeding.level, EpochDraw.NO_EPOCH)
+        starts = range(0, min(count * size, len(order)), size)
+        chosen = [order[start : start + size] for start in starts]
+        return [(self._inputs(rows), data.labels[rows]) for rows in chosen]
+
+    def _inputs(self, rows: np.ndarray, draws: tuple[np.ndarray, ...] = ()) -> tf.Tensor:
+        """The training images at these rows as a model takes them; outside programs."""
+        data, images = self._data, tf.constant(self._data.images[rows])
+        if draws:
+            images = augmentation.apply(images, *(draw[rows] for draw in draws))
+        return augmentation.normalize(images, data.mean, data.std, self._model.compute_dtype)
+
+    def _feed(self, epoch: int) -> EpochFeed:
+        """All that differs from epoch to epoch, as arrays."""
+        feeding, examples = self._fed, len(self._data.labels)
+        first, last, rates = self._due(epoch, examples)
+        draws = augmentation.draw(feeding.augment, examples, feeding.seed, feeding.level, epoch)
+        order = epoch_order(examples, feeding.seed, feeding.level, epoch)
+        return EpochFeed(order, rates, np.array([first, last], np.int32), draws or ())
+
+
+class ResidentProgram(ArrayProgram):
     """Trains and evaluates one epoch per call, compiled once for all trials of one shape.
 
     Args:
-      model: a compiled model (its optimizer is used) that maps normalized images to logits.
+      model: as for `EpochProgram`.
       batch_size: examples per step.
       jit: whether to compile with XLA.
     """
 
     def __init__(self, model: keras.Model, batch_size: int, jit: bool):
-        self._model = model
-        self._batch_size = batch_size
-        model.optimizer.build(model.trainable_variables)
-        self._epoch = tf.function(self._train_and_evaluate, jit_compile=jit, autograph=False)
-        self._partial_epoch = tf.function(self._train, jit_compile=jit, autograph=False)
-        self._evaluation = tf.function(self._evaluate, jit_compile=jit, autograph=False)
-        self._host: PreparedData | None = None
-        self._data: ResidentData | None = None
-        self._feeding: Feeding | None = None
-
-    def attach(self, data: PreparedData, feeding: Feeding | None) -> None:
-        """See `EpochProgram`. The data attached last stay on the device."""
-        if data is not self._host:
-            self._host, self._data = data, ResidentData.of(data)
-        self._feeding = feeding
+        super().__init__(model, batch_size)
+        compiled = partial(tf.function, jit_compile=jit, autograph=False)
+        self._epoch = compiled(self._train_and_evaluate)
+        self._partial_epoch = compiled(self._take_steps)
+        self._evaluation = compiled(self._evaluate)
+        self._tensors: ResidentData | None = None
 
     def run(self, epoch: int) -> dict[str, tf.Tensor]:
-        """See `EpochProgram`."""
-        return self._epoch(self._data, self._feed(epoch))
+        """See base class; one program does all."""
+        return self._epoch(self._tensors, self._tensors_fed(epoch))
 
-    def run_steps(self, epoch: int) -> None:
-        """See `EpochProgram`."""
-        self._partial_epoch(self._data, self._feed(epoch))
+    def _hold(self, data: PreparedData) -> None:
+        self._tensors = ResidentData.of(data)
 
-    def evaluate(self) -> dict[str, tf.Tensor]:
-        """See `EpochProgram`."""
-        return self._evaluation(self._data)
+    def _train(self, epoch: int) -> tf.Tensor:
+        return self._partial_epoch(self._tensors, self._tensors_fed(epoch))
 
-    def scoring_batches(self, count: int) -> list[tuple[tf.Tensor, np.ndarray]]:
-        """See `EpochProgram`."""
-        data, feeding = self._attached()
-        order = epoch_order(len(data.labels), feeding.seed, feeding.level, EpochDraw.NO_EPOCH)
-        starts = range(0, min(count * self._batch_size, len(order)), self._batch_size)
-        chosen = [order[start : start + self._batch_size] for start in starts]
-        return [(self._inputs(data, positions), data.labels[positions]) for positions in chosen]
+    def _measure(self) -> dict[str, tf.Tensor]:
+        return self._evaluation(self._tensors)
 
-    def _inputs(self, data: PreparedData, positions: np.ndarray) -> tf.Tensor:
-        images = tf.constant(data.images[positions])
-        return augmentation.normalize(images, data.mean, data.std, self._model.compute_dtype)
-
-    def _attached(self) -> tuple[PreparedData, Feeding]:
-        if self._host is None or self._feeding is None:
-            raise ValueError("attach data and feeding first")
-        return self._host, self._feeding
-
-    def _feed(self, epoch: int) -> EpochFeed:
-        """All that differs from epoch to epoch."""
-        data, feeding = self._attached()
-        num_examples = len(data.labels)
-        steps = steps_per_epoch(num_examples, self._batch_size)
-        draws = augmentation.draw(feeding.augment, num_examples, feeding.seed, feeding.level, epoch)
-        order = epoch_order(num_examples, feeding.seed, feeding.level, epoch)
-        return EpochFeed(
-            order=tf.constant(order, tf.int32),
-            learning_rates=tf.constant(feeding.schedule(epoch, steps)),
-            steps=tf.constant(feeding.steps_of(epoch, steps), tf.int32),
-            augmentation=None if draws is None else _Draws.of(draws),
-        )
+    def _tensors_fed(self, epoch: int) -> EpochFeed:
+        return tf.nest.map_structure(tf.constant, self._feed(epoch))
 
     def _train_and_evaluate(self, data: ResidentData, feed: EpochFeed) -> dict[str, tf.Tensor]:
-        means = self._train(data, feed)
+        means = self._take_steps(data, feed)
         with tf.control_dependencies([means]):
             return {**step.running(means), **self._evaluate(data)}
 
-    def _train(self, data: ResidentData, feed: EpochFeed) -> tf.Tensor:
+    def _take_steps(self, data: ResidentData, feed: EpochFeed) -> tf.Tensor:
         """The steps of `feed.steps`; returns their example-weighted means of `step.RUNNING`."""
         num_examples = feed.order.shape[0]
         full_steps, remainder = divmod(num_examples, self._batch_size)
@@ -157,7 +132,7 @@ class ResidentProgram:
 
         def train(index: tf.Tensor, size: int) -> tf.Tensor:
             positions = tf.slice(feed.order, [index * self._batch_size], [size])
-            means = self._step(data, feed.augmentation, positions, feed.learning_rates[index])
+            means = self._step(data, feed.draws, positions, feed.learning_rates[index])
             return means * tf.cast(size, tf.float32)
 
         total, count = none, zero
@@ -183,60 +158,32 @@ class ResidentProgram:
     def _step(
         self,
         data: ResidentData,
-        draws: _Draws | None,
+        draws: tuple[tf.Tensor, ...],
         positions: tf.Tensor,
         learning_rate: tf.Tensor,
     ) -> tf.Tensor:
         model = self._model
         images = tf.gather(data.images, positions)
-        if draws is not None:
+        if draws:
             images = augmentation.apply(images, *(tf.gather(draw, positions) for draw in draws))
         inputs = augmentation.normalize(images, data.mean, data.std, model.compute_dtype)
         labels = tf.gather(data.labels, positions)
         return step.train_on_batch(model, inputs, labels, learning_rate)
 
     def _evaluate(self, data: ResidentData) -> dict[str, tf.Tensor]:
-        train = self._per_example(data.images, data.labels, data)
-        test = self._per_example(data.test_images, data.test_labels, data, step.before_test_batch)
-        values = {
-            **metrics.split_metrics("train", train, data.labels),
-            **metrics.split_metrics("test", test, data.test_labels),
-            **metrics.subset_metrics(train, data.labels, data.original_labels, data.selected),
-        }
-        if data.val_images.shape[0]:
-            val = self._per_example(data.val_images, data.val_labels, data)
-            values |= metrics.split_metrics("val", val, data.val_labels)
-        return values
+        return metrics.of_splits(data, partial(self._infer, data))
 
-    def _per_example(
-        self,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        data: ResidentData,
-        before_batch: Callable[[keras.Model, float], None] = lambda model, share: None,
-    ) -> metrics.PerExample:
-        """Inference over a split in batches of one static size, and one of the rest."""
+    def _infer(self, data: ResidentData, split: str) -> metrics.PerExample:
+        """Losses and predictions of a split."""
+        model, prefix = self._model, metrics.SPLITS[split]
+        images, labels = (getattr(data, f"{prefix}{field}") for field in ("images", "labels"))
 
-        def batch(start: tf.Tensor, size: int) -> metrics.PerExample:
-            before_batch(self._model, size / images.shape[0])
+        def infer(start: tf.Tensor, size: int) -> metrics.PerExample:
+            if split == "test":
+                step.before_test_batch(model, size / images.shape[0])
             pixels = tf.slice(images, [start, 0, 0, 0], [size, *images.shape[1:]])
-            inputs = augmentation.normalize(pixels, data.mean, data.std, self._model.compute_dtype)
-            logits = self._model(inputs, training=False)
-            return metrics.per_example(logits, tf.slice(labels, [start], [size]))
+            inputs = augmentation.normalize(pixels, data.mean, data.std, model.compute_dtype)
+            own = tf.slice(labels, [start], [size])
+            return metrics.per_example(model(inputs, training=False), own)
 
-        full, remainder = divmod(images.shape[0], EVALUATION_BATCH)
-        parts = []
-        if full:
-            whole = tf.map_fn(
-                lambda start: batch(start, EVALUATION_BATCH),
-                tf.range(full) * EVALUATION_BATCH,
-                fn_output_signature=metrics.PerExample(
-                    tf.TensorSpec([EVALUATION_BATCH], tf.float32),
-                    tf.TensorSpec([EVALUATION_BATCH], tf.int32),
-                ),
-                parallel_iterations=1,
-            )
-            parts.append(metrics.PerExample(*(tf.reshape(value, [-1]) for value in whole)))
-        if remainder:
-            parts.append(batch(tf.constant(full * EVALUATION_BATCH), remainder))
-        return metrics.PerExample(*(tf.concat(values, 0) for values in zip(*parts, strict=True)))
+        return metrics.in_chunks(images.shape[0], infer)

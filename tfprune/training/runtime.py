@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from tfprune.backend import keras, tf
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
+from tfprune.models.blocks import has_convolutions
 from tfprune.training import strategies
 
 
@@ -72,9 +73,7 @@ def use_jit(config: RunConfig, model: keras.Model) -> bool:
     convolutions, which oneDNN runs faster than XLA does."""
     if config.jit != "auto":
         return config.jit == "on"
-    if device(config) != "/CPU:0":
-        return True
-    return not any(isinstance(layer, keras.layers.Conv2D) for layer in model.submodules)
+    return device(config) != "/CPU:0" or not has_convolutions(model)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ from tfprune.pruning.model import dense_masks
 from tfprune.pruning.settings import PruningConfig
 from tfprune.pruning.weights import Arrays
 from tfprune.seeds import Stream, generator
-from tfprune.training.epoch_model import EpochModel, Feeding
+from tfprune.training.epoch_model import EpochModel
+from tfprune.training.epoch_program import Feeding
 from tfprune.training.schedules import fixed
 from tfprune.training.trainer import Data, Trainer
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,107 +12,69 @@ from tfprune.backend import keras, tf
 from tfprune.data.streaming import StreamedData
 from tfprune.seeds import EpochDraw
 from tfprune.training import metrics, step
-from tfprune.training.epoch_model import (
-    EVALUATION_BATCH,
-    Feeding,
-    steps_per_epoch,
-)
+from tfprune.training.epoch_program import EpochProgram
 
 
-class StreamedProgram:
+class StreamedProgram(EpochProgram[StreamedData]):
     """Trains and evaluates one epoch per call, a batch at a time.
 
     Args:
-      model: a compiled model (its optimizer is used) that maps normalized images to logits.
+      model: as for `EpochProgram`.
       batch_size: examples per step.
       jit: whether to compile with XLA.
     """
 
-    def __init__(self, model: keras.Model, batch_size: int, jit: bool):
-        self._model = model
-        self._batch_size = batch_size
-        model.optimizer.build(model.trainable_variables)
-        self._step = tf.function(self._train_batch, jit_compile=jit, autograph=False)
-        self._inference = tf.function(self._per_example, jit_compile=jit, autograph=False)
-        self._data: StreamedData | None = None
-        self._feeding: Feeding | None = None
-
-    def attach(self, data: StreamedData, feeding: Feeding | None) -> None:
-        """See `EpochProgram`."""
-        self._data, self._feeding = data, feeding
-
-    def run(self, epoch: int) -> dict[str, Any]:
-        """See `EpochProgram`."""
-        return {**step.running(self._train(epoch)), **self.evaluate()}
-
-    def run_steps(self, epoch: int) -> None:
-        """See `EpochProgram`."""
-        self._train(epoch)
-
-    def evaluate(self) -> dict[str, Any]:
-        """See `EpochProgram`."""
-        data = self._attached_data()
-        train = self._split("train", len(data.labels))
-        test = self._split("test", len(data.test_labels))
-        values = {
-            **metrics.split_metrics("train", train, data.labels),
-            **metrics.split_metrics("test", test, data.test_labels),
-            **metrics.subset_metrics(train, data.labels, data.original_labels, data.selected),
-        }
-        if len(data.val_labels):
-            val = self._split("val", len(data.val_labels))
-            values |= metrics.split_metrics("val", val, data.val_labels)
-        return values
+    def __init__(self, model: keras.Model, batch_size: int, jit: bool = False):
+        super().__init__(model, batch_size)
+        compiled = partial(tf.function, jit_compile=jit, autograph=False)
+        self._step = compiled(self._train_batch)
+        self._inference = compiled(self._infer_batch)
 
     def scoring_batches(self, count: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
-        """See `EpochProgram`."""
-        batches = self._epoch(EpochDraw.NO_EPOCH).take(count)
+        """See base class."""
+        batches = self._batches(EpochDraw.NO_EPOCH).take(count)
         return [(images, labels) for images, labels, _ in batches]
 
     def _train(self, epoch: int) -> np.ndarray:
-        """The epoch's steps; returns their example-weighted means of `step.RUNNING`."""
-        data, feeding = self._attached_data(), self._attached_feeding()
-        steps = steps_per_epoch(len(data.labels), self._batch_size)
-        first, last = feeding.steps_of(epoch, steps)
-        rates = feeding.schedule(epoch, steps)
         total, count = np.zeros(len(step.RUNNING)), 0
-        for rate, (images, labels, _) in zip(
-            rates[first:last], self._epoch(epoch).skip(first), strict=False
-        ):
+        for rate, images, labels in self._shown(epoch):
             total += self._step(images, labels, tf.constant(rate)).numpy() * float(len(labels))
             count += len(labels)
         return np.float32(total / max(count, 1))
 
-    def _epoch(self, epoch: int) -> tf.data.Dataset:
-        feeding = self._attached_feeding()
-        return self._attached_data().train_epoch(
-            feeding.seed, feeding.level, epoch, self._batch_size
-        )
+    def _measure(self) -> dict[str, Any]:
+        return metrics.of_splits(self._data, self._infer)
 
-    def _train_batch(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-        inputs = tf.cast(images, self._model.compute_dtype)
-        return step.train_on_batch(self._model, inputs, labels, rate)
+    def _shown(self, epoch: int) -> Iterator[tuple[np.float32, tf.Tensor, tf.Tensor]]:
+        """Learning rate, normalized images and labels of every step to take."""
+        first, last, rates = self._due(epoch, len(self._data.labels))
+        batches = self._batches(epoch).skip(first)
+        for rate, (images, labels, _) in zip(rates[first:last], batches, strict=False):
+            yield rate, images, labels
 
-    def _per_example(self, images: tf.Tensor, labels: tf.Tensor) -> metrics.PerExample:
-        inputs = tf.cast(images, self._model.compute_dtype)
-        return metrics.per_example(self._model(inputs, training=False), labels)
+    def _batches(self, epoch: int) -> tf.data.Dataset:
+        feeding = self._fed
+        return self._data.train_epoch(feeding.seed, feeding.level, epoch, self._batch_size)
 
-    def _split(self, split: str, examples: int) -> metrics.PerExample:
+    def _infer(self, split: str) -> metrics.PerExample:
         """Losses and predictions of a split, in the order of its labels."""
+        examples = len(getattr(self._data, f"{metrics.SPLITS[split]}labels"))
         losses, predictions = np.zeros(examples, np.float32), np.zeros(examples, np.int32)
-        for images, labels, rows in self._attached_data().evaluation(split, EVALUATION_BATCH):
+        for images, labels, rows in self._data.evaluation(split, self._evaluation_batch):
             if split == "test":
                 step.before_test_batch(self._model, len(rows) / examples)
             values = self._inference(images, labels)
             losses[rows], predictions[rows] = values.losses, values.predictions
         return metrics.PerExample(tf.constant(losses), tf.constant(predictions))
 
-    def _attached_data(self) -> StreamedData:
-        if self._data is None:
-            raise ValueError("attach data first")
-        return self._data
+    @property
+    def _evaluation_batch(self) -> int:
+        return metrics.EVALUATION_BATCH
 
-    def _attached_feeding(self) -> Feeding:
-        if self._feeding is None:
-            raise ValueError("attach feeding first")
-        return self._feeding
+    def _train_batch(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> Any:
+        inputs = tf.cast(images, self._model.compute_dtype)
+        return step.train_on_batch(self._model, inputs, labels, rate)
+
+    def _infer_batch(self, images: tf.Tensor, labels: tf.Tensor) -> metrics.PerExample:
+        inputs = tf.cast(images, self._model.compute_dtype)
+        return metrics.per_example(self._model(inputs, training=False), labels)

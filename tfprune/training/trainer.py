@@ -25,18 +25,10 @@ from tfprune.training.callbacks.event_scalars import TensorBoardScalars
 from tfprune.training.callbacks.filter_noise import NoiseState
 from tfprune.training.callbacks.record import EpochRecord, Row
 from tfprune.training.callbacks.safety import EpochCheckpoint, StopOnNonFinite
-from tfprune.training.checkpoints import Checkpoints
-from tfprune.training.distributed import (
-    DistributedProgram,
-    DistributedStreamedProgram,
-    training_state,
-)
-from tfprune.training.epoch_model import (
-    EpochModel,
-    EpochProgram,
-    Feeding,
-    steps_per_epoch,
-)
+from tfprune.training.checkpoints import Checkpoints, training_state
+from tfprune.training.distributed import DistributedProgram, DistributedStreamedProgram
+from tfprune.training.epoch_model import EpochModel
+from tfprune.training.epoch_program import EpochProgram, Feeding, steps_per_epoch
 from tfprune.training.network import build_network, set_masks
 from tfprune.training.resident import ResidentProgram
 from tfprune.training.schedules import Schedule
@@ -267,7 +259,7 @@ class Trainer:
         """Sets the model's masks; returns them as they are now, see `network.set_masks`."""
         return set_masks(self.model, self._config, masks)
 
-    def attach(self, data: Data, feeding: Feeding | None) -> EpochProgram:
+    def attach(self, data: Data, feeding: Feeding | None) -> EpochProgram[Any]:
         """The program for this kind of data, with the data attached; see `EpochProgram`."""
         streamed = isinstance(data, StreamedData)
         key = ("program", streamed, self.model.noise)
@@ -287,7 +279,7 @@ class Trainer:
         self.load(plan.weights, plan.masks)
         optimizers.reset_slots(self.model.optimizer, self.model.variables)
 
-    def _program(self, streamed: bool) -> EpochProgram:
+    def _program(self, streamed: bool) -> EpochProgram[Any]:
         if self.distribution.strategy is not None:
             distributed = DistributedStreamedProgram if streamed else DistributedProgram
             return distributed(self.model, self._batch_size, self.distribution)
