@@ -11,8 +11,9 @@ READY := $(VENV)/.ready
 run: $(READY)
 	$(BIN)/python run.py
 
-# Files side by side: most of the time goes into starting processes and building networks.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile
+# Files side by side: most of the time goes into starting processes and building networks. In the
+# order of their folders, not those of few tests last: whole studies are few tests and take longest.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
 	$(PYTEST) -m "not slow and not architectures"
