@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from absl import flags
 
 from experiments import sweeps
-from experiments.command import DEFAULT_PRESET, PRESETS, Command, Experiment, read_preset
+from experiments.command import (
+    COMMAND_FLAGS,
+    DEFAULT_PRESET,
+    PRESETS,
+    Command,
+    Experiment,
+    errors_name_flags,
+    read_preset,
+    with_flags,
+)
 from tfprune.config import from_settings
 from tfprune.errors import InputError, SettingError, Stopped, TfpruneError, unknown_name
 from tfprune.settings import join, settings_of
@@ -38,6 +47,11 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
     Raises:
       InputError: an unknown flag or preset, or a value that is not allowed.
     """
+    with errors_name_flags(experiment.flags):
+        return _parse(experiment, argv)
+
+
+def _parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
     preset = _preset_name(argv)
     if preset not in experiment.presets:
         raise unknown_name("preset", preset, experiment.presets)
@@ -51,13 +65,13 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}: flags are written --name=value")
     own = [name for section in experiment.options for name in settings_of(section)]
-    given = {name: values[name].value for name in values if name not in (*own, *_OWN_FLAGS)}
+    given = {name: values[name].value for name in values if name not in (*own, *COMMAND_FLAGS)}
     given["output_dir"] = given["output_dir"] or f"runs/{experiment.name}"
     if given["label_noise"] == "none" and not _values_of("noise_fraction", argv):
         given["noise_fraction"] = 0.0  # The preset's, for the noise that is now turned off.
     if given["sparsities"] and _values_of("levels", argv):
         if _values_of("sparsities", argv):
-            raise SettingError("levels", given["levels"], "nothing beside --sparsities")
+            raise SettingError("levels", given["levels"], "nothing beside `sparsities`")
         given["sparsities"] = ()  # The preset's, in place of which levels are asked for.
     base = from_settings(given, experiment=experiment.name, preset=preset)
     sweep = sweeps.parse(_sweep_texts(preset_flags, argv))
@@ -78,6 +92,7 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         {name: values[name].value for name in experiment.own_columns},
         {trial_name(config): columns for config, columns in expanded if columns},
         partial(experiment.check, options=options) if experiment.check else None,
+        experiment.flags,
         tuple(argv),
         values["verbosity"].value,
     )
@@ -103,7 +118,8 @@ def run(
         return 0
     from experiments.runner import run_and_report  # Slow to import: not for help and errors.
 
-    return run_and_report(command, lambda study: further(command, study))
+    with errors_name_flags(experiment.flags):
+        return run_and_report(command, lambda study: further(command, study))
 
 
 def exit_code(main: Callable[[], int]) -> int:
@@ -138,9 +154,6 @@ def exit_code(main: Callable[[], int]) -> int:
         advice = "choose a smaller --width, --batch_size or --train_subset"
         print(f"tfprune: out of memory: {advice}", file=sys.stderr)
         return 1
-
-
-_OWN_FLAGS = ("preset", "sweep", "verbosity")
 
 
 def _sweep_texts(preset_flags: Sequence[str], argv: Sequence[str]) -> list[str]:
@@ -192,15 +205,16 @@ def _flag_values(experiment: Experiment) -> flags.FlagValues:
     for section in experiment.sections.values():
         hints = get_type_hints(section)
         for name, field in settings_of(section).items():
+            help_text = with_flags(_help_text(field), experiment.flags)
             if hints[name] is bool:
-                flags.DEFINE_boolean(name, field.default, _help_text(field), flag_values=values)
+                flags.DEFINE_boolean(name, field.default, help_text, flag_values=values)
                 continue
             parser, serializer = _parser(name, hints[name])
             flags.DEFINE(
                 parser,
                 name,
                 field.default,
-                _help_text(field),
+                help_text,
                 flag_values=values,
                 serializer=serializer,
             )
@@ -294,7 +308,7 @@ def _help(experiment: Experiment, values: flags.FlagValues, preset: str) -> str:
         ),
         "",
         "general",
-        *_flag_lines(values, _OWN_FLAGS),
+        *_flag_lines(values, COMMAND_FLAGS),
     ]
     for title, section in experiment.sections.items():
         names = list(settings_of(section))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfprune.config import SECTIONS, RunConfig
-from tfprune.settings import Section
+from tfprune.errors import TfpruneError
+from tfprune.settings import Section, settings_of
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "quick"
+# Flags of every experiment that are no settings of a run.
+COMMAND_FLAGS = ("preset", "sweep", "verbosity")
 
 
 # Runs, each with columns of its own in results.csv.
@@ -50,6 +55,12 @@ class Experiment:
         return {"run": RunConfig, **SECTIONS, **own}
 
     @property
+    def flags(self) -> frozenset[str]:
+        """The names of its flags."""
+        settings = (name for section in self.sections.values() for name in settings_of(section))
+        return frozenset((*COMMAND_FLAGS, *settings))
+
+    @property
     def presets(self) -> list[str]:
         """Names of the presets, quickest first."""
         names = [path.stem for path in (PRESETS / self.name).glob("*.flags")]
@@ -67,6 +78,7 @@ class Command:
       own_columns: those of them that are columns of results.csv.
       columns_of: further columns of results.csv, by the trial's name.
       check: what else is refused before a trial is trained.
+      flags: the names of the experiment's flags.
       argv: what was typed.
       verbosity: 0 hides TensorFlow's own messages.
     """
@@ -77,6 +89,7 @@ class Command:
     own_columns: dict[str, Any]
     columns_of: dict[str, Mapping[str, Any]]
     check: Callable[[PruneRetrain], None] | None
+    flags: frozenset[str]
     argv: tuple[str, ...]
     verbosity: int
 
@@ -85,3 +98,27 @@ def read_preset(experiment: str, preset: str) -> list[str]:
     """The flags of a preset, comments left out."""
     lines = (PRESETS / experiment / f"{preset}.flags").read_text().splitlines()
     return [line.strip() for line in lines if line.strip().startswith("-")]
+
+
+def with_flags(text: str, flags: Collection[str]) -> str:
+    """A text of the library, with the settings that it names in backquotes spelled as flags.
+
+    Example:
+      >>> with_flags("nothing with `lr_decay=cosine`; see `tfds build`", {"lr_decay"})
+      'nothing with --lr_decay=cosine; see `tfds build`'
+    """
+
+    def spelled(found: re.Match[str]) -> str:
+        return f"--{found[1]}{found[2]}" if found[1] in flags else found[0]
+
+    return re.sub(r"`(\w+)((?:=[^`]*)?)`", spelled, text)
+
+
+@contextmanager
+def errors_name_flags(flags: Collection[str]) -> Iterator[None]:
+    """Errors of the library that are raised inside name settings by the flags they have here."""
+    try:
+        yield
+    except TfpruneError as error:
+        error.args = (with_flags(error.marked(), flags),)
+        raise

@@ -25,12 +25,12 @@ EXPERIMENT = Experiment(
 
 def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
-    from tfprune.studies import filter_pruning
+    from tfprune.studies import filter_trainings
     from tfprune.studies.flatness import flatness
 
     options, measured = command.options
-    stages = filter_pruning.train_pruned(study, options)
-    study.measure(filter_pruning.outcome(), stages)
+    stages = filter_trainings.train_pruned(study, options)
+    study.measure(filter_trainings.outcome(), stages)
     study.measure(flatness(measured), stages)
 
 

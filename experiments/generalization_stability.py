@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from experiments.command import Command, Experiment
-from tfprune.studies.filter_pruning import check_layers
+from tfprune.studies.filter_trainings import check_layers
 from tfprune.studies.settings import FilterConfig
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ EXPERIMENT = Experiment(
 
 def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
-    from tfprune.studies import batch_norm, filter_pruning
+    from tfprune.studies import batch_norm_outputs, filter_trainings
 
     (options,) = command.options
-    study.measure(batch_norm.normalized(), {trial: trial.finished()[:1] for trial in study.trials})
-    study.measure(filter_pruning.outcome(), filter_pruning.train_pruned(study, options))
+    study.measure(
+        batch_norm_outputs.normalized(), {trial: trial.finished()[:1] for trial in study.trials}
+    )
+    study.measure(filter_trainings.outcome(), filter_trainings.train_pruned(study, options))
 
 
 def main(argv: Sequence[str]) -> int:

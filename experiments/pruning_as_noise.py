@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from experiments.command import Command, Experiment
-from tfprune.studies.filter_pruning import check_layers
+from tfprune.studies.filter_trainings import check_layers
 from tfprune.studies.settings import FilterConfig, NoiseConfig
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ EXPERIMENT = Experiment(
 
 def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
-    from tfprune.studies import filter_pruning
+    from tfprune.studies import filter_trainings
 
     options, noise = command.options
-    study.measure(filter_pruning.outcome(), filter_pruning.train_noisy(study, options, noise))
+    study.measure(filter_trainings.outcome(), filter_trainings.train_noisy(study, options, noise))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from experiments.command import errors_name_flags
 from tfprune.errors import InputError
 
 
@@ -24,5 +25,6 @@ def main(argv: Sequence[str]) -> int:
         raise InputError("usage: python run.py report --output_dir=D")
     from experiments.runner import show
 
-    show(values["output_dir"].value)
+    with errors_name_flags(values):
+        show(values["output_dir"].value)
     return 0

@@ -9,12 +9,13 @@ from functools import partial
 
 from absl import logging
 
-from experiments.command import Command
+from experiments.command import Command, with_flags
 from tfprune import layout
 from tfprune.engine import study
 from tfprune.engine.events import Tell
 from tfprune.engine.executors import Executor, InProcess, OnRay, Processes
 from tfprune.engine.progress import StudyProgress
+from tfprune.engine.quiet import silent_stderr
 from tfprune.engine.workers import Chief, follow
 from tfprune.engine.workshop import Workshop
 from tfprune.results import report, tensorboard
@@ -40,10 +41,11 @@ def run_and_report(
     """
     if not worker_of(command.configs[0]).is_chief:
         return _follow(command)
+    spelled = partial(with_flags, flags=command.flags)
     with StopSignals() as signals:
         with (
             # TensorFlow's own messages would tear a table.
-            StudyProgress(lines=command.verbosity >= 1) as progress,
+            StudyProgress(lines=command.verbosity >= 1, spelled=spelled) as progress,
             _executor(command, progress.tell, signals) as executor,
         ):
             work = study.StudyEngine(
@@ -71,6 +73,7 @@ def _show_results(command: Command, work: study.StudyEngine) -> None:
         show(config.output_dir, config.experiment)
     print(f"{work.trained} stages trained, {work.reused} reused")
     for failure in work.failures:
+        failure = with_flags(failure, command.flags)
         print(f"tfprune: trial stopped: {failure}", file=sys.stderr)
 
 
@@ -100,7 +103,7 @@ def _follow(command: Command) -> int:
 def import_tensorflow(verbosity: int, compilation_cache: str) -> None:
     """Imports TensorFlow; below verbosity 1 without the messages of its start-up.
 
-    Some of them are written by C++ before any log level applies, hence the file descriptor.
+    Some of them are written before any log level applies.
 
     Args:
       verbosity: as the flag.
@@ -113,16 +116,9 @@ def import_tensorflow(verbosity: int, compilation_cache: str) -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.set_verbosity(logging.ERROR)
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+    with silent_stderr():
         import tfprune.backend
         import tfprune.training.trainer
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
     tfprune.backend.tf.get_logger().setLevel("ERROR")
 
 

@@ -55,7 +55,7 @@ def configs(base: RunConfig, sweep: Mapping[str, Sequence[Any]]) -> list[RunConf
             found.append(replace(base, **changes))
         except InputError as error:
             shown = " ".join(f"{name}={value}" for name, value in changes.items())
-            raise InputError(f"--sweep {shown}: {error}") from None
+            raise InputError(f"--sweep {shown}: {error.marked()}") from None
     return found
 
 

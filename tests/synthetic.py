@@ -65,3 +65,9 @@ def softmax_regression(data, dtype="float64"):
 
 def tell_nobody(event):
     """What a study that shows nothing tells."""
+
+
+def is_nested(inner, outer):
+    """Whether every weight that these masks leave is left by the other masks of the same layers."""
+    assert inner.shapes == outer.shapes
+    return not bool((inner.flat() & ~outer.flat()).any())

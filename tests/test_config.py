@@ -18,13 +18,7 @@ def test_json_round_trip_is_exact():
     config = run_config(
         dataset="mnist", seeds=(3, 1), lr_drop_epochs=(80, 120), learning_rate=0.1 + 0.2
     )
-    assert c.from_json(c.to_json(config)) == config
-
-
-def test_canonical_json_has_every_value_defaults_included():
-    values = json.loads(c.to_json(run_config()))
-    for name, section in c.SECTIONS.items():
-        assert set(values[name]) == {f.name for f in dataclasses.fields(section)}
+    assert c.from_values(json.loads(json.dumps(dataclasses.asdict(config)))) == config
 
 
 @pytest.mark.parametrize(
@@ -56,11 +50,11 @@ def test_canonical_json_has_every_value_defaults_included():
         ({"lr_decay": "cosine", "retrain": "finetune"}, "finetune_lr"),
     ],
 )
-def test_a_value_that_is_not_allowed_names_its_flag(change, name):
+def test_a_value_that_is_not_allowed_is_named(change, name):
     with pytest.raises(SettingError) as error:
         run_config(**change)
     assert error.value.name == name
-    assert str(error.value).startswith(f"--{name}=")
+    assert str(error.value).startswith(f"{name}=")
 
 
 def test_a_misspelt_criterion_suggests_the_nearest():
@@ -138,7 +132,7 @@ def test_rewind_points_count_epochs_or_steps():
     ],
 )
 def test_values_no_training_can_use_are_refused(change):
-    with pytest.raises(SettingError, match=f"--{next(iter(change))}="):
+    with pytest.raises(SettingError, match=f"{next(iter(change))}="):
         run_config(**change)
 
 

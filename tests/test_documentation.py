@@ -13,6 +13,7 @@ The Python of docs/your_own.md and of docs/resuming.md runs as one session each,
 between, and what it says beside a `print` is what is printed. What docs/journey.md names is there.
 """
 
+import ast
 import functools
 import importlib
 import itertools
@@ -283,8 +284,24 @@ def test_the_page_of_your_own_leaves_what_it_says(your_own):
     for name in ("npz", "folder", "mine"):
         assert len(read_results(folder / "runs" / name)) == 3
     mine = read_results(folder / "runs/mine")
-    columns = mine[["dataset", "model", "criterion"]].drop_duplicates()
-    assert columns.to_numpy().tolist() == [["stripes", "two_layers", "small_and_early"]]
+    chosen = ["dataset", "label_noise", "model", "criterion", "retrain"]
+    (names,) = mine[chosen].drop_duplicates().to_numpy().tolist()
+    assert names == ["stripes", "crossed", "two_layers", "small_and_early", "halfway"]
+
+
+def test_the_page_of_your_own_adds_each_kind_by_one_function_and_one_line():
+    """The file that `your_own` runs; and each row of the page's table names one of its lines."""
+    text = (ROOT / "docs/your_own.md").read_text()
+    (mine,) = [code for _, code, *_ in fences(text) if code.startswith("# mine.py")]
+    *body, entry = ast.parse(mine).body
+    imports = [part for part in body if isinstance(part, ast.Import)]
+    functions = [part.name for part in body if isinstance(part, ast.FunctionDef)]
+    lines = re.findall(r'^tfprune\.(\w+)\.add\("(\w+)", .*\)$', mine, re.MULTILINE)
+    assert [name for _, name in lines] == functions
+    assert len(body) == len(imports) + len(functions) + len(lines)
+    assert isinstance(entry, ast.If)
+    table = set(re.findall(r"\| `tfprune\.(\w+)\.add\(name, ", text))
+    assert table == {registry for registry, _ in lines} | {"FILTER_CRITERIA"}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ FLOORS = (
     "tfprune.claims tfprune.optimizers",
     "tfprune.event_folders tfprune.store",
     "tfprune.data.settings tfprune.models.settings tfprune.pruning.settings "
-    "tfprune.training.settings",
+    "tfprune.training.schedules tfprune.training.settings",
     "tfprune.config",
     "tfprune.data",
     "tfprune.models",

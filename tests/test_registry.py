@@ -12,7 +12,8 @@ from tfprune.catalog import (
     PATH_DATASETS,
 )
 from tfprune.errors import SettingError
-from tfprune.registry import Registry
+from tfprune.pruning.settings import PruningConfig
+from tfprune.registry import Names, Registry
 from tfprune.results.builders import REPORTS
 
 
@@ -53,3 +54,21 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 )
 def test_every_registered_name_leads_to_a_function(registry):
     assert all(callable(registry[name]) for name in registry)
+
+
+def test_the_names_of_several_registries_are_those_of_now():
+    one, other = Registry("thing"), Registry("thing")
+    one.add("first", len, "")
+    names = Names(one, other)
+    other.add("second", len, "")
+    assert list(names) == ["first", "second"]
+    assert "second" in names
+    assert "third" not in names
+
+
+def test_a_criterion_that_is_added_later_is_allowed(monkeypatch):
+    monkeypatch.setattr(CRITERIA, "_entries", dict(CRITERIA._entries))
+    with pytest.raises(SettingError, match="criterion=mine"):
+        PruningConfig(criterion="mine")
+    CRITERIA.add("mine", len, "of a test")
+    assert PruningConfig(criterion="mine").criterion == "mine"

@@ -1,8 +1,14 @@
-"""Everything that has a name: data, label noise, models, criteria, measures. Add one: a line here.
+"""Everything that has a name: data, label noise, models, criteria, retrainings, measures.
 
-A name goes with a function, which is imported when it is first used, and a line of help. What an
-entry must be is said above each table. Ways to retrain stand in `tfprune.pruning.settings`.
+Add one: a line here. A name goes with a function, which is imported when it is first used, and a
+line of help. What an entry must be is said above each table.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from tfprune.registry import Registry
 
@@ -62,9 +68,9 @@ NORMALIZATIONS.add(
     "kuangliu/pytorch-cifar's for CIFAR-10 and CIFAR-100 (GST)",
 )
 
-# `prunable` names the kernels that `--prunable=default` prunes: `conv_dense` every convolution and
+# `prunable` names the kernels that `prunable=default` prunes: `conv_dense` every convolution and
 # dense kernel, `conv` every convolution, `hidden` all but the output layer's. `units` are the sizes
-# of layers that `--width` multiplies, each once.
+# of layers that `width` multiplies, each once.
 #
 # A model is a function (input_shape, num_classes, width, **options) -> a functional keras.Model
 # that maps normalized images to logits.
@@ -186,6 +192,54 @@ FILTER_CRITERIA.add(
 )
 FILTER_CRITERIA.add("filter_random", f"{_MODULE}:filter_random", "uniform in [0, 1)")
 
+
+@dataclass(frozen=True)
+class Retraining:
+    """How a network is trained on after a pruning; without arguments, learning-rate rewinding.
+
+    A function may be given as `"package.module:function"`, to be imported when it is first used.
+
+    Attributes:
+      weights: the weights that a level starts from, before its mask is applied: a function of
+        `tfprune.studies.starting_weights.RetrainingInputs` that returns arrays by name. None: the
+        trained ones of the level before.
+      start: the moment of the schedule to start at, as `0ep` or `100it`. None: `rewind_to`.
+      schedule: the learning rates of a whole training: a function of `TrainingConfig` and
+        `PruningConfig` that returns a `tfprune.training.schedules.Schedule`, and raises
+        SettingError where these settings have none. None: the training's own.
+      prunes: whether a level removes weights.
+      new_initialization: whether each level has a random initialization of its own, which
+        distances are measured from.
+    """
+
+    weights: str | Callable[..., Any] | None = None
+    start: str | None = None
+    schedule: str | Callable[..., Any] | None = None
+    prunes: bool = True
+    new_initialization: bool = False
+
+
+RETRAINING = Registry("retrain")
+_MODULE = "tfprune.studies.starting_weights"
+RETRAINING.add(
+    "weight_rewind",
+    Retraining(weights=f"{_MODULE}:rewound"),
+    "weights and schedule back to the rewind point",
+)
+RETRAINING.add(
+    "lr_rewind", Retraining(), "final weights kept, schedule replayed from the rewind point"
+)
+RETRAINING.add(
+    "finetune",
+    Retraining(start="0ep", schedule="tfprune.training.schedules:finetuning"),
+    "final weights kept, fixed learning rate",
+)
+RETRAINING.add(
+    "scratch",
+    Retraining(weights=f"{_MODULE}:initial", start="0ep", new_initialization=True),
+    "a new random initialization, whole schedule",
+)
+RETRAINING.add("extended_dense", Retraining(prunes=False), "as lr_rewind, nothing removed")
 
 # A measure is a function of weights or a model, data and explicit arguments that returns plain
 # arrays and leaves the model as it found it.

@@ -202,7 +202,7 @@ def _cloud_client() -> Any:
         from google.cloud import storage
     except ImportError:
         raise InputError(
-            "an --output_dir on gs:// needs google-cloud-storage: pip install 'tfprune[gcs]'"
+            "an `output_dir` on gs:// needs google-cloud-storage: pip install 'tfprune[gcs]'"
         ) from None
     from google.auth.exceptions import GoogleAuthError
 
@@ -210,6 +210,6 @@ def _cloud_client() -> Any:
         return storage.Client()
     except (GoogleAuthError, OSError) as error:  # OSError: no project can be told.
         raise InputError(
-            f"an --output_dir on gs:// needs credentials ({reason(error)}): "
+            f"an `output_dir` on gs:// needs credentials ({reason(error)}): "
             "gcloud auth application-default login"
         ) from error

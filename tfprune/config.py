@@ -7,7 +7,6 @@ TensorFlow.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterable
 from typing import Any, TypeVar, get_type_hints
@@ -18,7 +17,8 @@ from tfprune.errors import InputError, SettingError, nearest
 from tfprune.models.settings import ModelConfig
 from tfprune.pruning.settings import PruningConfig, RewindPoint
 from tfprune.seeds import MAX_SEED
-from tfprune.settings import Section, at_least, between, canonical, join, setting, settings_of
+from tfprune.settings import Section, at_least, between, join, setting, settings_of
+from tfprune.training.schedules import retraining_schedule
 from tfprune.training.settings import TrainingConfig
 
 JIT = ("auto", "on", "off")
@@ -28,7 +28,7 @@ STRATEGIES = {
     "gpu": "the first GPU",
     "mirrored": "all GPUs of this machine",
     "multi_worker": "the processes in TF_CONFIG, all running the same command",
-    "tpu": "the cores of --tpu",
+    "tpu": "the cores of `tpu`",
 }
 # Their trainings take all devices there are.
 _ONE_AT_A_TIME = ("mirrored", "multi_worker", "tpu")
@@ -84,7 +84,7 @@ class RunConfig(Section):
         identity=False,
     )
     tpu: str = setting(
-        "", "name or address of the TPU of --strategy=tpu; default this machine's", identity=False
+        "", "name or address of the TPU of `strategy=tpu`; default this machine's", identity=False
     )
     deterministic: bool = setting(
         True, "deterministic kernels: the same bits on every run of a device"
@@ -124,7 +124,7 @@ class RunConfig(Section):
         identity=False,
     )
     mix_versions: bool = setting(
-        False, "reuse what other versions of the code have trained in --output_dir", identity=False
+        False, "reuse what other versions of the code have trained in `output_dir`", identity=False
     )
 
     def __post_init__(self) -> None:
@@ -135,38 +135,31 @@ class RunConfig(Section):
             raise SettingError(
                 "cut_shortcuts",
                 True,
-                f"false, or a --criterion of filters with it: {', '.join(FILTER_CRITERIA)}",
+                f"false, or a `criterion` of filters with it: {', '.join(FILTER_CRITERIA)}",
             )
         if self.tpu and self.strategy != "tpu":
-            raise SettingError("tpu", self.tpu, "nothing, or --strategy=tpu with it")
+            raise SettingError("tpu", self.tpu, "nothing, or `strategy=tpu` with it")
         if self.jit == "on" and self.strategy in ("mirrored", "multi_worker"):
             raise SettingError(
-                "jit", "on", f"auto or off: XLA cannot compile under --strategy={self.strategy}"
+                "jit", "on", f"auto or off: XLA cannot compile under `strategy={self.strategy}`"
             )
         point = RewindPoint.parse(self.pruning.rewind_to)
         if point.unit == "ep" and point.count >= self.training.train_epochs:
             raise SettingError(
                 "rewind_to",
                 self.pruning.rewind_to,
-                f"a point before the end of training (--train_epochs={self.training.train_epochs})",
+                f"a point before the end of training (`train_epochs={self.training.train_epochs}`)",
             )
-        if (
-            self.training.lr_decay == "cosine"
-            and self.pruning.retrain == "finetune"
-            and not self.pruning.finetune_lr
-        ):
-            raise SettingError(
-                "finetune_lr", 0.0, "a rate above 0 with --lr_decay=cosine, which ends near 0"
-            )
+        retraining_schedule(self.training, self.pruning)  # Refuses what has none.
         if self.takes_all_devices and (self.workers > 1 or self.executor == "ray"):
             raise SettingError(
                 "strategy",
                 self.strategy,
-                "one training over several devices; without --workers and --executor=ray",
+                "one training over several devices; without `workers` and `executor=ray`",
             )
         if self.executor == "ray" and self.workers > 1:
             raise SettingError(
-                "workers", self.workers, "1 with --executor=ray, which places trials"
+                "workers", self.workers, "1 with `executor=ray`, which places trials"
             )
 
     @property
@@ -213,25 +206,17 @@ def from_settings(values: dict[str, Any], **run: Any) -> RunConfig:
 
 def replace(config: RunConfig, **values: Any) -> RunConfig:
     """The same run with some settings changed, whichever section they are in."""
-    flat = {
-        name: getattr(part, name)
-        for part in (config.data, config.model, config.training, config.pruning, config)
-        for name in settings_of(type(part))
-    }
-    return from_settings({**flat, **values}, experiment=config.experiment, preset=config.preset)
+    flat = {**flat_settings(config), **values}
+    return from_settings(flat, experiment=config.experiment, preset=config.preset)
 
 
-def to_json(config: RunConfig) -> str:
-    """Every value, defaults included, as canonical JSON (sorted keys, no spaces)."""
-    return canonical(dataclasses.asdict(config))
+def flat_settings(config: RunConfig) -> dict[str, Any]:
+    """The values of a run's settings by name, whichever section they are in."""
+    parts = (*(getattr(config, section) for section in SECTIONS), config)
+    return {name: getattr(part, name) for part in parts for name in settings_of(type(part))}
 
 
 _T = TypeVar("_T")
-
-
-def from_json(text: str) -> RunConfig:
-    """The inverse of `to_json`."""
-    return from_values(json.loads(text))
 
 
 def from_values(values: dict[str, Any]) -> RunConfig:

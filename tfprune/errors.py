@@ -1,14 +1,24 @@
-"""Errors that tfprune raises on purpose, each with a message that says what to do next."""
+"""Errors that tfprune raises on purpose, each with a message that says what to do next.
+
+They speak of arguments and settings by their names. A setting other than the one that is wrong
+stands in backquotes, with or without a value, so that a command line can spell it as its flag:
+"nothing with `lr_decay=cosine`".
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
 
 class TfpruneError(Exception):
     """Base class of every error that tfprune raises on purpose."""
+
+    def marked(self) -> str:
+        """The message, with every setting that it names in backquotes."""
+        return str(self)
 
 
 class InputError(TfpruneError, ValueError):
@@ -19,10 +29,10 @@ class InputError(TfpruneError, ValueError):
 
 
 class SettingError(InputError):
-    """A setting has a value that is not allowed.
+    """An argument or a setting has a value that is not allowed.
 
     Args:
-      name: the setting, as its flag is spelled without the dashes.
+      name: the argument, or the setting.
       value: what was given.
       allowed: what is allowed, as a phrase ("a number in [0, 1]").
     """
@@ -31,7 +41,10 @@ class SettingError(InputError):
         self.name = name
         self.value = value
         self.allowed = allowed
-        super().__init__(f"--{name}={value}: {allowed}")
+        super().__init__(f"{name}={value}: {allowed}")
+
+    def marked(self) -> str:
+        return f"`{self.name}={self.value}`: {self.allowed}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SettingError, (self.name, self.value, self.allowed)
@@ -82,6 +95,27 @@ class LayerCollapse(UserWarning):
     """A pruning leaves a layer without a weight, so that no signal passes it."""
 
 
+@contextmanager
+def arguments_from(**settings: str) -> Iterator[None]:
+    """Errors about arguments name the settings that the arguments were taken from.
+
+    Args:
+      **settings: the setting's name by the argument's.
+
+    Example:
+      >>> with arguments_from(fraction="prune_fraction"):
+      ...     raise SettingError("fraction", 2, "at most 1")
+      Traceback (most recent call last):
+      tfprune.errors.SettingError: prune_fraction=2: at most 1
+    """
+    try:
+        yield
+    except SettingError as error:
+        if error.name not in settings:
+            raise
+        raise SettingError(settings[error.name], error.value, error.allowed) from error
+
+
 def reason(error: BaseException) -> str:
     """What an error says, in as few words as it has, in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -97,5 +131,5 @@ def nearest(value: str, known: Iterable[str]) -> str:
 
 
 def unknown_name(setting: str, value: str, known: Iterable[str]) -> SettingError:
-    """The error for a name that is not registered."""
+    """The error for a name that is not among those that are known."""
     return SettingError(setting, value, nearest(value, known))

@@ -61,7 +61,7 @@ def explained(path: epath.PathLike) -> Iterator[None]:
     except OSError as error:
         raise CannotWrite(
             f"cannot write {path.name} in {path.parent} ({reason(error)}): "
-            "free space there, allow writing, or choose another --output_dir"
+            "free space there, allow writing, or choose another `output_dir`"
         ) from error
 
 

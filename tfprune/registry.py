@@ -1,9 +1,10 @@
-"""Named tables of functions that do not import what they name until it is used."""
+"""Named tables that do not import what they name until it is used."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,31 +13,36 @@ from tfprune.errors import unknown_name
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered function: where it lives and what it does in one line.
+    """One registered function, or what else a table is of, and what it does in one line.
 
     Attributes:
-      target: the function itself, or `"package.module:function"`, imported at first use,
-        so that listing names never imports TensorFlow.
-      summary: one line for `--help`.
+      target: itself, or `"package.module:name"`, imported at first use, so that listing names
+        never imports TensorFlow.
+      summary: one line of help.
       properties: facts about the entry that must be known before it is imported.
     """
 
-    target: str | Callable[..., Any]
+    target: Any
     summary: str
     properties: tuple[tuple[str, Any], ...] = ()
 
-    def load(self) -> Callable[..., Any]:
-        if callable(self.target):
-            return self.target
-        module, function = self.target.split(":")
-        return getattr(importlib.import_module(module), function)
+    def load(self) -> Any:
+        return load(self.target)
 
     def __getitem__(self, name: str) -> Any:
         return dict(self.properties)[name]
 
 
+def load(target: Any) -> Any:
+    """What `"package.module:name"` names, imported now; anything else is itself."""
+    if not isinstance(target, str):
+        return target
+    module, name = target.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
 class Registry:
-    """Functions by name, in the order they were added.
+    """Functions by name, or what else a table is of, in the order they were added.
 
     Args:
       setting: the flag that chooses among them ("criterion"), named by errors.
@@ -49,17 +55,15 @@ class Registry:
       >>> CRITERIA["shortes"]
       Traceback (most recent call last):
       ...
-      tfprune.errors.SettingError: --criterion=shortes: did you mean shortest? allowed: shortest
+      tfprune.errors.SettingError: criterion=shortes: did you mean shortest? allowed: shortest
     """
 
     def __init__(self, setting: str):
         self.setting = setting
         self._entries: dict[str, Entry] = {}
 
-    def add(
-        self, name: str, target: str | Callable[..., Any], summary: str, **properties: Any
-    ) -> None:
-        """Registers a function; a name that is taken raises ValueError."""
+    def add(self, name: str, target: Any, summary: str, **properties: Any) -> None:
+        """Registers a function, or where it is; a name that is taken raises ValueError."""
         if name in self._entries:
             raise ValueError(f"{self.setting} {name!r} is registered already")
         self._entries[name] = Entry(target, summary, tuple(properties.items()))
@@ -69,7 +73,7 @@ class Registry:
             raise unknown_name(self.setting, name, self._entries)
         return self._entries[name]
 
-    def __getitem__(self, name: str) -> Callable[..., Any]:
+    def __getitem__(self, name: str) -> Any:
         return self.entry(name).load()
 
     def __contains__(self, name: object) -> bool:
@@ -84,3 +88,16 @@ class Registry:
     def help_lines(self) -> str:
         """`name: summary` for every entry, joined by semicolons."""
         return "; ".join(f"{name}: {entry.summary}" for name, entry in self._entries.items())
+
+
+class Names:
+    """The names of several registries together, as they are when asked."""
+
+    def __init__(self, *registries: Registry):
+        self._registries = registries
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in registry for registry in self._registries)
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.chain(*self._registries)

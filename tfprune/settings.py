@@ -9,11 +9,11 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfprune.errors import SettingError, unknown_name
-from tfprune.registry import Registry
+from tfprune.registry import Names, Registry
 
 Check = Callable[[str, Any], None]
 
@@ -46,7 +46,7 @@ def setting(
     default: Any,
     help: str,  # noqa: A002 - the word the flag uses
     *,
-    choices: Iterable[str] | Registry | None = None,
+    choices: Iterable[str] | Registry | Names | None = None,
     check: Check | None = None,
     identity: bool = True,
 ) -> Any:
@@ -54,7 +54,7 @@ def setting(
 
     Args:
       default: its default; also the flag's.
-      help: one line for `--help`, with units.
+      help: one line of help, with units.
       choices: the allowed names, if they are a closed set.
       check: raises SettingError for a value that is not allowed.
       identity: whether the value can change a number in a result; such values make up the hash.
@@ -97,6 +97,11 @@ class Section:
 
 def join(values: Iterable[Any]) -> str:
     return ",".join(str(value) for value in values)
+
+
+def as_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as columns of results.csv: several of one name in one text."""
+    return {n: join(v) if isinstance(v, list | tuple) else v for n, v in values.items()}
 
 
 def settings_of(section: type[Section]) -> dict[str, dataclasses.Field]:

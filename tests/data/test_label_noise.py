@@ -109,7 +109,7 @@ def test_every_example_is_selected_equally_often():
 
 
 def test_none_with_a_fraction_and_fractions_outside_the_unit_interval_are_refused():
-    with pytest.raises(SettingError, match="noise_fraction"):
+    with pytest.raises(SettingError, match="fraction="):
         label_noise.apply("none", labels_of(), 10, 0.2, rng(), "mnist")
     with pytest.raises(SettingError, match=r"\[0, 1\]"):
         label_noise.apply("symmetric", labels_of(), 10, 1.2, rng(), "mnist")

@@ -153,7 +153,7 @@ def test_an_unusable_index_file_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(SettingError, match=message) as error:
         prepare(numbered(), settings(train_subset=str(path)), 0)
-    assert str(error.value).startswith("--train_subset=")
+    assert str(error.value).startswith("train_subset=")
 
 
 def test_index_arrays_of_another_kind_are_refused(tmp_path):

@@ -98,7 +98,7 @@ def test_an_unusable_npz_is_refused_in_one_line(tmp_path, changes, message):
     name = save_npz(tmp_path / "a.npz", **changes)
     with pytest.raises(SettingError, match=message) as error:
         load_source(DataConfig(dataset=name))
-    assert str(error.value).startswith(f"--dataset={name}: ")
+    assert str(error.value).startswith(f"dataset={name}: ")
     assert "\n" not in str(error.value)
 
 
@@ -242,8 +242,8 @@ def test_offline_an_unprepared_set_says_where_it_looked_and_both_ways_out(tmp_pa
     with pytest.raises(SettingError) as error:
         load_source(DataConfig(dataset="cifar100", data_dir=str(tmp_path)))
     message = str(error.value)
-    assert message.startswith("--dataset=cifar100: ")
-    for part in (str(tmp_path), "tfds build cifar100", "--data_dir", "TFDS_DATA_DIR", "npz:PATH"):
+    assert message.startswith("dataset=cifar100: ")
+    for part in (str(tmp_path), "tfds build cifar100", "`data_dir`", "TFDS_DATA_DIR", "npz:PATH"):
         assert part in message
     assert "\n" not in message
     assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """PEG's five experiments at smoke size, through the real run.py, in one output folder."""
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -7,7 +8,6 @@ import pytest
 
 from end_to_end.commands import assert_complete, read_rows, rows_of, run
 from tfprune.files import load_arrays
-from tfprune.measures.el2n import load_scores
 
 NAMES = ("pruning_effect", "width_scaling", "example_effects", "example_galleries", "leave_out")
 SMALL = ("--preset=smoke", "--jit=off", "--seeds=0,1")
@@ -100,14 +100,14 @@ def test_losses_of_examples_average_to_the_row_and_its_noisy_part(folder, rows):
 
 def test_el2n_scores_are_a_seeds_own_and_of_its_training_examples(folder, rows):
     dense = rows_of(rows, "example_effects", method="lr_rewind", level="0", branch="")
-    scores = {row["seed"]: load_scores(folder / row["el2n"]) for row in dense}
-    assert not np.array_equal(scores["0"].indices, scores["1"].indices)
+    scores = {row["seed"]: load_arrays(folder / row["el2n"]) for row in dense}
+    assert not np.array_equal(scores["0"]["indices"], scores["1"]["indices"])
     for row in dense:
-        found = load_scores(folder / row["el2n"])
+        found = load_arrays(folder / row["el2n"])
         examples = load_arrays(folder / row["examples"])
-        np.testing.assert_array_equal(found.indices, examples["indices"])
-        assert np.all((found.values >= 0) & (found.values <= np.sqrt(2)))
-        assert found.metadata["models"] == 2
+        np.testing.assert_array_equal(found["indices"], examples["indices"])
+        assert np.all((found["values"] >= 0) & (found["values"] <= np.sqrt(2)))
+        assert json.loads(str(found["metadata"]))["models"] == 2
     networks = rows_of(rows, "example_effects", method="lr_rewind", branch="el2n10")
     assert {row["train_epochs"] for row in networks} == {"1"}  # 10% of 3 epochs, at least one.
     assert len({row["train_loss"] for row in networks}) == len(networks)

@@ -87,13 +87,13 @@ def test_work_is_spread_over_processes_and_all_of_it_is_told_here():
 def test_what_a_user_can_mend_comes_as_it_was_raised():
     with Processes(1, [], tell_nobody, nothing) as executor:
         future = executor.submit(Fail())
-        with pytest.raises(SettingError, match=r"^--rewind_to=9ep: a point before the end$"):
+        with pytest.raises(SettingError, match=r"^rewind_to=9ep: a point before the end$"):
             explained(future)
 
 
 def test_a_killed_worker_is_one_sentence_and_the_others_save_and_end(tmp_path):
     with (  # noqa: PT012
-        pytest.raises(TfpruneError, match=r"a worker process died.*fewer --workers") as error,
+        pytest.raises(TfpruneError, match=r"a worker process died.*fewer `workers`") as error,
         Processes(2, [], tell_nobody, nothing) as executor,
     ):
         executor.submit(Train(str(tmp_path)))

@@ -44,7 +44,7 @@ def test_other_code_is_refused_unless_asked_for_and_nothing_is_written(tmp_path)
     trial = trial_of(tmp_path)
     write(trial, OLD)
     before = snapshot(tmp_path)
-    with pytest.raises(InputError, match=r"numpy 1\.0, now .*another --output_dir.*--mix_versions"):
+    with pytest.raises(InputError, match=r"numpy 1\.0, now .*another `output_dir`.*`mix_versions`"):
         check_folders([trial])
     assert snapshot(tmp_path) == before
     check_folders([trial_of(tmp_path, mix_versions=True)])

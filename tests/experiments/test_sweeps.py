@@ -40,13 +40,13 @@ def test_a_later_sweep_of_a_field_replaces_an_earlier_one():
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("criterium=random", ["--sweep=criterium=random", "did you mean criterion"]),
-        ("criterion", ["--sweep=criterion", "FIELD=VALUE"]),
-        ("criterion=", ["--sweep=criterion="]),
-        ("batch_size=2,x", ["--sweep=batch_size=2,x", "'x'"]),
-        ("batch_size=2,2", ["--sweep=batch_size=2,2", "different"]),
-        ("levels=2,3", ["--sweep=levels=2,3", "no such field"]),
-        ("output_dir=a,b", ["--sweep=output_dir=a,b"]),
+        ("criterium=random", ["sweep=criterium=random", "did you mean criterion"]),
+        ("criterion", ["sweep=criterion", "FIELD=VALUE"]),
+        ("criterion=", ["sweep=criterion="]),
+        ("batch_size=2,x", ["sweep=batch_size=2,x", "'x'"]),
+        ("batch_size=2,2", ["sweep=batch_size=2,2", "different"]),
+        ("levels=2,3", ["sweep=levels=2,3", "no such field"]),
+        ("output_dir=a,b", ["sweep=output_dir=a,b"]),
     ],
 )
 def test_what_is_no_sweep_is_refused_by_name(text, parts):
@@ -67,5 +67,5 @@ def test_a_sweep_over_noise_may_have_none():
 
 def test_values_that_do_not_go_together_are_refused():
     sweep = sweeps.parse(["label_noise=none", "noise_fraction=0.2"])
-    with pytest.raises(InputError, match=r"--sweep label_noise=none .*--noise_fraction=0.2"):
+    with pytest.raises(InputError, match=r"--sweep label_noise=none .*`noise_fraction=0.2`"):
         sweeps.configs(BASE, sweep)

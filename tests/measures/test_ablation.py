@@ -333,8 +333,8 @@ def test_a_probability_of_zero_leaves_the_divergence_finite():
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ({"by": "percent"}, "ablation_by=percent"),
-        ({"order": "size"}, "ablation_order=size"),
+        ({"by": "percent"}, "by=percent"),
+        ({"order": "size"}, "order=size"),
         ({"amounts": ()}, "amounts"),
         ({"amounts": (0.1, 1.5)}, r"amounts=1.5: ratios in \[0, 1\]"),
         ({"amounts": (0.1,), "by": "number"}, "amounts=0.1: whole numbers"),

@@ -63,8 +63,6 @@ def test_losses_of_other_examples_are_refused():
         groups_of.group_loss_change([1.0, 2.0], [1.0, 2.0], [0])
     with pytest.raises(InputError, match="same examples"):
         groups_of.per_example_loss_change([1.0, 2.0], [1.0, 2.0, 3.0])
-    with pytest.raises(InputError, match="a mark for every loss"):
-        groups_of.partition_loss([1.0, 2.0], [True])
 
 
 def test_an_examples_change_is_between_means_over_seeds_that_saw_it():
@@ -74,16 +72,6 @@ def test_an_examples_change_is_between_means_over_seeds_that_saw_it():
         groups_of.per_example_loss_change(before, after), [2.0 - 2.0, 6.0 - 2.0, NAN]
     )
     assert groups_of.per_example_loss_change([1.0, 2.0], [0.5, 4.0]).tolist() == [-0.5, 2.0]
-
-
-def test_noisy_and_original_losses_are_means_of_their_parts():
-    found = groups_of.partition_loss(
-        [[4.0, 1.0, 2.0, NAN], [6.0, 1.0, 2.0, 8.0]], [[1, 0, 0, 1], [1, 0, 0, 1]]
-    )
-    assert (found.noisy.tolist(), found.original.tolist()) == ([4.0, 7.0], [1.5, 1.5])
-    clean = groups_of.partition_loss([1.0, 3.0], [False, False])
-    assert np.isnan(clean.noisy).all()
-    assert clean.original.tolist() == [2.0]
 
 
 def test_cross_entropy_of_each_example_has_its_closed_form():
@@ -200,15 +188,6 @@ def test_a_subset_that_cannot_be_trained_on_is_refused():
         groups_of.dense_subset_epochs(60, 10, 5, 0)
 
 
-def test_a_dense_subset_is_what_the_sparse_model_gets_right():
-    outputs = [[1.0, 0.0], [0.0, 1.0], [0.3, 0.7], [0.6, 0.4]]
-    assert groups_of.correctly_predicted(outputs, [0, 0, 1, 0]).tolist() == [0, 2, 3]
-
-
-def test_the_majority_of_seeds_decides_and_ties_go_to_the_lower_class():
-    assert groups_of.majority_prediction([[3, 1, 7], [3, 0, 2], [5, 1, 4]]).tolist() == [3, 1, 2]
-
-
 def test_tie_leaves_out_the_improved_and_rnd_as_many_at_random():
     change = np.array([0.1, -5.0, NAN, 0.3, -0.2, 0.0, -4.0, 1.0, 2.0, 3.0, 4.0])
     found = groups_of.leave_out_top_improved(change, np.random.default_rng(0))
@@ -257,3 +236,8 @@ def test_seeds_that_held_out_different_examples_line_up_by_position():
         groups_of.at_positions([5.0, 6.0], [1, 1], 4)
     with pytest.raises(InputError, match="an index for every value"):
         groups_of.at_positions([5.0], [1, 2], 4)
+
+
+def test_the_majority_of_seeds_decides_and_ties_go_to_the_lower_class():
+    votes = np.array([[3, 1, 7, -1], [3, 0, 2, 1], [5, 1, 4, -1]])
+    assert groups_of.majority_prediction(votes).tolist() == [3, 1, 2, 1]

@@ -334,7 +334,7 @@ def test_mean_spread_and_sharpness_are_over_directions():
     np.testing.assert_allclose(made_up.mean("train"), [6, 1, 3])
     np.testing.assert_allclose(made_up.std("train"), [np.sqrt(18), 0, np.sqrt(2)])
     assert made_up.sharpness("train") == ((3 + 2) / 2 - 1 + (9 + 4) / 2 - 1) / 2
-    with pytest.raises(SettingError, match=r"--at=0.5: one of the distances"):
+    with pytest.raises(SettingError, match=r"at=0.5: one of the distances"):
         made_up.sharpness("train", 0.5)
     alone = Line(made_up.distances, {"train": losses[:1]}, {"train": losses[:1]})
     assert np.isnan(alone.std("train")).all()
@@ -456,7 +456,7 @@ def test_alpha_grids_run_from_0_to_1_exactly(step, points):
 
 @pytest.mark.parametrize("step", [0.03, 0.3, 0.0, -0.1, 2.0, float("nan")])
 def test_steps_that_do_not_divide_1_are_refused(step):
-    with pytest.raises(SettingError, match=r"--alpha_step=.*a step that divides 1"):
+    with pytest.raises(SettingError, match=r"^step=.*a step that divides 1"):
         alpha_grid(step)
 
 
@@ -519,13 +519,13 @@ def test_weights_masks_statistics_optimizer_and_random_state_stay_bit_for_bit(sp
 def test_mistakes_are_named(splits):
     model = dense_net()
     weights = read_weights(model)
-    with pytest.raises(SettingError, match="--directions=0: at least 1"):
+    with pytest.raises(SettingError, match="directions=0: at least 1"):
         random_directions(model, 0, seed=0)
-    with pytest.raises(SettingError, match="--directions=0: at least 1"):
+    with pytest.raises(SettingError, match="directions=0: at least 1"):
         line(model, [], splits)
-    with pytest.raises(SettingError, match="--batch_norm=reestimate: did you mean reestimated"):
+    with pytest.raises(SettingError, match="batch_norm=reestimate: did you mean reestimated"):
         interpolate(model, weights, weights, splits, batch_norm="reestimate")
-    with pytest.raises(SettingError, match=r"--reestimation_split=training: .* train"):
+    with pytest.raises(SettingError, match=r"reestimation_split=training: .* train"):
         interpolate(
             model,
             weights,

@@ -276,7 +276,7 @@ def test_width_is_rounded_and_leaves_at_least_one_unit():
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_width_of_zero_is_refused(name):
-    with pytest.raises(SettingError, match="--width=0: a number above 0"):
+    with pytest.raises(SettingError, match="width=0: a number above 0"):
         MODELS[name](DIGITS, 10, width=0)
 
 
@@ -288,5 +288,5 @@ def test_a_shape_that_is_not_an_image_is_refused(name, input_shape):
 
 
 def test_an_unknown_shortcut_is_refused_with_the_nearest_name():
-    with pytest.raises(SettingError, match="--shortcut=zero-pad: did you mean zero_pad"):
+    with pytest.raises(SettingError, match="shortcut=zero-pad: did you mean zero_pad"):
         MODELS["resnet20"](DIGITS, 10, shortcut="zero-pad")

@@ -297,12 +297,12 @@ def test_a_trainable_variable_without_a_rule_is_refused_and_nothing_is_assigned(
 
 
 def test_an_unknown_gamma_is_refused():
-    with pytest.raises(SettingError, match="--batch_norm_gamma=one: did you mean ones"):
+    with pytest.raises(SettingError, match="batch_norm_gamma=one: did you mean ones"):
         initial_weights(small(), 0, batch_norm_gamma="one")
 
 
 def test_an_unknown_initialization_is_refused():
-    with pytest.raises(SettingError, match="--initialization=kaiming: did you mean kaiming_normal"):
+    with pytest.raises(SettingError, match="initialization=kaiming: did you mean kaiming_normal"):
         initial_weights(small(), 0, initialization="kaiming")
 
 

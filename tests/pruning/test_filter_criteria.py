@@ -109,7 +109,7 @@ def test_batch_norm_without_scale_or_shift_counts_as_one_and_zero():
 
 @pytest.mark.parametrize("name", ["filter_gamma", "filter_ebn", "filter_ebn_signed"])
 def test_a_layer_without_batch_norm_is_named(name, conv_net):
-    with pytest.raises(InputError, match=r"'output' has no batch norm .*--prunable=conv"):
+    with pytest.raises(InputError, match=r"'output' has no batch norm .*`prunable=conv`"):
         FILTER_CRITERIA[name](_inputs(prune_model(conv_net())))
 
 

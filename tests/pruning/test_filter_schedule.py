@@ -86,11 +86,11 @@ def test_scratch_is_all_in_one_event_before_the_first_epoch():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ((-2, 5, 1, 0.5), "--prune_start=-2"),
-        ((5, 4, 1, 0.5), "--prune_end=4: at least the start, 5"),
-        ((5, 9, 0, 0.5), "--prune_period=0: at least 1"),
-        ((5, 9, 1, 1.0), r"--prune_fraction=1\.0: a number in \[0, 1\)"),
-        ((5, 9, 1, float("nan")), "--prune_fraction=nan"),
+        ((-2, 5, 1, 0.5), "start=-2"),
+        ((5, 4, 1, 0.5), "end=4: at least the start, 5"),
+        ((5, 9, 0, 0.5), "period=0: at least 1"),
+        ((5, 9, 1, 1.0), r"fraction=1\.0: a number in \[0, 1\)"),
+        ((5, 9, 1, float("nan")), "fraction=nan"),
     ],
 )
 def test_schedules_that_cannot_be_are_refused(values, message):

@@ -14,7 +14,6 @@ def test_counts_of_a_hand_made_network():
     assert (SIX.total, SIX.remaining) == (6, 4)
     assert SIX.sparsity == 2 / 6
     assert SIX.weights_remaining == 4 / 6
-    assert SIX.per_layer_sparsity() == {"b": 0.25, "a": 0.5}
 
 
 def test_kernels_that_are_never_pruned_count():  # SDD 3.2: d is the number of all weights.
@@ -42,17 +41,6 @@ def test_masks_are_copied_and_cannot_be_written():
     assert masks.remaining == 3
     with pytest.raises(ValueError, match="read-only"):
         masks["a"][0] = False
-
-
-def test_nested_means_no_weight_comes_back():
-    fewer = Masks({"b": [[1, 0], [0, 1]], "a": [[0], [1]]})
-    elsewhere = Masks({"b": [[1, 1], [0, 0]], "a": [[0], [1]]})
-    assert fewer.is_nested_in(SIX)
-    assert SIX.is_nested_in(SIX)
-    assert not SIX.is_nested_in(fewer)
-    assert not elsewhere.is_nested_in(SIX)
-    with pytest.raises(ValueError, match="different layers"):
-        SIX.is_nested_in(Masks({"a": [[0], [1]]}))
 
 
 def test_equality_is_of_values_and_of_the_order_of_layers():

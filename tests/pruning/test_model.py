@@ -23,6 +23,7 @@ from tfprune.pruning.model import (
     sparsity,
     strip,
 )
+from tfprune.pruning.weights import read_weights
 from tfprune.pruning.wrapper import MaskedLayer
 
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -129,6 +130,8 @@ def test_shared_layers_are_wrapped_once_and_stay_sparse(examples):
     plain = keras.Model(images, keras.layers.Dense(3, name="output")(x))
     model = prune_model(plain)
     assert list(get_masks(model)) == ["shared", "output"]
+    names = [f"{layer}/{kind}" for layer in ("shared", "output") for kind in ("kernel", "bias")]
+    assert list(read_weights(model)) == names == list(read_weights(plain))
     inputs, labels = examples((6,))
     np.testing.assert_array_equal(model(inputs), plain(inputs))
     set_masks(model, half_masks(model))

@@ -148,12 +148,12 @@ def test_embeddings_are_in_no_set_and_recurrent_kernels_count_as_dense():
 
 
 def test_a_set_without_any_kernel_is_refused():
-    with pytest.raises(SettingError, match="--prunable=conv: model 'lenet_300_100' has no such"):
+    with pytest.raises(SettingError, match="which=conv: model 'lenet_300_100' has no such"):
         prunable_kernels(build("lenet_300_100"), "conv")
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(SettingError, match="--prunable=convs: did you mean conv"):
+    with pytest.raises(SettingError, match="which=convs: did you mean conv"):
         prunable_kernels(own_model(), "convs")
-    with pytest.raises(SettingError, match="--model=resnet21: did you mean resnet"):
+    with pytest.raises(SettingError, match="model=resnet21: did you mean resnet"):
         prunable_kernels(own_model(), "default", "resnet21")

@@ -141,7 +141,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monke
 
 def test_an_unwritable_folder_is_a_setting_error_that_names_the_flag(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingError, match=r"--output_dir=.*a folder that can be written"):
+    with pytest.raises(SettingError, match=r"output_dir=.*a folder that can be written"):
         files.check_writable(tmp_path / "file" / "runs")
     with pytest.raises(InputError, match="cannot write a in"):
         files.write_text_atomic(tmp_path / "file" / "a", "")

@@ -27,7 +27,7 @@ from tfprune.pruning.model import get_masks, strip
 from tfprune.pruning.shrink import flops, shrink
 from tfprune.pruning.weights import read_weights
 from tfprune.store import read_metrics, read_results
-from tfprune.studies import filter_pruning as filters
+from tfprune.studies import filter_trainings as filters
 from tfprune.studies.flatness import flatness
 from tfprune.studies.iterative import PruneRetrain
 from tfprune.studies.settings import FilterConfig, FlatnessConfig, NoiseConfig
@@ -199,14 +199,14 @@ def test_kept_filters_follow_the_formula_after_every_event_and_events_csv_says_s
 
 
 def test_before_its_first_event_a_pruned_training_is_the_trunks_bit_for_bit(trunk, watched):
-    ((_, first),) = trunk.weights_at([1])
+    ((_, first),) = trunk.snapshots.at([1])
     assert_same(watched.weights[0], first)
     ours, theirs = (metrics(trunk, s) for s in (watched.stage, trunk.trial.stage(0)))
     pd.testing.assert_frame_equal(without_clock(ours)[:1], without_clock(theirs)[:1])
     # The first event is after the second epoch's training.
     before = events(watched.stage).accuracy_before[0]
     assert before == theirs.test_accuracy[1]
-    ((_, second),) = trunk.weights_at([2])
+    ((_, second),) = trunk.snapshots.at([2])
     gone = ~masks_of(watched.stage)["conv6"].any((0, 1, 2))
     changed = {name for name, value in second.items() if np.any(watched.weights[1][name] != value)}
     assert changed == {"conv6/kernel", "conv6_bn/gamma", "conv6_bn/beta"}
@@ -248,7 +248,7 @@ def test_masks_and_weights_at_the_end_are_of_the_pruned_network(trunk, watched):
         assert channels[..., ~gone].any((0, 1, 2)).all()
     assert result["sparsity"] == masks.sparsity == pytest.approx(1 - masks.remaining / masks.total)
     # The largest by l2 norm went first: conv6's two after epoch 2.
-    ((_, before),) = trunk.weights_at([2])
+    ((_, before),) = trunk.snapshots.at([2])
     norms = np.linalg.norm(before["conv6/kernel"].reshape(-1, 16).astype(np.float64), axis=0)
     assert set(np.argsort(norms)[-2:]) <= set(np.flatnonzero(~masks["conv6"].any((0, 1, 2))))
 
@@ -366,7 +366,7 @@ def test_a_pruning_of_its_own_fractions_prunes_each_layer_by_its_own(trunk, text
 
 def test_fractions_of_another_number_of_layers_are_refused(trunk):
     options = dataclasses.replace(OPTIONS, prunings=("smallest:2:0.1/0.2/0.3",))
-    with pytest.raises(SettingError, match=r"--prunings=smallest:2:0.1/0.2/0.3: .*, or 2"):
+    with pytest.raises(SettingError, match=r"prunings=smallest:2:0.1/0.2/0.3: .*, or 2"):
         filters.check_layers(trunk, (options,))
 
 
@@ -522,7 +522,7 @@ def test_layers_are_all_the_last_ones_or_named(trunk):
     assert filters.prunable_layers(trunk, "last3") == every[-3:]
     assert filters.prunable_layers(trunk, "conv2,conv5") == ["conv2", "conv5"]
     for wrong in ("last0", "last8", "conv2,conv9", "logits"):
-        with pytest.raises(SettingError, match=f"--prune_layers={wrong}: .*last1 to last7"):
+        with pytest.raises(SettingError, match=f"prune_layers={wrong}: .*last1 to last7"):
             filters.prunable_layers(trunk, wrong)
 
 
@@ -530,11 +530,11 @@ def test_as_many_schedules_as_layers_or_one_for_all(trunk):
     one = FilterConfig(prune_layers="last3", prune_fractions=(0.5,))
     assert [s.fraction for s in filters._schedules(trunk, one, 4)] == [0.5] * 3
     wrong = dataclasses.replace(OPTIONS, prune_layers="last3")
-    with pytest.raises(SettingError, match="--prune_layers=last3: 2 layers"):
+    with pytest.raises(SettingError, match="prune_layers=last3: 2 layers"):
         filters._schedules(trunk, wrong, 4)
     # And before anything is trained.
     filters.check_layers(trunk, (OPTIONS,))
-    with pytest.raises(SettingError, match="--prune_layers=last3: 2 layers"):
+    with pytest.raises(SettingError, match="prune_layers=last3: 2 layers"):
         filters.check_layers(trunk, (wrong,))
 
 

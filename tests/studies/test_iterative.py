@@ -1,10 +1,11 @@
-"""The prune-retrain loop: what each of the five ways to retrain starts from, and trunks reused."""
+"""The prune-retrain loop: what each way to retrain starts from, and trunks reused."""
 
 import numpy as np
 import pytest
-from synthetic import prepared_data, tell_nobody
+from synthetic import is_nested, prepared_data, tell_nobody
 
 from tfprune import layout
+from tfprune.catalog import RETRAINING, Retraining
 from tfprune.config import from_settings
 from tfprune.engine.executors import InProcess
 from tfprune.engine.study import StudyEngine
@@ -151,6 +152,60 @@ def test_extended_dense_training_removes_nothing(tmp_path, trainers):
     assert rates(loop, 2) == [0.1, 0.1, 0.01]
 
 
+def halfway(inputs):
+    """The middle of where weights are and where they were at the rewind point."""
+    rewound = inputs.rewound()
+    return {name: (value + rewound[name]) / 2 for name, value in inputs.trained.items()}
+
+
+def doubling(training, pruning):
+    """A rate of its own for each epoch."""
+    return lambda epoch, steps: np.full(steps, 0.01 * 2**epoch, np.float32)
+
+
+@pytest.fixture
+def retrainings(monkeypatch):
+    """The table, and what a test adds to it."""
+    monkeypatch.setattr(RETRAINING, "_entries", dict(RETRAINING._entries))
+    return RETRAINING
+
+
+def test_a_sixth_retraining_is_one_entry(tmp_path, trainers, retrainings):
+    """Its weights, its first epoch and its learning rates are all its own."""
+    retrainings.add("halfway", Retraining(halfway, "1ep", doubling), "of a test")
+    loop = loop_of(tmp_path, trainers, retrain="halfway", rewind_to="2it")
+    loop.check()
+    run_all(loop)
+    rewound = load_arrays(loop.trial.rewind_file())
+    for level in (1, 2):
+        trained = end(loop, level - 1)
+        middle = {name: (value + rewound[name]) / 2 for name, value in trained.items()}
+        assert_same(start(loop, level), under(middle, masks(loop, level)))
+        assert rates(loop, level) == [0.02, 0.04]
+    assert loop.last_rate(1) == pytest.approx(0.04)
+    assert masks(loop, 2).remaining < masks(loop, 1).remaining
+
+
+def test_an_entry_may_prune_nothing_and_give_each_level_an_initialization(
+    tmp_path, trainers, retrainings
+):
+    again = Retraining(lambda inputs: inputs.initial, prunes=False, new_initialization=True)
+    retrainings.add("again", again, "of a test")
+    loop = loop_of(tmp_path, trainers, retrain="again", rewind_to="1ep", prune_fraction=1.0)
+    loop.check()  # Every weight of nothing pruned.
+    run_all(loop)
+    assert rows(loop, 2)["sparsity"] == 0
+    for level in (1, 2):
+        assert_same(start(loop, level), loop.trainer.initial_weights(0, level))
+        assert rates(loop, level) == [0.1, 0.01]
+
+
+def test_an_entry_that_starts_after_the_end_is_refused(tmp_path, trainers, retrainings):
+    retrainings.add("late", Retraining(start="3ep"), "of a test")
+    with pytest.raises(SettingError, match=r"retrain=late: .*9 steps"):
+        loop_of(tmp_path, trainers, retrain="late").check()
+
+
 def test_a_level_removes_the_ceiling_and_masks_nest_across_levels(tmp_path, trainers):
     loop = loop_of(tmp_path, trainers, levels=4)
     run_all(loop)
@@ -159,7 +214,7 @@ def test_a_level_removes_the_ceiling_and_masks_nest_across_levels(tmp_path, trai
     for level in range(1, 5):
         remaining -= -(-remaining // 5)
         assert masks(loop, level).remaining == remaining
-        assert masks(loop, level).is_nested_in(masks(loop, level - 1))
+        assert is_nested(masks(loop, level), masks(loop, level - 1))
         for name, mask in masks(loop, level).items():
             assert not np.any(end(loop, level)[f"{name}/kernel"][~mask])
 
@@ -254,15 +309,15 @@ def test_a_stage_continued_alone_equals_the_one_of_a_whole_run(tmp_path, trainer
 
 
 def test_more_levels_than_weights_are_refused_before_anything_is_written(tmp_path, trainers):
-    with pytest.raises(SettingError, match="--levels=100"):
+    with pytest.raises(SettingError, match="levels=100"):
         loop_of(tmp_path, trainers, levels=100).check()
-    with pytest.raises(SettingError, match=r"--sparsities=0\.99:"):
+    with pytest.raises(SettingError, match=r"sparsities=0\.99:"):
         loop_of(tmp_path, trainers, sparsities=(0.5, 0.99)).check()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_rewind_step_past_the_end_is_refused(tmp_path, trainers):
-    with pytest.raises(SettingError, match=r"--rewind_to=9it: .*9 steps"):
+    with pytest.raises(SettingError, match=r"rewind_to=9it: .*9 steps"):
         loop_of(tmp_path, trainers, rewind_to="9it").check()
     loop_of(tmp_path, trainers, rewind_to="8it").check()
 

@@ -16,7 +16,7 @@ from tfprune.errors import InputError
 from tfprune.files import load_arrays
 from tfprune.pruning.weights import mask_variables, read_weights
 from tfprune.store import read_results
-from tfprune.studies import filter_pruning
+from tfprune.studies import filter_trainings
 from tfprune.studies.settings import FilterConfig
 
 FILTERS = {"prunable": "conv", "criterion": "filter_l2", "prune_fraction": 0.4}
@@ -78,8 +78,8 @@ def test_filters_that_went_during_a_training_are_there_at_its_start(tmp_path):
     options = FilterConfig(
         prune_layers="last2", prune_fractions=(0.5,), prune_starts=(0,), prune_ends=(0,)
     )
-    pruning = filter_pruning.Pruning.parse("largest:1")
-    branch = filter_pruning.pruned(trial.config, pruning, options)
+    pruning = filter_trainings.Pruning.parse("largest:1")
+    branch = filter_trainings.pruned(trial.config, pruning, options)
     stage = trial.branch_stage(branch.name, 0, branch.variant)
     branch.train(workshop.loop(trial), stage, lambda logs: None)
     start = tfprune.load_stage(stage.folder, "start")

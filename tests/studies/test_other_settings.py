@@ -10,7 +10,7 @@ from tfprune.files import write_sealed, write_text_atomic
 from tfprune.store import read_results
 from tfprune.studies import (
     examples,
-    filter_pruning,
+    filter_trainings,
     flatness,
     landscapes,
     leave_out,
@@ -32,11 +32,11 @@ from tfprune.studies.settings import (
 from tfprune.studies.trial import Trial
 
 FEW, MANY = FilterConfig(prune_fractions=(0.3,)), FilterConfig(prune_fractions=(0.3, 0.9))
-NOISE = filter_pruning.Noise("zeroing", 5, False)
+NOISE = filter_trainings.Noise("zeroing", 5, False)
 
 
 def beside(trial, branch):
-    return filter_pruning._stage(trial, branch)
+    return filter_trainings._stage(trial, branch)
 
 
 def left_out(trial, options):
@@ -49,12 +49,12 @@ TRAINED = {
     "prune_fractions": lambda trial: [
         beside(
             trial,
-            filter_pruning.pruned(trial.config, filter_pruning.Pruning("largest", 4), options),
+            filter_trainings.pruned(trial.config, filter_trainings.Pruning("largest", 4), options),
         )
         for options in (FEW, MANY)
     ],
     "noise_period": lambda trial: [
-        beside(trial, filter_pruning.noisy(trial.config, NOISE, FEW, NoiseConfig(noise_period=n)))
+        beside(trial, filter_trainings.noisy(trial.config, NOISE, FEW, NoiseConfig(noise_period=n)))
         for n in (4, 8)
     ],
     "improved_fraction": lambda trial: [

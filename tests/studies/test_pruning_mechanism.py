@@ -119,7 +119,7 @@ def test_pruned_channels_stay_dead_through_retraining(channels_loop):
 
 def test_more_levels_than_there_are_filters_are_refused(tmp_path, trainers):
     loop = loop_of(tmp_path, trainers, **CHANNELS, prune_fraction=0.9, levels=5)
-    with pytest.raises(SettingError, match="--levels=5"):
+    with pytest.raises(SettingError, match="levels=5"):
         loop.check()
 
 
@@ -135,9 +135,9 @@ def test_channels_without_batch_norm_are_refused_before_anything_is_trained(tmp_
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        ({"levels": 0}, "--levels=0: at least 1"),
-        ({"rewind_to": "5it"}, "--rewind_to=5it: a number of epochs"),
-        ({"retrain": "weight_rewind", "rewind_to": "5it"}, "--rewind_to=5it"),
+        ({"levels": 0}, "levels=0: at least 1"),
+        ({"rewind_to": "5it"}, "rewind_to=5it: a number of epochs"),
+        ({"retrain": "weight_rewind", "rewind_to": "5it"}, "rewind_to=5it"),
     ],
 )
 def test_networks_without_a_twin_are_refused_before_anything_is_trained(
@@ -284,7 +284,7 @@ def test_weights_on_the_way_are_the_same_whether_kept_or_trained_again(tmp_path,
     later = trained(tmp_path / "later", trainers, levels=0, snapshot_every=0)
     assert not (later.trial.stage(0).folder / layout.snapshot(1)).exists()
     for (epoch, one), (same, other) in zip(
-        kept.weights_at([0, 1, 2, 3]), later.weights_at([0, 1, 2, 3]), strict=True
+        kept.snapshots.at([0, 1, 2, 3]), later.snapshots.at([0, 1, 2, 3]), strict=True
     ):
         assert epoch == same
         for name, value in one.items():
@@ -296,7 +296,7 @@ def test_a_damaged_snapshot_is_trained_again(tmp_path, trainers):
     path = loop.trial.stage(0).folder / layout.snapshot(1)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    ((_, weights),) = loop.weights_at([1])
+    ((_, weights),) = loop.snapshots.at([1])
     assert path.read_bytes() == whole
     assert weights.keys() == arrays(loop, 0).keys()
 

@@ -40,7 +40,7 @@ FILTERS = {"criterion": "filter_l2", "train_epochs": 20}
     ],
 )
 def test_prunings_that_cannot_be_read_are_refused(value):
-    with pytest.raises(SettingError, match=r"--prunings=.*TARGET:PERIOD:FRACTION"):
+    with pytest.raises(SettingError, match=r"prunings=.*TARGET:PERIOD:FRACTION"):
         FilterConfig(prunings=value)
 
 
@@ -62,7 +62,7 @@ def test_prunings_of_every_kind_are_taken():
     ],
 )
 def test_noises_that_cannot_be_read_are_refused(value):
-    with pytest.raises(SettingError, match=r"--noises=.*KIND:BATCHES"):
+    with pytest.raises(SettingError, match=r"noises=.*KIND:BATCHES"):
         NoiseConfig(noises=value)
 
 
@@ -75,16 +75,16 @@ def test_noises_of_every_kind_are_taken():
 def test_noise_is_refused_where_several_devices_share_a_training(strategy):
     noise = NoiseConfig()
     noise.check_with(run_config(**FILTERS))
-    with pytest.raises(SettingError, match=f"--strategy={strategy}: auto, cpu or gpu"):
+    with pytest.raises(SettingError, match=f"strategy={strategy}: auto, cpu or gpu"):
         noise.check_with(run_config(**FILTERS, strategy=strategy))
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (("snip:dirty",), "--methods=snip:dirty: NAME, NAME:clean or NAME:noisy"),
-        (("snip:",), "--methods=snip:: NAME, NAME:clean or NAME:noisy"),
-        (("snop:clean",), "--methods=snop: did you mean snip"),
+        (("snip:dirty",), "methods=snip:dirty: NAME, NAME:clean or NAME:noisy"),
+        (("snip:",), "methods=snip:: NAME, NAME:clean or NAME:noisy"),
+        (("snop:clean",), "methods=snop: did you mean snip"),
         (("snip:clean", "snip:noisy"), "different names"),
         ((), "different names, at least one"),
     ],
@@ -104,14 +104,14 @@ def test_a_run_without_a_set_to_leave_out_is_refused():
     clean, noisy = run_config(), run_config(label_noise="uniform_other", noise_fraction=0.15)
     options = LeaveOutConfig(leave_out_sets=("dense_subset:noisy",))
     options.check_with(noisy)
-    with pytest.raises(SettingError, match="at least one that is meant for --noise_fraction=0"):
+    with pytest.raises(SettingError, match="at least one that is meant for `noise_fraction=0`"):
         options.check_with(clean)
 
 
 def test_a_plane_needs_a_pruned_network():
     SurfaceConfig().check_with(run_config(levels=1))
     SurfaceConfig().check_with(run_config(levels=0, sparsities=(0.5,)))
-    with pytest.raises(SettingError, match="--levels=0: at least 1"):
+    with pytest.raises(SettingError, match="levels=0: at least 1"):
         SurfaceConfig().check_with(run_config(levels=0))
 
 
@@ -120,7 +120,7 @@ def test_one_schedule_is_for_all_layers_and_several_are_one_for_each():
     assert one.per_layer(3) == [(0.3, 3, 150)] * 3
     some = FilterConfig(prune_fractions=(0.3, 0.9), prune_starts=(3,), prune_ends=(150, 275))
     assert some.per_layer(2) == [(0.3, 3, 150), (0.9, 3, 275)]
-    with pytest.raises(SettingError, match=r"--prune_layers=all: .*2 layers"):
+    with pytest.raises(SettingError, match=r"prune_layers=all: .*2 layers"):
         some.per_layer(3)
 
 
@@ -146,9 +146,9 @@ def test_schedules_that_fit_no_layers_are_refused(change, name):
 def test_filters_need_a_criterion_of_filters_and_a_start_before_the_end_of_training():
     options = FilterConfig(prune_starts=(3, 19), prune_ends=(30,))
     options.check_with(run_config(**FILTERS))
-    with pytest.raises(SettingError, match=r"--criterion=magnitude: .*filter_l2"):
+    with pytest.raises(SettingError, match=r"criterion=magnitude: .*filter_l2"):
         options.check_with(run_config(train_epochs=20))
-    with pytest.raises(SettingError, match=r"--prune_starts=3,19: .*--train_epochs=19"):
+    with pytest.raises(SettingError, match=r"prune_starts=3,19: .*`train_epochs=19`"):
         options.check_with(run_config(**{**FILTERS, "train_epochs": 19}))
 
 
@@ -163,6 +163,6 @@ def test_what_is_compared_is_no_part_of_what_each_pruning_is():
     for name in ("flatness_examples", "eigenvalues", "trace_probes", "perturbed_eigenvectors"):
         changed = FlatnessConfig(**{name: 7})
         assert changed.identity() != FlatnessConfig().identity()
-        with pytest.raises(SettingError, match=f"--{name}=0"):
+        with pytest.raises(SettingError, match=f"{name}=0"):
             FlatnessConfig(**{name: 0})
     assert FlatnessConfig(unpruned_only=False).identity() != FlatnessConfig().identity()

@@ -346,18 +346,18 @@ BATCHES = tf.data.Dataset.from_tensor_slices((X, Y)).batch(16)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"prune_fraction": 20}, r"--prune_fraction=20: a number in \[0, 1\]"),
-        ({"scope": "layers"}, "--scope=layers: did you mean layer"),
-        ({"criterion": "snap"}, "--criterion=snap: did you mean snip"),
-        ({"level_epochs": 0}, "--level_epochs=0: a whole number of at least 1"),
-        ({"level_epochs": 1.5}, "--level_epochs=1.5: a whole number"),
-        ({"levels": -1}, "--levels=-1: a whole number of at least 0"),
-        ({"seed": -1}, "--seed=-1"),
+        ({"prune_fraction": 20}, r"prune_fraction=20: a number in \[0, 1\]"),
+        ({"scope": "layers"}, "scope=layers: did you mean layer"),
+        ({"criterion": "snap"}, "criterion=snap: did you mean snip"),
+        ({"level_epochs": 0}, "level_epochs=0: a whole number of at least 1"),
+        ({"level_epochs": 1.5}, "level_epochs=1.5: a whole number"),
+        ({"levels": -1}, "levels=-1: a whole number of at least 0"),
+        ({"seed": -1}, "seed=-1"),
         ({"batches": (batch for batch in BATCHES)}, "a generator is empty after the first time"),
         ({"batches": BATCHES.repeat()}, "batches never end"),
         (
             {"rewind": tfprune.RewindWeights("4ep")},
-            "--rewind_to=4ep: at most the first pruning, 3ep",
+            "rewind_to=4ep: at most the first pruning, 3ep",
         ),
     ],
 )
@@ -384,7 +384,7 @@ def test_what_only_fit_can_tell_is_refused_before_its_first_step(arguments, mess
 
 def test_a_rewind_point_after_the_first_pruning_is_refused_by_its_batches():
     model, rewind = own_model(), tfprune.RewindWeights("9it")
-    with pytest.raises(InputError, match="--rewind_to=9it: at most the first pruning, 2ep"):
+    with pytest.raises(InputError, match="rewind_to=9it: at most the first pruning, 2ep"):
         fit(model, rewind, tfprune.IterativePruning(2, 1, rewind=rewind))
     assert model.optimizer.iterations.numpy() == 0
 
@@ -404,10 +404,10 @@ SCHEDULE = tfprune.FilterSchedule("hidden", 0, 0, 1, 0.5)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: tfprune.ReDense(1.5), "--at_epoch=1.5: a whole number of at least 0"),
-        (lambda: tfprune.ReDense(-1), "--at_epoch=-1"),
-        (lambda: tfprune.FilterSchedule("a", 0.5, 1, 1, 0.5), "--prune_start=0.5: a whole number"),
-        (lambda: tfprune.FilterSchedule("a", 0, 1, 0.5, 0.5), "--prune_period=0.5"),
+        (lambda: tfprune.ReDense(1.5), "at_epoch=1.5: a whole number of at least 0"),
+        (lambda: tfprune.ReDense(-1), "at_epoch=-1"),
+        (lambda: tfprune.FilterSchedule("a", 0.5, 1, 1, 0.5), "start=0.5: a whole number"),
+        (lambda: tfprune.FilterSchedule("a", 0, 1, 0.5, 0.5), "period=0.5"),
         (lambda: tfprune.FilterPruning([SCHEDULE], test=(X, Y[1:])), "64 images and 63 labels"),
         (
             lambda: tfprune.FilterPruning([SCHEDULE], test=BATCHES),
@@ -418,7 +418,7 @@ SCHEDULE = tfprune.FilterSchedule("hidden", 0, 0, 1, 0.5)
             lambda: tfprune.FilterPruning([SCHEDULE], test=(X, Y), batches=iter(BATCHES)),
             "is empty after the first time",
         ),
-        (lambda: tfprune.UtilityRecord(None, every_epochs=0), "--every_epochs=0"),
+        (lambda: tfprune.UtilityRecord(None, every_epochs=0), "every_epochs=0"),
         (lambda: tfprune.SubsetAccuracy(X, Y, Y[1:], Y == 0), "64 images, and 63 original_labels"),
     ],
 )

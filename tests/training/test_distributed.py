@@ -106,7 +106,7 @@ def test_where_batches_must_be_full_the_rest_is_left_out_and_said_once(mirrored)
     assert found["weights"] < 1e-12
     (said,) = found["said"]
     assert "last 2 of the 10 training examples" in said
-    assert found["refused"].startswith("--batch_size=16: at most 10")
+    assert found["refused"].startswith("batch_size=16: at most 10")
 
 
 def test_the_device_is_described_with_its_replicas(mirrored):

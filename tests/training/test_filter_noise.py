@@ -345,11 +345,11 @@ def test_a_state_that_is_given_is_left_to_the_training_program():
 
 
 def test_mistakes_say_what_to_do():
-    with pytest.raises(SettingError, match="--noise=gausian: did you mean gaussian"):
+    with pytest.raises(SettingError, match="kind=gausian: did you mean gaussian"):
         _noise("gausian")
-    with pytest.raises(SettingError, match="--noise_batches=0: at least 1"):
+    with pytest.raises(SettingError, match="noise_batches=0: at least 1"):
         _noise("zeroing", 0)
-    with pytest.raises(SettingError, match="--evaluation_batches=-1: at least 0"):
+    with pytest.raises(SettingError, match="evaluation_batches=-1: at least 0"):
         _noise("gaussian", 1, evaluation_batches=-1)
     with pytest.raises(InputError, match="'frist': did you mean first"):
         _fit(_network(), FilterNoise([FilterSchedule("frist", 0, 0, 1, 0.5)], test=(X, Y)))

@@ -297,9 +297,9 @@ def test_mistakes_say_what_to_do():
     schedule = FilterSchedule("first", 0, 0, 1, 0.5)
     with pytest.raises(InputError, match="one schedule"):
         FilterPruning([schedule, schedule], test=(X, Y))
-    with pytest.raises(SettingError, match="--criterion=filter_l3: did you mean filter_l"):
+    with pytest.raises(SettingError, match="criterion=filter_l3: did you mean filter_l"):
         FilterPruning([schedule], "filter_l3", test=(X, Y))
-    with pytest.raises(SettingError, match="--target=big"):
+    with pytest.raises(SettingError, match="target=big"):
         FilterPruning([schedule], target="big", test=(X, Y))
     with pytest.raises(InputError, match="'frist' can be pruned: did you mean first"):
         _fit(_network(), FilterPruning([FilterSchedule("frist", 0, 0, 1, 0.5)], test=(X, Y)))

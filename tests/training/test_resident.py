@@ -234,6 +234,21 @@ def test_augmented_epochs_differ_and_repeat():
     assert np.abs(weights_after(3) - weights_after(4)).max() > 1e-4
 
 
+def test_what_is_asked_too_early_is_refused():
+    model = softmax_regression(DATA)
+    model.compile(SGD(RATE))
+    program = ResidentProgram(model, BATCH, jit=False)
+    asked = (program.evaluate, lambda: program.run(0), lambda: program.scoring_batches(1))
+    for ask in asked:
+        with pytest.raises(ValueError, match="data"):
+            ask()
+    program.attach(DATA, None)
+    assert "test_loss" in program.evaluate()
+    for ask in asked[1:]:
+        with pytest.raises(ValueError, match="feeding"):
+            ask()
+
+
 def test_steps_count_the_short_batch():
     assert [steps_per_epoch(n, 128) for n in (128, 129, 60000, 1437)] == [1, 2, 469, 12]
 

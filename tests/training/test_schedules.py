@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from tfprune.catalog import RETRAINING
 from tfprune.errors import SettingError
+from tfprune.pruning.settings import PruningConfig
 from tfprune.training import schedules
 from tfprune.training.settings import TrainingConfig
 
@@ -59,12 +61,26 @@ def test_cosine_begins_at_the_end_of_the_warm_up():
     np.testing.assert_allclose(rates_of(config, steps=2), [0, 0.1, *plain], rtol=1e-6)
 
 
-def test_the_last_rate_is_what_redense_and_finetuning_keep():
+def test_finetuning_keeps_the_last_rate_unless_it_has_its_own():
     """SDD A.1: LR(re-dense) is 0.001 for ResNet-18 and 0.1 for LeNet."""
-    np.testing.assert_allclose(schedules.last_rate(CONFIG), 0.001)
-    assert schedules.last_rate(TrainingConfig(train_epochs=200, learning_rate=0.1)) == 0.1
-    with pytest.raises(SettingError, match="--lr_decay=cosine: drops, where"):
-        schedules.last_rate(TrainingConfig(lr_decay="cosine"))
+    lenet = TrainingConfig(train_epochs=200, learning_rate=0.1)
+    for training, rate in ((CONFIG, 0.001), (lenet, 0.1)):
+        rates = schedules.finetuning(training, PruningConfig())
+        assert rates(0, 1) == rates(training.train_epochs - 1, 1) == np.float32(rate)
+    own = PruningConfig(finetune_lr=0.5)
+    assert schedules.finetuning(TrainingConfig(lr_decay="cosine"), own)(0, 1) == 0.5
+    with pytest.raises(SettingError, match=r"finetune_lr=0\.0: a rate above 0"):
+        schedules.finetuning(TrainingConfig(lr_decay="cosine"), PruningConfig())
+
+
+@pytest.mark.parametrize("retrain", [name for name in RETRAINING if name != "finetune"])
+def test_the_other_retrainings_have_the_trainings_own_schedule(retrain):
+    pruning = PruningConfig(retrain=retrain)
+    for epoch in range(CONFIG.train_epochs):
+        np.testing.assert_array_equal(
+            schedules.retraining_schedule(CONFIG, pruning)(epoch, 2),
+            schedules.training_schedule(CONFIG)(epoch, 2),
+        )
 
 
 def test_a_fixed_schedule_gives_the_same_rate_per_step():

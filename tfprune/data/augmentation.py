@@ -51,7 +51,7 @@ def draw(kind: str, num_examples: int, seed: int, level: int, epoch: int) -> Dra
       SettingError: unknown kind.
     """
     if kind not in AUGMENTATIONS:
-        raise unknown_name("augment", kind, AUGMENTATIONS)
+        raise unknown_name("kind", kind, AUGMENTATIONS)
     if kind == "none":
         return None
     rng = generator(seed, Stream.AUGMENTATION, level, epoch)

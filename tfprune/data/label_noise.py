@@ -167,7 +167,7 @@ def confusions(dataset: str) -> np.ndarray:
     name = re.split("[:/]", dataset)[0]
     if name not in tables:
         raise SettingError(
-            "label_noise", "asymmetric", f"needs --dataset to be one of {', '.join(tables)}"
+            "label_noise", "asymmetric", f"needs `dataset` to be one of {', '.join(tables)}"
         )
     becomes = np.arange(100 if name == "cifar100" else 10, dtype=np.int32)
     for original, observed in tables[name].items():
@@ -201,11 +201,9 @@ def apply(
     """
     noise = LABEL_NOISE[kind]
     if not 0 <= fraction <= 1:
-        raise SettingError("noise_fraction", fraction, "a number in [0, 1]")
+        raise SettingError("fraction", fraction, "a number in [0, 1]")
     if kind == "none" and fraction > 0:
-        raise SettingError(
-            "noise_fraction", fraction, "0 unless --label_noise names a kind of noise"
-        )
+        raise SettingError("fraction", fraction, "0 unless a kind of noise is named")
     original = np.asarray(labels, np.int32)
     selected = np.zeros(len(original), bool)
     selected[rng.permutation(len(original))[: round(fraction * len(original))]] = True

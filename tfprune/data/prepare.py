@@ -14,7 +14,7 @@ from tfprune.data.normalization import statistics
 from tfprune.data.settings import DataConfig
 from tfprune.data.sources import Source
 from tfprune.data.streaming import StreamedData, StreamedSource
-from tfprune.errors import SettingError
+from tfprune.errors import SettingError, arguments_from
 from tfprune.seeds import Stream, generator
 
 
@@ -23,7 +23,7 @@ class PreparedData:
     """One trial's data, in memory. C classes, N training, V validation and M test examples.
 
     Attributes:
-      name: as `--dataset` spells it.
+      name: as the setting `dataset` spells it.
       num_classes: C.
       class_names: C names.
       mean: float32 [channels], of pixels scaled to [0, 1]: what images are normalized with.
@@ -109,14 +109,15 @@ def prepare(
     split = generator(seed, Stream.SPLIT)
     val, rest = _hold_out(len(source.train_labels), config.validation_examples, split)
     train = _train_indices(config.train_subset, len(source.train_labels), rest, split)
-    noisy = label_noise.apply(
-        config.label_noise,
-        source.train_labels[train],
-        source.num_classes,
-        config.noise_fraction,
-        generator(seed, Stream.LABEL_NOISE),
-        source.name,
-    )
+    with arguments_from(kind="label_noise", fraction="noise_fraction"):
+        noisy = label_noise.apply(
+            config.label_noise,
+            source.train_labels[train],
+            source.num_classes,
+            config.noise_fraction,
+            generator(seed, Stream.LABEL_NOISE),
+            source.name,
+        )
     if isinstance(source, StreamedSource):
         return StreamedData(
             source=source,

@@ -61,7 +61,7 @@ class DataConfig(Section):
             raise SettingError(
                 "noise_fraction",
                 self.noise_fraction,
-                "0 unless --label_noise names a kind of noise",
+                "0 unless `label_noise` names a kind of noise",
             )
 
     def identity(self) -> dict[str, Any]:

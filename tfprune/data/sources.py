@@ -57,7 +57,7 @@ class Source:
     """A dataset in memory.
 
     Attributes:
-      name: as `--dataset` spells it.
+      name: as the setting `dataset` spells it.
       num_classes: C, labels lie in [0, C).
       class_names: C names.
       mean: float32 [channels], of training pixels scaled to [0, 1].
@@ -565,7 +565,7 @@ def _not_available(name: str, folder: str, reason: str) -> SettingError:
         "dataset",
         name,
         f"a set that is prepared in {folder} or can be downloaded ({reason}): either prepare it "
-        f"with `tfds build {name}` where there is a network and set --data_dir or TFDS_DATA_DIR "
+        f"with `tfds build {name}` where there is a network and set `data_dir` or TFDS_DATA_DIR "
         "to its folder, or give your own copy as npz:PATH or folder:PATH",
     )
 

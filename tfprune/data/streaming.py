@@ -42,7 +42,7 @@ class StreamedSource:
     """A dataset whose images stay on disk.
 
     Attributes:
-      name: as `--dataset` spells it.
+      name: as the setting `dataset` spells it.
       num_classes: C, labels lie in [0, C).
       class_names: C names.
       mean: float32 [3], of pixels scaled to [0, 1], of a sample of training images (see `Look`);

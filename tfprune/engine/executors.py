@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 
 from tfprune.config import RunConfig
 from tfprune.engine.events import Tell
+from tfprune.engine.quiet import silent_stderr
 from tfprune.engine.work import Outcome, Work
 from tfprune.engine.workshop import Workshop
 from tfprune.errors import InputError, SettingError, Stopped, TfpruneError
@@ -150,9 +150,9 @@ class OnRay(AbstractContextManager["OnRay"]):
             import ray
             from ray.util.queue import Queue
         except ImportError:
-            raise InputError("--executor=ray needs Ray: pip install 'tfprune[ray]'") from None
+            raise InputError("`executor=ray` needs Ray: pip install 'tfprune[ray]'") from None
         try:
-            with _silent(), _handlers_kept((signal.SIGTERM, signal.SIGINT)):
+            with silent_stderr(), _handlers_kept((signal.SIGTERM, signal.SIGINT)):
                 _reach(config.ray_address)
                 ray.init(
                     address=config.ray_address, log_to_driver=False, logging_level=logging.ERROR
@@ -210,7 +210,7 @@ def explained(future: Future[Outcome]) -> Outcome:
 
 def _worker_died() -> TfpruneError:
     return TfpruneError(
-        "a worker process died, as when memory is short; the same command with fewer --workers "
+        "a worker process died, as when memory is short; the same command with fewer `workers` "
         "goes on from what is saved"
     )
 
@@ -282,20 +282,6 @@ def _handlers_kept(signums: Iterable[signal.Signals]) -> Iterator[None]:
         for signum, handler in before.items():
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signum, handler)
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keeps from standard error what C++ writes there; exceptions say it as well."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from tfprune.files import read_json, set_aside, write_json
 from tfprune.studies.trial import DENSE, PRUNED, Stage, Trial
 from tfprune.versions import differences, versions
 
-# Versions that have trained other stages of the trial, under --mix_versions.
+# Versions that have trained other stages of the trial, under `mix_versions`.
 _MIXED = "mixed_with"
 # Settings that may name a file, which is known by what is in it and may have moved.
 _FILES = ("dataset", "train_subset")
@@ -115,5 +115,5 @@ def _check_versions(path: epath.Path, theirs: Mapping[str, str]) -> None:
     if different:
         raise InputError(
             f"{path.parent} was trained by other code ({'; '.join(different)}): choose another "
-            "--output_dir, or take its results as they are with --mix_versions"
+            "`output_dir`, or take its results as they are with `mix_versions`"
         )

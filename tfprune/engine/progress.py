@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import takewhile
 from typing import Any
 
@@ -44,14 +44,21 @@ class StudyProgress:
     Args:
       console: where to write; standard error by default.
       lines: write lines on a terminal too, as where other programs write there.
+      spelled: how sentences spell the settings that they name in backquotes.
 
     Use as a context manager around the study. Any thread may tell.
     """
 
-    def __init__(self, console: Console | None = None, lines: bool = False):
+    def __init__(
+        self,
+        console: Console | None = None,
+        lines: bool = False,
+        spelled: Callable[[str], str] = str,
+    ):
         self._own_file = None if console else _own_terminal()
         self._console = console or Console(file=self._own_file, stderr=True)
         self._is_live = self._console.is_interactive and not lines
+        self._spelled = spelled
         self._lock = threading.RLock()
         self._work = StudyCount()
         self._live = Live(
@@ -77,7 +84,7 @@ class StudyProgress:
     def tell(self, event: StageEvent | str) -> None:
         """Takes what happened to a stage into account; writes a sentence, above the table."""
         with self._lock:
-            line = event if isinstance(event, str) else self._line_of(event)
+            line = self._spelled(event) if isinstance(event, str) else self._line_of(event)
         if line:
             self._console.print(line, highlight=False, soft_wrap=True, markup=False)
 

@@ -11,11 +11,11 @@ from etils import epath
 
 from tfprune import layout
 from tfprune.claims import claim
-from tfprune.config import RunConfig
+from tfprune.config import flat_settings
 from tfprune.engine.events import Happened, StageEvent, Tell, told
 from tfprune.errors import CannotWrite, DamagedFile, InputError, TrainingDiverged
 from tfprune.files import finite, load_arrays, write_sealed
-from tfprune.settings import join, settings_of
+from tfprune.settings import as_columns
 from tfprune.store import merge_rows
 from tfprune.studies.procedure import Advance, Branch, Measurement, trunk
 from tfprune.studies.trial import Stage, Trial
@@ -55,8 +55,8 @@ class Columns:
 
     def of(self, trial: Trial) -> dict[str, Any]:
         """The columns of a trial's rows."""
-        settings = _flat(trial.config)
-        chosen = {name: settings[name] for name in self.settings}
+        settings = flat_settings(trial.config)
+        chosen = as_columns({name: settings[name] for name in self.settings})
         return {**self.own, **chosen, **self.by_trial.get(trial.name, {})}
 
 
@@ -185,7 +185,7 @@ class Measure:
                 except (DamagedFile, CannotWrite):
                     raise
                 except InputError as error:  # What was trained is kept and reported.
-                    return Outcome(note=f"not measured: {error}")
+                    return Outcome(note=f"not measured: {error.marked()}")
         return Outcome()
 
     def _measure_or_mend(self, stage: Stage, loops: Loops) -> None:
@@ -274,12 +274,6 @@ def write_rows(
     ]
     extra = dict.fromkeys(name for row in rows for name in row)
     merge_rows(trial.output_dir, rows, (*common, *extra))
-
-
-def _flat(config: RunConfig) -> dict[str, Any]:
-    sections = (config.data, config.model, config.training, config.pruning)
-    values = {n: getattr(part, n) for part in sections for n in settings_of(type(part))}
-    return {n: join(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 
 def set_aside_damaged(stages: Iterable[Stage]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One training that several machines share (`--strategy=multi_worker`): who decides, who follows.
+"""One training that several machines share (`strategy=multi_worker`): who decides, who follows.
 
 The chief runs the study as if it were alone. Before each thing that all processes must do
 together, building a network or training a stage, it tells the others what; they do just that,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfprune.backend import keras, tf
-from tfprune.errors import InputError, SettingError, unknown_name
+from tfprune.errors import InputError, SettingError, arguments_from, unknown_name
 from tfprune.measures.el2n import check_kind
 from tfprune.measures.evaluation import (
     DeviceExamples,
@@ -84,7 +84,7 @@ class Ablations:
     def __post_init__(self) -> None:
         for name, known in (("by", AMOUNTS), ("order", ORDERS)):
             if getattr(self, name) not in known:
-                raise unknown_name(f"ablation_{name}", getattr(self, name), known)
+                raise unknown_name(name, getattr(self, name), known)
         _check_amounts(self.amounts, self.by)
         if self.subsets < 1:
             raise SettingError("subsets", self.subsets, "at least 1")
@@ -574,7 +574,8 @@ def _check_amounts(amounts: tuple[float, ...], by: str) -> None:
 def _kernel_names(model: keras.Model, which: str) -> dict[str, str]:
     """Layer -> its kernel's name among the named variables."""
     names = {id(variable): name for name, variable in named_variables(model).items()}
-    found = pruned.kernels(model, prunable_kernels(model, which))
+    with arguments_from(which="kernels"):
+        found = pruned.kernels(model, prunable_kernels(model, which))
     return {layer: names[id(kernel)] for layer, kernel in found.items()}
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,51 +13,11 @@ from scipy import special
 
 from tfprune.backend import keras, tf
 from tfprune.data import augmentation
-from tfprune.errors import DamagedFile, InputError, SettingError
-from tfprune.files import load_arrays, save_arrays
+from tfprune.errors import InputError, SettingError
+from tfprune.files import save_arrays
 from tfprune.measures.evaluation import BATCH_SIZE
 from tfprune.measures.example_groups import checked_outputs
 from tfprune.models.task import check_one_input, task_of
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """Scores of N examples, as they are kept on disk.
-
-    Attributes:
-      values: float64 [N].
-      indices: int64 [N], distinct positions in the dataset's training split.
-      metadata: how they came about: JSON values by name.
-
-    Raises:
-      InputError: there is not one index for each score, or one repeats.
-    """
-
-    values: np.ndarray
-    indices: np.ndarray
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if np.ndim(self.values) != 1 or np.shape(self.values) != np.shape(self.indices):
-            raise InputError(
-                f"need an index for every score, not {np.shape(self.indices)} for "
-                f"{np.shape(self.values)}"
-            )
-        if len(np.unique(self.indices)) < len(self.indices):
-            raise InputError("an index repeats: give every example one score")
-
-    def at(self, indices: ArrayLike) -> np.ndarray:
-        """The scores of these examples, float64; NaN for one that has none.
-
-        A run that held out other examples for validation finds its own this way.
-        """
-        wanted = np.asarray(indices, np.int64)
-        if not len(self.indices):
-            return np.full(wanted.shape, np.nan)
-        order = np.argsort(self.indices)
-        place = np.searchsorted(self.indices, wanted, sorter=order)
-        nearest = order[np.minimum(place, len(order) - 1)]
-        return np.where(self.indices[nearest] == wanted, self.values[nearest], np.nan)
 
 
 def el2n_scores(outputs: ArrayLike, labels: ArrayLike, from_logits: bool = True) -> np.ndarray:
@@ -180,17 +138,14 @@ def model_outputs(
 
 
 def save_scores(
-    path: epath.PathLike,
-    values: ArrayLike,
-    indices: ArrayLike | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    path: epath.PathLike, values: ArrayLike, indices: ArrayLike, metadata: Mapping[str, Any]
 ) -> None:
     """Writes scores as an .npz of `values`, `indices` and `metadata`, whole or not at all.
 
     Args:
       path: a file that ends in .npz.
-      values: [N].
-      indices: positions in the dataset's training split, [N]; 0 to N − 1 if None.
+      values: [N]; kept as float64.
+      indices: positions in the dataset's training split, [N], none twice; kept as int64.
       metadata: how they came about (dataset, models, epochs, ...), JSON values by name.
 
     Raises:
@@ -199,29 +154,13 @@ def save_scores(
     """
     if not str(path).endswith(".npz"):
         raise InputError(f"scores are saved as .npz: name the file {path}.npz")
-    scores = _scores(values, indices, metadata)
-    text = json.dumps(dict(scores.metadata), sort_keys=True)
-    arrays = {"values": scores.values, "indices": scores.indices, "metadata": np.array(text)}
-    save_arrays(path, arrays)
-
-
-def load_scores(path: epath.PathLike) -> Scores:
-    """Reads what `save_scores` wrote, or a plain .npy of scores of examples 0 to N − 1.
-
-    Raises:
-      InputError: there is no such file, or it does not hold scores.
-      DamagedFile: it is not whole.
-    """
-    path = epath.Path(path)
-    if path.name.endswith(".npy"):
-        return _scores(_load_npy(path), None, None)
-    arrays = load_arrays(path)
-    missing = {"values", "indices", "metadata"} - set(arrays)
-    if missing:
-        raise InputError(
-            f"{path} has no {', '.join(sorted(missing))}: give a file that save_scores wrote"
-        )
-    return _scores(arrays["values"], arrays["indices"], json.loads(str(arrays["metadata"])))
+    scores, places = np.asarray(values, np.float64), np.asarray(indices, np.int64)
+    if scores.ndim != 1 or scores.shape != places.shape:
+        raise InputError(f"need an index for every score, not {places.shape} for {scores.shape}")
+    if len(np.unique(places)) < len(places):
+        raise InputError("an index repeats: give every example one score")
+    text = json.dumps(dict(metadata), sort_keys=True)
+    save_arrays(path, {"values": scores, "indices": places, "metadata": np.array(text)})
 
 
 def _mean(scores_of_models: Iterable[np.ndarray]) -> np.ndarray:
@@ -232,23 +171,6 @@ def _mean(scores_of_models: Iterable[np.ndarray]) -> np.ndarray:
     if not count:
         raise InputError("EL2N is a mean over models, and there is none: give at least one")
     return total / count
-
-
-def _scores(
-    values: ArrayLike, indices: ArrayLike | None, metadata: Mapping[str, Any] | None
-) -> Scores:
-    array = np.asarray(values, np.float64)
-    where = np.arange(array.size) if indices is None else np.asarray(indices)
-    return Scores(array, where.astype(np.int64), dict(metadata or {}))
-
-
-def _load_npy(path: epath.Path) -> np.ndarray:
-    try:
-        return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror or error})") from error
-    except (ValueError, EOFError) as error:
-        raise DamagedFile(path, str(error), "give a .npy of numbers") from error
 
 
 def check_kind(model: keras.Model, outputs: np.ndarray, from_logits: bool) -> None:

@@ -41,13 +41,6 @@ class GroupLossChange(NamedTuple):
     examples: np.ndarray
 
 
-class PartitionLoss(NamedTuple):
-    """Mean loss of the two parts of a noisy training set, float64 [S], nats; NaN if empty."""
-
-    noisy: np.ndarray
-    original: np.ndarray
-
-
 class MatchedTraining(NamedTuple):
     """A training on fewer examples that takes as many gradient steps.
 
@@ -109,30 +102,14 @@ def example_losses(outputs: ArrayLike, labels: ArrayLike, from_logits: bool = Tr
         return -np.log(own)
 
 
-def correctly_predicted(outputs: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """Which examples a model gets right, increasing int64 positions: a dense subset (PEG E).
-
-    Args:
-      outputs: [N, C], logits or probabilities.
-      labels: integers [N], as trained on.
-
-    Raises:
-      InputError: the shapes do not go together, or a label is no class.
-    """
-    values, classes = checked_outputs(outputs, labels)
-    return np.flatnonzero(values.argmax(axis=1) == classes)
-
-
-def majority_prediction(predictions: ArrayLike) -> np.ndarray:
+def majority_prediction(predictions: np.ndarray) -> np.ndarray:
     """The class that most seeds predict, int64 [N]; the lowest of those tied (PEG figure 16).
 
     Args:
-      predictions: integers [seeds, N].
+      predictions: integers [seeds, N]; -1 is no vote.
     """
-    votes = np.asarray(predictions)
-    if votes.ndim != 2 or not votes.size or not np.issubdtype(votes.dtype, np.integer):
-        raise InputError(f"need predicted classes [seeds, examples], not {votes.shape}")
-    return scipy.stats.mode(votes, axis=0).mode.astype(np.int64)
+    classes = np.arange(predictions.max() + 1)
+    return np.argmax((predictions[:, :, None] == classes).sum(axis=0), axis=1)
 
 
 def at_positions(values: ArrayLike, indices: ArrayLike, examples: int) -> np.ndarray:
@@ -235,22 +212,6 @@ def per_example_loss_change(loss_before: ArrayLike, loss_after: ArrayLike) -> np
     if before.shape != after.shape:
         raise InputError(f"need losses of the same examples, not {before.shape}, {after.shape}")
     return after - before
-
-
-def partition_loss(losses: ArrayLike, noisy: ArrayLike) -> PartitionLoss:
-    """Mean loss of the noisy and of the original examples, seed by seed (PEG 4, table 11).
-
-    Args:
-      losses: [N] or [S, N], against the labels trained on; NaN is left out.
-      noisy: bool [N] or [S, N], where the label was changed.
-
-    Raises:
-      InputError: the shapes do not go together.
-    """
-    values, changed = _by_seed(losses), np.atleast_2d(np.asarray(noisy, bool))
-    if changed.shape not in (values.shape, (1, values.shape[1])):
-        raise InputError(f"need a mark for every loss, not {changed.shape} for {values.shape}")
-    return PartitionLoss(*(_masked_means(values, part) for part in (changed, ~changed)))
 
 
 def average_loss_change(
@@ -525,13 +486,9 @@ def _by_seed(losses: ArrayLike) -> np.ndarray:
 
 
 def _mean_over_seeds(losses: ArrayLike) -> np.ndarray:
-    values = _by_seed(losses)
-    return _masked_means(values.T, np.ones_like(values.T, bool))
-
-
-def _masked_means(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Means of the rows over what is marked and not NaN; NaN for none."""
-    there = mask & ~np.isnan(values)
+    """The mean of each example over the seeds where it is not NaN; NaN for none."""
+    values = _by_seed(losses).T
+    there = ~np.isnan(values)
     with np.errstate(invalid="ignore"):  # 0 / 0
         return np.where(there, values, 0).sum(axis=1) / there.sum(axis=1)
 

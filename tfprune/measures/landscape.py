@@ -134,7 +134,7 @@ def alpha_grid(step: float = 0.01) -> np.ndarray:
       SettingError: 1 is not a whole number of steps.
     """
     if not 0 < step <= 1 or abs(1 / step - round(1 / step)) > 1e-9 / step:
-        raise SettingError("alpha_step", step, "a step that divides 1, such as 0.01 or 0.25")
+        raise SettingError("step", step, "a step that divides 1, such as 0.01 or 0.25")
     return np.linspace(0, 1, round(1 / step) + 1)
 
 

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from tfprune.backend import keras
 from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures.evaluation import Evaluator, Examples, Loss, evaluator_of
-from tfprune.measures.landscape import Surface
 from tfprune.pruning.weights import Arrays
 
 BATCH_NORM = ("reestimated", "interpolated")
@@ -178,7 +177,7 @@ def grid_axes(
       InputError: the coordinates all have the same x or y.
     """
     if points < 2:
-        raise SettingError("grid_points", points, "at least 2")
+        raise SettingError("points", points, "at least 2")
     if not margin >= 0:
         raise SettingError("margin", margin, "a number of at least 0")
     pairs = np.asarray(coordinates, np.float64)
@@ -301,33 +300,6 @@ def plane_grid(
         reestimation_split if batch_norm == "reestimated" else None,
         cells_at_once,
     )
-
-
-def assemble(cells: Iterable[Cell], x: ArrayLike, y: ArrayLike) -> Surface:
-    """The grid of measured cells as a `Surface`, NaN where one is missing.
-
-    Args:
-      cells: in any order.
-      x: as given to `plane_grid`.
-      y: likewise.
-
-    Raises:
-      InputError: there are no cells, or one is of another grid.
-    """
-    columns, rows = _axis(x, "x"), _axis(y, "y")
-    found = list(cells)
-    if not found:
-        raise InputError("no cell of the grid is measured: run plane_grid first")
-    splits = list(found[0].loss)
-    loss, accuracy = (
-        {split: np.full((len(rows), len(columns)), np.nan) for split in splits} for _ in range(2)
-    )
-    for cell in found:
-        place = _place(cell, columns, rows, splits)
-        for split in splits:
-            loss[split][place] = cell.loss[split]
-            accuracy[split][place] = cell.accuracy[split]
-    return Surface(columns, rows, loss, accuracy)
 
 
 def _cells(

@@ -46,7 +46,7 @@ def image_input(input_shape: tuple[int, ...]) -> Any:
     if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
         raise InputError(
             f"a convolutional model takes images of shape (height, width, channels), got {shape}: "
-            "reshape the images, or choose --model=lenet_300_100"
+            "reshape the images, or choose `model=lenet_300_100`"
         )
     return keras.Input(shape, name="images")
 

@@ -22,7 +22,7 @@ def layer_units(model: str, width: float) -> tuple[int, ...]:
 
     Args:
       model: a name in `tfprune.catalog.MODELS`.
-      width: as --width.
+      width: as the setting `width`.
 
     Example:
       >>> layer_units("lenet_300_100", 0.8), layer_units("resnet20", 0.01)

@@ -148,7 +148,7 @@ def synflow(inputs: ScoringInputs) -> Scores:
         outputs = network(ones if len(ones) > 1 else ones[0], training=False)
         total = tf.add_n([tf.reduce_sum(output) for output in tf.nest.flatten(outputs)])
     if not np.isfinite(total.numpy()):
-        raise InputError(f"synflow's sum of logits is {total.numpy()}: use another --criterion")
+        raise InputError(f"synflow's sum of logits is {total.numpy()}: use another `criterion`")
     gradients = tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     scores = {name: np.abs(variables[name].numpy() * g.numpy()) for name, g in gradients.items()}
     _check_signal(scores, inputs.masks)
@@ -239,7 +239,7 @@ def _check_signal(scores: Scores, masks: Masks) -> None:
         named = ", ".join(silent[:3]) + (f" and {len(silent) - 3} more" if silent[3:] else "")
         raise InputError(
             f"synflow's signal does not pass {named}, whose weights would go by ties: use another "
-            "--criterion"
+            "`criterion`"
         )
 
 

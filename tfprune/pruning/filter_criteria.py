@@ -90,7 +90,7 @@ def filter_gamma(inputs: ScoringInputs) -> FilterScores:
         if layer.gamma is None:
             raise InputError(
                 f"the batch norm after layer {name!r} has no scale for filter_gamma: build it "
-                "with scale=True, or choose --criterion=filter_ebn"
+                "with scale=True, or choose `criterion=filter_ebn`"
             )
         scores[name] = np.abs(_float64(layer.gamma))
     return scores
@@ -167,8 +167,8 @@ def _batch_norms(inputs: ScoringInputs, criterion: str) -> dict[str, Any]:
         if name not in found:
             raise InputError(
                 f"layer {name!r} has no batch norm after it for {criterion} to look at: prune "
-                "layers that have one (--prunable=conv, --model=vgg11), or choose "
-                "--criterion=filter_l2"
+                "layers that have one (`prunable=conv`, `model=vgg11`), or choose "
+                "`criterion=filter_l2`"
             )
     return {name: found[name] for name in inputs.masks}
 

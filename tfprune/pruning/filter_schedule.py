@@ -47,18 +47,18 @@ class FilterSchedule:
         for name in ("start", "end", "period"):
             value = getattr(self, name)
             if not isinstance(value, Integral):
-                raise SettingError(f"prune_{name}", value, "a whole number of epochs")
+                raise SettingError(name, value, "a whole number of epochs")
         if self.start < -1:
             raise SettingError(
-                "prune_start", self.start, "an epoch's index, 0 or more, or -1 for before training"
+                "start", self.start, "an epoch's index, 0 or more, or -1 for before training"
             )
         if self.end < self.start:
-            raise SettingError("prune_end", self.end, f"at least the start, {self.start}")
+            raise SettingError("end", self.end, f"at least the start, {self.start}")
         if self.period < 1:
-            raise SettingError("prune_period", self.period, "at least 1 epoch")
+            raise SettingError("period", self.period, "at least 1 epoch")
         if not 0 <= self.fraction < 1:
             raise SettingError(
-                "prune_fraction", self.fraction, "a number in [0, 1): a layer keeps a filter"
+                "fraction", self.fraction, "a number in [0, 1): a layer keeps a filter"
             )
 
     @classmethod

@@ -122,23 +122,9 @@ class Masks(Mapping[str, BoolArray]):
         """The layers without a weight left, through which no signal passes (layer collapse)."""
         return [name for name, mask in self.items() if mask.size and not mask.any()]
 
-    def per_layer_sparsity(self) -> dict[str, float]:
-        """Layer name -> fraction of its weights that is pruned, in [0, 1]."""
-        return {name: Masks({name: mask}).sparsity for name, mask in self.items()}
-
     def flat(self) -> BoolArray:
         """All masks end to end, shape `(prunable,)`: layers in order, each in C order."""
         return np.concatenate([np.zeros(0, dtype=bool), *(mask.ravel() for mask in self.values())])
-
-    def is_nested_in(self, other: Masks) -> bool:
-        """Whether every weight left here is left in `other` too.
-
-        Raises:
-          ValueError: if the two have different layers or shapes.
-        """
-        if self.shapes != other.shapes:
-            raise ValueError(f"masks of different layers: {self.shapes} and {other.shapes}")
-        return not any(np.any(mask & ~other[name]) for name, mask in self.items())
 
     def save(self, path: epath.PathLike) -> None:
         """Writes a compressed npz, one boolean array per layer; `path` is never half written.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfprune.backend import keras, tf
-from tfprune.errors import InputError, unknown_name
+from tfprune.errors import InputError, arguments_from, unknown_name
 from tfprune.models.kernel_table import kernels_of
 from tfprune.pruning.averaging import mask_averages
 from tfprune.pruning.channel_masks import (
@@ -321,7 +321,8 @@ def _chosen_kernels(model: keras.Model, layers: Layers) -> dict[int, list[str]]:
 def _kernels_named(model: keras.Model, which: str) -> list[str]:
     from tfprune.pruning.prunable import prunable_kernels
 
-    return prunable_kernels(model, which="conv_dense" if which == "default" else which)
+    with arguments_from(which="layers"):
+        return prunable_kernels(model, which="conv_dense" if which == "default" else which)
 
 
 def _can_mask(layer: keras.layers.Layer) -> bool:

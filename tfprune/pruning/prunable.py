@@ -40,7 +40,7 @@ def prunable_kernels(
       SettingError: no such set or model, or the model has no such kernel.
     """
     if which not in _SETS:
-        raise unknown_name("prunable", which, _SETS)
+        raise unknown_name("which", which, _SETS)
     resolved = _default(model_name) if which == "default" else which
     kernels = counted_kernels(model)
     found = [name for name, kernel in kernels.items() if _is_in(kernel, resolved)]
@@ -48,7 +48,7 @@ def prunable_kernels(
         dense = [n for n in found if isinstance(kernels[n].owner, keras.layers.Dense)]
         found = [name for name in found if name not in dense[-1:]]
     if not found:
-        raise SettingError("prunable", which, f"model {model.name!r} has no such kernel")
+        raise SettingError("which", which, f"model {model.name!r} has no such kernel")
     return found
 
 

@@ -50,7 +50,7 @@ def prune(scores: Mapping[str, np.ndarray], masks: Masks, fraction: float, scope
       InputError: if a remaining weight's score is NaN; the message names the layer.
       ValueError: if the scores are of other layers or shapes than the masks.
     """
-    _check_fraction("prune_fraction", fraction)
+    _check_fraction("fraction", fraction)
     if _check_scope(scope) == "layer":
         left = _per_layer(
             scores, masks, lambda mask: exact_ceil(fraction, int(np.count_nonzero(mask)))
@@ -60,7 +60,7 @@ def prune(scores: Mapping[str, np.ndarray], masks: Masks, fraction: float, scope
     prunable = masks.remaining - masks.never_pruned
     if count > prunable:
         raise SettingError(
-            "prune_fraction",
+            "fraction",
             fraction,
             f"at most {prunable / masks.remaining:.4g}: {prunable} prunable weights are left, and "
             f"{masks.never_pruned} that are never pruned",
@@ -81,12 +81,12 @@ def prune_to_sparsity(
         or `masks` is sparser already.
       InputError, ValueError: as `prune`.
     """
-    _check_fraction("sparsities", sparsity)
+    _check_fraction("sparsity", sparsity)
 
     def to_remove(part: Masks) -> int:
         missing = exact_ceil(sparsity, part.total) - part.pruned
         if missing < 0:
-            raise SettingError("sparsities", sparsity, "at least the sparsity that is pruned from")
+            raise SettingError("sparsity", sparsity, "at least the sparsity that is pruned from")
         return missing
 
     if _check_scope(scope) == "layer":
@@ -157,7 +157,7 @@ def check_levels(
       SettingError: if a level would leave no prunable weight, in any layer for scope `layer`; the
         message says the largest number of levels.
     """
-    _check_fraction("prune_fraction", fraction)
+    _check_fraction("fraction", fraction)
     counts = remaining_counts(sizes, fraction, levels, scope, never_pruned)
     possible = len(counts) - 1
     if possible == levels:
@@ -268,7 +268,7 @@ def check_settings(fraction: float, scope: str) -> None:
     Raises:
       SettingError: the fraction or the scope is not allowed.
     """
-    _check_fraction("prune_fraction", fraction)
+    _check_fraction("fraction", fraction)
     _check_scope(scope)
 
 

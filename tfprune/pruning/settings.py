@@ -5,20 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from tfprune.catalog import CRITERIA, FILTER_CRITERIA
+from tfprune.catalog import CRITERIA, FILTER_CRITERIA, RETRAINING, Retraining
 from tfprune.errors import SettingError
+from tfprune.registry import Names
 from tfprune.settings import Section, at_least, between, join, setting
 
 # Which filters go first, by their scores (PruneS, PruneR and PruneL of GST).
 TARGETS = ("smallest", "random", "largest")
 SCOPES = ("global", "layer")
-RETRAINING = {
-    "weight_rewind": "weights and schedule back to the rewind point",
-    "lr_rewind": "final weights kept, schedule replayed from the rewind point",
-    "finetune": "final weights kept, fixed learning rate",
-    "scratch": "a new random initialization, whole schedule",
-    "extended_dense": "as lr_rewind, nothing removed",
-}
 _REWIND_POINT = re.compile(r"(\d+)(ep|it)")
 
 
@@ -52,7 +46,7 @@ class PruningConfig(Section):
     criterion: str = setting(
         "magnitude",
         f"{CRITERIA.help_lines()}; of whole filters {FILTER_CRITERIA.help_lines()}",
-        choices=(*CRITERIA, *FILTER_CRITERIA),
+        choices=Names(CRITERIA, FILTER_CRITERIA),
     )
     criterion_batches: int = setting(
         10, "training batches that snip averages over", check=at_least(1)
@@ -69,11 +63,7 @@ class PruningConfig(Section):
         "prune in one shot from the dense network to each of these, instead of iteratively",
         check=between(0, 1),
     )
-    retrain: str = setting(
-        "weight_rewind",
-        "; ".join(f"{name}: {summary}" for name, summary in RETRAINING.items()),
-        choices=RETRAINING,
-    )
+    retrain: str = setting("weight_rewind", RETRAINING.help_lines(), choices=RETRAINING)
     rewind_to: str = setting("0ep", "rewind point: 10ep (epochs) or 1000it (steps)")
     finetune_lr: float = setting(
         0.0, "learning rate of finetune; 0 takes the schedule's last value", check=at_least(0)
@@ -91,6 +81,17 @@ class PruningConfig(Section):
     def prunes_filters(self) -> bool:
         """Whether whole filters are pruned, and fractions are of filters."""
         return self.criterion in FILTER_CRITERIA
+
+    @property
+    def retraining(self) -> Retraining:
+        """How training goes on after a pruning."""
+        way: Retraining = RETRAINING[self.retrain]
+        return way
+
+    @property
+    def retrains_from(self) -> RewindPoint:
+        """The moment of the schedule that a retraining starts at."""
+        return RewindPoint.parse(self.retraining.start or self.rewind_to)
 
     @property
     def last_level(self) -> int:

@@ -250,7 +250,7 @@ def selection_note(found: Iterable[Family]) -> str:
         return rule
     return (
         f"{rule}; without a validation split, by TEST error, which is optimistic: "
-        "set --validation_examples"
+        "set validation_examples"
     )
 
 

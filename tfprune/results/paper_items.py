@@ -15,7 +15,6 @@ The one place for their numbers. `paper_items.csv` has a row for each, in the pa
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -104,16 +103,3 @@ def reproduces(experiment: str) -> str:
     """What an experiment makes of which paper: "PEG figures 7, 11, 12; table 7"."""
     mine = of_experiment(experiment)
     return f"{mine[0].paper} {listed(mine)}" if mine else ""
-
-
-def shown_in(experiment: str, name: str) -> str:
-    """Where the papers show an experiment's figure: "SDD figures 1 and 8"; "" if nowhere.
-
-    The poster, which numbers nothing, only where it alone shows it.
-    """
-    found = [i for i in of_experiment(experiment) if f"figures/{name}" in i.files]
-    mine = [i for i in found if not i.item.startswith("poster")] or found
-    if not mine:
-        return ""
-    text = re.sub(r", (?=[^,]*$)", " and ", listed(mine))
-    return f"{mine[0].paper} {text}"

@@ -4,7 +4,7 @@ Columns, one row per printed number:
 
 - `table`: as printed ("2"), or the figure or section that has the number ("figure 2"). `model`,
   `dataset`, `noise_fraction`: as the flags of a run spell them.
-- `method`: `dense`; `lr_rewind`, `weight_rewind` and `extended_dense` as `--retrain` names them;
+- `method`: `dense`; `lr_rewind`, `weight_rewind` and `extended_dense` as `retrain` says;
   `synflow`, `snip` and `random`: `lr_rewind` with that criterion; `width_scaling`: dense networks
   of smaller width; `dense_subset`: dense networks trained on what the sparse one gets right;
   `one_shot_and_width_scaling`: the overlap of the two. PM prunes weights (`finetune`,

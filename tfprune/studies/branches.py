@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.measures.descent import five_sparsities
 from tfprune.seeds import LevelDraw
-from tfprune.studies.procedure import Branch, Study
+from tfprune.studies.procedure import Advance, Branch, Study
 from tfprune.studies.settings import BranchConfig
-from tfprune.studies.trial import Row, Stage, Trial
+from tfprune.studies.trial import Stage, Trial
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
     from tfprune.training.trainer import TrainingPlan
-
-Advance = Callable[[Row], None]
 
 # How many levels `auto` takes where the curve has no dip to choose by.
 _EVENLY_SPACED = 5
@@ -61,7 +57,7 @@ def check_redense(loop: PruneRetrain, options: tuple[BranchConfig, ...]) -> None
     """
     if loop.config.training.lr_decay == "cosine" and not options[0].redense_lr:
         raise SettingError(
-            "redense_lr", 0.0, "a rate above 0 with --lr_decay=cosine, which ends near 0"
+            "redense_lr", 0.0, "a rate above 0 with `lr_decay=cosine`, which ends near 0"
         )
 
 
@@ -90,41 +86,35 @@ def _train_reinit(loop: PruneRetrain, stage: Stage, advance: Advance) -> None:
 def _redense_plan(
     loop: PruneRetrain, stage: Stage, rate: float, epochs: int
 ) -> tuple[TrainingPlan, float]:
-    from tfprune.files import load_arrays
-    from tfprune.pruning.masks import Masks
     from tfprune.pruning.weights import under_masks
     from tfprune.training.schedules import fixed
-    from tfprune.training.trainer import TrainingPlan
 
-    sparse = loop.trial.stage(stage.level).folder
-    masks = Masks.load(sparse / layout.MASKS)
+    sparse = loop.trial.stage(stage.level)
+    masks = sparse.masks()
     trained_epochs = loop.config.training.train_epochs
-    plan = TrainingPlan(
-        seed=stage.seed,
-        level=stage.level,
-        weights=load_arrays(sparse / layout.END),
-        masks=loop.trainer.dense_masks,
+    plan = loop.plan(
+        f"re-dense from level {stage.level}",
+        sparse.end(),
+        loop.trainer.dense_masks,
         # Where the sparse training started, so that both distances have one origin.
-        initial=under_masks(loop.initial_weights(stage.level), masks),
+        under_masks(loop.initial_weights(stage.level), masks),
+        level=stage.level,
         schedule=fixed(rate or loop.last_rate(stage.level)),
-        start_step=trained_epochs * loop.steps_per_epoch,
         epochs=trained_epochs + epochs,
-        augment=loop.config.data.augment,
-        where=f"{loop.trial.name}, seed {stage.seed}, re-dense from level {stage.level}",
+        start_step=trained_epochs * loop.steps_per_epoch,
     )
     return plan, masks.sparsity
 
 
 def _reinit_plan(loop: PruneRetrain, stage: Stage) -> TrainingPlan:
-    from tfprune.pruning.masks import Masks
-
     # A draw of its own: level 0's initialization is the trunk's.
     weights = loop.trainer.initial_weights(stage.seed, LevelDraw.REINIT.at(stage.level))
-    masks = Masks.load(loop.trial.stage(stage.level).folder / layout.MASKS)
-    ticket = loop.plan(stage, weights, masks, weights)
-    where = f"{loop.trial.name}, seed {stage.seed}, reinitialized level {stage.level}"
-    # Where tickets are fine-tuned at the last rate, fresh weights still need the first.
-    return dataclasses.replace(ticket, schedule=loop.schedule(0), where=where)
+    masks = loop.trial.stage(stage.level).masks()
+    # Its steps are the ticket's; but where that is fine-tuned at the last rate, fresh weights still
+    # need the first.
+    start = loop.start_step(stage.level)
+    what = f"reinitialized level {stage.level}"
+    return loop.plan(what, weights, masks, level=stage.level, start_step=start)
 
 
 def levels(options: BranchConfig, study: Study) -> dict[str, list[int]]:
@@ -145,7 +135,7 @@ def levels(options: BranchConfig, study: Study) -> dict[str, list[int]]:
         if options.branch_levels == "auto" and not study.is_finished(name):
             study.note(
                 f"{name}: the levels to branch from follow from all seeds, and other shards are "
-                "not done; run the same command again when they are, or give --branch_levels"
+                "not done; run the same command again when they are, or give `branch_levels`"
             )
             chosen[name] = []
         else:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epath
 
-from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays, save_arrays
@@ -36,12 +35,9 @@ def read_losses(stage: Stage) -> dict[str, np.ndarray]:
 
 def _measure_losses(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
     from tfprune.measures.example_groups import example_losses
-    from tfprune.pruning.masks import Masks
     from tfprune.training.evaluating import train_logits
 
-    weights = load_arrays(stage.folder / layout.END)
-    masks = Masks.load(stage.folder / layout.MASKS)
-    logits = train_logits(loop.trainer, loop.data, weights, masks)
+    logits = train_logits(loop.trainer, loop.data, stage.end(), stage.masks())
     save_arrays(
         table,
         {
@@ -87,21 +83,14 @@ def _el2n_branch(config: RunConfig, options: ScoresConfig) -> Branch:
 
 
 def _train_part(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int) -> None:
-    from tfprune.training.schedules import training_schedule
-    from tfprune.training.trainer import TrainingPlan
-
     draw = LevelDraw.EL2N.at(stage.level)
     initial = loop.trainer.initial_weights(stage.seed, draw)
-    plan = TrainingPlan(
-        seed=stage.seed,
+    plan = loop.plan(
+        f"network {stage.level} of EL2N",
+        initial,
+        loop.trainer.dense_masks,
         level=draw,
-        weights=initial,
-        masks=loop.trainer.dense_masks,
-        initial=initial,
-        schedule=training_schedule(loop.config.training),
         epochs=epochs,
-        augment=loop.config.data.augment,
-        where=f"{loop.trial.name}, seed {stage.seed}, network {stage.level} of EL2N",
     )
     loop.train(stage, plan, advance)
 
@@ -121,8 +110,7 @@ def _measure_el2n(
 
     def logits() -> Iterator[np.ndarray]:
         for number in range(options.el2n_models):
-            folder = loop.trial.dense_stage(branch.name, number).folder
-            end = load_arrays(folder / layout.END)
+            end = loop.trial.dense_stage(branch.name, number).end()
             yield train_logits(loop.trainer, loop.data, end, loop.trainer.dense_masks)
 
     about = {
@@ -265,7 +253,11 @@ def _against_dense(values: np.ndarray) -> np.ndarray:
 def _shown(
     data: Any, trials: Sequence[Trial], kind: str, levels: Sequence[int], count: int
 ) -> dict[str, np.ndarray]:
-    from tfprune.measures.example_groups import affected_examples, average_loss_change
+    from tfprune.measures.example_groups import (
+        affected_examples,
+        average_loss_change,
+        majority_prediction,
+    )
 
     found = {"levels": np.array(levels, np.int64)}
     if not levels:
@@ -285,7 +277,7 @@ def _shown(
         "indices": indices,
         "images": data.pictures(rows),
         "labels": data.labels[rows],
-        "predictions": _majority(np.array(votes)),
+        "predictions": majority_prediction(np.array(votes)),
         "score": average_loss_change(after, before, kind)[indices],
     }
 
@@ -309,9 +301,3 @@ def _predictions_at(stage: Stage, indices: np.ndarray) -> np.ndarray:
     everywhere = np.full(max(found["indices"].max(), indices.max()) + 1, -1, np.int64)
     everywhere[found["indices"]] = found["predictions"]
     return everywhere[indices]
-
-
-def _majority(votes: np.ndarray) -> np.ndarray:
-    """The class that most of the votes name, [examples]; -1 is no vote."""
-    classes = np.arange(votes.max() + 1)
-    return np.argmax((votes[:, :, None] == classes).sum(axis=0), axis=1)

@@ -15,6 +15,8 @@ from tfprune.studies.settings import at_noise
 from tfprune.studies.trial import DENSE, trial_name
 
 _SMALLER = ("width", "width_matched", "one_shot")
+# How a run is retrained whose method says nothing else; that of all base runs.
+_RETRAIN = "lr_rewind"
 
 
 def family(base: RunConfig, method: str) -> list[RunConfig]:
@@ -34,25 +36,25 @@ def family(base: RunConfig, method: str) -> list[RunConfig]:
     levels = base.pruning.levels
     kept = [(1 - base.pruning.prune_fraction) ** level for level in range(levels + 1)]
     one: dict[str, dict[str, Any]] = {
-        "lr_rewind": {"retrain": "lr_rewind"},
+        "lr_rewind": {},
         "weight_rewind": {"retrain": "weight_rewind"},
-        "synflow": {"retrain": "lr_rewind", "criterion": "synflow"},
-        "snip": {"retrain": "lr_rewind", "criterion": "snip"},
-        "random": {"retrain": "lr_rewind", "criterion": "random"},
+        "synflow": {"criterion": "synflow"},
+        "snip": {"criterion": "snip"},
+        "random": {"criterion": "random"},
         "extended_dense": {"retrain": "extended_dense"},
-        "one_shot": {"retrain": "lr_rewind", "sparsities": tuple(1 - part for part in kept[1:])},
+        "one_shot": {"sparsities": tuple(1 - part for part in kept[1:])},
     }
     if method == "one_shot" and not levels:
         return []  # Without sparsities it would be `lr_rewind`.
     if method in one:
-        return [replace(base, **one[method])]
+        return [replace(base, **{"retrain": _RETRAIN, **one[method]})]
     if method == "width":
         # Nothing is pruned: `scratch` only gives these trials a name that no other family has.
         pruning = PruningConfig(levels=0, retrain="scratch")
     else:
         # Trained as one_shot trains, to no sparsity. Of the pruning only the rewind point counts.
         rewind_to = base.pruning.rewind_to
-        pruning = PruningConfig(sparsities=(0.0,), retrain="lr_rewind", rewind_to=rewind_to)
+        pruning = PruningConfig(sparsities=(0.0,), retrain=_RETRAIN, rewind_to=rewind_to)
     of_any_width = dataclasses.replace(base, pruning=pruning)
     widths: dict[tuple[int, ...], float] = {}
     for part in kept:
@@ -97,14 +99,14 @@ def families(
                         "width", base.model.width, "a width that no narrower network of others has"
                     )
     if not found:
-        raise SettingError("levels", 0, f"at least 1 with --methods={join(methods)}")
+        raise SettingError("levels", 0, f"at least 1 with `methods={join(methods)}`")
     return list(found.values())
 
 
 def families_of_methods(
     bases: Iterable[RunConfig], options: tuple[Any, ...]
 ) -> list[tuple[RunConfig, dict[str, Any]]]:
-    """The `families` that --methods names: the `expand` of an experiment that compares them.
+    """The `families` that `methods` names: the `expand` of an experiment that compares them.
 
     Args:
       bases: the runs of a sweep.
@@ -120,23 +122,23 @@ def _check(base: RunConfig, methods: tuple[str, ...], own: tuple[str, ...]) -> N
     pruning, noise = base.pruning, base.data.noise_fraction
     if not own:
         raise SettingError(
-            "methods", join(methods), f"at least one that is meant for --noise_fraction={noise:g}"
+            "methods", join(methods), f"at least one that is meant for `noise_fraction={noise:g}`"
         )
-    if pruning.retrain != "lr_rewind":
+    if pruning.retrain != _RETRAIN:
         raise SettingError(
-            "retrain", pruning.retrain, "lr_rewind here: --methods names the retrainings"
+            "retrain", pruning.retrain, f"{_RETRAIN} here: `methods` names the retrainings"
         )
     if pruning.sparsities:
         raise SettingError(
             "sparsities",
             join(pruning.sparsities),
-            "none here: --levels and --prune_fraction say how far --methods=one_shot prunes",
+            "none here: `levels` and `prune_fraction` say how far `methods=one_shot` prunes",
         )
     if not 0 < pruning.prune_fraction < 1 and pruning.levels and set(own) & set(_SMALLER):
         raise SettingError(
             "prune_fraction",
             pruning.prune_fraction,
-            f"above 0 and below 1 with any of --methods={join(_SMALLER)}",
+            f"above 0 and below 1 with any of `methods={join(_SMALLER)}`",
         )
 
 
@@ -144,5 +146,5 @@ def _same_trial(first: str, second: str, config: RunConfig) -> SettingError:
     return SettingError(
         "methods",
         join((first, second)),
-        f"one of the two: they are the same with --criterion={config.pruning.criterion}",
+        f"one of the two: they are the same with `criterion={config.pruning.criterion}`",
     )

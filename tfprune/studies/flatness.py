@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from tfprune import layout
-from tfprune.files import csv_text, load_arrays, write_text_atomic
-from tfprune.studies.filter_pruning import check_layers
-from tfprune.studies.landscapes import check_in_memory
+from tfprune.files import csv_text, write_text_atomic
+from tfprune.studies.filter_trainings import check_layers
+from tfprune.studies.landscapes import check_in_memory, splits
 from tfprune.studies.procedure import Measurement
 from tfprune.studies.settings import FlatnessConfig
 from tfprune.studies.trial import Row, Stage
@@ -31,7 +30,7 @@ def flatness(options: FlatnessConfig) -> Measurement:
 
 
 def check_flatness(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
-    """As `filter_pruning.check_layers`; also refuses streamed data."""
+    """As `filter_trainings.check_layers`; also refuses streamed data."""
     check_layers(loop, options)
     check_in_memory(loop)
 
@@ -42,11 +41,9 @@ def _measure(loop: PruneRetrain, stage: Stage, table: epath.Path, options: Flatn
     import numpy as np
 
     from tfprune.measures.curvature import curvature_examples, flatness
-    from tfprune.pruning.masks import Masks
-    from tfprune.studies.landscapes import splits
 
-    masks = Masks.load(stage.folder / layout.MASKS)
-    loop.trainer.load(load_arrays(stage.folder / layout.END), masks)
+    masks = stage.masks()
+    loop.trainer.load(stage.end(), masks)
     test = splits(loop)["test"]
     rows = curvature_examples(len(test.labels), options.flatness_examples)
     some = dataclasses.replace(test, images=test.images[rows], labels=np.asarray(test.labels)[rows])

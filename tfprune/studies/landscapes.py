@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from tfprune import layout
 from tfprune.errors import SettingError
-from tfprune.files import load_arrays, write_text_atomic
+from tfprune.files import write_text_atomic
 from tfprune.studies.procedure import Measurement
 from tfprune.studies.settings import LandscapeConfig
 from tfprune.studies.trial import Row, Stage
@@ -37,12 +36,10 @@ def _measure_interpolation(
     from tfprune.measures.landscape import alpha_grid, interpolate
     from tfprune.training.evaluating import evaluator
 
-    start = load_arrays(loop.trial.stage(stage.level).folder / layout.END)
-    end = load_arrays(stage.folder / layout.END)
     found = interpolate(
         evaluator(loop.trainer),
-        start,
-        end,
+        loop.trial.stage(stage.level).end(),
+        stage.end(),
         splits(loop),
         alphas=alpha_grid(options.alpha_step),
         batch_norm=options.interpolation_batch_norm,
@@ -122,11 +119,8 @@ def _measure_surface(
 
 def _load(loop: PruneRetrain, stage: Stage, sparse_subspace: bool) -> Masks | None:
     """Puts a stage's final weights into the model, free to move, and says what may move."""
-    from tfprune.pruning.masks import Masks
-
-    loop.trainer.load(load_arrays(stage.folder / layout.END), loop.trainer.dense_masks)
-    sparse = loop.trial.stage(stage.level).folder / layout.MASKS
-    return Masks.load(sparse) if sparse_subspace else None
+    loop.trainer.load(stage.end(), loop.trainer.dense_masks)
+    return loop.trial.stage(stage.level).masks() if sparse_subspace else None
 
 
 def splits(loop: PruneRetrain) -> dict[str, Examples]:

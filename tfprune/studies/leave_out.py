@@ -153,7 +153,6 @@ def _train(
     from tfprune.data.prepare import keep
     from tfprune.measures.example_groups import dense_subset_epochs
     from tfprune.training.schedules import training_schedule
-    from tfprune.training.trainer import TrainingPlan
 
     rows = rows_of(loop.trial, stage.level, name, options)
     training = loop.config.training
@@ -172,17 +171,12 @@ def _train(
             lr_drop_epochs=matched.lr_drop_epochs,
             warmup_epochs=matched.warmup_epochs,
         )
-    initial = loop.initial_weights(0)
-    plan = TrainingPlan(
-        seed=stage.seed,
-        level=0,
-        weights=initial,
-        masks=loop.trainer.dense_masks,
-        initial=initial,
+    plan = loop.plan(
+        f"{name} of level {stage.level}",
+        loop.initial_weights(0),
+        loop.trainer.dense_masks,
         schedule=training_schedule(training),
         epochs=training.train_epochs,
-        augment=loop.config.data.augment,
-        where=f"{loop.trial.name}, seed {stage.seed}, {name} of level {stage.level}",
     )
     used = {**options.identity(), "leave_out_seeds": join(loop.config.seeds)}
     loop.train(stage, plan, advance, keep(loop.data, rows), subset_examples=len(rows), **used)

@@ -17,7 +17,7 @@ from tfprune.training.network import build_network, set_masks
 def load_stage(folder: epath.PathLike, weights: str = "end") -> keras.Model:
     """The network of a stage with its masks, as `prune_model` gives: not compiled.
 
-    It is the network that was trained: in its `--dtype`, with its gates where shortcuts are cut,
+    It is the network that was trained: in its `dtype`, with its gates where shortcuts are cut,
     and with the masks of batch norms where filters are pruned.
 
     Args:

@@ -6,7 +6,7 @@ in other processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +14,7 @@ from etils import epath
 
 from tfprune.config import RunConfig
 from tfprune.files import damage_of_sealed, read_sealed
-from tfprune.settings import hash8, join
+from tfprune.settings import as_columns, hash8
 from tfprune.studies.trial import Row, Stage, Trial
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Measurement:
     @property
     def columns(self) -> Row:
         """Its options as columns of results.csv: what tells rows apart that differ in them."""
-        return {n: join(v) if isinstance(v, list | tuple) else v for n, v in self.options.items()}
+        return as_columns(self.options)
 
     def table(self, stage: Stage) -> epath.Path:
         """What was measured."""
@@ -86,6 +86,10 @@ class Measurement:
         return read_sealed(self.file(stage, "json"))
 
 
+# What is trained of each trial, and at which of its stages.
+Trainings = Mapping[Trial, tuple[Branch, Sequence[Stage]]]
+
+
 def trunk(config: RunConfig) -> Branch:
     """The training of a trial's own levels."""
     return Branch("", config.training.train_epochs, _train_level)
@@ -93,6 +97,17 @@ def trunk(config: RunConfig) -> Branch:
 
 def _train_level(loop: PruneRetrain, stage: Stage, advance: Advance) -> None:
     loop.run(stage, advance)
+
+
+def train_one_after_another(
+    study: Study, trials: Iterable[Trial], plans: Iterable[Trainings]
+) -> dict[Trial, list[Stage]]:
+    """Trains what each plan misses; returns the finished stages of each of these trials."""
+    found: dict[Trial, list[Stage]] = {trial: [] for trial in trials}
+    for plan in plans:
+        for trial, stages in study.train(plan).items():
+            found[trial] += stages
+    return found
 
 
 class Study(Protocol):
@@ -106,9 +121,7 @@ class Study(Protocol):
     all_trials: list[Trial]
     trials: list[Trial]
 
-    def train(
-        self, plan: Mapping[Trial, tuple[Branch, Sequence[Stage]]]
-    ) -> dict[Trial, list[Stage]]:
+    def train(self, plan: Trainings) -> dict[Trial, list[Stage]]:
         """Trains what is missing of some stages, in order; returns the finished ones."""
 
     def train_branches(

@@ -53,7 +53,7 @@ class BranchConfig(Section):
         check=at_least(0),
     )
     redense_epochs: int = setting(
-        0, "epochs of re-dense training; 0 takes --train_epochs", check=at_least(0)
+        0, "epochs of re-dense training; 0 takes `train_epochs`", check=at_least(0)
     )
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class BranchConfig(Section):
             raise SettingError(
                 "branch_levels",
                 self.branch_levels,
-                f"levels from 0 to {last}, or more --levels in the trunk",
+                f"levels from 0 to {last}, or more `levels` in the trunk",
             )
 
     @property
@@ -114,7 +114,7 @@ class LandscapeConfig(Section):
 
 
 METHODS = {
-    "lr_rewind": "iterative pruning by --criterion, learning-rate rewinding",
+    "lr_rewind": "iterative pruning by `criterion`, learning-rate rewinding",
     "weight_rewind": "the same with weight rewinding",
     "synflow": "lr_rewind by SynFlow",
     "snip": "lr_rewind by SNIP",
@@ -194,7 +194,7 @@ class ScoresConfig(Section):
 
     el2n_models: int = setting(10, "networks that EL2N scores are a mean over", check=at_least(1))
     el2n_percent: float = setting(
-        10.0, "how far they are trained, in percent of --train_epochs", check=between(0.001, 100)
+        10.0, "how far they are trained, in percent of `train_epochs`", check=between(0.001, 100)
     )
     gallery_examples: int = setting(
         20, "examples that a gallery shows of each kind", check=at_least(1)
@@ -237,7 +237,7 @@ class LeaveOutConfig(Section):
             raise SettingError(
                 "worsened_fraction",
                 self.worsened_fraction,
-                f"at most --subsample_fraction={self.subsample_fraction:g} and what it leaves",
+                f"at most `subsample_fraction={self.subsample_fraction:g}` and what it leaves",
             )
 
     def check_with(self, config: RunConfig) -> None:
@@ -247,13 +247,13 @@ class LeaveOutConfig(Section):
             raise SettingError(
                 "leave_out_sets",
                 join(self.leave_out_sets),
-                f"at least one that is meant for --noise_fraction={noise:g}",
+                f"at least one that is meant for `noise_fraction={noise:g}`",
             )
         if max(_level_list(self.leave_out_levels) or (0,)) > last:
             raise SettingError(
                 "leave_out_levels",
                 self.leave_out_levels,
-                f"levels from 0 to {last}, or more --levels in the trunk",
+                f"levels from 0 to {last}, or more `levels` in the trunk",
             )
 
     @property
@@ -319,8 +319,8 @@ class SizeConfig(Section):
 
 
 STRUCTURES = {
-    "weights": "single weights by --criterion",
-    "channels": "filters by --channel_criterion",
+    "weights": "single weights by `criterion`",
+    "channels": "filters by `channel_criterion`",
 }
 
 
@@ -372,7 +372,7 @@ class SurfaceConfig(Section):
             raise SettingError(
                 "plane_levels",
                 self.plane_levels,
-                f"levels from 1 to {last}, or more --levels in the trunk",
+                f"levels from 1 to {last}, or more `levels` in the trunk",
             )
 
     def levels(self, config: RunConfig) -> list[int]:
@@ -398,13 +398,13 @@ def _runs(name: str, values: tuple[str, ...], pattern: re.Pattern[str], allowed:
 
 @dataclasses.dataclass(frozen=True)
 class FilterConfig(Section):
-    """Which filters are pruned during training, and when (GST 2); --criterion scores them."""
+    """Which filters are pruned during training, and when (GST 2); `criterion` scores them."""
 
     prunings: tuple[str, ...] = setting(
         ("smallest:40", "largest:40"),
         "what is compared with no pruning: TARGET:PERIOD prunes the smallest, random or largest "
         "scores every PERIOD epochs, TARGET:PERIOD:FRACTION another fraction than "
-        "--prune_fractions, one for all layers or one per layer as 0.3/0.3/0.9; scratch:TARGET, "
+        "`prune_fractions`, one for all layers or one per layer as 0.3/0.3/0.9; scratch:TARGET, "
         "or scratch:TARGET:FRACTION, trains the pruned architecture from the outset",
         identity=False,
     )
@@ -446,7 +446,7 @@ class FilterConfig(Section):
                 raise SettingError(name, join(getattr(self, name)), f"one value, or {longest}")
         pairs = zip(self._spread("prune_starts"), self._spread("prune_ends"), strict=True)
         if any(start > end for start, end in pairs):
-            starts = f"--prune_starts={join(self.prune_starts)}"
+            starts = f"`prune_starts={join(self.prune_starts)}`"
             raise SettingError("prune_ends", join(self.prune_ends), f"no end before {starts}")
         if not self.prune_layers:
             raise SettingError("prune_layers", "", "all, lastN, or names of layers")
@@ -461,7 +461,7 @@ class FilterConfig(Section):
             raise SettingError(
                 "prune_starts",
                 join(self.prune_starts),
-                f"epochs before the last (--train_epochs={config.training.train_epochs})",
+                f"epochs before the last (`train_epochs={config.training.train_epochs}`)",
             )
 
     def _spread(self, name: str) -> tuple[Any, ...]:
@@ -510,7 +510,7 @@ class NoiseConfig(Section):
     def check_with(self, config: RunConfig) -> None:
         """Refuses strategies of several devices, which share a training's batches."""
         if config.takes_all_devices:
-            raise SettingError("strategy", config.strategy, "auto, cpu or gpu with --noises")
+            raise SettingError("strategy", config.strategy, "auto, cpu or gpu with `noises`")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,12 +8,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import DamagedFile, SettingError
-from tfprune.pruning.settings import RewindPoint
 from tfprune.seeds import LevelDraw, Stream, generator
-from tfprune.studies.procedure import Advance, Branch, Study
+from tfprune.studies.procedure import Advance, Branch, Study, train_one_after_another
 from tfprune.studies.trial import Stage, Trial
 
 if TYPE_CHECKING:
@@ -30,8 +28,8 @@ def check_twins(config: RunConfig) -> None:
     """
     if not config.pruning.last_level:
         raise SettingError("levels", 0, "at least 1: a small network is as large as a pruned one")
-    point = RewindPoint.parse(config.pruning.rewind_to)
-    if _rewinds(config) and point.unit == "it" and point.count:
+    point = config.pruning.retrains_from
+    if point.unit == "it" and point.count:
         raise SettingError("rewind_to", str(point), "a number of epochs, as 10ep, in this study")
 
 
@@ -41,26 +39,23 @@ def train_small(study: Study, levels: Mapping[Trial, Sequence[int]]) -> dict[Tri
     Returns:
       The finished stages of each trial.
     """
-    found: dict[Trial, list[Stage]] = {trial: [] for trial in levels}
     # Level by level: a branch trains for one number of epochs.
-    for level in sorted({level for those in levels.values() for level in those}):
-        plan = {
+    plans = (
+        {
             trial: (small(trial.config, level), [trial.branch_stage("small", level)])
             for trial, those in levels.items()
             if level in those and trial.stage(level).is_done and _has_weights(study, trial, level)
         }
-        for trial, stages in study.train(plan).items():
-            found[trial] += stages
-    return found
+        for level in sorted({level for those in levels.values() for level in those})
+    )
+    return train_one_after_another(study, levels, plans)
 
 
 def _has_weights(study: Study, trial: Trial, level: int) -> bool:
     """Whether a level has left more weights than every small network has; a note where not."""
-    from tfprune.pruning.masks import Masks
-
     stage = trial.stage(level)
     with suppress(DamagedFile):  # Who trains the small network mends it.
-        masks = Masks.load(stage.folder / layout.MASKS)
+        masks = stage.masks()
         if weights_left(stage, masks) <= masks.never_pruned:
             study.note(
                 f"{trial.name}, seed {trial.seed}: no small network, for of level {level}'s "
@@ -86,16 +81,15 @@ def weights_left(stage: Stage, masks: Masks) -> int:
 
 def train_sizes(study: Study, sizes: Sequence[float]) -> dict[Trial, list[Stage]]:
     """Trains networks of these sizes; returns the finished stages of each trial."""
-    found: dict[Trial, list[Stage]] = {trial: [] for trial in study.trials}
-    for index, fraction in enumerate(sizes, start=1):
-        plan = {
+    plans = (
+        {
             trial: (size(trial.config, fraction), [size_stage(trial, fraction, index)])
             for trial in study.trials
             if trial.stage(0).is_done
         }
-        for trial, stages in study.train(plan).items():
-            found[trial] += stages
-    return found
+        for index, fraction in enumerate(sizes, start=1)
+    )
+    return train_one_after_another(study, study.trials, plans)
 
 
 def small(config: RunConfig, level: int) -> Branch:
@@ -116,28 +110,23 @@ def small(config: RunConfig, level: int) -> Branch:
 
 
 def _train_small(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int) -> None:
-    from tfprune.pruning.masks import Masks
     from tfprune.training.schedules import one_after_another
 
-    twin = Masks.load(loop.trial.stage(stage.level).folder / layout.MASKS)
+    twin = loop.trial.stage(stage.level)
     passes = _passes(loop.config, stage.level)
     schedule = one_after_another(
         [(loop.schedule(level), *span) for level, span in enumerate(passes)]
     )
-    remaining = weights_left(loop.trial.stage(stage.level), twin)
+    remaining = weights_left(twin, twin.masks())
     _train(loop, stage, advance, remaining, schedule, epochs, LevelDraw.SMALL.at(stage.level))
 
 
 def _passes(config: RunConfig, level: int) -> list[tuple[int, int]]:
     """The first epoch, and how many, of the dense training and of each retraining up to a level."""
     epochs = config.training.train_epochs
-    first = RewindPoint.parse(config.pruning.rewind_to).count if _rewinds(config) else 0
+    first = config.pruning.retrains_from.count
     retrainings = 1 if config.pruning.sparsities else level
     return [(0, epochs), *[(first, epochs - first)] * retrainings]
-
-
-def _rewinds(config: RunConfig) -> bool:
-    return config.pruning.retrain in ("lr_rewind", "weight_rewind")
 
 
 def size(config: RunConfig, fraction: float) -> Branch:
@@ -175,21 +164,11 @@ def _train(
     draw: int,
 ) -> None:
     from tfprune.pruning.at_init import random_masks, rescaled
-    from tfprune.training.trainer import TrainingPlan
 
     masks = random_masks(
         loop.trainer.dense_masks, remaining, generator(stage.seed, Stream.MASK, draw)
     )
     initial = rescaled(loop.initial_weights(0), masks)
-    plan = TrainingPlan(
-        seed=stage.seed,
-        level=draw,
-        weights=initial,
-        masks=masks,
-        initial=initial,
-        schedule=schedule,
-        epochs=epochs,
-        augment=loop.config.data.augment,
-        where=f"{loop.trial.name}, seed {stage.seed}, {stage.branch} network {stage.level}",
-    )
+    what = f"{stage.branch} network {stage.level}"
+    plan = loop.plan(what, initial, masks, level=draw, schedule=schedule, epochs=epochs)
     loop.train(stage, plan, advance)

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from tfprune import layout
 from tfprune.config import replace
-from tfprune.errors import SettingError
-from tfprune.files import load_arrays
+from tfprune.errors import SettingError, arguments_from
 from tfprune.seeds import LevelDraw, Stream, generator
-from tfprune.studies.landscapes import check_in_memory
+from tfprune.studies.landscapes import check_in_memory, splits
 from tfprune.studies.partial_tables import PartialTable
 from tfprune.studies.procedure import Measurement, Study
 from tfprune.studies.settings import SurfaceConfig
@@ -58,8 +56,12 @@ def check_surface(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
 
 
 def has_twin(config: RunConfig) -> bool:
-    """Whether table 1 has a small network beside: by learning-rate rewinding, which it repeats."""
-    return config.pruning.retrain == "lr_rewind"
+    """Whether table 1 has a small network beside: by learning-rate rewinding, which it repeats.
+
+    That is, where the trained weights go on by the training's own schedule.
+    """
+    retraining = config.pruning.retraining
+    return retraining.prunes and retraining.weights is None and retraining.schedule is None
 
 
 def measure_planes(study: Study, options: SurfaceConfig) -> None:
@@ -98,7 +100,8 @@ def _measure_plane(
     from tfprune.training.evaluating import evaluator
 
     found = _plane(loop, stage)
-    x, y = grid_axes(found.points, options.plane_points, options.plane_margin)
+    with arguments_from(points="plane_points", margin="plane_margin"):
+        x, y = grid_axes(found.points, options.plane_points, options.plane_margin)
     rows = PartialTable(table)
     cells = plane_grid(
         evaluator(loop.trainer),
@@ -144,19 +147,15 @@ def _plane(loop: PruneRetrain, stage: Stage) -> Plane:
 
 def _networks(loop: PruneRetrain, cycle: int) -> dict[str, Arrays]:
     """The pretrained network, or a cycle's before and after its retraining."""
-    folder = loop.trial.stage(cycle).folder
+    stage = loop.trial.stage(cycle)
     if cycle == 0:
-        return {"pretrained": load_arrays(folder / layout.END)}
-    return {
-        "pruned": load_arrays(folder / layout.START),
-        "retrained": load_arrays(folder / layout.END),
-    }
+        return {"pretrained": stage.end()}
+    return {"pruned": stage.start(), "retrained": stage.end()}
 
 
 def _splits(loop: PruneRetrain, seed: int, examples: int) -> dict[str, Examples]:
     """The training split, or this many examples of it, and the test split."""
     from tfprune.measures.evaluation import some_examples
-    from tfprune.studies.landscapes import splits
 
     found = splits(loop)
     if examples:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
 from tfprune import layout
 from tfprune.config import RunConfig, identity
-from tfprune.files import damage_of_sealed, read_sealed, set_aside, write_sealed
+from tfprune.files import damage_of_sealed, load_arrays, read_sealed, set_aside, write_sealed
+from tfprune.pruning.masks import Masks
 from tfprune.settings import hash8
+
+if TYPE_CHECKING:
+    from tfprune.pruning.weights import Arrays
 
 Row = dict[str, Any]
 
@@ -91,6 +95,18 @@ class Stage:
     def result(self) -> Row:
         """What a finished stage measured."""
         return read_sealed(self.folder / layout.RESULT)
+
+    def start(self) -> Arrays:
+        """The weights that its training started from, by name."""
+        return load_arrays(self.folder / layout.START)
+
+    def end(self) -> Arrays:
+        """The weights that its training ended with, by name."""
+        return load_arrays(self.folder / layout.END)
+
+    def masks(self) -> Masks:
+        """The masks at the end of its training."""
+        return Masks.load(self.folder / layout.MASKS)
 
     def finish(self, result: Row) -> None:
         """Marks the stage as done; its other files must be whole by now."""

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
-from tfprune.files import load_arrays
-from tfprune.studies.landscapes import check_in_memory
+from tfprune.studies.landscapes import check_in_memory, splits
 from tfprune.studies.partial_tables import PartialTable
 from tfprune.studies.procedure import Measurement, Study
 from tfprune.studies.settings import UtilityConfig
@@ -45,7 +43,7 @@ def check_pruned(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
 
 
 def utility_dynamics(config: RunConfig, options: UtilityConfig) -> Measurement:
-    """Utility every `--snapshot_every` epochs of the dense training (PM 2.1.2, figure 2)."""
+    """Utility every `snapshot_every` epochs of the dense training (PM 2.1.2, figure 2)."""
     used = {**options.identity(), "snapshot_every": config.snapshot_every}
     return Measurement("utility_dynamics", used, partial(_measure_dynamics, options=options))
 
@@ -84,13 +82,13 @@ def measure(
 def _measure_dynamics(
     loop: PruneRetrain, stage: Stage, table: epath.Path, options: UtilityConfig
 ) -> Row:
-    from tfprune.studies.iterative import snapshot_epochs
+    from tfprune.studies.snapshots import snapshot_epochs
 
     found = PartialTable(table)
     measured = {int(row["epoch"]) for row in found.rows}
     missing = [epoch for epoch in snapshot_epochs(loop.config) if epoch not in measured]
     meter = _meter(loop, _ablations(stage, options))
-    for epoch, weights in loop.weights_at(missing):
+    for epoch, weights in loop.snapshots.at(missing):
         found.add(*({"epoch": epoch, **row} for row in meter.measure(weights).rows()))
     found.finish()
     return {}
@@ -114,11 +112,8 @@ def _measure(
 
 def _network(loop: PruneRetrain, stage: Stage, kind: str) -> tuple[Arrays, Masks]:
     """The weights that are measured, and the masks of those that may be zeroed."""
-    from tfprune.pruning.masks import Masks
-
     trained = loop.trial.stage(0) if kind == "pretrained" else stage
-    masks = Masks.load(stage.folder / layout.MASKS)
-    return load_arrays(trained.folder / layout.END), masks
+    return trained.end(), stage.masks()
 
 
 def _ablations(stage: Stage, options: UtilityConfig, **changes: Any) -> Ablations:
@@ -155,7 +150,6 @@ def _numbers(
 
 def _meter(loop: PruneRetrain, ablations: Ablations) -> UtilityMeter:
     from tfprune.measures.ablation import UtilityMeter
-    from tfprune.studies.landscapes import splits
     from tfprune.training.evaluating import evaluator
 
     return UtilityMeter(evaluator(loop.trainer), splits(loop)["train"], ablations)

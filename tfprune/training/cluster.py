@@ -1,4 +1,4 @@
-"""Which worker process of `--strategy=multi_worker` this one is, as TF_CONFIG says it.
+"""Which worker process of `strategy=multi_worker` this one is, as TF_CONFIG says it.
 
 Importing this module imports no TensorFlow: who may write files is known before anything trains.
 """
@@ -40,7 +40,7 @@ def worker_of(config: RunConfig) -> Worker:
     """This process's place in its run; alone, and its chief, unless TF_CONFIG is asked for.
 
     Raises:
-      SettingError: `--strategy=multi_worker`, and TF_CONFIG is missing or cannot be used.
+      SettingError: `strategy=multi_worker`, and TF_CONFIG is missing or cannot be used.
     """
     return from_environment(os.environ) if config.strategy == "multi_worker" else Worker()
 

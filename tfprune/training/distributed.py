@@ -23,7 +23,7 @@ from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
 from tfprune.errors import SettingError
 from tfprune.training import metrics
-from tfprune.training.epoch_program import Data, EpochProgram, Feeding
+from tfprune.training.epoch_program import Data, EpochProgram, Feeding, Held
 from tfprune.training.replicas import OnReplicas, ReplicatedNetwork
 from tfprune.training.resident import ArrayProgram
 from tfprune.training.strategies import Distribution
@@ -33,7 +33,7 @@ from tfprune.training.streamed import StreamedProgram
 Batch = tuple[tf.Tensor, Any, np.float32]
 
 
-class _SharedProgram(EpochProgram[Data]):
+class _SharedProgram(EpochProgram[Data, Held]):
     """An epoch whose steps and inference replicas share.
 
     Args:
@@ -98,21 +98,22 @@ class _SharedProgram(EpochProgram[Data]):
         """
 
 
-class DistributedProgram(_SharedProgram[PreparedData], ArrayProgram):
+class DistributedProgram(
+    _SharedProgram[PreparedData, "_ReplicatedData"], ArrayProgram["_ReplicatedData"]
+):
     """Over data that live on every replica; `ResidentProgram` on several, with the same draws."""
 
-    _replicated: _ReplicatedData | None = None
-
-    def _hold(self, data: PreparedData) -> None:
-        if self._replicated is None or not self._replicated.takes(data):
-            self._replicated = _ReplicatedData(self._network, data)
-        self._replicated.put(data)
+    def _hold(self, data: PreparedData) -> _ReplicatedData:
+        if self._attached is None or not self._held.takes(data):
+            return _ReplicatedData(self._network, data)
+        self._held.put(data)
+        return self._held
 
     def _measure(self) -> dict[str, tf.Tensor]:
-        return metrics.of_splits(self._data, self._on_replicas.evaluation().__getitem__)
+        return metrics.of_splits(self._data, self._held.evaluation().__getitem__)
 
     def _share_steps(self, epoch: int) -> tuple[int, Batch | None]:
-        feed, size, replicated = self._feed(epoch), self._batch_size, self._on_replicas
+        feed, size, replicated = self._feed(epoch), self._batch_size, self._held
         examples = len(feed.order)
         full = examples // size
         first, last = (int(step) for step in feed.steps)
@@ -132,14 +133,8 @@ class DistributedProgram(_SharedProgram[PreparedData], ArrayProgram):
             few = (inputs, self._data.labels[rows], feed.learning_rates[full])
         return shown + rest, few
 
-    @property
-    def _on_replicas(self) -> _ReplicatedData:
-        if self._replicated is None:
-            raise ValueError("attach data first")
-        return self._replicated
 
-
-class DistributedStreamedProgram(_SharedProgram[StreamedData], StreamedProgram):
+class DistributedStreamedProgram(_SharedProgram[StreamedData, StreamedData], StreamedProgram):
     """Over data that stay on disk; `StreamedProgram` on several replicas.
 
     Every batch is read whole in every process and each replica takes its share of it, so that the
@@ -193,7 +188,6 @@ class _ReplicatedData:
         self._shapes = {name: array.shape for name, array in arrays.items()}
         self._arrays = {name: OnReplicas(array, network.strategy) for name, array in arrays.items()}
         self._mean, self._std = (tf.Variable(v, trainable=False) for v in (data.mean, data.std))
-        self._data = data
         self.full_steps = tf.function(self._loop, autograph=False)
         self.short_step = tf.function(self._step, autograph=False)
         self.evaluation = tf.function(self._per_example, autograph=False)
@@ -204,12 +198,10 @@ class _ReplicatedData:
 
     def put(self, data: PreparedData) -> None:
         """Replaces the data."""
-        if data is not self._data:
-            for name, array in _arrays(data).items():
-                self._arrays[name].assign(array)
-            self._mean.assign(data.mean)
-            self._std.assign(data.std)
-            self._data = data
+        for name, array in _arrays(data).items():
+            self._arrays[name].assign(array)
+        self._mean.assign(data.mean)
+        self._std.assign(data.std)
 
     def _loop(
         self,

@@ -21,7 +21,7 @@ class EpochModel(keras.Model):
     Make one with `EpochModel.of(model)`; the two share their layers and weights.
     """
 
-    program: EpochProgram[Any] | None = None
+    program: EpochProgram[Any, Any] | None = None
     # A `NoiseState`: programs that are traced while it is set apply it before each batch.
     noise: Any = None
 

@@ -13,6 +13,7 @@ from tfprune.training import step
 from tfprune.training.schedules import Schedule
 
 Data = TypeVar("Data")
+Held = TypeVar("Held")
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,12 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     return -(-num_examples // batch_size)
 
 
-class EpochProgram(abc.ABC, Generic[Data]):
+class EpochProgram(abc.ABC, Generic[Data, Held]):
     """What an epoch does with the data and the feeding that were attached last.
 
-    A subclass says where data live (`_hold`), how steps are fed and who takes them (`_train`), who
-    infers (`_measure`), and which batches a criterion gets.
+    A subclass says where `Data` are kept for it (`_hold`, which gives what it has `Held`), how
+    steps are fed and who takes them (`_train`), who infers (`_measure`), and which batches a
+    criterion gets.
 
     Args:
       model: a compiled model (its optimizer is used) that maps normalized images to logits.
@@ -65,7 +67,7 @@ class EpochProgram(abc.ABC, Generic[Data]):
     def __init__(self, model: keras.Model, batch_size: int):
         self._model = model
         self._batch_size = batch_size
-        self._attached: Data | None = None
+        self._attached: tuple[Data, Held] | None = None
         self._feeding: Feeding | None = None
         model.optimizer.build(model.trainable_variables)
 
@@ -74,9 +76,8 @@ class EpochProgram(abc.ABC, Generic[Data]):
 
         The data attached last stay where the program keeps them.
         """
-        if data is not self._attached:
-            self._hold(data)
-            self._attached = data
+        if self._attached is None or data is not self._data:
+            self._attached = data, self._hold(data)
         self._feeding = feeding
 
     def run(self, epoch: int) -> dict[str, Any]:
@@ -97,6 +98,14 @@ class EpochProgram(abc.ABC, Generic[Data]):
 
     @property
     def _data(self) -> Data:
+        return self._both[0]
+
+    @property
+    def _held(self) -> Held:
+        return self._both[1]
+
+    @property
+    def _both(self) -> tuple[Data, Held]:
         if self._attached is None:
             raise ValueError("attach data first")
         return self._attached
@@ -112,7 +121,8 @@ class EpochProgram(abc.ABC, Generic[Data]):
         steps = steps_per_epoch(num_examples, self._batch_size)
         return *self._fed.steps_of(epoch, steps), self._fed.schedule(epoch, steps)
 
-    def _hold(self, data: Data) -> None:
+    @abc.abstractmethod
+    def _hold(self, data: Data) -> Held:
         """Takes data to where the epoch needs them."""
 
     @abc.abstractmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfprune.backend import keras
 from tfprune.config import RunConfig
+from tfprune.errors import arguments_from
 from tfprune.models.build import build_model
 from tfprune.pruning import model as pruned
 from tfprune.pruning.dead_filters import gate_shortcuts, set_filter_masks
@@ -25,7 +26,8 @@ def build_network(config: RunConfig, input_shape: tuple[int, ...], num_classes: 
     """
     with dtype_policy(config.training.dtype):
         network = build_model(config.model, input_shape, num_classes)
-        names = prunable_kernels(network, config.model.prunable, config.model.model)
+        with arguments_from(which="prunable"):
+            names = prunable_kernels(network, config.model.prunable, config.model.model)
         if config.model.cut_shortcuts:
             network = gate_shortcuts(network)
         return pruned.prune_model(network, names, config.pruning.prunes_filters)

@@ -13,7 +13,7 @@ from tfprune.data.order import epoch_order
 from tfprune.data.prepare import PreparedData
 from tfprune.seeds import EpochDraw
 from tfprune.training import metrics, step
-from tfprune.training.epoch_program import EpochProgram
+from tfprune.training.epoch_program import EpochProgram, Held
 
 
 class ResidentData(NamedTuple):
@@ -58,7 +58,7 @@ class EpochFeed(NamedTuple):
     draws: tuple[Any, ...]
 
 
-class ArrayProgram(EpochProgram[PreparedData]):
+class ArrayProgram(EpochProgram[PreparedData, Held]):
     """An epoch over data in memory: its order and its augmentation are drawn on the host."""
 
     def scoring_batches(self, count: int) -> list[tuple[tf.Tensor, np.ndarray]]:
@@ -85,7 +85,7 @@ class ArrayProgram(EpochProgram[PreparedData]):
         return EpochFeed(order, rates, np.array([first, last], np.int32), draws or ())
 
 
-class ResidentProgram(ArrayProgram):
+class ResidentProgram(ArrayProgram[ResidentData]):
     """Trains and evaluates one epoch per call, compiled once for all trials of one shape.
 
     Args:
@@ -100,22 +100,21 @@ class ResidentProgram(ArrayProgram):
         self._epoch = compiled(self._train_and_evaluate)
         self._partial_epoch = compiled(self._take_steps)
         self._evaluation = compiled(self._evaluate)
-        self._tensors: ResidentData | None = None
 
     def run(self, epoch: int) -> dict[str, tf.Tensor]:
         """See base class; one program does all."""
-        return self._epoch(self._tensors, self._tensors_fed(epoch))
+        return self._epoch(self._held, self._tensors(epoch))
 
-    def _hold(self, data: PreparedData) -> None:
-        self._tensors = ResidentData.of(data)
+    def _hold(self, data: PreparedData) -> ResidentData:
+        return ResidentData.of(data)
 
     def _train(self, epoch: int) -> tf.Tensor:
-        return self._partial_epoch(self._tensors, self._tensors_fed(epoch))
+        return self._partial_epoch(self._held, self._tensors(epoch))
 
     def _measure(self) -> dict[str, tf.Tensor]:
-        return self._evaluation(self._tensors)
+        return self._evaluation(self._held)
 
-    def _tensors_fed(self, epoch: int) -> EpochFeed:
+    def _tensors(self, epoch: int) -> EpochFeed:
         return tf.nest.map_structure(tf.constant, self._feed(epoch))
 
     def _train_and_evaluate(self, data: ResidentData, feed: EpochFeed) -> dict[str, tf.Tensor]:

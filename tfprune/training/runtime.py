@@ -21,7 +21,7 @@ def configure(config: RunConfig, worker: int = 0) -> None:
 
     Args:
       config: the run.
-      worker: this process's number among the --workers of this machine; they take its GPUs in
+      worker: this process's number among the `workers` of this machine; they take its GPUs in
         turn.
 
     Raises:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tfprune.errors import SettingError
+from tfprune.pruning.settings import PruningConfig
+from tfprune.registry import load
 from tfprune.training.settings import TrainingConfig
 
 # A schedule gives the float32 learning rates, one per step, of the epoch with this index.
@@ -47,17 +49,28 @@ def fixed(rate: float) -> Schedule:
     return lambda epoch, steps: np.full(steps, rate, np.float32)
 
 
-def last_rate(config: TrainingConfig) -> float:
-    """The learning rate after all drops: what fine-tuning and re-dense training keep.
+def retraining_schedule(training: TrainingConfig, pruning: PruningConfig) -> Schedule:
+    """The learning rates of a training after a pruning, as `retrain` has them.
 
     Raises:
-      SettingError: the training's decay ends near 0.
+      SettingError: with these settings it has none.
     """
-    if config.lr_decay == "cosine":
+    own: Callable[[TrainingConfig, PruningConfig], Schedule] | None
+    own = load(pruning.retraining.schedule)
+    return training_schedule(training) if own is None else own(training, pruning)
+
+
+def finetuning(training: TrainingConfig, pruning: PruningConfig) -> Schedule:
+    """The same rate for every step: `finetune_lr`, or the training's after all drops.
+
+    Raises:
+      SettingError: there is none of its own, and the training's decay ends near 0.
+    """
+    if not pruning.finetune_lr and training.lr_decay == "cosine":
         raise SettingError(
-            "lr_decay", "cosine", "drops, where later training keeps the last learning rate"
+            "finetune_lr", 0.0, "a rate above 0 with `lr_decay=cosine`, which ends near 0"
         )
-    return _dropped(config, config.train_epochs - 1)
+    return fixed(pruning.finetune_lr or _dropped(training, training.train_epochs - 1))
 
 
 def _dropped(config: TrainingConfig, epoch: int) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfprune.backend import keras
 from tfprune.catalog import CRITERIA, FILTER_CRITERIA
+from tfprune.errors import arguments_from
 from tfprune.pruning import selection
 from tfprune.pruning.criteria import ScoringInputs
 from tfprune.pruning.filter_selection import filter_kernels, kept_filters
@@ -87,6 +88,7 @@ def example_batch(trainer: Trainer, data: Data, seed: int) -> Any:
 def _selected(
     scores: Mapping[str, np.ndarray], masks: Masks, pruning: PruningConfig, sparsity: float | None
 ) -> Masks:
-    if sparsity is not None:
-        return selection.prune_to_sparsity(scores, masks, sparsity, pruning.scope)
-    return selection.prune(scores, masks, pruning.prune_fraction, pruning.scope)
+    with arguments_from(fraction="prune_fraction", sparsity="sparsities"):
+        if sparsity is not None:
+            return selection.prune_to_sparsity(scores, masks, sparsity, pruning.scope)
+        return selection.prune(scores, masks, pruning.prune_fraction, pruning.scope)

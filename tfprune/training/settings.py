@@ -8,7 +8,7 @@ from tfprune.errors import SettingError
 from tfprune.settings import Section, above, at_least, between, join, setting
 
 LR_DECAYS = {
-    "drops": "the learning rate drops after --lr_drop_epochs",
+    "drops": "the learning rate drops after `lr_drop_epochs`",
     "cosine": "half a cosine, from the end of the warm-up to 0 at the end of training",
 }
 OPTIMIZERS = ("sgd", "nesterov", "adam")
@@ -52,11 +52,11 @@ class TrainingConfig(Section):
             )
         if self.lr_decay == "cosine" and self.lr_drop_epochs:
             raise SettingError(
-                "lr_drop_epochs", join(self.lr_drop_epochs), "nothing with --lr_decay=cosine"
+                "lr_drop_epochs", join(self.lr_drop_epochs), "nothing with `lr_decay=cosine`"
             )
         if self.warmup_epochs >= self.train_epochs:
             raise SettingError(
                 "warmup_epochs",
                 self.warmup_epochs,
-                f"fewer epochs than the training has (--train_epochs={self.train_epochs})",
+                f"fewer epochs than the training has (`train_epochs={self.train_epochs}`)",
             )

@@ -1,7 +1,7 @@
 """The one place where a `tf.distribute` strategy is made, and what its processes tell each other.
 
 TensorFlow wants one strategy object per process: a second one, after a first has trained, was
-seen to cancel its own operations. `--strategy=multi_worker` must be made before TensorFlow runs
+seen to cancel its own operations. `strategy=multi_worker` must be made before TensorFlow runs
 its first operation, so `runtime.configure` comes before data are loaded or a model is built.
 """
 
@@ -148,7 +148,7 @@ def _multi_worker_strategy() -> tf.distribute.Strategy:
         if "program startup" not in str(error):
             raise
         raise InputError(
-            "--strategy=multi_worker must be set up before TensorFlow does anything: "
+            "`strategy=multi_worker` must be set up before TensorFlow does anything: "
             "call tfprune.training.runtime.configure(config) first in a new process"
         ) from None
 
@@ -159,12 +159,12 @@ def _tpu_strategy(name: str) -> tf.distribute.Strategy:
         return tf.distribute.TPUStrategy(resolver.connect(name or "local"))
     except (tf.errors.OpError, ImportError, OSError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0][:100]
-        where = f"no TPU answers as --tpu={name}" if name else "this machine has no TPU; name --tpu"
+        where = f"no TPU answers as `tpu={name}`" if name else "this machine has no TPU; name `tpu`"
         raise SettingError("strategy", "tpu", f"{where} ({reason})") from None
 
 
 def split_cpu(devices: int) -> None:
-    """Makes TensorFlow see the CPU as several devices, to try `--strategy=mirrored` without GPUs.
+    """Makes TensorFlow see the CPU as several devices, to try `strategy=mirrored` without GPUs.
 
     Args:
       devices: how many.

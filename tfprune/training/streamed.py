@@ -15,7 +15,7 @@ from tfprune.training import metrics, step
 from tfprune.training.epoch_program import EpochProgram
 
 
-class StreamedProgram(EpochProgram[StreamedData]):
+class StreamedProgram(EpochProgram[StreamedData, StreamedData]):
     """Trains and evaluates one epoch per call, a batch at a time.
 
     Args:
@@ -34,6 +34,9 @@ class StreamedProgram(EpochProgram[StreamedData]):
         """See base class."""
         batches = self._batches(EpochDraw.NO_EPOCH).take(count)
         return [(images, labels) for images, labels, _ in batches]
+
+    def _hold(self, data: StreamedData) -> StreamedData:
+        return data  # They stay on disk.
 
     def _train(self, epoch: int) -> np.ndarray:
         total, count = np.zeros(len(step.RUNNING)), 0

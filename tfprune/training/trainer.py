@@ -161,7 +161,8 @@ class Trainer:
     ) -> list[Row]:
         """Runs a plan, from its last checkpoint if there is one.
 
-        Every worker process trains what the chief's plan and checkpoint say.
+        Every worker process trains what the chief's plan and checkpoint say; only the chief writes
+        files.
 
         Returns:
           A row of metrics per epoch. The model holds the final weights.
@@ -175,16 +176,26 @@ class Trainer:
         steps = steps_per_epoch(len(data.labels), self._batch_size)
         first_epoch, rows = self._resume(checkpoints, plan.start_step // steps)
         self.attach(data, plan.feeding())
-        if not self.distribution.is_chief:
-            return self._train_beside_the_chief(plan, outputs, beside, first_epoch, rows)
-        record = EpochRecord(outputs.folder / layout.METRICS, rows=rows)
+        writes = self.distribution.is_chief
+        record = EpochRecord(outputs.folder / layout.METRICS if writes else None, rows=rows)
         board = TensorBoardScalars(outputs.tensorboard, {"sparsity": plan.masks.sparsity})
-        callbacks = self._callbacks(plan, outputs, beside, record, board, checkpoints)
+        stop = self._stop_requested(outputs)
+        checkpoint = EpochCheckpoint(checkpoints, record, outputs.checkpoint_seconds, stop)
+        # In this order: what adds to an epoch's metrics, what keeps them, what may stop.
+        callbacks = [
+            *beside.callbacks,
+            DistanceFromInit(plan.initial),
+            record,
+            *([board] if writes else []),
+            StopOnNonFinite(plan.where),
+            checkpoint if writes else StopWithChief(stop),
+            EpochProgress(outputs.advance),
+        ]
         try:
             self.model.fit_epochs(first_epoch, plan.epochs, callbacks)
         finally:  # Keras does not end callbacks of a training that raises.
             self.model.noise = None  # What is measured later is not disturbed.
-            record.write()
+            record.on_train_end()
             board.close()
         return record.rows
 
@@ -201,27 +212,6 @@ class Trainer:
                 variables[name].assign(value)
         first_epoch = self.distribution.from_chief(first_epoch)
         return first_epoch, self.distribution.from_chief(rows)
-
-    def _train_beside_the_chief(
-        self,
-        plan: TrainingPlan,
-        outputs: TrainingOutputs,
-        beside: Beside,
-        first_epoch: int,
-        rows: list[Row],
-    ) -> list[Row]:
-        """As the chief trains, but no file is written."""
-        record = EpochRecord(rows=rows)
-        callbacks = [
-            *beside.callbacks,
-            DistanceFromInit(plan.initial),
-            record,
-            StopOnNonFinite(plan.where),
-            StopWithChief(self._stop_requested(outputs)),
-            EpochProgress(outputs.advance),
-        ]
-        self.model.fit_epochs(first_epoch, plan.epochs, callbacks)
-        return record.rows
 
     def _stop_requested(self, outputs: TrainingOutputs) -> Callable[[], int | None]:
         """The signal that asked the chief to end: one that other processes get does not count."""
@@ -259,7 +249,7 @@ class Trainer:
         """Sets the model's masks; returns them as they are now, see `network.set_masks`."""
         return set_masks(self.model, self._config, masks)
 
-    def attach(self, data: Data, feeding: Feeding | None) -> EpochProgram[Any]:
+    def attach(self, data: Data, feeding: Feeding | None) -> EpochProgram[Any, Any]:
         """The program for this kind of data, with the data attached; see `EpochProgram`."""
         streamed = isinstance(data, StreamedData)
         key = ("program", streamed, self.model.noise)
@@ -279,31 +269,9 @@ class Trainer:
         self.load(plan.weights, plan.masks)
         optimizers.reset_slots(self.model.optimizer, self.model.variables)
 
-    def _program(self, streamed: bool) -> EpochProgram[Any]:
+    def _program(self, streamed: bool) -> EpochProgram[Any, Any]:
         if self.distribution.strategy is not None:
             distributed = DistributedStreamedProgram if streamed else DistributedProgram
             return distributed(self.model, self._batch_size, self.distribution)
         program = StreamedProgram if streamed else ResidentProgram
         return program(self.model, self._batch_size, self.jit)
-
-    def _callbacks(
-        self,
-        plan: TrainingPlan,
-        outputs: TrainingOutputs,
-        beside: Beside,
-        record: EpochRecord,
-        board: TensorBoardScalars,
-        checkpoints: Checkpoints,
-    ) -> list[keras.callbacks.Callback]:
-        """In this order: what adds to an epoch's metrics, what keeps them, what may stop."""
-        return [
-            *beside.callbacks,
-            DistanceFromInit(plan.initial),
-            record,
-            board,
-            StopOnNonFinite(plan.where),
-            EpochCheckpoint(
-                checkpoints, record, outputs.checkpoint_seconds, self._stop_requested(outputs)
-            ),
-            EpochProgress(outputs.advance),
-        ]

@@ -94,7 +94,7 @@ class FilterNoise(FilterEvents):
     ):
         super().__init__(schedules, criterion, target, test=test, **settings)
         if kind not in NOISE_KINDS:
-            raise unknown_name("noise", kind, NOISE_KINDS)
+            raise unknown_name("kind", kind, NOISE_KINDS)
         for name, value, least in (
             ("noise_batches", noise_batches, 1),
             ("evaluation_batches", evaluation_batches, 0),

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from tfprune.catalog import CRITERIA
-from tfprune.errors import InputError, SettingError
+from tfprune.errors import InputError, SettingError, arguments_from
 from tfprune.files import load_arrays, save_arrays
 from tfprune.pruning import model as pruned
 from tfprune.pruning.criteria import Batch, ScoringInputs, check_batches
@@ -205,7 +205,8 @@ class IterativePruning(Continuing):
         check_whole_number("level_epochs", level_epochs, 1)
         check_whole_number("levels", levels, 0)
         check_whole_number("seed", seed, 0)
-        check_settings(prune_fraction, scope)
+        with arguments_from(fraction="prune_fraction"):
+            check_settings(prune_fraction, scope)
         check_batches(batches)
         if rewind is not None:
             _check_point(rewind.rewind_to, level_epochs)
@@ -292,7 +293,8 @@ class IterativePruning(Continuing):
     def _prune(self) -> None:
         self.level += 1
         masks = pruned.get_masks(self.model)
-        masks = prune(self._score(masks), masks, self.prune_fraction, self.scope)
+        with arguments_from(fraction="prune_fraction"):
+            masks = prune(self._score(masks), masks, self.prune_fraction, self.scope)
         pruned.set_masks(self.model, masks)
         if self.rewind is not None:
             self.rewind.rewind()

@@ -33,7 +33,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
                 rate = float(keras.backend.get_value(self.model.optimizer.learning_rate))
                 raise TrainingDiverged(
                     f"{self.where}: {name} is {value} after epoch {epoch + 1} (learning rate "
-                    f"{rate:g}); try a smaller --learning_rate"
+                    f"{rate:g}); try a smaller `learning_rate`"
                 )
 
 

@@ -14,9 +14,9 @@ from etils import epath
 from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
-from tfprune.files import csv_text, load_arrays
-from tfprune.settings import hash8, join
-from tfprune.studies.procedure import Advance, Branch, Measurement, Study
+from tfprune.files import csv_text
+from tfprune.settings import as_columns, hash8, join
+from tfprune.studies.procedure import Advance, Branch, Measurement, Study, train_one_after_another
 from tfprune.studies.settings import FilterConfig, NoiseConfig
 from tfprune.studies.trial import Row, Stage, Trial
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Pruning(NamedTuple):
-    """One way to prune, as `--prunings` names it.
+    """One way to prune, as `prunings` names it.
 
     Attributes:
       target: which scores go.
@@ -59,7 +59,7 @@ class Pruning(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """One kind of noise, as `--noises` names it."""
+    """One kind of noise, as `noises` names it."""
 
     kind: str
     batches: int
@@ -77,7 +77,7 @@ class Noise(NamedTuple):
 
 
 def train_pruned(study: Study, options: FilterConfig) -> dict[Trial, list[Stage]]:
-    """Trains every network once for each of `--prunings`.
+    """Trains every network once for each of `prunings`.
 
     Returns:
       The finished stages of each trial, the trunk's dense one first.
@@ -88,7 +88,7 @@ def train_pruned(study: Study, options: FilterConfig) -> dict[Trial, list[Stage]
 def train_noisy(
     study: Study, options: FilterConfig, noise: NoiseConfig
 ) -> dict[Trial, list[Stage]]:
-    """Trains every network once for each of `--noises`, and as `train_pruned`."""
+    """Trains every network once for each of `noises`, and as `train_pruned`."""
     kinds = [Noise.parse(text) for text in noise.noises]
     noisy_makers = [partial(noisy, noise=kind, options=options, settings=noise) for kind in kinds]
     return _train_all(study, [*_pruned_makers(options), *noisy_makers])
@@ -114,15 +114,10 @@ def _pruned_makers(options: FilterConfig) -> list[Maker]:
 
 
 def _train_all(study: Study, makers: Sequence[Maker]) -> dict[Trial, list[Stage]]:
-    found = {trial: trial.finished()[:1] for trial in study.trials}
-    for make in makers:
-        plan = {}
-        for trial in study.trials:
-            branch = make(trial.config)
-            plan[trial] = (branch, [_stage(trial, branch)])
-        for trial, stages in study.train(plan).items():
-            found[trial] += stages
-    return found
+    made = [{trial: make(trial.config) for trial in study.trials} for make in makers]
+    plans = [{t: (branch, [_stage(t, branch)]) for t, branch in those.items()} for those in made]
+    found = train_one_after_another(study, study.trials, plans)
+    return {trial: [*trial.finished()[:1], *stages] for trial, stages in found.items()}
 
 
 def _stage(trial: Trial, branch: Branch) -> Stage:
@@ -162,8 +157,7 @@ def _used(config: RunConfig, options: FilterConfig) -> dict[str, Any]:
 
 def _option_columns(config: RunConfig, options: FilterConfig) -> Row:
     """The settings that name a stage, as columns of its row."""
-    used = _used(config, options)
-    return {n: join(v) if isinstance(v, tuple) else v for n, v in used.items()}
+    return as_columns(_used(config, options))
 
 
 def _train_pruned(
@@ -253,9 +247,8 @@ def _train(
     about: Row,
 ) -> None:
     """The dense training, from its own initialization and in its own order, with events."""
-    initial = load_arrays(loop.trial.stage(0).folder / layout.START)
-    plan = loop.plan(stage, initial, loop.trainer.dense_masks, initial)
-    plan = dataclasses.replace(plan, where=f"{plan.where}, {stage.branch}")
+    what = f"level {stage.level}, {stage.branch}"
+    plan = loop.plan(what, loop.initial_weights(0), loop.trainer.dense_masks)
     last = schedules[-1]
     about |= {
         "total_fraction": last.fraction,
@@ -300,7 +293,7 @@ def prunable_layers(loop: PruneRetrain, chosen: str) -> list[str]:
     """The layers that lose filters: `all` of the blocks, the `lastN` of them, or names.
 
     Raises:
-      SettingError: there are no such layers, or they are not among `--prunable`.
+      SettingError: there are no such layers, or they are not among `prunable`.
     """
     import re
 
@@ -350,12 +343,11 @@ def outcome() -> Measurement:
 def _measure_outcome(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
     from tfprune.files import write_text_atomic
     from tfprune.pruning.filter_selection import kept_filters
-    from tfprune.pruning.masks import Masks
     from tfprune.pruning.model import strip
     from tfprune.pruning.shrink import flops, shrink
 
-    masks = Masks.load(stage.folder / layout.MASKS)
-    loop.trainer.load(load_arrays(stage.folder / layout.END), masks)
+    masks = stage.masks()
+    loop.trainer.load(stage.end(), masks)
     model = strip(loop.trainer.model)
     small = shrink(model)
     rows = [

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
-from tfprune import layout
-from tfprune.files import csv_text, load_arrays, write_text_atomic
+from tfprune.files import csv_text, write_text_atomic
 from tfprune.studies.procedure import Measurement
 from tfprune.studies.trial import Row, Stage
 
@@ -32,14 +31,13 @@ def _measure(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
     import numpy as np
 
     from tfprune.measures.normalized import normalized_values
-    from tfprune.pruning.masks import Masks
     from tfprune.training.scoring import example_batch
 
-    masks, edges = Masks.load(stage.folder / layout.MASKS), np.linspace(*EDGES)
+    masks, edges = stage.masks(), np.linspace(*EDGES)
     images = example_batch(loop.trainer, loop.data, stage.seed)
     rows = []
-    for trained, file in enumerate((layout.START, layout.END)):
-        loop.trainer.load(load_arrays(stage.folder / file), masks)
+    for trained, weights in enumerate((stage.start(), stage.end())):
+        loop.trainer.load(weights, masks)
         values = normalized_values(loop.trainer.model, images)
         for place, (layer, found) in enumerate(values.items()):
             density = np.histogram(found, edges)[0] / (len(found) * np.diff(edges))
