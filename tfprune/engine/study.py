@@ -76,7 +76,7 @@ class StudyEngine:
         self.trained = 0
         self.reused = 0
         self.failures: list[str] = []
-        self._stopped: set[tuple[str, int]] = set()
+        self._stopped: set[Trial] = set()
         self._checked: set[str] = set()
         # What was trained, so that a stage found damaged later can be trained again.
         self._branches: dict[Trial, list[tuple[Branch, tuple[Stage, ...]]]] = defaultdict(list)
@@ -135,7 +135,7 @@ class StudyEngine:
         Returns:
           The finished stages of each trial.
         """
-        plan = {trial: work for trial, work in plan.items() if not self._is_stopped(trial)}
+        plan = {trial: work for trial, work in plan.items() if trial not in self._stopped}
         self._train(plan)
         return {trial: [s for s in stages if s.is_done] for trial, (_, stages) in plan.items()}
 
@@ -193,7 +193,7 @@ class StudyEngine:
     def is_finished(self, name: str) -> bool:
         """Whether the trunks of all seeds of a trial are trained, or stopped here."""
         return all(
-            self._is_stopped(trial) or trial.is_finished()
+            trial in self._stopped or trial.is_finished()
             for trial in self.all_trials
             if trial.name == name
         )
@@ -281,9 +281,6 @@ class StudyEngine:
         if outcome.note:
             self.note(outcome.note)
         if outcome.failure:
-            self._stopped.add((work.trial.name, work.trial.seed))
+            self._stopped.add(work.trial)
             self.failures.append(outcome.failure)
             self.note(f"stopped: {outcome.failure}")
-
-    def _is_stopped(self, trial: Trial) -> bool:
-        return (trial.name, trial.seed) in self._stopped
