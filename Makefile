@@ -6,23 +6,25 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-fast test-architectures soak bench lint format clean
+.PHONY: run test test-slow test-architectures soak bench lint format clean
 
 run: $(READY)
 	$(BIN)/python run.py
 
-# Files side by side: most of the time goes into starting processes and building networks.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile
+# Files side by side: most of the time goes into starting processes and building networks. In the
+# order of their folders, not those of few tests last: whole studies are few tests and take longest.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
-	$(PYTEST) -m "not architectures"
-
-test-fast: $(READY)
-	$(PYTEST) -m "not architectures and not slow"
+	$(PYTEST) -m "not slow and not architectures"
 
 # Every architecture of keras.applications is pruned and shrunk.
 test-architectures: $(READY)
 	$(PYTEST) --dist load -m architectures
+
+# Real data sets read whole, large networks, rows of the benchmark, kills at random moments.
+test-slow: $(READY)
+	$(PYTEST) -m slow
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 
 import pytest
 from etils import epath
+from processes import wait_long
 
 from tfprune import claims, layout
 from tfprune.claims import claim, exclusively
@@ -295,8 +296,7 @@ def test_a_held_claim_is_renewed_and_so_never_stale(bucket, monkeypatch):
         assert mine
         first = bucket.objects[NAME][0]
         bucket.age(NAME, claims.STALE_SECONDS + 1)
-        time.sleep(0.4)
-        assert bucket.objects[NAME][0] > first
+        wait_long(lambda: bucket.objects[NAME][0] > first)
         with claim(CLAIM) as other:
             assert not other
     assert bucket.objects == {}
@@ -306,11 +306,11 @@ def test_renewing_outlives_a_time_without_network(bucket, monkeypatch):
     monkeypatch.setattr(claims, "RENEW_SECONDS", 0.05)
     with claim(CLAIM):
         bucket.broken = True
-        time.sleep(0.3)
+        asked = len(bucket.requests)
+        wait_long(lambda: len(bucket.requests) > asked)
         bucket.broken = False
         generation = bucket.objects[NAME][0]
-        time.sleep(0.3)
-        assert bucket.objects[NAME][0] > generation
+        wait_long(lambda: bucket.objects[NAME][0] > generation)
 
 
 def test_a_claim_taken_over_by_another_is_left_to_it(bucket):

@@ -14,6 +14,7 @@ between, and what it says beside a `print` is what is printed. What docs/journey
 """
 
 import ast
+import functools
 import importlib
 import itertools
 import os
@@ -122,8 +123,9 @@ SMOKE = [[name, "--preset=smoke"] for name in EXPERIMENTS] + [
 WITHOUT_MNIST = pytest.mark.skipif(
     not os.environ.get("TFDS_DATA_DIR"), reason="TFDS_DATA_DIR names no prepared data"
 )
+READS_MNIST = (WITHOUT_MNIST, pytest.mark.slow)
 TO_RUN = [
-    pytest.param(words, marks=WITHOUT_MNIST if "--preset=datasets" in words else ())
+    pytest.param(words, marks=READS_MNIST if "--preset=datasets" in words else ())
     for words in dict.fromkeys(tuple(words) for words in SMOKE if not is_run_end_to_end(words))
 ]
 
@@ -169,7 +171,8 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("words", TO_RUN, ids=" ".join)
 def test_every_command_that_no_other_test_runs_runs_at_smoke_size(folder, words):
-    assert door.dispatch([*words, f"--output_dir={folder}"]) == 0
+    # XLA takes longer to compile than these trainings take.
+    assert door.dispatch([*words, "--jit=off", f"--output_dir={folder}"]) == 0
     assert words[0] in set(read_results(folder)["experiment"])
     assert words[0] in (folder / layout.REPORT).read_text()
 
@@ -259,7 +262,9 @@ def resuming(tmp_path_factory):
     return folder, run_script(session((ROOT / "docs/resuming.md").read_text()), folder)
 
 
-@pytest.mark.parametrize(("page", "prints"), [("your_own", 6), ("resuming", 4)])
+@pytest.mark.parametrize(
+    ("page", "prints"), [pytest.param("your_own", 6, marks=pytest.mark.slow), ("resuming", 4)]
+)
 def test_a_page_prints_what_it_says(page, prints, request):
     _, lines = request.getfixturevalue(page)
     pairs = [
@@ -272,6 +277,7 @@ def test_a_page_prints_what_it_says(page, prints, request):
         assert printed.startswith(value), pairs
 
 
+@pytest.mark.slow
 def test_the_page_of_your_own_leaves_what_it_says(your_own):
     folder, _ = your_own
     assert (folder / "small.tflite").stat().st_size < 100_000
@@ -341,12 +347,18 @@ def cost_rows(page):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-@pytest.mark.parametrize("row", cost_rows("generalization_stability.md"), ids=lambda row: row[0])
-def test_the_costs_of_gsts_presets_follow_from_their_settings(row):
-    """Each seed trains without pruning and once for each pruning and noise; 3 forward passes."""
+@functools.cache
+def forward_operations(model, shape, classes):
+    """Of one example, by formula."""
     from tfprune.models.build import build_model
     from tfprune.pruning.shrink import flops
 
+    return flops(build_model(model, shape, classes))
+
+
+@pytest.mark.parametrize("row", cost_rows("generalization_stability.md"), ids=lambda row: row[0])
+def test_the_costs_of_gsts_presets_follow_from_their_settings(row):
+    """Each seed trains without pruning and once for each pruning and noise; 3 forward passes."""
     names, trainings, operations, _ = row
     experiment = re.search(r"(\w+) --preset", names)
     module = importlib.import_module(
@@ -360,7 +372,7 @@ def test_the_costs_of_gsts_presets_follow_from_their_settings(row):
         beside = [len(getattr(o, n, ())) for o in command.options for n in ("prunings", "noises")]
         count, epochs = len(config.seeds) * (1 + sum(beside)), config.training.train_epochs
         classes = 100 if config.data.dataset == "cifar100" else 10
-        forward = flops(build_model(config.model, (32, 32, 3), classes))
+        forward = forward_operations(config.model, (32, 32, 3), classes)
         cost = f"{3 * forward * 50_000 * epochs * count:.1e}".replace("e+", "e")
         assert str(count) in re.findall(r"\d+", trainings), preset
         assert f"x {epochs:,}" in trainings, preset
@@ -393,16 +405,13 @@ PEG_SHARES = {
 @pytest.mark.parametrize(("preset", "experiment"), PEG_COSTS, ids=str)
 def test_the_costs_of_pegs_presets_follow_from_their_settings(preset, experiment):
     """Trainings of every cell; operations where few networks have to be built to know them."""
-    from tfprune.models.build import build_model
-    from tfprune.pruning.shrink import flops
-
     found = index.planned(experiment, preset)
     cell = PEG_COSTS[preset, experiment]
     assert cell.split(" ")[0] == f"{len(found):,}"
     models = {one.config.model: one.config.data.dataset for one in found}
     if len(models) > 1 and "lenet" not in preset:
         return
-    forward = {m: flops(build_model(m, *PEG_DATA[data][:2])) for m, data in models.items()}
+    forward = {m: forward_operations(m, *PEG_DATA[data][:2]) for m, data in models.items()}
     operations = 0.0
     for one in found:
         is_retraining = not one.branch and not one.stage.endswith("level_00")

@@ -70,6 +70,7 @@ def executed(tmp_path_factory):
     return folder, cells(notebook)
 
 
+@pytest.mark.slow
 def test_it_fills_its_folder_and_shows_what_is_there(executed):
     folder, found = executed
     assert sorted(read_results(folder)["experiment"].unique()) == sorted(EXPERIMENTS_RUN)
@@ -77,6 +78,7 @@ def test_it_fills_its_folder_and_shows_what_is_there(executed):
     assert all(name in output["data"]["text/html"] for name in EXPERIMENTS_RUN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_it_draws_a_figure_of_each_paper(executed, name):
     _, found = executed

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from processes import is_alive
+from processes import is_alive, output_of, wait_long
 
 from tfprune.errors import Stopped
 from tfprune.stopping import StopSignals
@@ -59,7 +59,7 @@ import hashlib, multiprocessing, time
 from tfprune.stopping import StopSignals
 
 if __name__ == "__main__":
-    child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(3600,))
     child.start()
     with StopSignals() as signals, signals.held():
         print(child.pid, flush=True)
@@ -90,9 +90,8 @@ def test_a_second_signal_ends_at_once_even_inside_a_long_computation(busy, signu
     time.sleep(0.5)
     assert busy.poll() is None  # The first one waits.
     busy.send_signal(signum)
-    _, text = busy.communicate(timeout=5)
+    _, text = output_of(busy)
     assert busy.returncode == 128 + signum
     assert text.count("\n") == 1
     assert "ended at once by a second signal" in text
-    time.sleep(0.2)
-    assert not is_alive(child)
+    wait_long(lambda: not is_alive(child))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -240,10 +239,8 @@ def test_offline_an_unprepared_set_says_where_it_looked_and_both_ways_out(tmp_pa
 
     monkeypatch.setattr(sources.socket, "create_connection", unreachable)
     monkeypatch.setattr(sources.urllib.request, "getproxies", dict)
-    start = time.monotonic()
     with pytest.raises(SettingError) as error:
         load_source(DataConfig(dataset="cifar100", data_dir=str(tmp_path)))
-    assert time.monotonic() - start < 30
     message = str(error.value)
     assert message.startswith("dataset=cifar100: ")
     for part in (str(tmp_path), "tfds build cifar100", "`data_dir`", "TFDS_DATA_DIR", "npz:PATH"):
@@ -277,6 +274,7 @@ def test_the_test_split_is_the_first_that_has_labels():
 
 
 @prepared("mnist")
+@pytest.mark.slow
 def test_mnist_is_the_published_set():
     source = load_source(DataConfig(dataset="mnist", data_dir=TFDS_FOLDER))
     assert source.train_images.shape == (60_000, 28, 28, 1)
@@ -290,6 +288,7 @@ def test_mnist_is_the_published_set():
 
 
 @prepared("cifar10")
+@pytest.mark.slow
 def test_cifar10_has_its_published_statistics():
     source = load_source(DataConfig(dataset="cifar10", data_dir=TFDS_FOLDER))
     assert source.train_images.shape == (50_000, 32, 32, 3)

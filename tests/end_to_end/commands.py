@@ -1,23 +1,46 @@
 """Running the real command as a person does, and reading what it left."""
 
+import contextlib
 import csv
+import io
 import os
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import run as door
+from experiments import cli
 from tfprune import layout
 
 ROOT = Path(door.__file__).parent
+# Without XLA, which would compile in each of many processes.
+# A small study that several processes can share, and one long enough to be interrupted.
+SHARED = (
+    "redense", "--preset=smoke", "--levels=1", "--train_epochs=2", "--seeds=0,1",
+    "--branch_levels=1", "--surface_points=0", "--jit=off",
+)  # fmt: skip
+SHARED_STAGES = 6  # Two seeds, each with two levels and a branch.
+LONG = (
+    "sparse_double_descent", "--preset=smoke", "--levels=1", "--train_epochs=150", "--seeds=0",
+    "--checkpoint_seconds=0", "--jit=off",
+)  # fmt: skip
 
 
-def run(*arguments, cwd=None, **environment):
-    """`python run.py ARGUMENTS`; returns the finished process with its text."""
+def run(*arguments):
+    """`python run.py ARGUMENTS` in this process, which has TensorFlow already: exit code, text."""
+    words = list(map(str, arguments))
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.exit_code(lambda: door.dispatch(words))
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def run_process(*arguments, **environment):
+    """The same in a process of its own: for what tests claim of processes."""
     return subprocess.run(
         [sys.executable, str(ROOT / "run.py"), *map(str, arguments)],
-        cwd=cwd or ROOT,
+        cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -41,6 +64,16 @@ def assert_complete(process, folder, name):
     assert name in (folder / layout.REPORT).read_text()
 
 
+def trained(text):
+    """How many stages a command says that it has trained."""
+    return int(re.search(r"(\d+) stages trained", text)[1])
+
+
+def done_lines(text):
+    """Which stages a command says are done, in the order of their names."""
+    return sorted(re.findall(r"(\S+ seed \d \S+ \d): done", text))
+
+
 def read_csv(path):
     """The rows of a CSV file, values as they are written."""
     with path.open() as file:
@@ -59,12 +92,3 @@ def rows_of(rows, experiment, **values):
     """Those of an experiment that have these values, in their order."""
     wanted = {"experiment": experiment, **values}
     return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
-
-
-def wait_for(process, folder, pattern, seconds=60):
-    """Returns as soon as the folder has a file of this pattern; the process must be running."""
-    until = time.monotonic() + seconds
-    while not list(folder.glob(pattern)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, pattern
-        time.sleep(0.002)

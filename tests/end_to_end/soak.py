@@ -20,16 +20,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+from processes import wait_until
 
-from end_to_end.commands import ROOT, read_rows, run
+from end_to_end.commands import ROOT, read_rows, run_process
 from tfprune import layout
 from tfprune.files import load_arrays
 
 COMMAND = (
     "redense", "--preset=smoke", "--levels=2", "--seeds=0,1", "--momentum=0.9", "--rewind_to=30it",
     "--branch_levels=1", "--checkpoint_seconds=0", "--surface_points=0",
+    "--jit=off",
 )  # fmt: skip
-_LONGEST_SECONDS = 600
 
 
 def start(*arguments: object, **environment: str) -> subprocess.Popen:
@@ -81,10 +82,11 @@ def kill_once(command: tuple[str, ...], folder: Path, rng: random.Random) -> boo
     """Starts the study, kills it a random moment after it has written; whether it came to that."""
     before = newest(folder)
     process = start(*command, f"--output_dir={folder}")
-    until = time.monotonic() + _LONGEST_SECONDS
-    while process.poll() is None and newest(folder) <= before:
-        assert time.monotonic() < until, "nothing was written"
-        time.sleep(0.01)
+
+    def has_written_or_ended() -> bool:
+        return newest(folder) > before or process.poll() is not None
+
+    wait_until(has_written_or_ended, process, "the next file", poll_seconds=0.01)
     time.sleep(rng.uniform(0, 1.5))
     was_running = process.poll() is None
     if was_running and rng.random() < 0.5:  # Alone: its workers must end by themselves.
@@ -107,7 +109,7 @@ def soak(command: tuple[str, ...], whole: Path, folder: Path, kills: int, seed: 
             assert_equal(now, whole)
             finished += 1
     last = folder / str(finished)
-    process = run(*command, f"--output_dir={last}")
+    process = run_process(*command, f"--output_dir={last}")
     assert process.returncode == 0, process.stderr
     assert_equal(last, whole)
 
@@ -122,7 +124,7 @@ def main() -> None:
     command = (*COMMAND, f"--train_epochs={options.epochs}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        process = run(*command, f"--output_dir={folder / 'whole'}")
+        process = run_process(*command, f"--output_dir={folder / 'whole'}")
         assert process.returncode == 0, process.stderr
         for workers in (1, 2):
             print(f"--workers={workers}")

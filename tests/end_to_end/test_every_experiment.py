@@ -7,6 +7,7 @@ import pytest
 from end_to_end.commands import assert_complete, read_csv, read_rows, rows_of, run
 from tfprune import layout
 
+JIT = "--jit=off"  # XLA takes longer to compile than these trainings take.
 FURTHER = ["redense", "learning_distance", "random_reinit"]
 
 
@@ -18,7 +19,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("name", FURTHER)
 def test_every_experiment_ends_with_its_table_report_and_figures(folder, name):
-    process = run(name, "--preset=smoke", f"--output_dir={folder}")
+    process = run(name, "--preset=smoke", JIT, f"--output_dir={folder}")
     assert_complete(process, folder, name)
     assert rows_of(read_rows(folder), name)
 
@@ -30,7 +31,7 @@ def test_the_trunk_was_trained_once_for_all_of_them(folder):
         for name in FURTHER
     ]
     assert all(first == second for first, second in itertools.pairwise(trunks))
-    process = run("redense", "--preset=smoke", f"--output_dir={folder}")
+    process = run("redense", "--preset=smoke", JIT, f"--output_dir={folder}")
     assert "0 stages trained, 6 reused" in process.stdout
 
 
@@ -70,7 +71,7 @@ def test_lines_and_surfaces_are_around_the_stages_own_network(folder):
         assert abs(float(centre["train_loss"]) - float(row["train_loss"])) < 1e-5
 
 
-SMALL = ("--levels=2", "--train_epochs=2", "--lr_drop_epochs=", "--seeds=0")
+SMALL = ("--levels=2", "--train_epochs=2", "--lr_drop_epochs=", "--seeds=0", JIT)
 
 
 @pytest.mark.parametrize(

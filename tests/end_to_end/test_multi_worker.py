@@ -8,8 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+from processes import outputs_of
 
-from end_to_end.commands import ROOT, run
+from end_to_end.commands import ROOT, run, run_process
 from tfprune import layout
 from tfprune.files import load_arrays
 from tfprune.store import read_results
@@ -47,11 +48,7 @@ def folders(tmp_path_factory):
     together, alone = (tmp_path_factory.mktemp(name) for name in ("together", "alone"))
     ports = free_ports(2)
     processes = [start(together, ports, index) for index in (0, 1)]
-    try:
-        texts = [process.communicate(timeout=300) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+    texts = outputs_of(processes)
     assert [process.returncode for process in processes] == [0, 0], texts
     assert "3 stages trained" in texts[0][0]
     assert run(*COMMAND, f"--output_dir={alone}").returncode == 0
@@ -77,7 +74,7 @@ def test_masks_branches_and_measurements_are_there_once(folders):
 
 
 def test_a_worker_without_tf_config_is_told_what_to_set():
-    process = run(*COMMAND, "--strategy=multi_worker", TF_CONFIG="")
+    process = run_process(*COMMAND, "--strategy=multi_worker", TF_CONFIG="")
     assert process.returncode == 2
     assert process.stderr.startswith("tfprune: error: --strategy=multi_worker: it needs TF_CONFIG")
     assert len(process.stderr.splitlines()) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from end_to_end.commands import read_rows, run
+from end_to_end.commands import read_rows, run, run_process
 from tfprune import layout
 
 SMOKE = ("sparse_double_descent", "--preset=smoke")
@@ -19,7 +19,7 @@ SMOKE = ("sparse_double_descent", "--preset=smoke")
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    return folder, run(*SMOKE, f"--output_dir={folder}")
+    return folder, run_process(*SMOKE, f"--output_dir={folder}")
 
 
 def test_the_smoke_preset_ends_with_every_promised_file(finished):
@@ -62,7 +62,7 @@ def test_every_trial_says_what_it_was(finished):
 def test_a_second_run_trains_nothing_and_imports_no_tensorflow(finished):
     folder, _ = finished
     before = (folder / layout.RESULTS).read_bytes()
-    process = run(
+    process = run_process(
         *SMOKE, f"--output_dir={folder}", TF_CPP_MIN_LOG_LEVEL="0", PYTHONPROFILEIMPORTTIME="1"
     )
     assert process.returncode == 0
@@ -170,6 +170,7 @@ def prepared(name):
 
 
 @needs_real_data
+@pytest.mark.slow
 def test_a_short_study_on_real_mnist(tmp_path):
     if not prepared("mnist"):
         pytest.skip("MNIST is not prepared")

@@ -9,11 +9,11 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from processes import SILENCE_SECONDS
 from rich.console import Console
 from trainings import Clock, Loops, event, plan, run, trial_in, work_of
 
@@ -190,18 +190,16 @@ def in_terminal(folder, **environment):
     )
     os.close(slave)
     data = b""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if select.select([master], [], [], 0.1)[0]:
-            try:
-                read = os.read(master, 65536)
-            except OSError:  # The other side is closed.
-                break
-            if not read:
-                break
-            data += read
+    while select.select([master], [], [], SILENCE_SECONDS)[0]:
+        try:
+            read = os.read(master, 65536)
+        except OSError:  # The other side is closed.
+            break
+        if not read:
+            break
+        data += read
     os.close(master)
-    assert process.wait(timeout=30) == 0, data.decode()
+    assert process.wait(timeout=SILENCE_SECONDS) == 0, data.decode()
     return data.decode()
 
 
@@ -289,7 +287,7 @@ def test_any_thread_may_tell_while_the_table_is_drawn(tmp_path):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=30)
+            thread.join(timeout=SILENCE_SECONDS)
         assert not any(thread.is_alive() for thread in threads)
         assert display._work.seconds_left() == 0.0
     assert text.getvalue().count(": 150") == 4

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from networks import EVERY_MODEL, case
 
 from tfprune.backend import keras, tf
 from tfprune.catalog import MODELS
@@ -17,15 +18,13 @@ from tfprune.models.widths import layer_units
 
 CIFAR, MNIST, IMAGENET, DIGITS = (32, 32, 3), (28, 28, 1), (224, 224, 3), (8, 8, 1)
 IMAGES = np.random.default_rng(0).normal(size=(3, *DIGITS)).astype("float32")
-# Every model once, the deepest with the other shortcut.
-VARIANTS = [(name, {"shortcut": "zero_pad"} if name == "resnet56" else {}) for name in MODELS]
-VARIANT_IDS = [f"{name}-{options['shortcut']}" if options else name for name, options in VARIANTS]
 
 
-@pytest.fixture(name="variant", scope="module", params=VARIANTS, ids=VARIANT_IDS)
+@pytest.fixture(name="variant", scope="module", params=[*EVERY_MODEL, "resnet20-zero_pad"])
 def _variant(request):
     """(model, function that builds the model again); tests leave the model as it is."""
-    name, options = request.param
+    name, _, shortcut = request.param.partition("-")
+    options = {"shortcut": shortcut} if shortcut else {}
     return tiny(name, options), lambda: tiny(name, options)
 
 
@@ -40,7 +39,7 @@ def tiny(name: str, options: dict, input_shape=DIGITS):
     return model
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EVERY_MODEL)
 def test_layers_have_the_sizes_that_are_told_without_building_them(name):
     model = MODELS[name](DIGITS, 7, width=0.3)
     kernels = [layer.kernel for layer in model.layers if hasattr(layer, "kernel")]
@@ -57,13 +56,13 @@ def test_layers_have_the_sizes_that_are_told_without_building_them(name):
     [
         ("lenet_300_100", {}, MNIST, 10, 266_610),  # LeCun et al. 1998, Han et al. 2015: 267K
         ("resnet20", {"shortcut": "zero_pad"}, CIFAR, 10, 269_722),  # He et al. 2016: 0.27M
-        ("resnet32", {"shortcut": "zero_pad"}, CIFAR, 10, 464_154),  # 0.46M
-        ("resnet56", {"shortcut": "zero_pad"}, CIFAR, 10, 853_018),  # 0.85M
+        case("resnet32", {"shortcut": "zero_pad"}, CIFAR, 10, 464_154),  # 0.46M
+        case("resnet56", {"shortcut": "zero_pad"}, CIFAR, 10, 853_018),  # 0.85M
         ("resnet20", {"shortcut": "projection"}, CIFAR, 10, 272_474),  # OpenLTH's
         ("resnet18", {}, CIFAR, 10, 11_173_962),  # kuangliu/pytorch-cifar
         ("resnet18", {}, CIFAR, 100, 11_220_132),
         ("resnet50", {}, IMAGENET, 1000, 25_557_032),  # torchvision
-        ("resnet101", {}, CIFAR, 10, 42_512_970),  # kuangliu/pytorch-cifar
+        case("resnet101", {}, CIFAR, 10, 42_512_970),  # kuangliu/pytorch-cifar
         ("vgg11", {}, CIFAR, 10, 9_231_114),  # GST's code; kuangliu/pytorch-cifar
         # kuangliu/pytorch-cifar, less the 4,224 biases that batch norm takes away.
         ("vgg16", {}, CIFAR, 10, 14_728_266 - 4_224),
@@ -123,7 +122,7 @@ def bottleneck_resnet_count(
         ("vanilla_cnn_bn", {}, chain_count([3, 8, 8, 8, 16, 16, 32, 32], 7)),
         ("vgg11", {}, chain_count([3, 32, 64, 128, 128, 256, 256, 256, 256], 7) + 2_752 // 2),
         ("vgg16", {}, chain_count([3, 32, 32, 64, 64, *[128] * 3, *[256] * 6], 7)),
-        ("resnet32", {}, basic_resnet_count(3, (8, 16, 32), 5, 7)),
+        case("resnet32", {}, basic_resnet_count(3, (8, 16, 32), 5, 7)),
         ("resnet18", {}, basic_resnet_count(3, (32, 64, 128, 256), 2, 7)),
         ("resnet50", {}, bottleneck_resnet_count(3, (32, 64, 128, 256), (3, 4, 6, 3), 7)),
     ],

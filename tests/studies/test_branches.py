@@ -6,7 +6,9 @@ from synthetic import prepared_data, tell_nobody
 
 from tfprune import layout
 from tfprune.config import from_settings
+from tfprune.engine.executors import InProcess
 from tfprune.engine.study import StudyEngine
+from tfprune.engine.workshop import Workshop
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays
 from tfprune.pruning.masks import Masks
@@ -28,7 +30,14 @@ TINY = {
     "learning_rate": 0.1,
     "lr_drop_epochs": (1,),
     "momentum": 0.9,
+    "jit": "off",  # XLA takes longer to compile than these trainings take.
 }
+
+
+@pytest.fixture(scope="module")
+def executor():
+    """One for all studies of this file: their network is compiled once."""
+    return InProcess(Workshop([], tell_nobody))
 
 
 @pytest.fixture(scope="module")
@@ -284,12 +293,12 @@ def test_where_there_is_no_dip_levels_are_evenly_spaced():
     assert branches.levels(BranchConfig(branch_levels="3,1"), Trained([flat]))["curve"] == [1, 3]
 
 
-def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path):
+def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path, executor):
     config = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0, 1)}, experiment="e")
-    first = StudyEngine([config], [], tell_nobody)
+    first = StudyEngine([config], [], tell_nobody, executor=executor)
     first.train_trunks()
     assert first.trained == 6
-    second = StudyEngine([config], [], tell_nobody)
+    second = StudyEngine([config], [], tell_nobody, executor=executor)
     second.train_trunks()
     levels = branches.levels(BranchConfig(branch_levels="0,2"), second)
     options = BranchConfig()
@@ -298,15 +307,15 @@ def test_a_study_trains_its_trunk_once_for_all_branches(tmp_path):
     assert (second.trained, second.reused) == (8, 6)
     results = read_results(tmp_path)
     assert results.groupby("branch").size().to_dict() == {"": 6, "redense": 4, "reinit": 4}
-    again = StudyEngine([config], [], tell_nobody)
+    again = StudyEngine([config], [], tell_nobody, executor=executor)
     again.train_trunks()
     again.train_branches(branches.reinit, levels)
     assert (again.trained, again.reused) == (0, 10)
 
 
-def test_measurements_with_other_options_do_not_mix_in_one_table(tmp_path):
+def test_measurements_with_other_options_do_not_mix_in_one_table(tmp_path, executor):
     config = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0,)}, experiment="e")
-    study = StudyEngine([config], [], tell_nobody)
+    study = StudyEngine([config], [], tell_nobody, executor=executor)
     study.train_trunks()
     (trial,) = study.trials
 
@@ -326,7 +335,7 @@ def test_measurements_with_other_options_do_not_mix_in_one_table(tmp_path):
     assert (read_results(tmp_path).sharpness == 10.0).all()
 
 
-def test_a_sweep_shares_the_dense_training(tmp_path):
+def test_a_sweep_shares_the_dense_training(tmp_path, executor):
     configs = [
         from_settings(
             {**TINY, "output_dir": str(tmp_path), "seeds": (0,), "criterion": criterion},
@@ -334,7 +343,7 @@ def test_a_sweep_shares_the_dense_training(tmp_path):
         )
         for criterion in ("magnitude", "random")
     ]
-    study = StudyEngine(configs, [], tell_nobody, varying=("criterion",))
+    study = StudyEngine(configs, [], tell_nobody, varying=("criterion",), executor=executor)
     study.train_trunks()
     assert study.trained == 5
     results = read_results(tmp_path)

@@ -7,7 +7,9 @@ from synthetic import is_nested, prepared_data, tell_nobody
 from tfprune import layout
 from tfprune.catalog import RETRAINING, Retraining
 from tfprune.config import from_settings
+from tfprune.engine.executors import InProcess
 from tfprune.engine.study import StudyEngine
+from tfprune.engine.workshop import Workshop
 from tfprune.errors import SettingError
 from tfprune.files import load_arrays, read_json
 from tfprune.pruning.masks import Masks
@@ -27,6 +29,7 @@ TINY = {
     "learning_rate": 0.1,
     "lr_drop_epochs": (2,),
     "momentum": 0.9,
+    "jit": "off",  # XLA takes longer to compile than these trainings take.
 }
 
 
@@ -35,6 +38,12 @@ def loop_of(tmp_path, trainers, seed=0, **values):
     if config.training not in trainers:
         trainers[config.training] = Trainer(config, DATA.input_shape, DATA.num_classes)
     return PruneRetrain(Trial(config, seed), trainers[config.training], DATA)
+
+
+@pytest.fixture(scope="module")
+def executor():
+    """One for all studies of this file: their network is compiled once."""
+    return InProcess(Workshop([], tell_nobody))
 
 
 @pytest.fixture(scope="module")
@@ -313,29 +322,31 @@ def test_a_rewind_step_past_the_end_is_refused(tmp_path, trainers):
     loop_of(tmp_path, trainers, rewind_to="8it").check()
 
 
-def test_a_study_writes_a_tidy_row_per_stage(tmp_path):
+def test_a_study_writes_a_tidy_row_per_stage(tmp_path, executor):
     config = from_settings(
         {**TINY, "output_dir": str(tmp_path), "seeds": (0, 1), "levels": 1}, experiment="test"
     )
-    study = StudyEngine([config], ["--levels=1"], tell_nobody, {"efficacy_tolerance": 0.01})
+    study = StudyEngine(
+        [config], ["--levels=1"], tell_nobody, {"efficacy_tolerance": 0.01}, executor=executor
+    )
     study.train_trunks()
     assert (study.trained, study.reused, study.failures) == (4, 0, [])
     results = read_results(tmp_path)
     assert list(results.columns[: len(layout.RESULT_COLUMNS)]) == list(layout.RESULT_COLUMNS)
     assert list(zip(results.seed, results.level, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert set(results.trial) == {Trial(config, 0).name}
-    again = StudyEngine([config], [], tell_nobody, {"efficacy_tolerance": 0.01})
+    again = StudyEngine([config], [], tell_nobody, {"efficacy_tolerance": 0.01}, executor=executor)
     again.train_trunks()
     assert (again.trained, again.reused) == (0, 4)
 
 
-def test_a_trial_that_diverges_is_named_and_the_others_go_on(tmp_path):
+def test_a_trial_that_diverges_is_named_and_the_others_go_on(tmp_path, executor):
     bad = from_settings(
         {**TINY, "output_dir": str(tmp_path), "seeds": (0,), "learning_rate": 1e30},
         experiment="test",
     )
     good = from_settings({**TINY, "output_dir": str(tmp_path), "seeds": (0,)}, experiment="test")
-    study = StudyEngine([bad, good], [], tell_nobody)
+    study = StudyEngine([bad, good], [], tell_nobody, executor=executor)
     study.train_trunks()
     assert len(study.failures) == 1
     assert "level 0" in study.failures[0]

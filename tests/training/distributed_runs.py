@@ -1,7 +1,7 @@
 """Trainings that test_distributed.py runs in processes of their own, and what it needs of them.
 
 `python distributed_runs.py mirrored OUT`: on one device and on two CPU devices, all in one process.
-`python distributed_runs.py one|worker OUT`: the training that two worker processes share.
+`python distributed_runs.py worker OUT`: the training that two worker processes share.
 """
 
 import dataclasses
@@ -284,8 +284,7 @@ def mirrored(out):
     found = {
         "convolutions": compare(61, **CONVOLUTIONS),
         "float32": compare(61, **CONVOLUTIONS, **float32),
-        "few": compare(49, **DENSE),
-        "nesterov": compare(61, **DENSE, optimizer="nesterov"),
+        "few": compare(49, **DENSE, optimizer="nesterov"),
         "adam": compare(61, **DENSE, optimizer="adam"),
         "rewinding": rewinding(),
         "checkpoint": moving_a_checkpoint(),
@@ -324,4 +323,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "mirrored":
         mirrored(sys.argv[2])
     else:
-        shared({"one": "cpu", "worker": "multi_worker"}[sys.argv[1]], sys.argv[2])
+        shared("multi_worker", sys.argv[2])

@@ -123,8 +123,13 @@ def test_what_is_to_be_restored_is_back_when_the_epoch_of_its_last_batch_ends():
     assert not noise.state.read()["first/holding"]
 
 
-@pytest.mark.parametrize("kind", ["zeroing", "restoring"])
-@pytest.mark.parametrize("batches", [1, 2, STEPS, STEPS + 1, 2 * STEPS])
+@pytest.mark.parametrize(
+    ("kind", "batches"),
+    [
+        ("zeroing", 1), ("restoring", 2), ("zeroing", STEPS), ("restoring", STEPS),
+        ("zeroing", STEPS + 1), ("restoring", 2 * STEPS),
+    ],
+)  # fmt: skip
 def test_evaluations_see_zeros_until_the_last_noisy_batch(kind, batches):
     """Keras's validation after every epoch, and "accuracy before" of another layer's event."""
     seen = {}
@@ -263,8 +268,10 @@ def test_accuracy_after_an_event_is_with_the_noise_on():
     np.testing.assert_array_equal(model.get_layer("first").get_weights()[0], np.diag([2.0, 1.0]))
 
 
-@pytest.mark.parametrize("kind", ["zeroing", "restoring", "gaussian"])
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "jit"),
+    [("zeroing", False), ("restoring", True), ("gaussian", False), ("gaussian", True)],
+)
 def test_a_compiled_epoch_applies_the_same_noise_as_the_callback(kind, jit):
     """A loop over batches in one program, the optimizer a plain step of -0.01 on every weight."""
     targets = np.arange(16) % 4 == 0

@@ -8,9 +8,9 @@ import re
 
 import numpy as np
 import pytest
+from networks import EVERY_MODEL
 
 from tfprune.backend import tf
-from tfprune.catalog import MODELS
 from tfprune.models.build import build_model
 from tfprune.models.settings import ModelConfig
 from tfprune.pruning.model import prune_model
@@ -52,16 +52,7 @@ def batch(dtype=tf.float32):
     return images, tf.constant([0, 2])
 
 
-# The same blocks as ResNet-20, more of them.
-DEEPER = ("resnet32", "resnet56")
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.slow if name in DEEPER else ()) for name in MODELS
-    ],
-)
+@pytest.fixture(scope="module", params=EVERY_MODEL)
 def network(request):
     return network_of(request.param)
 
