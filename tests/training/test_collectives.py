@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
+from synthetic import prepared_data, softmax_regression
 
 from tfprune.backend import tf
+from tfprune.pruning.weights import read_weights, write_weights
 from tfprune.training.cluster import Worker
+from tfprune.training.distributed import DistributedProgram
+from tfprune.training.epoch_program import Feeding
+from tfprune.training.optimizers import SGD
+from tfprune.training.resident import ResidentProgram
+from tfprune.training.schedules import fixed
 from tfprune.training.strategies import Distribution, mirrored_devices
 
+DATA = prepared_data(examples=11)
 # NCCL sums these; integers it does not, on GPUs.
 SUMMED_ON_GPUS = {tf.float16, tf.bfloat16, tf.float32, tf.float64}
 
@@ -20,15 +28,23 @@ def chief():
 
 @pytest.fixture
 def summed(monkeypatch):
-    """The dtypes of all that was reduced."""
+    """The dtypes of all that replicas reduced or gathered."""
     seen = set()
-    reduce = tf.distribute.Strategy.reduce
+    reduce, gather = tf.distribute.Strategy.reduce, tf.distribute.Strategy.gather
 
-    def noting(self, op, value, axis):
-        seen.update(tensor.dtype for tensor in self.experimental_local_results(value))
+    def note(strategy, value):
+        seen.update(tensor.dtype for tensor in strategy.experimental_local_results(value))
+
+    def noting_reduce(self, op, value, axis):
+        note(self, value)
         return reduce(self, op, value, axis)
 
-    monkeypatch.setattr(tf.distribute.Strategy, "reduce", noting)
+    def noting_gather(self, value, axis):
+        note(self, value)
+        return gather(self, value, axis)
+
+    monkeypatch.setattr(tf.distribute.Strategy, "reduce", noting_reduce)
+    monkeypatch.setattr(tf.distribute.Strategy, "gather", noting_gather)
     return seen
 
 
@@ -54,3 +70,21 @@ def test_the_chiefs_arrays_arrive_bit_for_bit(chief, summed):
         assert (received[name].dtype, received[name].shape) == (array.dtype, array.shape)
         assert received[name].tobytes() == array.tobytes()
     assert summed <= SUMMED_ON_GPUS
+
+
+def test_an_epoch_exchanges_what_gpus_can_and_measures_as_one_device_does(chief, summed):
+    alone, shared = softmax_regression(DATA), softmax_regression(DATA)
+    for model in (alone, shared):
+        model.compile(SGD(0.25))
+        write_weights(model, read_weights(alone))
+    programs = (
+        ResidentProgram(alone, 4, jit=False),
+        DistributedProgram(shared, 4, Distribution(chief.strategy)),
+    )
+    rows = []
+    for program in programs:
+        program.attach(DATA, Feeding(0, 0, fixed(0.25)))
+        rows.append({name: float(value) for name, value in program.run(0).items()})
+    assert summed
+    assert summed <= SUMMED_ON_GPUS
+    assert rows[0] == pytest.approx(rows[1], abs=1e-6, nan_ok=True)

@@ -183,11 +183,13 @@ class ReplicatedNetwork:
             positions = _replica_id() * each + start + tf.range(count)
             return batch(tf.minimum(positions, size - 1))
 
-        def replica() -> metrics.PerExample:
-            return metrics.in_chunks(each, chunk)
+        def replica() -> tf.Tensor:
+            found = metrics.in_chunks(each, chunk)
+            # GPUs exchange no integers; a class's number is exact in float32.
+            return tf.stack([found.losses, tf.cast(found.predictions, tf.float32)], axis=1)
 
-        parts = self.strategy.run(replica)
-        return metrics.PerExample(*(self.strategy.gather(part, axis=0)[:size] for part in parts))
+        found = self.strategy.gather(self.strategy.run(replica), axis=0)[:size]
+        return metrics.PerExample(found[:, 0], tf.cast(found[:, 1], tf.int32))
 
     def infer(self, inputs: tf.Tensor, labels: tf.Tensor) -> metrics.PerExample:
         """Losses and predictions of a batch; in a replica's context."""
