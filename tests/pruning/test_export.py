@@ -297,7 +297,7 @@ np.save(path + ".npy", np.concatenate([w.ravel() for w in tfprune.strip(model).g
 """
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.parametrize("optimizer", ["SGD", pytest.param("Adam", marks=pytest.mark.slow)])
 def test_models_load_in_a_new_process_with_the_users_own_names(optimizer, tmp_path):
     """One more epoch there is one more epoch here; the three formats in one process each."""
     keras.utils.set_random_seed(1)
