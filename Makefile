@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-slow test-architectures soak bench lint format clean
+.PHONY: run test test-slow test-architectures soak bench tpu-check lint format clean
 
 run: $(READY)
 	$(BIN)/python run.py
@@ -28,6 +28,11 @@ test-slow: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# TPU's own compiler takes every network's programs; minutes for each that has convolutions.
+tpu-check: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[tpu_check]'
+	$(BIN)/python -m benchmarks.tpu_check
 
 # kill -9 at random moments, 20 times in one process and 20 with two workers; about ten minutes.
 soak: $(READY)
