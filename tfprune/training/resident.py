@@ -1,4 +1,4 @@
-"""One epoch over data that live on the device, with its evaluation, as one compiled program."""
+"""Epochs over data that live on the device: all steps are one compiled program."""
 
 from __future__ import annotations
 
