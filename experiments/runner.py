@@ -22,6 +22,7 @@ from tfprune.results import report, tensorboard
 from tfprune.results.tables import print_table
 from tfprune.stopping import StopSignals
 from tfprune.store import read_results
+from tfprune.training import command_buffers
 from tfprune.training.cluster import worker_of
 from tfprune.training.compilation_cache import environment
 
@@ -109,6 +110,7 @@ def import_tensorflow(verbosity: int, compilation_cache: str) -> None:
       verbosity: as the flag.
       compilation_cache: as the setting.
     """
+    os.environ.update(command_buffers.environment(os.environ))
     os.environ.update(environment(compilation_cache))
     if verbosity >= 1:
         import tfprune.training.trainer

@@ -69,7 +69,12 @@ class RunConfig(Section):
         check=at_least(0),
         identity=False,
     )
-    jit: str = setting("auto", "compile with XLA; auto decides by device and model", choices=JIT)
+    jit: str = setting(
+        "auto",
+        "compile with XLA; auto decides by device and model; on a GPU whole loops become command "
+        "buffers unless XLA_FLAGS names others",
+        choices=JIT,
+    )
     compilation_cache: str = setting(
         "auto",
         "where what XLA compiles is kept for later runs of this machine: a folder, auto for one in "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,7 @@ class Workshop:
             "argv": self._argv,
             "versions": versions(),
             "device": runtime.device_description(loop.config),
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
             "input_shape": loop.data.input_shape,
             "num_classes": loop.data.num_classes,
         }
