@@ -18,8 +18,8 @@ from tfprune.engine.progress import StudyProgress
 from tfprune.engine.quiet import silent_stderr
 from tfprune.engine.workers import Chief, follow
 from tfprune.engine.workshop import Workshop
+from tfprune.report.tables import print_table
 from tfprune.results import report, tensorboard
-from tfprune.results.tables import print_table
 from tfprune.stopping import StopSignals
 from tfprune.store import read_results
 from tfprune.training import command_buffers

@@ -26,9 +26,8 @@ from tfprune.results import report
 _WHOLE = 10
 
 
-def of_folder(folder: Path, experiment: str) -> dict[str, Any]:
-    """Every table and figure of an experiment: {"tables": ..., "figures": ...}, as JSON has it."""
-    results = store.read_results(folder)
+def figures_of(folder: Path, experiment: str) -> dict[str, tuple[Any, Figure]]:
+    """name -> what the page says of it, and the figure, of those that an experiment draws."""
     figures: list[Figure] = []
     with pytest.MonkeyPatch.context() as patch:
 
@@ -37,6 +36,18 @@ def of_folder(folder: Path, experiment: str) -> dict[str, Any]:
 
         patch.setattr(Figure, "savefig", save)
         infos = report.build_figures(folder, experiment)
+    names = [Path(info.file).stem.removeprefix(f"{experiment}_") for info in infos]
+    return dict(zip(names, zip(infos, figures, strict=True), strict=True))
+
+
+def tables_of(folder: Path, experiment: str) -> dict[str, Any]:
+    """name -> table, of those that an experiment makes."""
+    made = report.build_tables(store.read_results(folder), experiment, folder)
+    return {table.name.removeprefix(f"{experiment}_"): table for table in made}
+
+
+def of_folder(folder: Path, experiment: str) -> dict[str, Any]:
+    """Every table and figure of an experiment: {"tables": ..., "figures": ...}, as JSON has it."""
     drawn = {
         info.file: {
             "title": info.title,
@@ -44,10 +55,10 @@ def of_folder(folder: Path, experiment: str) -> dict[str, Any]:
             "paper": info.paper_figures,
             **of_figure(figure),
         }
-        for info, figure in zip(infos, figures, strict=True)
+        for info, figure in figures_of(folder, experiment).values()
     }
-    made = report.build_tables(results, experiment, folder)
-    return {"tables": {table.name: of_table(table) for table in made}, "figures": drawn}
+    made = tables_of(folder, experiment)
+    return {"tables": {table.name: of_table(table) for table in made.values()}, "figures": drawn}
 
 
 # ---------------------------------------------------------------- tables
@@ -99,8 +110,7 @@ def of_figure(figure: Figure) -> dict[str, Any]:
     """Panels in the order in which they were made, the words of the legends, the title above."""
     panels = [of_axes(axes) for axes in _axes(figure) if axes.axison or axes.images]
     above = [part.get_suptitle() for part in (figure, *figure.subfigs) if part.get_suptitle()]
-    size = [round(float(inch), 2) for inch in figure.get_size_inches()]
-    return {"size": size, "above": above, "legends": _legends(figure), "panels": panels}
+    return {"above": list(map(_words, above)), "legends": _legends(figure), "panels": panels}
 
 
 def _axes(figure: Figure) -> Iterator[Axes]:
@@ -123,7 +133,7 @@ def of_axes(axes: Axes) -> dict[str, Any]:
     # A second axis beside a panel's own has no title.
     titles = [axes.get_title(side) for side in sides] if hasattr(axes, "get_title") else []
     told: dict[str, Any] = {
-        "title": next(filter(None, titles), ""),
+        "title": _words(next(filter(None, titles), "")),
         "x": _axis(axes.get_xlabel(), axes.get_xscale(), axes.get_xlim(), axes.xaxis),
         "y": _axis(axes.get_ylabel(), axes.get_yscale(), axes.get_ylim(), axes.yaxis),
         "lines": sorted(map(_line, _drawn(axes.lines)), key=str),
@@ -143,10 +153,15 @@ def of_axes(axes: Axes) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value}
 
 
+def _words(text: str) -> str:
+    """Wherever lines are broken."""
+    return " ".join(text.split())
+
+
 def _axis(label: str, scale: str, limits: Sequence[float], axis: Any) -> dict[str, Any]:
     ticks = [text.get_text() for text in axis.get_majorticklabels()]
     fixed = isinstance(axis.get_major_formatter(), matplotlib.ticker.FixedFormatter)
-    told = {"label": label, "scale": scale, "limits": _array(limits)}
+    told = {"label": _words(label), "scale": scale, "limits": _array(limits)}
     return told | ({"ticks": " ".join(ticks)} if fixed else {})
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import gst
 import peg
+import peg_effects as effects
+import peg_galleries as galleries
+import peg_subsets as leave_out
 import pm
-import test_example_effects as effects
-import test_example_galleries as galleries
 import test_flatness as flatness
 import test_generalization_stability as stability
-import test_leave_out as leave_out
 import test_pruning_as_noise as noises
 
 NOISE = [

@@ -1,6 +1,6 @@
 """The figures and tables of the four papers: what makes each, and whether it was made here.
 
-The one place for their numbers. `paper_items.csv` has a row for each, in the papers' order:
+The one place for their numbers. `items.csv` has a row for each, in the papers' order:
 
 - `paper`, `item`: "PEG", "figure 3". `what`: in a few words.
 - `experiment`, `presets`: what makes it, at the paper's size; both empty where nothing does.
@@ -25,7 +25,7 @@ RUN = ("full", "part", "reduced", "no", "settings", "not made")
 
 @dataclass(frozen=True)
 class PaperItem:
-    """A row of `paper_items.csv`; see the module."""
+    """A row of `items.csv`; see the module."""
 
     paper: str
     item: str
@@ -52,7 +52,7 @@ class PaperItem:
 @cache
 def items() -> tuple[PaperItem, ...]:
     """Every figure and table of the four papers, in their order."""
-    source = resources.files("tfprune.results") / "paper_items.csv"
+    source = resources.files("tfprune.papers") / "items.csv"
     rows = csv.DictReader(source.read_text(encoding="utf-8").splitlines())
     return tuple(
         PaperItem(
@@ -103,3 +103,21 @@ def reproduces(experiment: str) -> str:
     """What an experiment makes of which paper: "PEG figures 7, 11, 12; table 7"."""
     mine = of_experiment(experiment)
     return f"{mine[0].paper} {listed(mine)}" if mine else ""
+
+
+def shown_at(experiment: str, file: str) -> str:
+    """Where a paper shows a file of an experiment: "PEG figures 1b and 2"; "" for nowhere.
+
+    Args:
+      experiment: its name.
+      file: as FOLDER/NAME, the experiment's name left out.
+    """
+    found = [item for item in of_experiment(experiment) if file in item.files]
+    # The poster numbers nothing: it counts where it alone shows the file.
+    mine = [item for item in found if not item.item.startswith("poster")] or found
+    if not mine:
+        return ""
+    numbers = [item.item.partition(" ")[2] for item in mine]
+    several = ", ".join(numbers[:-1]) + " and " * (len(numbers) > 1) + numbers[-1]
+    kind = mine[0].item.partition(" ")[0]
+    return f"{mine[0].paper} {kind}{'s' * (len(mine) > 1)} {several}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from rich.measure import Measurement
 
 from tfprune import files, layout
 from tfprune.measures import descent as analysis
-from tfprune.results import trials
+from tfprune.report import trials
 
 ACCURACY_COLUMNS = ("train_accuracy", "test_accuracy_last", "test_accuracy_best")
 GROUP_COLUMNS = ("experiment", "trial", "branch", "level")
@@ -220,6 +221,63 @@ def sparsity_percent(sparsity: float) -> str:
         return f"{100 * sparsity:.0f}"
     decimals = max(1, -int(np.floor(np.log10(100 * (1 - sparsity)))))
     return f"{100 * sparsity:.{decimals}f}"
+
+
+def number_text(mean: float, std: float, digits: int) -> str:
+    """ "4.40 ± 0.20", without the std where there is none, "" without a mean."""
+    if np.isnan(mean):
+        return ""
+    return f"{mean:.{digits}f}" + ("" if np.isnan(std) else f" ± {std:.{digits}f}")
+
+
+def percent_text(fraction: float) -> str:
+    """A fraction in % with three digits, "" for NaN.
+
+    Example:
+      >>> [percent_text(0.8**level) for level in (0, 4, 20, 28)]
+      ['100', '41', '1.15', '0.193']
+    """
+    return "" if np.isnan(fraction) else f"{100 * fraction:.3g}"
+
+
+def mean_std(name: str, form: Callable[..., list[str]]) -> Callable[[Mapping[str, Any]], str]:
+    """A cell of a row's NAME_mean and NAME_std, as `plus_minus`, `points` or `measured`."""
+    return lambda row: form([row[f"{name}_mean"]], [row[f"{name}_std"]])[0]
+
+
+def of_rows(
+    name: str,
+    title: str,
+    numbers: Sequence[Mapping[str, Any]],
+    shown: Sequence[Mapping[str, str]] | Mapping[str, str | Callable[[Any], str]],
+    labels: Iterable[str] = (),
+    optional: Iterable[str] | None = ("missing seeds", "unpaired seeds"),
+    say_once: str = "",
+) -> Table:
+    """A table of rows of numbers, and of what is shown of them.
+
+    Args:
+      name: of its files.
+      title: one line.
+      numbers: the rows.
+      shown: rows of text; or heading -> the column of a row, or a function of it to text.
+      labels: headings that say what a row is about.
+      optional: columns that are left out where they are empty; None for all.
+      say_once: a column that goes into the title where it is the same in all rows.
+    """
+    if isinstance(shown, Mapping):
+        shown = [
+            {heading: str(cell(row) if callable(cell) else row[cell])
+             for heading, cell in shown.items()}
+            for row in numbers
+        ]  # fmt: skip
+    text = pd.DataFrame(shown, dtype="object").fillna("")
+    drop = [c for c in (text if optional is None else optional) if c in text]
+    text = text.drop(columns=[c for c in drop if not text[c].ne("").any()])
+    if say_once and text[say_once].nunique() == 1:
+        title, text = f"{text[say_once].iloc[0]}: {title}", text.drop(columns=say_once)
+    own = tuple(str(c) for c in text if c in set(labels))
+    return Table(name, title, pd.DataFrame(numbers), text, own)
 
 
 def write_table(output_dir: epath.PathLike, table: Table) -> None:

@@ -1,4 +1,4 @@
-"""Families of models in PEG: their optimal member, and tables of ours beside the paper's numbers.
+"""Families of models in PEG, and their optimal member.
 
 A family is what one method makes of one benchmark: the levels of an iterative pruning, the cycles
 of extended dense training, dense networks of ever smaller width. The dense model of the benchmark
@@ -9,23 +9,17 @@ of a family of widths. Two results differ, and a mark is drawn, by PEG section 2
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tfprune.measures.statistics import (
-    Difference,
-    PairedDifference,
-    match_or_differ,
-    match_published,
-)
-from tfprune.results import tables, trials
-from tfprune.results.published import published
+from tfprune.measures.statistics import PairedDifference, match_or_differ
+from tfprune.report import summary, trials
+from tfprune.report.tables import percent_text
 
-PAPER = "PEG"
 LR_REWIND, WEIGHT_REWIND, EXTENDED_DENSE = "lr_rewind", "weight_rewind", "extended_dense"
 SYNFLOW, SNIP, RANDOM = "synflow", "snip", "random"
 DENSE = "dense"
@@ -48,13 +42,11 @@ MODEL_NAMES = {
     "resnet32": "ResNet-32",
     "resnet50": "ResNet-50",
 }
-# What the paper's tables call a method, where they do not use our name for it.
-_PUBLISHED_METHODS = {WIDTH: "width_scaling"}
-_PAPER_NOISE = ("none", "uniform_other")
+PAPER_NOISE = ("none", "uniform_other")
 _WIDTH_METHODS = (WIDTH, WIDTH_MATCHED)
 # The standard dense model is the same in all families; rows are taken in this order.
 _DENSE_FROM = (LR_REWIND, WEIGHT_REWIND, ONE_SHOT, EXTENDED_DENSE, WIDTH)
-_BASE = ("dataset", "model", "label_noise", "noise_fraction")
+BASE = ("dataset", "model", "label_noise", "noise_fraction")
 # The column that names the dense network a family starts from.
 _DENSE_TRIAL = "dense_trial"
 TEST_ERROR, VAL_ERROR = "test_error_percent", "val_error_percent"
@@ -94,7 +86,7 @@ class Benchmark:
         """The noise in words: "no noise", "15% noise", with its kind where it is not PEG's."""
         if not self.is_noisy:
             return "no noise"
-        kind = "" if self.label_noise in _PAPER_NOISE else f"{self.label_noise} "
+        kind = "" if self.label_noise in PAPER_NOISE else f"{self.label_noise} "
         return f"{100 * self.noise_fraction:g}% {kind}noise"
 
     @property
@@ -157,25 +149,7 @@ class Family:
 
     def by_seed(self, column: str, member: int | None) -> dict[int, float]:
         """seed -> a member's value of a column, seeds without one left out; {} for no member."""
-        if member is None or column not in self.points:
-            return {}
-        rows = self.rows(member).dropna(subset=[column])
-        return {int(s): float(v) for s, v in zip(rows["seed"], rows[column], strict=True)}
-
-    def means(self, *columns: str) -> pd.DataFrame:
-        """Mean, std (ddof 1) and n over seeds, indexed by member.
-
-        Returns:
-          `weights_remaining`, `weights` and `total_epochs` (means), and for every column
-          COLUMN_mean, COLUMN_std and COLUMN_n. Members without any value are left out.
-        """
-        groups = self.points.groupby("member", sort=True)
-        table = groups[["weights_remaining", "weights", "total_epochs"]].mean()
-        for column in columns:
-            table[f"{column}_mean"] = groups[column].mean()
-            table[f"{column}_std"] = groups[column].std(ddof=1)
-            table[f"{column}_n"] = groups[column].count()
-        return table.dropna(subset=[f"{column}_mean" for column in columns], how="all")
+        return {} if member is None else summary.by_seed(self.rows(member), column)
 
     def from_dense(self, column: str) -> pd.Series:
         """Mean over seeds of a member's value minus the same seed's dense one, by member.
@@ -383,7 +357,7 @@ def _benchmarks(rows: pd.DataFrame) -> list[Benchmark]:
     twins = rows["trial"].groupby(keys, dropna=False).transform("nunique") > 1
     if twins.any():
         full["trial"] = rows["trial"].where(twins, "")
-    names = [str(name) for name in full if name not in (*_BASE, "width")]
+    names = [str(name) for name in full if name not in (*BASE, "width")]
     return [
         Benchmark(
             dataset=row["dataset"],
@@ -422,7 +396,7 @@ def _is_empty(value: Any) -> bool:
 def _swept(rows: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
     """The other settings that differ within one method on the same data, model, noise, width."""
     # A method says how it retrains.
-    known = [name for name in trials.settings(rows) if name not in (*_BASE, "width", "retrain")]
+    known = [name for name in trials.settings(rows) if name not in (*BASE, "width", "retrain")]
     keys = [base[name] for name in base] + [rows["method"], rows["width"]]
     extras = pd.DataFrame(index=rows.index)
     for name in map(str, known):
@@ -460,111 +434,6 @@ def _points(method: str, own: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame
     return points.sort_values(["member", "seed"], kind="stable").reset_index(drop=True)
 
 
-@dataclass(frozen=True)
-class Printed:
-    """A number as the paper prints it.
-
-    Attributes:
-      mean: in the unit of its metric.
-      std: NaN where none is printed.
-      n: seeds.
-      note: misprints, and what other tables print.
-    """
-
-    mean: float
-    std: float
-    n: int
-    note: str = ""
-
-
-def printed(
-    table: int | str,
-    benchmark: Benchmark,
-    method: str,
-    at: str = "optimal",
-    metric: str = TEST_ERROR,
-) -> Printed | None:
-    """What a table of PEG prints for this benchmark and method; None where it has no such cell.
-
-    Args:
-      table: as printed.
-      benchmark: ours; one of another width, or with noise of another kind, has no cell.
-      method: our name of it, `dense` for the dense model.
-      at: `optimal`, or `dense` for level 0.
-      metric: as in `tfprune.results.published`.
-    """
-    if benchmark.width != 1 or benchmark.label_noise not in _PAPER_NOISE:
-        return None
-    rows = published(PAPER, table)
-    here = (
-        (rows["model"] == benchmark.model)
-        & (rows["dataset"] == benchmark.dataset)
-        & np.isclose(rows["noise_fraction"], benchmark.noise_fraction)
-        & (rows["method"] == _PUBLISHED_METHODS.get(method, method))
-        & (rows["at"] == at)
-        & (rows["metric"] == metric)
-    )
-    if not here.any():
-        return None
-    row = rows[here].iloc[0]
-    return Printed(float(row["mean"]), float(row["std"]), int(row["n"]), str(row["note"]))
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One row of a comparison: ours by seed, and what it is held against.
-
-    Attributes:
-      benchmark: what is learned.
-      labels: heading -> text, what the row is about ("algorithm": "SynFlow").
-      values: seed -> ours, in the unit of the metric; empty where nothing was run.
-      printed: the paper's.
-      against: seed -> ours of what `comparison_table` names as `against`.
-      details: heading -> text, shown beside ("remaining (%)": "41").
-      missing: seeds that others have and this has not.
-      metric: as in `tfprune.results.published`.
-    """
-
-    benchmark: Benchmark
-    labels: Mapping[str, str]
-    values: Mapping[int, float]
-    printed: Printed | None = None
-    against: Mapping[int, float] = field(default_factory=dict)
-    details: Mapping[str, str] = field(default_factory=dict)
-    missing: tuple[int, ...] = ()
-    metric: str = TEST_ERROR
-
-
-def optimal_cell(
-    here: Mapping[str, Family],
-    benchmark: Benchmark,
-    method: str,
-    table: int | str,
-    against: str = "",
-) -> Cell:
-    """A method's optimal test error on a benchmark, for `comparison_table`.
-
-    Args:
-      here: the benchmark's families by method, as `by_benchmark` gives them.
-      benchmark: theirs.
-      method: of one of them, of one that was not run, or `dense`.
-      table: of the paper.
-      against: the method to compare it with; "" for none.
-    """
-    at = DENSE if method == DENSE else "optimal"
-    family = next(iter(here.values())) if method == DENSE else here.get(method)
-    member = 0 if method == DENSE else family.optimal() if family else None
-    return Cell(
-        benchmark,
-        {"algorithm": METHOD_NAMES.get(method, method)},
-        optimal_errors(here, method),
-        printed(table, benchmark, method, at),
-        optimal_errors(here, against) if against != method else {},
-        {"optimum at": place_text(family, member)},
-        family.missing_seeds(member) if family else (),
-    )
-
-
 def remaining_text(family: Family | None, member: int | None) -> str:
     """Weights remaining of a member, of the full dense model's, in %; "" for no member."""
     if family is None or member is None or member not in family.members:
@@ -587,250 +456,38 @@ def place_text(family: Family | None, member: int | None) -> str:
     return f"level {member}" if math.isnan(epochs) else f"{epochs:g} epochs"
 
 
-def percent_text(fraction: float) -> str:
-    """A fraction in % with three digits, "" for NaN.
-
-    Example:
-      >>> [percent_text(0.8**level) for level in (0, 4, 20, 28)]
-      ['100', '41', '1.15', '0.193']
-    """
-    return "" if math.isnan(fraction) else f"{100 * fraction:.3g}"
+def noises(found: Iterable[Family]) -> list[str]:
+    """The noises of families in words, by rising noise."""
+    marks = sorted((f.benchmark for f in found), key=lambda m: (m.noise_fraction, m.label_noise))
+    return list(dict.fromkeys(mark.noise for mark in marks))
 
 
-def comparison_table(
-    name: str,
-    title: str,
-    cells: Sequence[Cell],
-    unit: str = "%",
-    digits: int = 2,
-    against: str = "",
-) -> tables.Table:
-    """Ours beside the paper's, each row with its verdict by PEG section 2's rule and n.
-
-    Args:
-      name: of the table's files.
-      title: what is compared; the rule is added to it.
-      cells: the rows. Columns that no row fills are left out.
-      unit: of the numbers, shown.
-      digits: decimals shown, as the paper prints.
-      against: what `Cell.against` are of ("dense"), "" for nothing.
-    """
-    numbers = pd.DataFrame([_numbers(cell, against) for cell in cells])
-    shown = pd.DataFrame([_shown(cell, unit, digits, against) for cell in cells], dtype="object")
-    shown = shown.loc[:, [bool(shown[c].fillna("").ne("").any()) for c in shown]].fillna("")
-    title, shown = _without_the_same(title, shown)
-    labels = [c for c in shown if c in {"model", "noise", *(k for x in cells for k in x.labels)}]
-    rule = (
-        "verdicts: matches, or higher and lower where ours differs, by at least one std of the "
-        "difference"
-    )
-    return tables.Table(name, f"{title}; {rule}", numbers, shown, tuple(map(str, labels)))
-
-
-def _without_the_same(title: str, shown: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """Moves the model, where it is the same in all rows, into the title."""
-    if shown["model"].nunique() > 1:
-        return title, shown
-    return f"{shown['model'].iloc[0]}: {title}", shown.drop(columns="model")
-
-
-def _numbers(cell: Cell, against: str) -> dict[str, Any]:
-    mark, ours = cell.benchmark, list(cell.values.values())
-    paper = _from_paper(cell)
-    row: dict[str, Any] = {name: getattr(mark, name) for name in (*_BASE, "width")}
-    row |= dict(mark.extra) | dict(cell.labels) | {"metric": cell.metric}
-    row |= {
-        **_summary(ours),
-        "missing_seeds": ", ".join(map(str, cell.missing)),
-        **cell.details,
-        "paper_mean": cell.printed.mean if cell.printed else math.nan,
-        "paper_std": cell.printed.std if cell.printed else math.nan,
-        "paper_n": cell.printed.n if cell.printed else 0,
-        "minus_paper": paper.mean,
-        "verdict_paper": paper.verdict,
-    }
-    if against:
-        gap = match_or_differ(cell.values, cell.against)
-        row |= {f"minus_{against}_{k}": getattr(gap, k) for k in ("n", "mean", "std")}
-        row[f"verdict_{against}"] = gap.verdict
-    return row | {"paper_note": cell.printed.note if cell.printed else ""}
-
-
-def _from_paper(cell: Cell) -> Difference:
-    values = list(cell.values.values())
-    if not values or cell.printed is None:
-        return Difference(len(values), math.nan, math.nan)
-    return match_published(values, cell.printed.mean, cell.printed.std)
-
-
-def _shown(cell: Cell, unit: str, digits: int, against: str) -> dict[str, str]:
-    ours, paper = list(cell.values.values()), cell.printed
-    summary = _summary(ours)
-    row = {"model": cell.benchmark.panel, "noise": cell.benchmark.noise_percent}
-    row |= {**cell.labels, **cell.details}
-    row[f"ours ({unit})"] = number_text(summary["mean"], summary["std"], digits)
-    row["seeds"] = str(len(ours)) if ours else ""
-    row[f"paper ({unit})"] = number_text(paper.mean, paper.std, digits) if paper else ""
-    row["vs paper"] = _from_paper(cell).verdict
-    if against:
-        gap = match_or_differ(cell.values, cell.against)
-        name = METHOD_NAMES.get(against, against.replace("_", " "))
-        row[f"vs {name}"] = verdict_text(gap, len(ours))
-    return row | {"missing seeds": ", ".join(map(str, cell.missing)) if ours else ""}
-
-
-def number_text(mean: float, std: float, digits: int) -> str:
-    """ "4.40 ± 0.20", without the std where there is none, "" without a mean."""
-    if math.isnan(mean):
-        return ""
-    return f"{mean:.{digits}f}" + ("" if math.isnan(std) else f" ± {std:.{digits}f}")
-
-
-def verdict_text(gap: Difference, seeds: int) -> str:
-    """ "lower (-0.90)"; with n where fewer than `seeds` were paired.
-
-    Of one seed, of which the rule says nothing, the difference alone.
-    """
-    if not gap.n:
-        return ""
-    n = "" if gap.n == seeds else f", n={gap.n}"
-    return f"{gap.verdict} ({gap.mean:+.2f}{n})".strip()
-
-
-def optima_table(found: Iterable[Family], name: str) -> tables.Table:
-    """Every family: its dense model, its optimum, and how far it goes while it still beats dense.
-
-    Args:
-      found: the families, a row each.
-      name: of the table's files.
-    """
-    found = list(found)
-    numbers = pd.DataFrame([_optimum(family) for family in found])
-    shown = pd.DataFrame(
-        {
-            "model": [family.benchmark.panel for family in found],
-            "noise": [family.benchmark.noise_percent for family in found],
-            "algorithm": [family.name for family in found],
-            "dense (%)": _errors_text(numbers, "dense"),
-            "optimum at": [place_text(f, f.optimal()) for f in found],
-            "optimal (%)": _errors_text(numbers, "optimal"),
-            "vs dense": [
-                verdict_text(family.against_dense(family.optimal()), n)
-                for family, n in zip(found, numbers["optimal_n"], strict=True)
-            ],
-            "still beats dense": [_still_beating(family) for family in found],
-            "seeds": numbers["optimal_n"].astype(str),
-            "missing seeds": numbers["missing_seeds"],
-        }
-    )
-    if not numbers["missing_seeds"].ne("").any():
-        shown = shown.drop(columns="missing seeds")
-    title = (
-        "Test error of every family of models, and the last model of each that still beats "
-        "dense by at least one std of the difference over seeds; "
-        f"{selection_note(found)}"
-    )
-    title, shown = _without_the_same(title, shown)
-    labels = [c for c in shown if c in ("model", "noise", "algorithm")]
-    return tables.Table(name, title, numbers, shown, tuple(map(str, labels)))
-
-
-def _still_beating(family: Family) -> str:
-    if len(family.by_seed(TEST_ERROR, 0)) < 2:
-        return ""  # One seed cannot tell.
-    return place_text(family, family.highest_beating_dense()) or "never"
-
-
-def _optimum(family: Family) -> dict[str, Any]:
-    optimal, last = family.optimal(), family.highest_beating_dense()
-    gain = family.against_dense(optimal)
-    mark = family.benchmark
-    row: dict[str, Any] = {name: getattr(mark, name) for name in (*_BASE, "width")}
-    row |= dict(mark.extra) | {"method": family.method, "metric": TEST_ERROR}
-    for name, member in (("dense", 0), ("optimal", optimal)):
-        values = list(family.by_seed(TEST_ERROR, member).values())
-        row |= {f"{name}_{key}": value for key, value in _summary(values).items()}
-    return row | {
-        "optimal_member": optimal,
-        "optimal_weights_remaining": _mean_at(family, optimal),
-        "highest_beating_dense_member": last,
-        "highest_beating_dense_weights_remaining": _mean_at(family, last),
-        "chosen_by": "validation" if family.is_validated else "test",
-        "minus_dense_n": gain.n,
-        "minus_dense_mean": gain.mean,
-        "minus_dense_std": gain.std,
-        "verdict_dense": gain.verdict,
-        "missing_seeds": ", ".join(map(str, family.missing_seeds(optimal))),
-    }
-
-
-def _mean_at(family: Family, member: int | None) -> float:
-    values = family.by_seed("weights_remaining", member).values()
-    return float(np.mean(list(values))) if values else math.nan
-
-
-def _summary(values: Sequence[float]) -> dict[str, Any]:
-    """n, mean and std (ddof 1), NaN where they are not defined."""
-    return {
-        "n": len(values),
-        "mean": float(np.mean(values)) if len(values) else math.nan,
-        "std": float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
-    }
-
-
-def _errors_text(numbers: pd.DataFrame, which: str) -> list[str]:
-    both = zip(numbers[f"{which}_mean"], numbers[f"{which}_std"], strict=True)
-    return [number_text(mean, std, 2) for mean, std in both]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Something the paper says in words, and what came out.
-
-    Attributes:
-      text: what is claimed.
-      paper: how often, or how large, in the paper.
-      ours: likewise, "" where nothing was run that could tell.
-    """
-
-    text: str
-    paper: str
-    ours: str
-
-
-def count_verdicts(found: Iterable[Family], first: str, second: str) -> str:
-    """On how many benchmarks one optimum is lower than, matches, or is higher than another.
+def rows_of(found: Iterable[Family]) -> pd.DataFrame:
+    """The points of families as rows for figures.
 
     Returns:
-      "lower on 2, matches on 1, higher on 1 of 4"; "" where no benchmark has both methods.
+      A family's points with `panel`, `benchmark`, `method` and `of_widths`; `noise`, a category by
+      rising noise; `is_dense` flags the dense model, `is_optimum` an optimum that differs from it.
     """
-    gaps = [compare_optima(here, first, second) for here in by_benchmark(found).values()]
-    gaps = [gap for gap in gaps if gap.n]
-    if not gaps:
-        return ""
-    count = {v: sum(gap.verdict == v for gap in gaps) for v in ("lower", "matches", "higher", "")}
-    text = f"lower on {count['lower']}, matches on {count['matches']}, higher on {count['higher']}"
-    return f"{text}{_one_seed_on(count[''])} of {len(gaps)}"
+    found = list(found)
+    if not found:
+        return pd.DataFrame()
+    known = noises(found)
+    parts = [
+        family.points.assign(
+            panel=family.benchmark.panel,
+            benchmark=family.benchmark.name,
+            noise=pd.Categorical([family.benchmark.noise] * len(family.points), known),
+            method=family.method,
+            of_widths=family.is_of_widths,
+            is_dense=family.points["member"] == 0,
+            is_optimum=family.points["member"] == family.marked_optimum(),
+        )
+        for family in found
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
-def _one_seed_on(benchmarks: int) -> str:
-    return f", one seed on {benchmarks}" if benchmarks else ""
-
-
-def claims_table(name: str, claims: Iterable[Claim]) -> tables.Table | None:
-    """What the paper says beside what came out; None where no claim could be checked."""
-    checked = [claim for claim in claims if claim.ours]
-    if not checked:
-        return None
-    shown = pd.DataFrame(
-        {
-            "claim": [claim.text for claim in checked],
-            "paper": [claim.paper for claim in checked],
-            "ours": [claim.ours for claim in checked],
-        }
-    )
-    title = (
-        "What PEG says of the test error of optimal models, and what came out, in benchmarks on "
-        "which the first is lower than, matches, or is higher than the second"
-    )
-    return tables.Table(name, title, shown, shown, (str(shown.columns[0]),))
+def load(results: pd.DataFrame, _: Any) -> list[Family]:
+    """What the experiments of PEG load: `families`."""
+    return families(results)

@@ -82,4 +82,4 @@ def published(paper: str, table: str | int | None = None) -> pd.DataFrame:
 
 
 def _folder() -> Any:
-    return resources.files("tfprune.results") / "published"
+    return resources.files("tfprune.papers") / "published"

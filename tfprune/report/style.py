@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import matplotlib
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tfprune import files, layout
-from tfprune.results.tables import sparsity_percent
+from tfprune.report.tables import sparsity_percent
 
 DPI = 150
 # Okabe and Ito's palette: told apart with every common kind of colour blindness.
@@ -50,6 +50,8 @@ ROLE_LABELS = {
 MARKERS = "osD^vPX"
 # Every fourth level where a level removes 20%, as in the papers' figures.
 _PAPER_GAP = -4 * np.log(0.8)
+# Inches that a legend entry takes beside its label, and a letter of it, at 9 points.
+_LEGEND_HANDLE, _LEGEND_LETTER = 0.62, 0.073
 _SETTINGS: Any = {
     "figure.constrained_layout.use": True,
     "figure.facecolor": "white",
@@ -202,10 +204,39 @@ def two_axes(axes: Axes, left: str, right: str) -> Axes:
     return other
 
 
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """The most columns of a legend that fit `width` inches; filled downwards, as matplotlib does.
+
+    Widths are estimated at the house style's font size, so that the choice needs no drawing.
+    """
+    for columns in range(len(labels), 1, -1):
+        long, rest = divmod(len(labels), columns)
+        ends = np.cumsum([long + (index < rest) for index in range(columns)])
+        widest = [max(map(len, part)) for part in np.split(np.array(labels, object), ends[:-1])]
+        if sum(_LEGEND_HANDLE + _LEGEND_LETTER * letters for letters in widest) <= width:
+            return columns
+    return 1
+
+
 def sequence_colors(count: int) -> list[str]:
     """Colours from light to dark for `count` curves in an order, as by sparsity."""
     shades = matplotlib.colormaps["viridis_r"](np.linspace(0.12, 1, max(count, 1)))
     return [to_hex(shade) for shade in shades[:count]]
+
+
+def cycle(values: Sequence[Any]) -> dict[Any, str]:
+    """A colour for each of the values, by its place."""
+    return {value: CYCLE[place % len(CYCLE)] for place, value in enumerate(values)}
+
+
+def sequence(values: Sequence[Any]) -> dict[Any, str]:
+    """A colour for each of the values in an order, from light to dark."""
+    return dict(zip(values, sequence_colors(len(values)), strict=True))
+
+
+def markers(values: Sequence[Any]) -> dict[Any, str]:
+    """A marker for each of the values, by its place."""
+    return {value: MARKERS[place % len(MARKERS)] for place, value in enumerate(values)}
 
 
 def epoch_axis(axes: Axes) -> None:
