@@ -230,6 +230,8 @@ def _one(part: Any, depth: int) -> str:
 def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
     """A line for every place where two differ by more than rounding."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
+        if set(old) == set(new) and list(old) != list(new):
+            yield f"{where}: {list(old)} before, {list(new)} now"
         for name in dict.fromkeys([*old, *new]):
             if name not in new or name not in old:
                 yield f"{where}/{name}: only {'before' if name in old else 'now'}"

@@ -218,6 +218,11 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
     return 1
 
 
+def shade(position: float) -> str:
+    """A colour between light, 0, and dark, 1; the lightest still shows on white."""
+    return to_hex(matplotlib.colormaps["viridis_r"](0.25 + 0.75 * position))
+
+
 def sequence_colors(count: int) -> list[str]:
     """Colours from light to dark for `count` curves in an order, as by sparsity."""
     shades = matplotlib.colormaps["viridis_r"](np.linspace(0.12, 1, max(count, 1)))

@@ -189,7 +189,6 @@ def beside_table(
                 **{f"paper_{what}": getattr(printed, what) for what in ("mean", "std", "n")},
                 "minus_paper": paper.mean,
                 "verdict_paper": paper.verdict,
-                "paper_note": printed.note,
             }
         )
         seeds = len(row.values)
@@ -209,6 +208,7 @@ def beside_table(
             numbers[-1] |= {f"minus_{against}_{what}": value for what, value in found.items()}
             numbers[-1][f"verdict_{against}"] = gap.verdict
             shown[-1][f"vs {shown_against}"] = verdict_text(gap, seeds)
+        numbers[-1]["paper_note"] = printed.note
         shown[-1]["missing seeds"] = seeds_text(row.missing) if seeds else ""
     labels = [name for row in rows for name in (*row.about, *row.labels)]
     title = f"{title}; {_RULE}"

@@ -34,6 +34,7 @@ from tfprune.papers.peg.families import (
     Benchmark,
     Family,
 )
+from tfprune.papers.peg.looks import noise_colors
 from tfprune.report import style, summary, tables
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import ZERO, Axis, Bars, Figure, Lines, Panel, Scale
@@ -300,6 +301,11 @@ _BARS = Bars(_PERCENTILE, _CHANGE, width=lambda number: 85 / number, marks=(ZERO
 _SIZE = (6.4, 4.6, 4.1)
 
 
+def _pruned_and_narrow(labels: Sequence[Any]) -> dict[Any, str]:
+    """The colours of pruning and of widths, as in the figures of both."""
+    return {label: style.SKY if label.startswith("width") else style.BLUE for label in labels}
+
+
 def _lines(colors: Callable[[Sequence[Any]], Mapping[Any, str]]) -> Lines:
     """A line per label."""
     color, marker = Scale("label", colors), Scale("label", style.markers)
@@ -564,12 +570,12 @@ EXAMPLE_EFFECTS = Experiment(
             row="at", column="benchmark", heading="title", size=(6.4, 3.4, 3.3), letters=36),
         Figure(
             "by_noise", "Loss change by EL2N at the optimal sparsity, with label noise",
-            _by_noise, _lines(style.sequence),
+            _by_noise, _lines(noise_colors),
             lambda found: f"{hard_reading(_optimal(found), found)} WR: weights remaining.",
             _noisy(True), panel="panel", size=_SIZE, legend="panel"),
         Figure(
             "matched_training", "Loss change by EL2N of one-shot pruning and of width down-scaling",
-            _matched_rows, _lines(style.cycle), matched_reading,
+            _matched_rows, _lines(_pruned_and_narrow), matched_reading,
             panel="benchmark", size=_SIZE, legend="panel"),
         _along(LR_REWIND, "pruning_levels", "pruning"),
         _along(EXTENDED_DENSE, "extended_dense_levels", "extended dense training"),

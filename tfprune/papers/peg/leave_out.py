@@ -374,7 +374,7 @@ LEAVE_OUT = Experiment(
             _subset_rows,
             Lines(
                 looks.sparsity("Sparsity (%)"), Axis(TEST_ERROR, "Test error (%)"), "member",
-                Scale("noise", style.sequence),
+                looks.NOISE,
                 Scale("network", {DENSE_SUBSET: "o", "sparse": "s"}),
                 Scale("network", {DENSE_SUBSET: "-", "sparse": "--"},
                       {DENSE_SUBSET: "dense, on the subset"})),

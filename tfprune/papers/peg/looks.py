@@ -90,7 +90,17 @@ def sparsity(label: str) -> Axis:
     return Axis("weights_remaining", label, 1, style.sparsity_position, ticks)
 
 
-NOISE = Scale("noise", style.cycle)
+def noise_colors(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each noise by its fraction alone, darker up to 20% (the paper has up to 15%).
+
+    Args:
+      names: each starts with a noise in words ("15% noise").
+    """
+    fractions = [float(name.split("%")[0]) / 100 if "%" in name else 0.0 for name in names]
+    return {n: style.shade(min(5 * f, 1)) for n, f in zip(names, fractions, strict=True)}
+
+
+NOISE = Scale("noise", noise_colors)
 DENSE = level_line("is_dense", "dense", only_first_of="method")
 ONE_DENSE = level_line("is_dense", "dense", style.BLACK)
 

@@ -350,7 +350,7 @@ WIDTH_SCALING = Experiment(
         Figure(
             "benchmarks", "Test error by number of weights, benchmark by benchmark", rows_of,
             looks.by_look(
-                looks.WEIGHTS, {LR_REWIND: (style.ORANGE, "s"), WIDTH: (style.BLUE, "o")}, _SHORT,
+                looks.WEIGHTS, {LR_REWIND: _LOOKS[LR_REWIND], WIDTH: (style.SKY, "o")}, _SHORT,
                 looks.optimum(_OPTIMUM), looks.ONE_DENSE),
             beating_reading,
             lambda found: [f for f in _scaled(found) if f.points["weights"].notna().any()],
