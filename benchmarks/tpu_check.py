@@ -141,9 +141,11 @@ def _zeros(shape: tuple[int, ...]) -> PreparedData:
         class_names=(),
         mean=np.zeros(shape[-1], np.float32),
         std=np.ones(shape[-1], np.float32),
+        source_images=images["images"],
         original_labels=labels["labels"],
         selected=np.zeros(TRAIN, bool),
         indices=np.arange(TRAIN),
+        val_indices=np.arange(0),
         **images,
         **labels,
     )

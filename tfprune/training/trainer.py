@@ -32,7 +32,9 @@ from tfprune.training.epoch_program import EpochProgram, Feeding, steps_per_epoc
 from tfprune.training.network import build_network, set_masks
 from tfprune.training.resident import ResidentProgram
 from tfprune.training.schedules import Schedule
+from tfprune.training.stacked import StackedProgram
 from tfprune.training.streamed import StreamedProgram
+from tfprune.training.together import Together
 
 Data = PreparedData | StreamedData
 Made = TypeVar("Made")
@@ -120,6 +122,7 @@ class Trainer:
       config: the run; only its model, its training and where it runs matter here.
       input_shape: (height, width, channels) of the images.
       num_classes: number of classes.
+      together: where trainings of one process meet; what trains in stacks of as many places.
 
     Attributes:
       model: the network, compiled.
@@ -128,7 +131,14 @@ class Trainer:
       jit: whether programs are compiled with XLA.
     """
 
-    def __init__(self, config: RunConfig, input_shape: tuple[int, ...], num_classes: int):
+    def __init__(
+        self,
+        config: RunConfig,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        together: Together | None = None,
+    ):
+        self._together = together
         self.distribution = strategies.distribution_of(config)
         self.device = runtime.device(config)
         self._config = config
@@ -274,5 +284,8 @@ class Trainer:
         if self.distribution.strategy is not None:
             distributed = DistributedStreamedProgram if streamed else DistributedProgram
             return distributed(self.model, self._batch_size, self.distribution, matmul=matmul)
-        program = StreamedProgram if streamed else ResidentProgram
-        return program(self.model, self._batch_size, self.jit, matmul)
+        if streamed:
+            return StreamedProgram(self.model, self._batch_size, self.jit, matmul)
+        if self._together is not None and self._together.places > 1 and self.model.noise is None:
+            return StackedProgram(self.model, self._batch_size, self.jit, self._together, matmul)
+        return ResidentProgram(self.model, self._batch_size, self.jit, matmul)
