@@ -28,7 +28,7 @@ class PreparedData:
       class_names: C names.
       mean: float32 [channels], of pixels scaled to [0, 1]: what images are normalized with.
       std: float32 [channels], likewise.
-      source_images: uint8 [P, H, W, channels], the source's training split: of all trials one array.
+      source_images: uint8 [P, H, W, channels], the source's training split: all trials' one array.
       images: uint8 [N, H, W, channels], those of them that are trained on.
       labels: int32 [N], observed labels: what is trained on.
       original_labels: int32 [N].

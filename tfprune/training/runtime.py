@@ -33,7 +33,7 @@ def configure(config: RunConfig, worker: int = 0) -> None:
     if config.strategy == "cpu" and gpus:
         with contextlib.suppress(RuntimeError):  # Devices are in use already: placement decides.
             tf.config.set_visible_devices([], "GPU")
-    if config.workers > 1 and gpus and config.strategy != "cpu":
+    if config.workers != "1" and gpus and config.strategy != "cpu":
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([gpus[worker % len(gpus)]], "GPU")
             tf.config.experimental.set_memory_growth(gpus[worker % len(gpus)], True)

@@ -17,7 +17,6 @@ from tfprune.data.prepare import PreparedData
 from tfprune.precision import products
 from tfprune.training import metrics, step
 from tfprune.training.checkpoints import training_state
-from tfprune.training.epoch_program import steps_per_epoch
 from tfprune.training.metrics import EVALUATION_BATCH
 from tfprune.training.resident import ResidentProgram
 from tfprune.training.stacked_layers import stacked_network
@@ -121,19 +120,21 @@ class Stack:
       model: compiled, of which every place has a copy; it is neither read nor written.
       batch_size: examples per step, of each place.
       places: K.
-      jit: whether to compile with XLA.
       matmul: as for `EpochProgram`.
     """
 
-    def __init__(self, model: keras.Model, batch_size: int, places: int, jit: bool, matmul: str):
+    def __init__(self, model: keras.Model, batch_size: int, places: int, matmul: str):
         self._places = places
         self._batch_size = batch_size
         self._matmul = matmul
         self._model = stacked_network(model, places)
+        # The copy takes the process's default for its own.
+        self._dtype = model.compute_dtype
         self._optimizer = _stacked_optimizer(model.optimizer, places)
         self._optimizer.build(self._model.trainable_variables)
         self._names = _names(model, self._model, self._optimizer)
-        compiled = partial(tf.function, jit_compile=jit, autograph=False)
+        # TensorFlow's own products of stacked matrices round by the place, and XLA's do not.
+        compiled = partial(tf.function, jit_compile=True, autograph=False)
         self.steps = compiled(self._take_steps)
         self.evaluation = compiled(self._evaluate)
         self._shared: tuple[Any, Shared] | None = None
@@ -204,7 +205,9 @@ class Stack:
         images = tf.gather(shared.images, tf.reshape(rows, [-1]))
         if draws:
             images = augmentation.apply(images, *(tf.reshape(draw, [-1]) for draw in draws))
-        inputs = augmentation.normalize(images, shared.mean, shared.std, model.compute_dtype)
+        inputs = augmentation.normalize(images, shared.mean, shared.std, self._dtype)
+        changing = [v for name, v in self._names.items() if not name.startswith("mask/")]
+        before = [variable.read_value() for variable in changing]
         with tf.GradientTape() as tape:
             logits = model(inputs, training=True)
             losses = keras.losses.sparse_categorical_crossentropy(
@@ -216,8 +219,6 @@ class Stack:
         variables = model.trainable_variables
         gradients = tape.gradient(loss, variables)
         due = (places.steps[:, 0] <= index) & (index < places.steps[:, 1])
-        changing = [v for name, v in self._names.items() if not name.startswith("mask/")]
-        before = [variable.read_value() for variable in changing]
         optimizer.learning_rate.assign(tf.gather(places.rates, index, axis=1))
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         optimizer.steps.assign_add(tf.ones_like(optimizer.steps))
@@ -243,16 +244,12 @@ class Stack:
                 pixels = tf.slice(
                     shared.test_images, [start, 0, 0, 0], [size, *shared.test_images.shape[1:]]
                 )
-                inputs = augmentation.normalize(
-                    pixels, shared.mean, shared.std, model.compute_dtype
-                )
+                inputs = augmentation.normalize(pixels, shared.mean, shared.std, self._dtype)
                 inputs = tf.tile(inputs, [count, *[1] * (inputs.shape.rank - 1)])
             else:
                 own = tf.reshape(tf.slice(rows, [0, start], [count, size]), [-1])
                 pixels = tf.gather(shared.images, own)
-                inputs = augmentation.normalize(
-                    pixels, shared.mean, shared.std, model.compute_dtype
-                )
+                inputs = augmentation.normalize(pixels, shared.mean, shared.std, self._dtype)
             own = tf.reshape(tf.slice(labels, [0, start], [count, size]), [-1])
             found = metrics.per_example(model(inputs, training=False), own)
             return metrics.PerExample(
@@ -270,7 +267,7 @@ class StackedProgram(ResidentProgram):
     Args:
       model: as for `EpochProgram`; every training in turn has it.
       batch_size: examples per step.
-      jit: whether to compile with XLA.
+      jit: whether to compile with XLA what is done for one training alone.
       together: where trainings meet, as many as it has places.
       matmul: as for `EpochProgram`.
     """
@@ -285,7 +282,7 @@ class StackedProgram(ResidentProgram):
     ):
         super().__init__(model, batch_size, jit, matmul)
         self._together = together
-        self._stack = Stack(model, batch_size, together.places, jit, matmul)
+        self._stack = Stack(model, batch_size, together.places, matmul)
 
     def run(self, epoch: int) -> dict[str, Any]:
         """See base class. Until it returns, others may use the model, as they find it."""
@@ -323,16 +320,12 @@ def _stacked_optimizer(optimizer: Any, places: int) -> Any:
     return stacked
 
 
-def _names(
-    model: keras.Model, stacked: keras.Model, optimizer: Any
-) -> dict[str, tf.Variable]:
+def _names(model: keras.Model, stacked: keras.Model, optimizer: Any) -> dict[str, tf.Variable]:
     """The stacked variables, by the names that one model's have in `training_state`."""
     own = training_state(model, model.optimizer)
     found = dict(training_state(stacked, optimizer))
     slots = {name: v for name, v in found.items() if not name.startswith("optimizer/")}
-    theirs = {
-        name: variable for name, variable in own.items() if name.startswith("optimizer/")
-    }
+    theirs = {name: variable for name, variable in own.items() if name.startswith("optimizer/")}
     one, many = model.optimizer, optimizer
     special = {id(one.iterations): many.steps, id(one.learning_rate): many.learning_rate}
     pairs = zip(_slots(one), _slots(many), strict=True)

@@ -7,7 +7,6 @@ some are made anew: each takes the batch apart, and applies every place's variab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from tfprune.backend import keras, tf
@@ -100,7 +99,10 @@ def _stacked(layer: keras.layers.Layer, places: int) -> keras.layers.Layer:
         for name in _CONSTRAINTS
         if isinstance(constraint := getattr(layer, name, None), ChannelMask)
     }
-    return kind(places, **{**layer.get_config(), **masks})
+    config = {**layer.get_config(), **masks}
+    if kind is StackedBatchNormalization:
+        return kind(places, bool(layer.fused), **config)
+    return kind(places, **config)
 
 
 class _Apart:
@@ -156,7 +158,9 @@ class StackedDense(_Apart, keras.layers.Dense):
 
 
 class StackedConv2D(_Apart, keras.layers.Conv2D):
-    """A convolution of each place: one convolution over all places' channels, in groups.
+    """A convolution of each place: the sum of a product for each position in the window.
+
+    One convolution over all places' channels, in groups, took ten times as long on a CPU.
 
     Args:
       places: K.
@@ -179,17 +183,31 @@ class StackedConv2D(_Apart, keras.layers.Conv2D):
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        places, channels = self.places, inputs.shape[-1]
-        beside = tf.transpose(self._apart(inputs), [1, 2, 3, 0, 4])  # [batch, H, W, K, channels]
-        images = tf.reshape(beside, [-1, *inputs.shape[1:3], places * channels])
-        kernel = tf.transpose(self.kernel, [1, 2, 3, 0, 4])
-        kernel = tf.reshape(kernel, [*self.kernel_size, channels, places * self.filters])
-        outputs = tf.nn.conv2d(images, kernel, self.strides, self.padding.upper())
-        outputs = tf.reshape(outputs, [-1, *outputs.shape[1:3], places, self.filters])
-        outputs = tf.transpose(outputs, [3, 0, 1, 2, 4])
+        x = self._apart(self._padded(inputs))
+        (height, width), (down, right) = self.kernel_size, self.strides
+        rows, columns = (x.shape[2] - height) // down + 1, (x.shape[3] - width) // right + 1
+        total = None
+        for i in range(height):
+            for j in range(width):
+                seen = x[:, :, i : i + down * rows : down, j : j + right * columns : right]
+                flat = tf.reshape(seen, [self.places, -1, x.shape[-1]])
+                product = tf.matmul(flat, self.kernel[:, i, j])
+                total = product if total is None else total + product
         if self.bias is not None:
-            outputs += self.bias[:, None, None, None]
-        return self._joined(self.activation(outputs))
+            total += self.bias[:, None]
+        return self.activation(tf.reshape(total, [-1, rows, columns, self.filters]))
+
+    def _padded(self, images: tf.Tensor) -> tf.Tensor:
+        """With the zeros around them that the padding asks for."""
+        if self.padding == "valid":
+            return images
+        sides = []
+        for size, window, stride in zip(
+            images.shape[1:3], self.kernel_size, self.strides, strict=True
+        ):
+            zeros = max((-(-size // stride) - 1) * stride + window - size, 0)
+            sides.append([zeros // 2, zeros - zeros // 2])
+        return tf.pad(images, [[0, 0], *sides, [0, 0]])
 
 
 class StackedBatchNormalization(_Apart, keras.layers.BatchNormalization):
@@ -197,12 +215,14 @@ class StackedBatchNormalization(_Apart, keras.layers.BatchNormalization):
 
     Args:
       places: K.
+      unbiased: whether the moving variance has Bessel's correction, as Keras's fused kernel's has.
       **kwargs: of `keras.layers.BatchNormalization`; the channels are the last axis.
     """
 
-    def __init__(self, places: int, **kwargs: Any):
+    def __init__(self, places: int, unbiased: bool, **kwargs: Any):
         super().__init__(**{**kwargs, "axis": -1})
         self.places = places
+        self.unbiased = unbiased
 
     def build(self, input_shape: Any) -> None:
         """Makes scale, shift and statistics, each [K, channels]."""
@@ -221,8 +241,6 @@ class StackedBatchNormalization(_Apart, keras.layers.BatchNormalization):
         self.moving_variance = self.add_weight(
             "moving_variance", shape, dtype, "ones", trainable=False
         )
-        # As Keras chooses its fused kernel, whose moving variance has Bessel's correction.
-        self.unbiased = len(input_shape) == 4
         self.built = True
 
     def call(self, inputs: tf.Tensor, training: Any = None, mask: Any = None) -> tf.Tensor:
@@ -232,8 +250,8 @@ class StackedBatchNormalization(_Apart, keras.layers.BatchNormalization):
         if training and self.trainable:
             axes = list(range(1, x.shape.rank - 1))
             mean, variance = tf.nn.moments(x, axes)
-            count = x.shape[1:-1].num_elements() if self.unbiased else None
-            correction = count / (count - 1) if count is not None else 1.0
+            count = x.shape[1:-1].num_elements()  # Not known while the graph of layers is made.
+            correction = count / (count - 1) if self.unbiased and count else 1.0
             update = self._assign_moving_average  # Of Keras, for its rounding of the momentum.
             update(self.moving_mean, mean, self.momentum, None)
             update(self.moving_variance, variance * correction, self.momentum, None)
