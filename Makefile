@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-slow test-architectures soak bench tpu-check lint format clean
+.PHONY: run test golden test-slow test-architectures soak bench tpu-check lint format clean
 
 run: $(READY)
 	$(BIN)/python run.py
@@ -17,6 +17,10 @@ PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
 	$(PYTEST) -m "not slow and not architectures"
+
+# After a change of tables or figures that is meant: writes what tests compare them with again.
+golden: $(READY)
+	TFPRUNE_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/results/test_golden.py
 
 # Every architecture of keras.applications is pruned and shrunk.
 test-architectures: $(READY)

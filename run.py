@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from experiments import cli
 from experiments.doors import EXPERIMENTS
 from tfprune.errors import InputError, nearest
-from tfprune.results.paper_items import reproduces
+from tfprune.papers.items import reproduces
 
 DEFAULT_EXPERIMENT = "sparse_double_descent"
 

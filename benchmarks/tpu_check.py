@@ -16,27 +16,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.programs import compiled_for, loop_body, program_of, stablehlo
 from tfprune.backend import tf
 from tfprune.catalog import MODELS
-from tfprune.config import from_settings
-from tfprune.data.prepare import PreparedData
-from tfprune.training.epoch_model import EpochModel
-from tfprune.training.epoch_program import Feeding
-from tfprune.training.network import build_network
-from tfprune.training.optimizers import build_optimizer
-from tfprune.training.resident import ResidentProgram
-from tfprune.training.schedules import fixed
 
 TOPOLOGY = "v5e:2x2"
 # 197e12 operations a second of four arrays of 128 x 128 multiply-adds.
 CLOCK_HZ = 197e12 / (4 * 128 * 128 * 2)
-BATCH = 128
-TRAIN, TEST = 50_000, 10_000
-MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 
 
 @dataclass(frozen=True)
@@ -71,26 +60,12 @@ def compile_for_tpu(function: Callable[..., Any], *arguments: Any) -> Compiled:
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # This machine is in no cloud.
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # Nothing is locked: there is no TPU.
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    from jax._src.interpreters import mlir
-    from jax._src.lib import xla_client
     from jax.experimental import topologies
-    from jaxlib import _jax
-    from jaxlib.mlir import ir
 
-    program = function.experimental_get_compiler_ir(*arguments)(stage="hlo_serialized")
-    text = xla_client._xla.mlir.xla_computation_to_mlir_module(xla_client.XlaComputation(program))
-    # The one operation of TensorFlow's that StableHLO does not have; it copies.
-    text = re.sub(
-        r"= mhlo\.copy (%\S+) : (tensor<[^>]*>)", r"= stablehlo.reshape \1 : (\2) -> \2", text
-    )
+    text = stablehlo(function, arguments)
     device = topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGY).devices[0]
-    options = xla_client.CompileOptions()
-    options.num_replicas = options.num_partitions = 1
-    options.device_assignment = xla_client.DeviceAssignment.create(np.array([[0]]))
-    with mlir.make_ir_context():
-        module = ir.Module.parse(text)
     started = time.perf_counter()
-    compiled = device.client.compile(module, _jax.DeviceList((device,)), options)
+    compiled = compiled_for(device, text)
     seconds = time.perf_counter() - started
     memory = compiled.get_compiled_memory_stats()
     return Compiled(
@@ -111,44 +86,9 @@ def loop_cycles(program: str) -> float:
     Returns:
       The sum over the instructions of the loop's body; NaN without a loop.
     """
-    bodies = re.findall(r" while\(.*body=%?([\w.\-]+)", program)
-    if not bodies:
-        return float("nan")
-    (body,) = re.findall(
-        rf"^%?{re.escape(bodies[-1])} .*?^}}", program, flags=re.MULTILINE | re.DOTALL
-    )
-    return float(sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', body))))
-
-
-def program_of(model: str, dtype: str) -> ResidentProgram:
-    """A network's epoch on data of MNIST's or CIFAR-10's size, all zeros."""
-    shape = MNIST if model.startswith("lenet") else CIFAR
-    config = from_settings({"model": model, "dtype": dtype, "momentum": 0.9, "weight_decay": 1e-4})
-    network = EpochModel.of(build_network(config, shape, 10))
-    network.compile(build_optimizer(config.training))
-    program = ResidentProgram(network, BATCH, jit=True)
-    program.attach(_zeros(shape), Feeding(0, 0, fixed(0.1)))
-    return program
-
-
-def _zeros(shape: tuple[int, ...]) -> PreparedData:
-    splits = {"": TRAIN, "val_": 0, "test_": TEST}
-    images = {f"{name}images": np.zeros((n, *shape), np.uint8) for name, n in splits.items()}
-    labels = {f"{name}labels": np.zeros(n, np.int32) for name, n in splits.items()}
-    return PreparedData(
-        name="zeros",
-        num_classes=10,
-        class_names=(),
-        mean=np.zeros(shape[-1], np.float32),
-        std=np.ones(shape[-1], np.float32),
-        source_images=images["images"],
-        original_labels=labels["labels"],
-        selected=np.zeros(TRAIN, bool),
-        indices=np.arange(TRAIN),
-        val_indices=np.arange(0),
-        **images,
-        **labels,
-    )
+    body = loop_body(program)
+    cycles = re.findall(r'"estimated_cycles":"(\d+)"', "\n".join(body))
+    return float(sum(map(int, cycles))) if body else float("nan")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

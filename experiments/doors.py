@@ -1,6 +1,6 @@
 """The experiments by name. Add one: a module and a line here.
 
-What each makes of the papers stands in `tfprune/results/paper_items.csv`.
+What each makes of the papers stands in `tfprune/papers/items.csv`.
 """
 
 from tfprune.registry import Registry

@@ -1,7 +1,7 @@
 """docs/figures.md and the tables of README.md and the papers' pages, from the registries.
 
 `python -m experiments.index` writes them: every figure and table of the four papers
-(`tfprune/results/paper_items.csv`) with the command that makes it, what that trains by the
+(`tfprune/papers/items.csv`) with the command that makes it, what that trains by the
 program's own planning (`tfprune.engine.plan`), what it leaves, and whether it was run here.
 """
 
@@ -19,8 +19,8 @@ from experiments import cli
 from experiments.doors import EXPERIMENTS
 from tfprune.config import RunConfig
 from tfprune.engine.plan import Planned, plan
-from tfprune.results import paper_items
-from tfprune.results.paper_items import PaperItem
+from tfprune.papers import items as paper_items
+from tfprune.papers.items import PaperItem
 
 ROOT = Path(__file__).parent.parent
 PAGE = "docs/figures.md"
@@ -146,7 +146,7 @@ def figures_page() -> str:
 
 _INTRODUCTION = """# Every figure and table of the four papers
 
-Made by `python -m experiments.index` from [the list of them](../tfprune/results/paper_items.csv),
+Made by `python -m experiments.index` from [the list of them](../tfprune/papers/items.csv),
 the presets and the program's own planning; a test holds it. In "made by" stands, after
 `python run.py`, what makes the item at the paper's size, with how many trainings and floating-point
 operations; files lie in the output folder. "Run here" says whether that was:

@@ -19,10 +19,11 @@ from tfprune.engine.quiet import silent_stderr
 from tfprune.engine.sharing import places_of, processes_of
 from tfprune.engine.workers import Chief, follow
 from tfprune.engine.workshop import Workshop
+from tfprune.report.tables import print_table
 from tfprune.results import report, tensorboard
-from tfprune.results.tables import print_table
 from tfprune.stopping import StopSignals
 from tfprune.store import read_results
+from tfprune.training import command_buffers
 from tfprune.training.cluster import worker_of
 from tfprune.training.compilation_cache import environment
 
@@ -112,6 +113,7 @@ def import_tensorflow(verbosity: int, compilation_cache: str) -> None:
       verbosity: as the flag.
       compilation_cache: as the setting.
     """
+    os.environ.update(command_buffers.environment(os.environ))
     os.environ.update(environment(compilation_cache))
     if verbosity >= 1:
         import tfprune.training.trainer

@@ -8,13 +8,14 @@ import tempfile
 
 import pytest
 
-from tfprune.training import compilation_cache
+from tfprune.training import command_buffers, compilation_cache
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Tests, and the processes that they start, compile the same programs over and over: all of one test
 # run share what XLA made of them, and no other run does.
 CACHE = None if "PYTEST_XDIST_WORKER" in os.environ else tempfile.mkdtemp(prefix="tfprune-tests-")
 if CACHE:  # Workers inherit it.
+    os.environ.update(command_buffers.environment(os.environ))
     os.environ.update(compilation_cache.environment(CACHE))
 
 

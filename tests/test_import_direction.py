@@ -24,6 +24,8 @@ FLOORS = (
     "tfprune.measures",
     "tfprune.training",
     "tfprune.studies",
+    "tfprune.report",
+    "tfprune.papers",
     "tfprune.results",
     "tfprune.engine",
     "experiments.sweeps experiments.command experiments.doors",

@@ -69,7 +69,12 @@ class RunConfig(Section):
         check=at_least(0),
         identity=False,
     )
-    jit: str = setting("auto", "compile with XLA; auto decides by device and model", choices=JIT)
+    jit: str = setting(
+        "auto",
+        "compile with XLA; auto decides by device and model; on a GPU whole loops become command "
+        "buffers unless XLA_FLAGS names others",
+        choices=JIT,
+    )
     compilation_cache: str = setting(
         "auto",
         "where what XLA compiles is kept for later runs of this machine: a folder, auto for one in "
@@ -160,7 +165,7 @@ class RunConfig(Section):
             )
         retraining_schedule(self.training, self.pruning)  # Refuses what has none.
         several = {"workers": self.workers, "stack": self.stack}
-        asked = [name for name, value in several.items() if value not in ("auto", "1")]
+        asked = [name for name, value in several.items() if str(value) not in ("auto", "1")]
         if self.takes_all_devices and (asked or self.executor == "ray"):
             raise SettingError(
                 "strategy",

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from benchmarks import tpu_check
+from benchmarks.programs import program_of
 
 PROGRAM = """
 %inner (a: f32[]) -> f32[] {
@@ -28,12 +29,10 @@ def test_the_cycles_of_a_step_are_those_of_the_outer_loops_body():
     assert math.isnan(tpu_check.loop_cycles("ENTRY %main (a: f32[]) -> f32[] {\n}\n"))
 
 
-def test_lenets_steps_and_evaluation_compile_for_a_tpu_and_fit(monkeypatch):
+def test_lenets_steps_and_evaluation_compile_for_a_tpu_and_fit():
     pytest.importorskip("jax")
     pytest.importorskip("libtpu")
-    monkeypatch.setattr(tpu_check, "TRAIN", 300)
-    monkeypatch.setattr(tpu_check, "TEST", 100)
-    program = tpu_check.program_of("lenet_300_100", "float32")
+    program = program_of("lenet_300_100", "float32", train=300, test=100)
     held = program.inputs(0)[0]
     steps = tpu_check.compile_for_tpu(program.steps, *program.inputs(0))
     evaluation = tpu_check.compile_for_tpu(program.evaluation, held)

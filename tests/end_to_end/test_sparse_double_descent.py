@@ -57,6 +57,7 @@ def test_every_trial_says_what_it_was(finished):
         assert about["argv"][0] == "--preset=smoke"
         assert {"tensorflow", "tf_keras", "numpy"} <= set(about["versions"])
         assert about["device"]
+        assert "--xla_gpu_enable_command_buffer=+WHILE" in about["xla_flags"]
 
 
 def test_a_second_run_trains_nothing_and_imports_no_tensorflow(finished):

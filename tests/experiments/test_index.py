@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import re
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 
 from experiments import index
 from experiments.doors import EXPERIMENTS
+from tfprune import papers
 from tfprune.catalog import MODELS
-from tfprune.results import paper_items
+from tfprune.papers import items as paper_items
 from tfprune.results.report import PAPERS
 
 ROOT = index.ROOT
@@ -85,7 +87,19 @@ def shown_in(experiment, name):
     return f"{mine[0].paper} {text}"
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+GOLDEN = ROOT / "tests/results/golden"
+
+
+@pytest.mark.parametrize("experiment", papers.REPORTS)
+def test_what_items_name_is_drawn_and_made(experiment):
+    declared = {f"figures/{figure.name}" for figure in papers.REPORTS[experiment].figures}
+    told = [json.loads(path.read_text()) for path in GOLDEN.glob(f"{experiment}-*.json")]
+    tables = {name.removeprefix(f"{experiment}_") for one in told for name in one["tables"]}
+    named = {file for item in paper_items.of_experiment(experiment) for file in item.files}
+    assert named <= declared | {f"tables/{name}" for name in tables}
+
+
+@pytest.mark.parametrize("experiment", [n for n in EXPERIMENTS if n not in papers.REPORTS])
 def test_an_experiments_figures_are_those_of_its_items(experiment):
     drawn = dict(drawings(importlib.import_module(f"tfprune.results.{experiment}")))
     for name, paper in drawn.items():

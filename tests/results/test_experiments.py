@@ -10,6 +10,7 @@ from wording import says
 
 from tfprune import store
 from tfprune.errors import InputError
+from tfprune.report import style
 from tfprune.results import (
     branches,
     figures,
@@ -18,7 +19,6 @@ from tfprune.results import (
     random_reinit,
     redense,
     report,
-    style,
 )
 
 LEVELS = (0, 4, 11, 16, 20)
@@ -304,4 +304,4 @@ def test_the_dense_training_that_trials_share_costs_once(make_folder):
 def test_a_legend_takes_as_few_rows_as_its_figure_allows():
     labels = ["a" * 20] * 6
     # 0.62 + 20 * 0.073 = 2.08 inches a column.
-    assert [figures.legend_columns(labels, width) for width in (2, 4.2, 6.3, 20)] == [1, 2, 3, 6]
+    assert [style.legend_columns(labels, width) for width in (2, 4.2, 6.3, 20)] == [1, 2, 3, 6]

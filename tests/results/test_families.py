@@ -8,8 +8,8 @@ import pytest
 from peg import COLUMNS, EPOCHS, family, row, write
 
 from tfprune import store
-from tfprune.results import families
-from tfprune.results.families import (
+from tfprune.papers.peg import comparisons, families
+from tfprune.papers.peg.families import (
     DENSE,
     EXTENDED_DENSE,
     LR_REWIND,
@@ -19,9 +19,8 @@ from tfprune.results.families import (
     WIDTH,
     WIDTH_MATCHED,
     Benchmark,
-    Cell,
-    Printed,
 )
+from tfprune.report.summary import Beside, Printed, beside_table
 
 LENET = Benchmark("mnist", "lenet_300_100", "uniform_other", 0.15)
 
@@ -32,6 +31,12 @@ def found(rows, tmp_path=None):
         return families.families(store.read_results(write(tmp_path, rows)))
     table = pd.DataFrame(rows)
     return families.families(table)
+
+
+def means(one, column):
+    """Of every member that has a test error."""
+    there = one.points[one.points[TEST_ERROR].notna()]
+    return there.groupby("member")[column].mean().tolist()
 
 
 def only(rows):
@@ -120,7 +125,7 @@ def test_epochs_add_up_over_levels_and_for_one_shot_over_dense_and_one_retrainin
     rows[1]["train_epochs"] = 50
     by_method = families.by_benchmark(found(rows))
     ((_, here),) = by_method.items()
-    epochs = {m: f.means(TEST_ERROR)["total_epochs"].tolist() for m, f in here.items()}
+    epochs = {m: means(f, "total_epochs") for m, f in here.items()}
     assert epochs[LR_REWIND][:2] == [EPOCHS, EPOCHS + 50]
     assert math.isnan(epochs[LR_REWIND][2])  # Level 2 is missing: the sum is not known.
     assert epochs[ONE_SHOT] == [EPOCHS, 2 * EPOCHS, 2 * EPOCHS]
@@ -132,10 +137,8 @@ def test_the_weights_that_remain_are_of_the_full_dense_model_in_every_family():
     rows = family(WIDTH, {0: [5, 4, 6]}) + family(LR_REWIND, {0: [5, 4]})
     width, pruned = (families.by_benchmark(found(rows)).popitem()[1][m] for m in (WIDTH, LR_REWIND))
     # The fixture has 0.8**(1.5 k) of the weights, rounded to whole ones.
-    assert width.means(TEST_ERROR)["weights_remaining"].to_numpy() == pytest.approx(
-        0.8 ** (1.5 * np.arange(3)), abs=1e-5
-    )
-    assert pruned.means(TEST_ERROR)["weights_remaining"].tolist() == pytest.approx([1, 0.8])
+    assert means(width, "weights_remaining") == pytest.approx(0.8 ** (1.5 * np.arange(3)), abs=1e-5)
+    assert means(pruned, "weights_remaining") == pytest.approx([1, 0.8])
     assert width.optimal() == 1
     assert families.remaining_text(width, 1) == "71.6"
 
@@ -146,7 +149,7 @@ def test_a_family_without_a_dense_row_takes_the_benchmarks():
     assert matched.members == [0, 1, 2, 3]
     errors = [matched.by_seed(TEST_ERROR, member)[0] for member in matched.members]
     assert errors == pytest.approx([5, 4.5, 4, 6])
-    assert matched.means(TEST_ERROR)["weights_remaining"].tolist()[:2] == pytest.approx([1, 1])
+    assert means(matched, "weights_remaining")[:2] == pytest.approx([1, 1])
 
 
 def test_families_are_apart_by_noise_and_by_what_a_sweep_varied(tmp_path):
@@ -179,12 +182,12 @@ def test_branches_and_rows_without_a_method_are_no_members():
 
 
 def test_the_papers_cells_are_found_by_model_data_noise_and_method():
-    assert families.printed(6, LENET, WEIGHT_REWIND) == Printed(4.4, 0.2, 3)
-    assert families.printed(6, LENET, DENSE, "dense") == Printed(13.4, 0.3, 3)
+    assert comparisons.printed(6, LENET, WEIGHT_REWIND) == Printed(4.4, 0.2, 3)
+    assert comparisons.printed(6, LENET, DENSE, "dense") == Printed(13.4, 0.3, 3)
     width = Benchmark("cifar10", "resnet20", "uniform_other", 0.3)
-    assert families.printed(7, width, WIDTH) == Printed(16.01, 0.55, 3)
+    assert comparisons.printed(7, width, WIDTH) == Printed(16.01, 0.55, 3)
     clean = Benchmark("mnist", "lenet_300_100", "none", 0.0)
-    assert families.printed(2, clean, "snip").mean == 1.9
+    assert comparisons.printed(2, clean, "snip").mean == 1.9
 
 
 @pytest.mark.parametrize(
@@ -197,12 +200,17 @@ def test_the_papers_cells_are_found_by_model_data_noise_and_method():
     ],
 )
 def test_a_benchmark_that_the_paper_has_not_has_no_cell(benchmark):
-    assert families.printed(6, benchmark, WEIGHT_REWIND) is None
+    assert comparisons.printed(6, benchmark, WEIGHT_REWIND) is None
 
 
 def compared(values, printed=None, against=None):
-    cell = Cell(LENET, {"algorithm": "x"}, values, printed, against or {})
-    return families.comparison_table("t", "title", [cell], against=DENSE)
+    return beside_table("t", "title", [beside("x", values, printed, against)], against=DENSE)
+
+
+def beside(algorithm, values, printed=None, against=None):
+    settings, about = comparisons.settings_of(LENET), comparisons.labels_of(LENET)
+    labels = {"algorithm": algorithm}
+    return Beside(settings, about, labels, values, TEST_ERROR, printed, against or {})
 
 
 @pytest.mark.parametrize(
@@ -239,14 +247,14 @@ def test_two_algorithms_are_compared_seed_by_seed():
 
 
 def test_a_cell_that_was_not_run_is_empty_and_a_column_without_any_number_absent():
-    ran = Cell(LENET, {"algorithm": "x"}, {0: 4.0}, Printed(4.4, 0.2, 3))
-    not_run = Cell(LENET, {"algorithm": "y"}, {}, Printed(5.0, 0.1, 3))
-    shown = families.comparison_table("t", "title", [ran, not_run]).shown
+    ran = beside("x", {0: 4.0}, Printed(4.4, 0.2, 3))
+    not_run = beside("y", {}, Printed(5.0, 0.1, 3))
+    shown = beside_table("t", "title", [ran, not_run]).shown
     assert shown["ours (%)"].tolist() == ["4.00", ""]
     assert shown["paper (%)"].tolist() == ["4.40 ± 0.20", "5.00 ± 0.10"]
     assert shown["vs paper"].tolist() == ["lower", ""]
     assert "missing seeds" not in shown
-    digits = families.comparison_table("t", "title", [Cell(LENET, {"algorithm": "x"}, {0: 4.0})])
+    digits = beside_table("t", "title", [beside("x", {0: 4.0})])
     assert not [name for name in digits.shown if "paper" in name]
     assert digits.title.startswith("LeNet-300-100, mnist: title")
 
@@ -255,7 +263,7 @@ def test_the_table_of_optima_has_both_ends_the_verdict_and_missing_seeds():
     rows = family(LR_REWIND, {0: [5, 4, 4.8, 6], 1: [7, 5.9, None, 8]}) + family(
         EXTENDED_DENSE, {0: [5, 4.5], 1: [7, None]}
     )
-    table = families.optima_table(found(rows), "optima")
+    table = comparisons.optima_table(found(rows))
     assert table.shown["optimum at"].tolist() == ["80%", f"{2 * EPOCHS} epochs"]
     # Level 2 is there for one seed, longer training for one: neither tells.
     assert table.shown["still beats dense"].tolist() == ["80%", "never"]
@@ -269,8 +277,8 @@ def test_benchmarks_are_counted_by_verdict():
     rows += family(LR_REWIND, {0: [9, 8], 1: [9, 11]}, noise=0.05)  # Dense is best.
     rows += family(LR_REWIND, {0: [9, 8]}, noise=0.1)
     text = "lower on 1, matches on 1, higher on 0, one seed on 1 of 3"
-    assert families.count_verdicts(found(rows), LR_REWIND, DENSE) == text
-    assert families.count_verdicts(found(rows), WEIGHT_REWIND, DENSE) == ""
+    assert comparisons.count_verdicts(found(rows), LR_REWIND, DENSE) == text
+    assert comparisons.count_verdicts(found(rows), WEIGHT_REWIND, DENSE) == ""
 
 
 def test_methods_that_start_from_different_dense_networks_are_not_compared():
@@ -323,3 +331,18 @@ def test_twins_of_one_method_leave_the_others_together():
         (("trial", "extended_dense"),): {WIDTH_MATCHED},
         (("trial", "lr_rewind"),): {WIDTH_MATCHED},
     }
+
+
+def test_the_full_width_is_known_though_its_own_trial_is_not_there_yet():
+    rows = family(LR_REWIND, {0: [5, 4]}) + [row(WIDTH, 0, 0, 4.5, width=0.8**k) for k in (1, 2)]
+    ((_, here),) = families.by_benchmark(found(rows)).items()
+    assert here[WIDTH].members == [0, 1, 2]
+    assert here[WIDTH].by_seed(TEST_ERROR, 0) == pytest.approx({0: 5.0})
+
+
+def test_a_sweep_from_a_wider_network_is_measured_against_that_one():
+    rows = [row(WIDTH, 0, 0, 5.0 - k, width=2 * 0.8**k) for k in range(3)]
+    (one,) = found(rows)
+    assert one.benchmark.width == 2
+    assert one.benchmark.panel == "LeNet-300-100, mnist, width 2"
+    assert means(one, "weights_remaining")[0] == 1

@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 
 from tfprune import store
+from tfprune.report import style
 from tfprune.results import generalization_stability as report_of
-from tfprune.results import report, stability, style
+from tfprune.results import report, stability
 from tfprune.results.stability import ACCURACY, GAP, RUNNING_GAP, STABILITY
 
 NAME = "generalization_stability"

@@ -8,7 +8,8 @@ import pytest
 from wording import says
 
 from tfprune import store
-from tfprune.results import pruning_as_noise, report, stability, style
+from tfprune.report import style
+from tfprune.results import pruning_as_noise, report, stability
 
 NAME = "pruning_as_noise"
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from tfprune.catalog import DATASETS, MODELS
 from tfprune.errors import SettingError
-from tfprune.results.published import COLUMNS, papers, published
+from tfprune.papers.published import COLUMNS, papers, published
 
 CELL = ["model", "method", "at", "noise_fraction"]
 SUMMED = ["table", "metric"]
@@ -309,6 +309,6 @@ def test_unknown_papers_and_tables_are_refused_by_name():
 
 
 def test_it_is_read_without_tensorflow():
-    code = "import sys; from tfprune.results.published import published; published('PEG'); "
+    code = "import sys; from tfprune.papers.published import published; published('PEG'); "
     code += "sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

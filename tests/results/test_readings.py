@@ -22,20 +22,10 @@ from tfprune.results import (
     utility_pruned,
     utility_size,
 )
-from tfprune.results import (
-    builders as registry,
-)
-
-EXPERIMENTS = 16
 
 
 def benchmarks_of(folder, name):
     return stability.benchmarks(store.read_results(folder), name)
-
-
-def test_every_experiment_has_figures_and_tables():
-    assert len(list(registry.REPORTS)) == EXPERIMENTS
-    assert set(registry.REPORTS) == set(registry.TABLES)
 
 
 def test_the_rise_to_a_surfaces_edge_is_the_mean_over_its_outermost_points():

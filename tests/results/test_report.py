@@ -15,9 +15,10 @@ import peg
 import pytest
 from wording import says
 
-from tfprune import files, layout, store
+from tfprune import files, layout, papers, store
 from tfprune.errors import InputError
-from tfprune.results import figures, report, sparse_double_descent, tables, trials
+from tfprune.report import tables, trials
+from tfprune.results import figures, report, sparse_double_descent
 from tfprune.results.builders import REPORTS
 
 FIGURES = [
@@ -351,7 +352,7 @@ def test_durations_are_said_in_words():
 
 def test_reports_need_neither_tensorflow_nor_pyplot():
     code = (
-        "import sys, tfprune.results.report, tfprune.results.sparse_double_descent\n"
+        "import sys, tfprune.results.report, tfprune.papers.peg.pruning\n"
         "bad = {'tensorflow', 'tf_keras', 'matplotlib.pyplot', 'tfprune.training.trainer',"
         " 'tfprune.studies.iterative', 'tfprune.models.build'} & set(sys.modules)\n"
         "assert not bad, bad"
@@ -359,7 +360,7 @@ def test_reports_need_neither_tensorflow_nor_pyplot():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("experiment", list(REPORTS))
+@pytest.mark.parametrize("experiment", [*REPORTS, *papers.REPORTS])
 @pytest.mark.parametrize("kind", ["dense", "trunk"])
 def test_a_study_interrupted_before_its_first_measurement_is_reported(tmp_path, experiment, kind):
     """Its rows have no column of a measurement; another study's report in the folder needs that."""

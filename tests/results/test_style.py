@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from tfprune.results import style
+from tfprune.report import style
 
 
 def test_ticks_are_every_fourth_level_of_20_percent_as_in_the_papers():

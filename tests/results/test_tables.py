@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tfprune import store
-from tfprune.results import tables
+from tfprune.report import tables
 
 
 def test_mean_and_std_are_those_of_numpy(make_folder):

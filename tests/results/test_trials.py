@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfprune import store
-from tfprune.results import trials
+from tfprune.report import trials
 
 
 def named(folder, **options):

@@ -224,11 +224,25 @@ def test_the_chief_is_the_task_named_so_or_the_first_worker(environment, worker)
         ({"TF_CONFIG": "[]"}, "it needs TF_CONFIG"),
         (tf_config(WORKERS, "ps", 0), "task ps 0 is not in the cluster"),
         (tf_config(WORKERS, "worker", 2), "task worker 2 is not in the cluster"),
+        (tf_config({"worker": [1]}, "worker", 0), "it needs TF_CONFIG"),
     ],
 )
 def test_a_cluster_that_cannot_be_is_refused(environment, message):
     with pytest.raises(SettingError, match=message):
         cluster.from_environment(environment)
+
+
+def test_processes_of_one_machine_are_counted_by_its_address():
+    cluster_of = {"chief": ["[::1]:1"], "worker": ["b:1", "[::1]:2", "b:2", "b:3"]}
+    tasks = [("chief", 0), *(("worker", index) for index in range(4))]
+    workers = [cluster.from_environment(tf_config(cluster_of, *task)) for task in tasks]
+    assert [(w.place, w.num_neighbours) for w in workers] == [
+        (0, 2),
+        (0, 3),
+        (1, 2),
+        (1, 3),
+        (2, 3),
+    ]
 
 
 def test_a_process_alone_is_its_own_chief():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -136,6 +137,7 @@ class Workshop:
             "versions": versions(),
             "device": runtime.device_description(loop.config),
             "stack": self._together.places,
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
             "input_shape": loop.data.input_shape,
             "num_classes": loop.data.num_classes,
         }

@@ -20,7 +20,8 @@ from scipy.interpolate import RegularGridInterpolator
 
 from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import figures, style, tables, trials
+from tfprune.report import style, tables, trials
+from tfprune.results import figures
 from tfprune.results import utility_curves as utility
 from tfprune.results.utility_curves import Compared
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tfprune.measures import statistics
-from tfprune.results import figures, tables, trials
+from tfprune.report import tables, trials
+from tfprune.results import figures
 
 TRUNK, REDENSE, REINIT = "", "redense", "reinit"
 SPARSE_SPARSITY = "sparse_sparsity"

@@ -12,11 +12,6 @@ REPORTS.add("sparse_double_descent", "tfprune.results.sparse_double_descent:buil
 REPORTS.add("redense", "tfprune.results.redense:build", "its figures")
 REPORTS.add("learning_distance", "tfprune.results.learning_distance:build", "its figures")
 REPORTS.add("random_reinit", "tfprune.results.random_reinit:build", "its figures")
-REPORTS.add("pruning_effect", "tfprune.results.pruning_effect:build", "its figures")
-REPORTS.add("width_scaling", "tfprune.results.width_scaling:build", "its figures")
-REPORTS.add("example_effects", "tfprune.results.example_effects:build", "its figures")
-REPORTS.add("example_galleries", "tfprune.results.example_galleries:build", "its figures")
-REPORTS.add("leave_out", "tfprune.results.leave_out:build", "its figures")
 REPORTS.add("utility_dynamics", "tfprune.results.utility_dynamics:build", "its figures")
 REPORTS.add("utility_size", "tfprune.results.utility_size:build", "its figures")
 REPORTS.add("utility_pruned", "tfprune.results.utility_pruned:build", "its figures")
@@ -27,7 +22,7 @@ REPORTS.add(
 REPORTS.add("pruning_as_noise", "tfprune.results.pruning_as_noise:build", "its figures")
 REPORTS.add("flatness", "tfprune.results.flatness:build", "its figures")
 
-# A function (results) -> list[tfprune.results.tables.Table] of the experiment's rows; with
+# A function (results) -> list[tfprune.report.tables.Table] of the experiment's rows; with
 # `reads_files` a function (results, output_dir), whose tables are made of files the rows name; with
 # `every_variant` it is given the rows of all settings that were run, not of the last ones alone.
 TABLES = Registry("experiment")
@@ -50,33 +45,6 @@ TABLES.add(
     "random_reinit",
     "tfprune.results.random_reinit:build_tables",
     "accuracy at every level, reinitialization minus ticket",
-)
-TABLES.add(
-    "pruning_effect",
-    "tfprune.results.pruning_effect:build_tables",
-    "optima and losses, ours beside the paper's",
-)
-TABLES.add(
-    "width_scaling",
-    "tfprune.results.width_scaling:build_tables",
-    "optima, ours beside the paper's",
-)
-TABLES.add(
-    "example_effects",
-    "tfprune.results.example_effects:build_tables",
-    "loss changes of easy and hard examples, overlap of the most affected",
-    reads_files=True,
-)
-TABLES.add(
-    "example_galleries",
-    "tfprune.results.example_galleries:build_tables",
-    "levels at which losses are compared",
-    reads_files=True,
-)
-TABLES.add(
-    "leave_out",
-    "tfprune.results.leave_out:build_tables",
-    "what leaving examples out changes at every level, dense subsets",
 )
 TABLES.add(
     "utility_dynamics",

@@ -12,8 +12,9 @@ from matplotlib.patches import Patch
 
 from tfprune.measures import descent as analysis
 from tfprune.measures.statistics import match_or_differ
-from tfprune.results import figures, style, tables, trials
-from tfprune.results.published import published
+from tfprune.papers.published import published
+from tfprune.report import style, tables, trials
+from tfprune.results import figures
 
 LOSS_CHANGES = ("loss_change", "loss_change_linear")
 # What SDD samples besides the dense network, by what it calls them; its two sweet spots, where the

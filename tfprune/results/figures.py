@@ -17,12 +17,11 @@ from matplotlib.patches import Patch
 
 from tfprune import store
 from tfprune.measures import descent as analysis
-from tfprune.results import style, tables, trials
+from tfprune.report import style, tables, trials
+from tfprune.report.experiment import Drawn
 
 _MAX_COLUMNS = 3
 _MOST_SAMPLES = 5
-# Inches that a legend entry takes beside its label, and a letter of it, at 9 points.
-_LEGEND_HANDLE, _LEGEND_LETTER = 0.62, 0.073
 MEMORIZATION: tuple[tuple[str, str, str, Any], ...] = (
     ("unpermuted_accuracy", "unpermuted", style.BLUE, "-"),
     ("permuted_accuracy", "permuted", style.VERMILLION, "--"),
@@ -31,23 +30,7 @@ MEMORIZATION: tuple[tuple[str, str, str, Any], ...] = (
 MEMORIZATION_COLUMNS = tuple(column for column, *_ in MEMORIZATION)
 
 
-@dataclass(frozen=True)
-class FigureInfo:
-    """A figure that was drawn.
-
-    Attributes:
-      file: relative to the output folder.
-      title: one line.
-      reading: one sentence, made from the data, that says what the figure shows.
-      paper_figures: where the paper shows it ("SDD figures 1 and 8"); "" if nowhere.
-    """
-
-    file: str
-    title: str
-    reading: str
-    paper_figures: str
-
-
+FigureInfo = Drawn
 # (name, title, reading, where the paper shows it, the figure or None if there are no data for it)
 Drawing = tuple[str, str, str, str, Figure | None]
 
@@ -282,22 +265,8 @@ def std_handle(color: str) -> Patch:
 def legend_below(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:
     """One legend for all panels, in as few rows below them as the figure's width allows."""
     labels = [str(handle.get_label()) for handle in handles]
-    columns = legend_columns(labels, figure.get_figwidth())
+    columns = style.legend_columns(labels, figure.get_figwidth())
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-
-
-def legend_columns(labels: Sequence[str], width: float) -> int:
-    """The most columns of a legend that fit `width` inches; filled downwards, as matplotlib does.
-
-    Widths are estimated at the house style's font size, so that the choice needs no drawing.
-    """
-    for columns in range(len(labels), 1, -1):
-        long, rest = divmod(len(labels), columns)
-        ends = np.cumsum([long + (index < rest) for index in range(columns)])
-        widest = [max(map(len, part)) for part in np.split(np.array(labels, object), ends[:-1])]
-        if sum(_LEGEND_HANDLE + _LEGEND_LETTER * letters for letters in widest) <= width:
-            return columns
-    return 1
 
 
 def samples_of(

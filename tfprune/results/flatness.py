@@ -16,7 +16,8 @@ from matplotlib.ticker import MaxNLocator
 
 from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import figures, stability, style, tables
+from tfprune.report import style, tables
+from tfprune.results import figures, stability
 from tfprune.results.stability import (
     ACCURACY,
     STABILITY,

@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from tfprune import store
-from tfprune.results import branches, figures, style
+from tfprune.report import style
+from tfprune.results import branches, figures
 
 _SPLITS: tuple[tuple[str, Any], ...] = (("train", "-"), ("test", "--"))
 _PANEL_WIDTH, _PANEL_HEIGHT = 2.6, 2.7

@@ -17,7 +17,8 @@ from matplotlib.patches import Patch
 from tfprune import store
 from tfprune.measures import descent as analysis
 from tfprune.measures import statistics
-from tfprune.results import branches, figures, style, tables, trials
+from tfprune.report import style, tables, trials
+from tfprune.results import branches, figures
 
 EXPERIMENT = "learning_distance"
 DISTANCE, ACCURACY = "distance_from_init", "test_accuracy_last"

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from tfprune import store
 from tfprune.measures.statistics import t_test
-from tfprune.results import figures, stability, style, tables
+from tfprune.report import style, tables
+from tfprune.results import figures, stability
 from tfprune.results.stability import FILTERS, NO_PRUNING, NOISES, Benchmark, Configuration
 
 EXPERIMENT = "pruning_as_noise"

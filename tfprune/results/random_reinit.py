@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from tfprune import store
-from tfprune.results import branches, figures, style, tables
+from tfprune.report import style, tables
+from tfprune.results import branches, figures
 
 EXPERIMENT = "random_reinit"
 _WHERE = "SDD poster, Random Initialization Might Win"

@@ -13,7 +13,8 @@ from matplotlib.patches import Patch
 
 from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import branches, figures, landscapes, style, tables
+from tfprune.report import style, tables
+from tfprune.results import branches, figures, landscapes
 
 EXPERIMENT = "redense"
 _NOTE = "; re-dense networks at the sparsity before their masks were lifted"

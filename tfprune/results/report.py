@@ -15,10 +15,13 @@ import jinja2
 import pandas as pd
 from etils import epath
 
-from tfprune import files, layout, store
+from tfprune import files, layout, papers, store
 from tfprune.errors import InputError
+from tfprune.papers import items as paper_items
+from tfprune.report import style, tables, trials
+from tfprune.report.experiment import Drawn, Experiment
 from tfprune.results import builders as registry
-from tfprune.results import figures, paper_items, style, tables, trials
+from tfprune.results import figures
 
 # A table of more rows is folded in the page; its files are linked all the same.
 _LONG_TABLE = 40
@@ -55,7 +58,7 @@ class _Section:
 
     name: str
     summary: str
-    drawn: list[figures.FigureInfo]
+    drawn: list[Drawn]
     tabled: list[tables.Table]
     problems: list[str]
 
@@ -130,6 +133,9 @@ def build_tables(
       InputError: a file is damaged.
     """
     mine = results[results["experiment"] == experiment]
+    if experiment in papers.REPORTS:
+        declared, loaded = _loaded(mine, experiment, output_dir)
+        return declared.make_tables(loaded)
     if experiment not in registry.TABLES:
         return [tables.accuracy_table(mine, f"{experiment}_accuracy")]
     entry = registry.TABLES.entry(experiment)
@@ -140,18 +146,40 @@ def build_tables(
     return [] if output_dir is None else entry.load()(mine, output_dir)
 
 
+def build_figures(output_dir: epath.PathLike, experiment: str) -> list[Drawn]:
+    """Draws an experiment's figures; one without its own gets accuracy against sparsity.
+
+    Raises:
+      InputError: there is no results.csv, a file is damaged, or a folder cannot be written.
+    """
+    if experiment in papers.REPORTS:
+        results = store.read_results(output_dir)
+        mine = results[results["experiment"] == experiment]
+        declared, loaded = _loaded(mine, experiment, output_dir)
+        return declared.draw(loaded, output_dir, paper_items.shown_at)
+    if experiment in registry.REPORTS:
+        return registry.REPORTS[experiment](output_dir)
+    return figures.generic(output_dir, experiment)
+
+
+def _loaded(
+    results: pd.DataFrame, experiment: str, output_dir: epath.PathLike | None
+) -> tuple[Experiment, Any]:
+    """An experiment's declaration, and what it makes its figures and tables of."""
+    declared: Experiment = papers.REPORTS[experiment]
+    folder = epath.Path(output_dir or "")
+    if declared.every_variant and output_dir is not None:
+        results = store.read_results(folder, every_variant=True)
+        results = results[results["experiment"] == experiment]
+    return declared, declared.load(results, folder)
+
+
 def _section(folder: epath.Path, results: pd.DataFrame, experiment: str) -> _Section:
     problems: list[str] = []
     tabled = _made(problems, lambda: build_tables(results, experiment, folder))
     for table in tabled:
         tables.write_table(folder, table)
-    known = experiment in registry.REPORTS
-    drawn = _made(
-        problems,
-        lambda: (
-            registry.REPORTS[experiment](folder) if known else figures.generic(folder, experiment)
-        ),
-    )
+    drawn = _made(problems, lambda: build_figures(folder, experiment))
     summary = paper_items.reproduces(experiment)
     return _Section(experiment, summary, drawn, tabled, list(dict.fromkeys(problems)))
 
@@ -201,7 +229,7 @@ def _page(folder: epath.Path, results: pd.DataFrame, sections: list[_Section]) -
     )
 
 
-def reading(info: figures.FigureInfo, rows: pd.DataFrame) -> str:
+def reading(info: Drawn, rows: pd.DataFrame) -> str:
     """What the page says below a figure: its reading, and that it is of one seed where it is.
 
     Args:
@@ -228,7 +256,7 @@ def verdict(cell: object) -> str:
     return "matches" if found[1] == "matches" else "differs"
 
 
-def _papers(drawn: Iterable[figures.FigureInfo]) -> dict[str, str]:
+def _papers(drawn: Iterable[Drawn]) -> dict[str, str]:
     """The papers that figures name, by short name."""
     words = {word for info in drawn for word in info.paper_figures.split()}
     return {name: title for name, title in PAPERS.items() if name in words}

@@ -9,7 +9,8 @@ from etils import epath
 
 from tfprune import store
 from tfprune.measures import descent as analysis
-from tfprune.results import descent_tables, figures, tables, trials
+from tfprune.report import tables, trials
+from tfprune.results import descent_tables, figures
 
 EXPERIMENT = "sparse_double_descent"
 _EXAMPLES = {

@@ -21,8 +21,9 @@ from matplotlib.lines import Line2D
 
 from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import figures, style, tables, trials
-from tfprune.results.published import published
+from tfprune.papers.published import published
+from tfprune.report import style, tables, trials
+from tfprune.results import figures
 from tfprune.seeds import Stream, generator
 from tfprune.studies.settings import FilterConfig, FlatnessConfig
 
@@ -628,7 +629,7 @@ def printed(benchmark: Benchmark, table: str, metric: str) -> pd.Series | None:
 
     Args:
       benchmark: ours.
-      table: as in `tfprune.results.published` ("figure 2").
+      table: as in `tfprune.papers.published` ("figure 2").
       metric: likewise.
     """
     facts, rows = benchmark.facts, published(PAPER, table)
@@ -762,7 +763,7 @@ class Relation:
       runs: rows of `benchmark.runs`.
       x: one quantity.
       y: the other.
-      paper: rows of `tfprune.results.published`: Pearson's r and its p-value, None where the
+      paper: rows of `tfprune.papers.published`: Pearson's r and its p-value, None where the
         paper prints none.
     """
 

@@ -36,7 +36,7 @@ from tfprune import layout, store
 from tfprune.errors import InputError
 from tfprune.event_folders import event_folder, scalar_tag, trial_folder
 from tfprune.files import write_bytes_atomic
-from tfprune.results import trials
+from tfprune.report import trials
 
 HParam = bool | int | float | str
 

@@ -16,8 +16,9 @@ from matplotlib.patches import Patch
 
 from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import families, figures, style, tables, trials
-from tfprune.results.published import published
+from tfprune.papers.published import published
+from tfprune.report import style, tables, trials
+from tfprune.results import figures
 
 PAPER = "PM"
 TRUNK, SMALL, SIZE = "", "small", "size"
@@ -334,7 +335,7 @@ class Compared:
 
     Attributes:
       labels: heading -> text, what the row is about.
-      metric: as in `tfprune.results.published`.
+      metric: as in `tfprune.papers.published`.
       values: seed -> ours, in the metric's unit.
       paper: as printed; NaN where it prints no such number.
       against: seed -> ours, of the network that this one is compared with.
@@ -413,9 +414,9 @@ def _shown(row: Compared, against: str) -> dict[str, str]:
     return {
         **row.labels,
         "of": heading,
-        "ours": families.number_text(ours.mean, ours.std, digits),
+        "ours": tables.number_text(ours.mean, ours.std, digits),
         "seeds": str(ours.n) if ours.n else "",
-        "paper": families.number_text(row.paper, math.nan, digits),
+        "paper": tables.number_text(row.paper, math.nan, digits),
         "vs paper": _verdict(paper, digits, ours.n),
         f"vs {against}": _verdict(other, digits, ours.n),
         "unlike the paper": row.unlike if not math.isnan(row.paper) else "",
@@ -447,7 +448,7 @@ def printed(table: int, row: Mapping[Any, Any], method: str, at: str, metric: st
     Args:
       table: as printed.
       row: of results.csv; one of another model, other data, or with label noise has no cell.
-      method: as in `tfprune.results.published`.
+      method: as in `tfprune.papers.published`.
       at: likewise; `sparsity_S` is met by a sparsity near S.
       metric: likewise.
     """

@@ -16,7 +16,8 @@ from matplotlib.patches import Patch
 
 from tfprune import store
 from tfprune.measures import statistics
-from tfprune.results import figures, style, tables, trials
+from tfprune.report import style, tables, trials
+from tfprune.results import figures
 from tfprune.results import utility_curves as utility
 from tfprune.results.utility_curves import ACCURACY, AMOUNT, IMBALANCE, MEAN, MINIMUM, Quantity
 

@@ -11,7 +11,8 @@ from etils import epath
 from matplotlib.figure import Figure
 
 from tfprune import store
-from tfprune.results import figures, style, tables, trials
+from tfprune.report import style, tables, trials
+from tfprune.results import figures
 from tfprune.results import utility_curves as utility
 from tfprune.results.utility_curves import (
     ACCURACY,

@@ -28,12 +28,16 @@ class Worker:
       index: its place among the tasks of its kind.
       num_workers: how many processes train.
       is_chief: whether it is the one that writes files.
+      num_neighbours: how many of them its machine has, itself included.
+      place: its place among those.
     """
 
     kind: str = "worker"
     index: int = 0
     num_workers: int = 1
     is_chief: bool = True
+    num_neighbours: int = 1
+    place: int = 0
 
 
 def worker_of(config: RunConfig) -> Worker:
@@ -53,14 +57,20 @@ def from_environment(environment: Mapping[str, str]) -> Worker:
     """
     try:
         values = json.loads(environment["TF_CONFIG"])
-        tasks = {kind: len(values["cluster"].get(kind, ())) for kind in ("chief", "worker")}
+        machines = {
+            kind: [address.rsplit(":", 1)[0] for address in values["cluster"].get(kind, ())]
+            for kind in ("chief", "worker")
+        }
         kind, index = values["task"]["type"], int(values["task"]["index"])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SettingError("strategy", "multi_worker", f"it needs {_ALLOWED}") from None
-    if not 0 <= index < tasks.get(kind, 0):
+    if not 0 <= index < len(machines.get(kind, ())):
         raise SettingError(
             "strategy", "multi_worker", f"task {kind} {index} is not in the cluster of TF_CONFIG"
         )
     # As TensorFlow decides it: the first worker, where no task is of the kind `chief`.
-    is_chief = kind == "chief" or (not tasks["chief"] and index == 0)
-    return Worker(kind, index, sum(tasks.values()), is_chief)
+    is_chief = kind == "chief" or (not machines["chief"] and index == 0)
+    every = [*machines["chief"], *machines["worker"]]
+    own = index if kind == "chief" else len(machines["chief"]) + index
+    place = every[:own].count(every[own])
+    return Worker(kind, index, len(every), is_chief, every.count(every[own]), place)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from tfprune.backend import keras, tf
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.models.blocks import has_convolutions
 from tfprune.training import strategies
+from tfprune.training.cluster import worker_of
+
+Gpu = TypeVar("Gpu")
 
 
 def configure(config: RunConfig, worker: int = 0) -> None:
@@ -25,23 +30,59 @@ def configure(config: RunConfig, worker: int = 0) -> None:
         turn.
 
     Raises:
-      SettingError: the strategy asks for a device or a worker that is not there.
+      SettingError: the strategy asks for a device or a worker that is not there, or for more
+        processes than there are GPUs.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if config.strategy == "gpu" and not gpus:
         raise SettingError("strategy", "gpu", "TensorFlow sees no GPU; use cpu or auto")
-    if config.strategy == "cpu" and gpus:
-        with contextlib.suppress(RuntimeError):  # Devices are in use already: placement decides.
-            tf.config.set_visible_devices([], "GPU")
-    if config.workers != "1" and gpus and config.strategy != "cpu":
-        with contextlib.suppress(RuntimeError):
-            tf.config.set_visible_devices([gpus[worker % len(gpus)]], "GPU")
-            tf.config.experimental.set_memory_growth(gpus[worker % len(gpus)], True)
+    own = gpus_of(config, gpus, worker, os.environ)
+    # Devices are in use already, where placement decides; or somebody has divided one.
+    with contextlib.suppress(RuntimeError, ValueError):
+        if own != gpus:
+            tf.config.set_visible_devices(own, "GPU")
+        for gpu in own:
+            # Else TensorFlow takes all memory at once, and another process that has work for the
+            # card dies: a worker, a task on Ray, a second command on the folder.
+            tf.config.experimental.set_memory_growth(gpu, True)
     # Steps of training that may round their products say so themselves.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategies.distribution_of(config)
+
+
+def gpus_of(
+    config: RunConfig, gpus: Sequence[Gpu], worker: int, variables: Mapping[str, str]
+) -> list[Gpu]:
+    """Those of a machine's GPUs that are this process's; others may have them too.
+
+    Args:
+      config: the run.
+      gpus: those that TensorFlow sees.
+      worker: as for `configure`.
+      variables: the process's, `os.environ`.
+
+    Raises:
+      SettingError: more processes of `strategy=multi_worker` than GPUs; NCCL lets no two share one.
+    """
+    if config.strategy == "cpu" or not gpus:
+        return []
+    if str(config.workers) != "1":
+        return [gpus[worker % len(gpus)]]
+    # Where somebody has dealt them out, every process sees its own only.
+    if config.strategy != "multi_worker" or "CUDA_VISIBLE_DEVICES" in variables:
+        return list(gpus)
+    process = worker_of(config)
+    each = len(gpus) // process.num_neighbours
+    if not each:
+        raise SettingError(
+            "strategy",
+            "multi_worker",
+            f"at most a process for each GPU of a machine: TF_CONFIG has {process.num_neighbours} "
+            f"on this one, which has {len(gpus)}; CUDA_VISIBLE_DEVICES= hides them",
+        )
+    return list(gpus[process.place * each :][:each])
 
 
 def device(config: RunConfig) -> str:
@@ -66,7 +107,7 @@ def device_description(config: RunConfig) -> str:
 def _device_name(config: RunConfig) -> str:
     if device(config) == "/CPU:0":
         return f"CPU {platform.machine()}"
-    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    details = tf.config.experimental.get_device_details(tf.config.get_visible_devices("GPU")[0])
     return f"GPU {details.get('device_name', '')}".strip()
 
 

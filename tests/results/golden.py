@@ -1,0 +1,249 @@
+"""What a report shows, as plain data: the cells of its tables, what its figures draw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import Collection, PathCollection, QuadMesh
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+
+from tfprune import store
+from tfprune.results import report
+
+# Longer arrays and columns are told by their length, their ends and two projections.
+_WHOLE = 10
+
+
+def figures_of(folder: Path, experiment: str) -> dict[str, tuple[Any, Figure]]:
+    """name -> what the page says of it, and the figure, of those that an experiment draws."""
+    figures: list[Figure] = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def save(figure: Figure, *_: Any, **__: Any) -> None:
+            figures.extend([figure] if not figures or figure is not figures[-1] else [])
+
+        patch.setattr(Figure, "savefig", save)
+        infos = report.build_figures(folder, experiment)
+    names = [Path(info.file).stem.removeprefix(f"{experiment}_") for info in infos]
+    return dict(zip(names, zip(infos, figures, strict=True), strict=True))
+
+
+def tables_of(folder: Path, experiment: str) -> dict[str, Any]:
+    """name -> table, of those that an experiment makes."""
+    made = report.build_tables(store.read_results(folder), experiment, folder)
+    return {table.name.removeprefix(f"{experiment}_"): table for table in made}
+
+
+def of_folder(folder: Path, experiment: str) -> dict[str, Any]:
+    """Every table and figure of an experiment: {"tables": ..., "figures": ...}, as JSON has it."""
+    drawn = {
+        info.file: {
+            "title": info.title,
+            "reading": info.reading,
+            "paper": info.paper_figures,
+            **of_figure(figure),
+        }
+        for info, figure in figures_of(folder, experiment).values()
+    }
+    made = tables_of(folder, experiment)
+    return {"tables": {table.name: of_table(table) for table in made.values()}, "figures": drawn}
+
+
+# ---------------------------------------------------------------- tables
+def of_table(table: Any) -> dict[str, Any]:
+    numbers, shown = table.numbers, table.shown
+    return {
+        "title": table.title,
+        "labels": list(table.labels),
+        "numbers": {str(name): _column(numbers[name]) for name in numbers},
+        "shown": {str(name): _column(shown[name].astype(str)) for name in shown},
+    }
+
+
+def _column(column: pd.Series) -> Any:
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return _array(column.to_numpy(float))
+    texts = ["" if value != value or value is None else str(value) for value in column]
+    if len(texts) <= 2 * _WHOLE:
+        return " | ".join(texts)
+    # Runs of one value are told once: most columns of words have few.
+    runs = [[texts[0], 1]]
+    for text in texts[1:]:
+        if text == runs[-1][0]:
+            runs[-1][1] += 1
+        else:
+            runs.append([text, 1])
+    return " | ".join(text if n == 1 else f"{text} x{n}" for text, n in runs)
+
+
+def _array(values: Any) -> list[Any]:
+    flat = np.asarray(values, float).ravel()
+    if flat.size <= _WHOLE:
+        return [_number(value) for value in flat]
+    known = np.nan_to_num(flat, nan=-7.0, posinf=1e6, neginf=-1e6)
+    place = np.arange(flat.size)
+    return [
+        f"{flat.size} values",
+        *map(_number, (flat[0], flat[-1])),
+        *(_number(float(known @ wave)) for wave in (np.cos(place), np.sin(1.3 * place + 1))),
+    ]
+
+
+def _number(value: float) -> float | str:
+    return float(f"{value:.10g}") + 0.0 if np.isfinite(value) else str(value)
+
+
+# ---------------------------------------------------------------- figures
+def of_figure(figure: Figure) -> dict[str, Any]:
+    """Panels in the order in which they were made, the words of the legends, the title above."""
+    panels = [of_axes(axes) for axes in _axes(figure) if axes.axison or axes.images]
+    above = [part.get_suptitle() for part in (figure, *figure.subfigs) if part.get_suptitle()]
+    return {"above": list(map(_words, above)), "legends": _legends(figure), "panels": panels}
+
+
+def _axes(figure: Figure) -> Iterator[Axes]:
+    for axes in figure.axes:
+        yield axes
+        yield from axes.child_axes
+
+
+def _legends(figure: Figure) -> list[Any]:
+    return [_legend(legend) for part in (figure, *figure.subfigs) for legend in part.legends]
+
+
+def _legend(legend: Legend) -> str:
+    entries = zip(legend.get_texts(), legend.legend_handles, strict=True)
+    return " | ".join(f"{text.get_text()} [{_look(handle)}]" for text, handle in entries)
+
+
+def of_axes(axes: Axes) -> dict[str, Any]:
+    sides = ("left", "center", "right")
+    # A second axis beside a panel's own has no title.
+    titles = [axes.get_title(side) for side in sides] if hasattr(axes, "get_title") else []
+    told: dict[str, Any] = {
+        "title": _words(next(filter(None, titles), "")),
+        "x": _axis(axes.get_xlabel(), axes.get_xscale(), axes.get_xlim(), axes.xaxis),
+        "y": _axis(axes.get_ylabel(), axes.get_yscale(), axes.get_ylim(), axes.yaxis),
+        "lines": sorted(map(_line, _drawn(axes.lines)), key=str),
+        "areas": sorted(map(_collection, axes.collections), key=str),
+        "bars": _bars([patch for patch in axes.patches if isinstance(patch, Rectangle)]),
+        "shapes": sorted(
+            [_look(patch), _array(patch.get_path().vertices)]
+            for patch in axes.patches
+            if not isinstance(patch, Rectangle)
+        ),
+        "images": [_array(image.get_array()) for image in axes.images],
+        "texts": sorted(
+            f"{text.get_text()} @ {_array(text.get_position())}" for text in axes.texts
+        ),
+        "legend": _legend(axes.legend_) if axes.legend_ else "",
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _words(text: str) -> str:
+    """Wherever lines are broken."""
+    return " ".join(text.split())
+
+
+def _axis(label: str, scale: str, limits: Sequence[float], axis: Any) -> dict[str, Any]:
+    ticks = [text.get_text() for text in axis.get_majorticklabels()]
+    fixed = isinstance(axis.get_major_formatter(), matplotlib.ticker.FixedFormatter)
+    told = {"label": _words(label), "scale": scale, "limits": _array(limits)}
+    return told | ({"ticks": " ".join(ticks)} if fixed else {})
+
+
+def _drawn(lines: Sequence[Line2D]) -> list[Line2D]:
+    return [line for line in lines if np.size(line.get_xdata())]
+
+
+def _line(line: Line2D) -> list[Any]:
+    return [_look(line), _array(line.get_xdata()), _array(line.get_ydata())]
+
+
+def _collection(area: Collection) -> list[Any]:
+    if isinstance(area, QuadMesh):
+        cells = np.ma.filled(np.ma.asarray(area.get_array(), float), np.nan)
+        return ["mesh", _array(area.get_coordinates()), _array(cells)]
+    if isinstance(area, PathCollection):
+        colours = [to_hex(c, keep_alpha=True) for c in area.get_facecolors()]
+        return ["points", " ".join(colours[:60]), _array(area.get_offsets())]
+    vertices = [path.vertices for path in area.get_paths()]
+    return ["area", *_colours(area), _array(np.concatenate(vertices) if vertices else [])]
+
+
+def _colours(area: Collection) -> list[str]:
+    found = [*area.get_facecolors()[:1], *area.get_edgecolors()[:1]]
+    return [to_hex(colour, keep_alpha=True) for colour in found]
+
+
+def _bars(bars: Sequence[Rectangle]) -> list[Any]:
+    """Corners, widths and heights of all, in their order."""
+    if not bars:
+        return []
+    shape = [[*bar.get_xy(), bar.get_width(), bar.get_height()] for bar in bars]
+    colours = dict.fromkeys(to_hex(bar.get_facecolor(), keep_alpha=True) for bar in bars)
+    return [" ".join(colours), *(_array(column) for column in np.transpose(shape))]
+
+
+def _look(artist: Any) -> str:
+    if isinstance(artist, Line2D):
+        colour = to_hex(artist.get_color())
+        marker = artist.get_marker() if artist.get_marker() not in ("None", "", None) else ""
+        dash = artist.get_linestyle() if artist.get_linestyle() != "None" else ""
+        face = to_hex(artist.get_markerfacecolor()) if marker else colour
+        return f"{colour} {dash}{marker}" + (f" {face}" if face != colour else "")
+    if isinstance(artist, Patch):
+        return to_hex(artist.get_facecolor(), keep_alpha=True)
+    return type(artist).__name__
+
+
+# ---------------------------------------------------------------- files
+def dumps(value: Any, depth: int = 0) -> str:
+    """JSON with a line for each cell, line and panel, whose changes a diff shows."""
+    pad, end = " " * (depth + 1), " " * depth
+    if isinstance(value, Mapping) and value:
+        parts = [f"{pad}{json.dumps(k)}: {dumps(v, depth + 1)}" for k, v in value.items()]
+        return "{\n" + ",\n".join(parts) + f"\n{end}}}"
+    if isinstance(value, list) and any(isinstance(part, list | dict) for part in value):
+        return "[\n" + ",\n".join(pad + _one(part, depth) for part in value) + f"\n{end}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _one(part: Any, depth: int) -> str:
+    return dumps(part, depth + 1) if isinstance(part, dict) else json.dumps(part)
+
+
+# ---------------------------------------------------------------- comparison
+def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """A line for every place where two differ by more than rounding."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        if set(old) == set(new) and list(old) != list(new):
+            yield f"{where}: {list(old)} before, {list(new)} now"
+        for name in dict.fromkeys([*old, *new]):
+            if name not in new or name not in old:
+                yield f"{where}/{name}: only {'before' if name in old else 'now'}"
+            else:
+                yield from differences(old[name], new[name], f"{where}/{name}")
+    elif isinstance(old, list) and isinstance(new, list):
+        if len(old) != len(new):
+            yield f"{where}: {len(old)} before, {len(new)} now"
+        for index, pair in enumerate(zip(old, new, strict=False)):
+            yield from differences(*pair, f"{where}[{index}]")
+    elif isinstance(old, int | float) and isinstance(new, int | float):
+        if abs(old - new) > 1e-8 * max(1.0, abs(old)):
+            yield f"{where}: {old} before, {new} now"
+    elif old != new:
+        yield f"{where}: {old!r} before, {new!r} now"

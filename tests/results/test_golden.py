@@ -1,0 +1,39 @@
+"""Tables and figures of made-up folders stay what they are.
+
+`make golden` writes golden/*.json again, after a change that is meant; its diff says what changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import golden
+import made_up
+import pytest
+
+FOLDER = Path(__file__).parent / "golden"
+CASES = [(name, case) for name, cases in made_up.FOLDERS.items() for case in cases]
+
+
+@pytest.mark.parametrize(("experiment", "case"), CASES)
+def test_tables_and_figures_are_as_they_were(
+    experiment, case, make_folder, make_branches, tmp_path
+):
+    made_up.FOLDERS[experiment][case](make_folder, make_branches, tmp_path)
+    found = golden.of_folder(tmp_path, experiment)
+    file = FOLDER / f"{experiment}-{case}.json"
+    if os.environ.get("TFPRUNE_WRITE_GOLDEN"):
+        file.write_text(golden.dumps(found) + "\n", encoding="utf-8")
+    told = list(golden.differences(json.loads(file.read_text(encoding="utf-8")), found))
+    assert not told, "\n".join(told[:40])
+
+
+def test_a_change_of_a_cell_or_of_a_line_is_found():
+    old = {"panels": [{"lines": [["#000000 -", [0.0, 1.0], [0.5, 0.25]]]}], "cells": "a | b"}
+    moved = {"panels": [{"lines": [["#000000 -", [0.0, 1.0], [0.5, 0.26]]]}], "cells": "a | c"}
+    assert list(golden.differences(old, moved)) == [
+        "/panels[0]/lines[0][2][1]: 0.25 before, 0.26 now", "/cells: 'a | b' before, 'a | c' now"
+    ]  # fmt: skip
+    assert not list(golden.differences(old, json.loads(json.dumps(old))))

@@ -1,0 +1,585 @@
+"""What example_effects shows: how the training loss of easy and hard examples (EL2N) changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from tfprune import files
+from tfprune.errors import InputError
+from tfprune.measures import statistics
+from tfprune.measures.example_groups import (
+    GroupLossChange,
+    group_loss_change,
+    jaccard,
+    jaccard_baseline,
+    percentile_groups,
+    top_fraction,
+)
+from tfprune.papers.peg import families
+from tfprune.papers.peg.comparisons import labels_of, printed, settings_of
+from tfprune.papers.peg.families import (
+    EXTENDED_DENSE,
+    LR_REWIND,
+    ONE_SHOT,
+    WIDTH,
+    WIDTH_MATCHED,
+    Benchmark,
+    Family,
+)
+from tfprune.papers.peg.looks import noise_colors
+from tfprune.report import style, summary, tables
+from tfprune.report.experiment import Experiment
+from tfprune.report.grammar import ZERO, Axis, Bars, Figure, Lines, Panel, Scale
+from tfprune.report.summary import Beside
+from tfprune.report.tables import Table
+
+# M percentile groups by EL2N (PEG 3), and how many of them are its "top 20%".
+GROUPS = 20
+_HARD = 0.2
+# The most affected examples whose overlap is table 3 (PEG I).
+AFFECTED = 0.1
+# Table 3 prints no std but "at most 0.03".
+_LARGEST_PRINTED_STD = 0.03
+# Levels that figures 18 to 20 show.
+_SHOWN = 5
+_BEST, _DEEPEST = "optimal sparsity", "highest sparsity that beats dense"
+_MATCHED = (ONE_SHOT, WIDTH_MATCHED)
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """What is known of the training examples of one benchmark.
+
+    Attributes:
+      benchmark: what is learned.
+      families: by method.
+      dense: losses of the standard dense models, nats: a row per example, by its position in the
+        dataset, a column per seed, NaN where a seed held the example out.
+      groups: the EL2N group of each, likewise, by each seed's own scores; -1 for none.
+      folder: where the files of the others are.
+    """
+
+    benchmark: Benchmark
+    families: Mapping[str, Family]
+    dense: pd.DataFrame
+    groups: pd.DataFrame
+    folder: epath.Path
+
+    def change(self, method: str, member: int | None) -> Change | None:
+        """What one member of a family does to each group; None where that is not measured."""
+        family = self.families.get(method)
+        if family is None or not member or self.groups.empty:
+            return None
+        after = read_by_seed(self.folder, family.rows(member), "examples", "losses")
+        seeds = [seed for seed in _seeds(self.groups) if seed in after]
+        if not seeds:
+            return None
+        found = group_loss_change(
+            self.dense[seeds].to_numpy().T,
+            after[seeds].reindex(self.dense.index).to_numpy().T,
+            self.groups[seeds].to_numpy().T,
+        )
+        return Change(family, member, tuple(seeds), found)
+
+    def optimal(self) -> Change | None:
+        """From dense to the optimum of pruning; None where the dense model is the optimal one."""
+        family = self.families.get(LR_REWIND)
+        return self.change(LR_REWIND, family.optimal()) if family else None
+
+    def highest(self) -> Change | None:
+        """From dense to the highest sparsity that still beats it."""
+        family = self.families.get(LR_REWIND)
+        return self.change(LR_REWIND, family.highest_beating_dense()) if family else None
+
+    def matched(self) -> list[Change]:
+        """One-shot pruning and training-matched width scaling, each at its best; [] if one lacks.
+
+        The best of what differs from the dense model in size: table 3 compares algorithms at their
+        optimal sparsity and width, and has a number even where the dense model generalizes best
+        (LeNet with 5% noise).
+        """
+        members = {
+            m: self.families[m].optimal(with_dense=False) for m in _MATCHED if m in self.families
+        }
+        there = [c for m, member in members.items() if (c := self.change(m, member))]
+        return there if len(there) == len(_MATCHED) else []
+
+    def along(self, method: str) -> list[Change]:
+        """The changes at members spread over a family."""
+        members = spread_members(self.families[method]) if method in self.families else []
+        return [change for member in members if (change := self.change(method, member))]
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """The loss change of the groups, from the dense model to one member of a family.
+
+    Attributes:
+      family: of the later model.
+      member: which one.
+      seeds: those measured, increasing.
+      groups: the change, nats, negative where the later model is better.
+    """
+
+    family: Family
+    member: int
+    seeds: tuple[int, ...]
+    groups: GroupLossChange
+
+    @property
+    def benchmark(self) -> Benchmark:
+        return self.family.benchmark
+
+    @property
+    def size_text(self) -> str:
+        """How small the later model is, or how long it trained, in a few letters."""
+        if self.family.method == EXTENDED_DENSE:
+            return f"TT {self.member}"
+        return f"WR {families.remaining_text(self.family, self.member)}%"
+
+    @property
+    def size_words(self) -> str:
+        """The same in words."""
+        if self.family.method == EXTENDED_DENSE:
+            return f"{self.member} retraining{'s' * (self.member > 1)}"
+        return f"{families.remaining_text(self.family, self.member)}% of weights remaining"
+
+    @property
+    def error_text(self) -> str:
+        values = list(self.family.by_seed(families.TEST_ERROR, self.member).values())
+        return f"E {np.mean(values):.1f}%" if values else ""
+
+    @property
+    def missing(self) -> list[int]:
+        return [seed for seed in self.family.seeds if seed not in self.seeds]
+
+    @property
+    def n_text(self) -> str:
+        missing = f", no seed {summary.seeds_text(self.missing)}" if self.missing else ""
+        return f"n = {len(self.seeds)}{missing}"
+
+    @property
+    def hardest(self) -> int:
+        """How many groups are the fifth of highest EL2N."""
+        return max(1, round(_HARD * len(self.groups.mean)))
+
+    def part(self, hard: bool) -> dict[int, float]:
+        """seed -> mean change of the fifth of highest EL2N, or of the rest."""
+        chosen = slice(-self.hardest, None) if hard else slice(None, -self.hardest)
+        sums = self.groups.by_seed[:, chosen] * self.groups.examples[:, chosen]
+        means = np.nansum(sums, axis=1) / self.groups.examples[:, chosen].sum(axis=1)
+        return dict(zip(self.seeds, map(float, means), strict=True))
+
+    def ratio(self) -> float:
+        """Mean |change| of the groups of highest EL2N over that of the rest (PEG 3)."""
+        sizes = np.abs(self.groups.mean)
+        easy = sizes[: -self.hardest]
+        rest = float(np.nanmean(easy)) if easy.size else math.nan
+        return float(np.nanmean(sizes[-self.hardest :])) / rest if rest else math.nan
+
+    def verdicts(self) -> dict[str, int]:
+        """How many groups' losses are lower, higher, or match, by PEG section 2's rule."""
+        found = [statistics.difference(seeds).verdict for seeds in self.groups.by_seed.T]
+        return {name: found.count(name) for name in ("lower", "higher", "matches")}
+
+
+Found = Sequence[Effects]
+
+
+def load(results: pd.DataFrame, folder: epath.Path) -> list[Effects]:
+    """The dense losses and the EL2N groups of every benchmark.
+
+    Raises:
+      InputError: a file is damaged.
+    """
+    found = []
+    for benchmark, here in families.by_benchmark(families.families(results)).items():
+        rows = pd.concat([family.rows(0) for family in here.values()])
+        dense = read_by_seed(folder, rows, "examples", "losses")
+        groups = el2n_groups(dense, read_by_seed(folder, rows, "el2n", "values"))
+        found.append(Effects(benchmark, here, dense, groups, folder))
+    return found
+
+
+def el2n_groups(losses: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """The percentile group of every example that has a loss and a score, by each seed's scores.
+
+    Args:
+      losses: as `read_by_seed` gives.
+      scores: likewise.
+
+    Returns:
+      int64, a row per row of `losses`, a column per seed that has both; -1 is no group. `GROUPS`
+      groups, or as many as there are examples.
+    """
+    scores = scores.reindex(losses.index)
+    both = {seed: scores[seed].where(losses[seed].notna()) for seed in losses if seed in scores}
+    groups = {
+        seed: percentile_groups(own, min(GROUPS, int(own.notna().sum())))
+        for seed, own in both.items()
+        if own.notna().any()
+    }
+    return pd.DataFrame(groups, index=losses.index)
+
+
+def read_by_seed(
+    folder: epath.PathLike, rows: pd.DataFrame, column: str, name: str
+) -> pd.DataFrame:
+    """Numbers of the training examples: a row per example, a column per seed that has a file.
+
+    Args:
+      folder: the output folder.
+      rows: rows of results.csv; of several files of a seed the first that is there counts.
+      column: that names the files: `examples` or `el2n`.
+      name: of the array in them: `losses` (nats) or `values`.
+
+    Returns:
+      float64, indexed by position in the dataset; NaN where a seed held the example out.
+
+    Raises:
+      InputError: a file is damaged, or holds something else.
+    """
+    if column not in rows:  # A study that was interrupted before its first measurement.
+        return pd.DataFrame(dtype="float64")
+    found: dict[int, pd.Series] = {}
+    named = rows[rows[column].fillna("").ne("")]
+    for seed, file in zip(named["seed"], named[column], strict=True):
+        path = epath.Path(folder) / str(file)
+        if int(seed) not in found and path.exists():
+            found[int(seed)] = _read(path, name)
+    return pd.DataFrame({seed: found[seed] for seed in sorted(found)}, dtype="float64")
+
+
+def _seeds(table: pd.DataFrame) -> list[int]:
+    """The columns of a table that has one for each seed."""
+    return [int(str(seed)) for seed in table.columns]
+
+
+def _read(path: epath.Path, name: str) -> pd.Series:
+    arrays = files.load_arrays(path)
+    missing = sorted({name, "indices"} - set(arrays))
+    if missing:
+        raise InputError(f"{path} has no {', '.join(missing)}: delete it and run again")
+    return pd.Series(arrays[name].astype(np.float64), index=arrays["indices"])
+
+
+def spread_members(family: Family, count: int = _SHOWN) -> list[int]:
+    """Up to `count` members at even distances, the first and the last among them (PEG L)."""
+    members = [member for member in family.members if member > 0]
+    places = np.linspace(0, len(members) - 1, min(count, len(members))).round().astype(int)
+    return [members[place] for place in places]
+
+
+# ---------------------------------------------------------------- figures
+def _rows(changes: Iterable[Change], **columns: Callable[[Change], Any]) -> pd.DataFrame:
+    """A row per change, seed and group, with further columns of each change."""
+    parts = []
+    for change in changes:
+        seeds, number = change.groups.by_seed.shape
+        about = {name: column(change) for name, column in columns.items()}
+        places = np.tile(100 * (np.arange(number) + 0.5) / number, seeds)
+        values = {"percentile": places, "change": change.groups.by_seed.ravel()}
+        parts.append(pd.DataFrame({"seed": np.repeat(change.seeds, number), **values, **about}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _whole_axis(panel: Panel) -> None:
+    panel.axes.set_xlim(0, 100)
+
+
+_PERCENTILE = Axis("percentile", "EL2N percentile", finish=_whole_axis)
+_CHANGE = Axis("change", "Loss change (nats)")
+_BARS = Bars(_PERCENTILE, _CHANGE, width=lambda number: 85 / number, marks=(ZERO,))
+_SIZE = (6.4, 4.6, 4.1)
+
+
+def _pruned_and_narrow(labels: Sequence[Any]) -> dict[Any, str]:
+    """The colours of pruning and of widths, as in the figures of both."""
+    return {label: style.SKY if label.startswith("width") else style.BLUE for label in labels}
+
+
+def _lines(colors: Callable[[Sequence[Any]], Mapping[Any, str]]) -> Lines:
+    """A line per label."""
+    color, marker = Scale("label", colors), Scale("label", style.markers)
+    return Lines(_PERCENTILE, _CHANGE, color=color, marker=marker, marks=(ZERO,))
+
+
+def _noisy(noisy: bool) -> Callable[[Found], list[Effects]]:
+    return lambda found: [here for here in found if here.benchmark.is_noisy == noisy]
+
+
+def _optimal(found: Found) -> list[Change]:
+    return [change for here in found if (change := here.optimal())]
+
+
+def _highest(found: Found) -> list[Change]:
+    return [change for here in found if (change := here.highest())]
+
+
+def _two_sparsities(found: Found) -> pd.DataFrame:
+    """At the optimal sparsity, and at the highest that beats dense, a column per benchmark."""
+    rows = []
+    for at, changes in ((_BEST, _optimal(found)), (_DEEPEST, _highest(found))):
+        lines = {c: (c.benchmark.panel, at, f"{c.size_words}, {c.n_text}") for c in changes}
+        titles = {change: "\n".join(text) for change, text in lines.items()}
+        made = _rows(changes, benchmark=lambda c: c.benchmark.name, title=titles.__getitem__)
+        rows.append(made.assign(at=at))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _by_noise(found: Found) -> pd.DataFrame:
+    return _rows(
+        _optimal(found),
+        panel=lambda change: change.benchmark.panel,
+        label=lambda change: f"{change.benchmark.noise}: {change.size_text}, {change.n_text}",
+    )
+
+
+def _pairs(found: Found) -> list[list[Change]]:
+    return [pair for here in found if (pair := here.matched())]
+
+
+def _matched_rows(found: Found) -> pd.DataFrame:
+    names = {ONE_SHOT: "one-shot", WIDTH_MATCHED: "width"}
+    return _rows(
+        (change for pair in _pairs(found) for change in pair),
+        benchmark=lambda change: change.benchmark.name,
+        label=lambda change: f"{names[change.family.method]}: {change.size_text}, {change.n_text}",
+    )
+
+
+def _by_panel(found: Found) -> dict[str, list[Effects]]:
+    panels: dict[str, list[Effects]] = {}
+    for here in found:
+        panels.setdefault(here.benchmark.panel, []).append(here)
+    return panels
+
+
+_ABBREVIATIONS = {
+    LR_REWIND: "E: test error; WR: weights remaining.",
+    EXTENDED_DENSE: "E: test error; TT: training time, in retrainings.",
+    WIDTH: "E: test error; WR: weights, of those at full width.",
+}
+
+
+def _along(method: str, name: str, words: str) -> Figure:
+    """Five members of a family from left to right, a row per noise, each on its own scale."""
+
+    def rows(found: Found) -> pd.DataFrame:
+        places = [pair for here in found for pair in enumerate(here.along(method))]
+        place = {id(change): number for number, change in places}
+        return _rows(
+            (change for _, change in places),
+            place=lambda change: place[id(change)],
+            noise=lambda change: f"{change.benchmark.noise}, {change.n_text}",
+            title=lambda change: ", ".join(filter(None, (change.error_text, change.size_text))),
+        )
+
+    return Figure(
+        name, f"Loss change by EL2N along {words}", rows, _BARS,
+        lambda found: along_reading([line for here in found if (line := here.along(method))]),
+        each=_by_panel, row="noise", column="place", heading="title", name_rows=True,
+        size=(4.0, 2.6, 2.4),
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- readings
+def hard_reading(changes: Sequence[Change], found: Found) -> str:
+    """Whether it is the hard examples whose loss changes, and what is not shown (PEG 3).
+
+    Args:
+      changes: to the optimal models.
+      found: the benchmarks that these are of, and others whose optimal model is the dense one.
+    """
+    families_ = [here.families[LR_REWIND] for here in found if LR_REWIND in here.families]
+    dense = [family.benchmark.name for family in families_ if family.optimal() == 0]
+    but = f" The dense model is the optimal one with {'; '.join(dense)}." if dense else ""
+    if not changes:
+        return but.strip() or "No optimally sparse model is measured yet."
+    ratios = [ratio for change in changes if not math.isnan(ratio := change.ratio())]
+    ends = dict.fromkeys(f"{ratio:.3g}" for ratio in (min(ratios), max(ratios))) if ratios else {}
+    times = f"{' to '.join(ends)} times" if ends else "not comparable to"
+    return (
+        f"At the optimal sparsity, {_counted(changes[0])}; the mean |change| of the 20% of "
+        f"examples of highest EL2N is {times} that of the rest.{but}"
+    )
+
+
+def _two_reading(found: Found) -> str:
+    best, deepest = _optimal(found), _highest(found)
+    paper = " The paper has 3.5 to 71 times." if best else ""
+    high = f" At the highest sparsity that beats dense, {_counted(deepest[0])}." if deepest else ""
+    return f"{hard_reading(best, found)}{paper}{high}"
+
+
+def _counted(change: Change) -> str:
+    """Of how many groups the loss falls, rises and matches, in words."""
+    mean = change.groups.mean
+    counts = {"falls": int((mean < 0).sum()), "rises": int((mean > 0).sum())}
+    if len(change.seeds) > 1:
+        verbs = {"lower": "falls", "higher": "rises", "matches": "matches the dense one"}
+        counts = {verbs[verdict]: count for verdict, count in change.verdicts().items()}
+    said = [f"{verb} in {count}" for verb, count in counts.items() if count]
+    return (
+        f"the loss {', '.join(said) or 'stays'} of {mean.size} groups ({change.benchmark.name}; "
+        f"{change.size_words}; {change.n_text})"
+    )
+
+
+def matched_reading(found: Found) -> str:
+    """Whether pruning and width scaling go together over groups, in one sentence."""
+    said = []
+    for pair in _pairs(found):
+        link = statistics.correlation(*(change.groups.mean for change in pair))
+        said.append(f"r = {link.pearson:.2f} ({pair[0].benchmark.name})")
+    return (
+        "Over groups, the loss changes of one-shot pruning and of width down-scaling with the "
+        f"same training correlate with {', '.join(said)}. WR: weights remaining of "
+        "those at full width."
+    )
+
+
+def along_reading(lines: list[list[Change]]) -> str:
+    """How the groups fare at the ends of a family, in one sentence, and what titles mean."""
+    first, last = lines[0][0], lines[0][-1]
+    ends = [_counted(change) for change in dict.fromkeys((first, last))]
+    return f"Along it, {'; then '.join(ends)}. {_ABBREVIATIONS[first.family.method]}"
+
+
+# ---------------------------------------------------------------- tables
+def change_table(found: Found) -> Table | None:
+    """Mean loss changes of the fifth of highest EL2N and of the rest, where figures show them."""
+    rows = []
+    for here in found:
+        told = [(_BEST, here.optimal()), (_DEEPEST, here.highest())]
+        told += [("the best of its kind", change) for change in here.matched()]
+        rows += [_change_row(change) | {"at": at} for at, change in told if change]
+    if not rows:
+        return None
+    shown: dict[str, Any] = {name: name for name in ("model", "noise", "algorithm", "at")}
+    shown["weights remaining (%)"] = "weights_remaining_percent"
+    for part, heading in (("hard", "top 20% EL2N"), ("easy", "rest")):
+        shown[f"{heading} (nats)"] = tables.mean_std(part, tables.measured)
+        shown[f"{heading} is"] = f"{part}_verdict"
+    shown |= {"seeds": "n", "missing seeds": "missing_seeds"}
+    title = (
+        "Change of the mean training loss from the dense model, of examples of high and of low "
+        "EL2N; higher or lower where the mean is at least one std over seeds away from 0"
+    )
+    return tables.of_rows("change", title, rows, shown, list(shown)[:4])
+
+
+def _change_row(change: Change) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "model": change.benchmark.panel,
+        "noise": change.benchmark.noise,
+        "algorithm": change.family.name,
+        "member": change.member,
+        "weights_remaining_percent": families.remaining_text(change.family, change.member),
+        "n": len(change.seeds),
+        "missing_seeds": summary.seeds_text(change.missing),
+    }
+    for name, hard in (("hard", True), ("easy", False)):
+        gap = statistics.difference(list(change.part(hard).values()))
+        row |= {f"{name}_{what}": getattr(gap, what) for what in ("mean", "std", "verdict")}
+    return row
+
+
+def overlap_table(found: Found) -> Table | None:
+    """Jaccard similarity of the most affected examples of two algorithms (PEG I, table 3).
+
+    The 10% of examples whose loss changes most, in either direction, from the dense model of the
+    same seed to the best one-shot pruned and to the best training-matched narrow one.
+    """
+    rows = [_overlap(here) for here in found if all(name in here.families for name in _MATCHED)]
+    title = (
+        "Jaccard similarity of the 10% of examples most affected by one-shot pruning and by width "
+        "down-scaling, at their best, beside that of random sets; the paper prints its std as at "
+        f"most {_LARGEST_PRINTED_STD}, which is taken here"
+    )
+    if not rows:
+        return None
+    return summary.beside_table("overlap", title, rows, "Jaccard", against="random_sets")
+
+
+def _overlap(here: Effects) -> Beside:
+    best = {method: here.families[method].optimal(with_dense=False) for method in _MATCHED}
+    values = overlap_by_seed(here, best)
+    counts = zip(_seeds(here.dense), here.dense.count(), strict=True)
+    random = {seed: jaccard_baseline(AFFECTED, int(count)) for seed, count in counts}
+    paper = printed(3, here.benchmark, "one_shot_and_width_scaling", metric="jaccard")
+    if paper and math.isnan(paper.std):
+        paper = dataclasses.replace(paper, std=_LARGEST_PRINTED_STD)
+    details = {
+        f"{name} (%)": families.remaining_text(here.families[method], best[method])
+        for method, name in zip(_MATCHED, ("one-shot WR", "width WR"), strict=True)
+    }
+    details["random"] = f"{np.mean(list(random.values())):.2f}" if random else ""
+    every = {seed for method in _MATCHED for seed in here.families[method].seeds}
+    return Beside(
+        settings_of(here.benchmark), labels_of(here.benchmark), {}, values, families.TEST_ERROR,
+        paper, random, details, tuple(sorted(every - set(values))),
+    )  # fmt: skip
+
+
+def overlap_by_seed(here: Effects, members: Mapping[str, int | None]) -> dict[int, float]:
+    """seed -> Jaccard similarity of the most affected examples of two members.
+
+    Args:
+      here: the benchmark.
+      members: method -> member, of two methods.
+
+    Returns:
+      Only seeds that have losses of both and of the dense model.
+    """
+    after = [
+        read_by_seed(here.folder, here.families[method].rows(member), "examples", "losses")
+        for method, member in members.items()
+        if member
+    ]
+    if len(after) < len(members):
+        return {}
+    seeds = [seed for seed in _seeds(here.dense) if all(seed in losses for losses in after)]
+    return {
+        seed: jaccard(*(_affected(here.dense[seed], losses[seed]) for losses in after))
+        for seed in seeds
+    }
+
+
+def _affected(before: pd.Series, after: pd.Series) -> np.ndarray:
+    """The examples whose loss changes most, as positions in the rows of `before`."""
+    return top_fraction((after.reindex(before.index) - before).abs(), AFFECTED)
+
+
+# fmt: off
+EXAMPLE_EFFECTS = Experiment(
+    "example_effects",
+    load,
+    figures=(
+        Figure(
+            "by_sparsity", "Loss change by EL2N, without label noise",
+            _two_sparsities, _BARS, _two_reading, _noisy(False),
+            row="at", column="benchmark", heading="title", size=(6.4, 3.4, 3.3), letters=36),
+        Figure(
+            "by_noise", "Loss change by EL2N at the optimal sparsity, with label noise",
+            _by_noise, _lines(noise_colors),
+            lambda found: f"{hard_reading(_optimal(found), found)} WR: weights remaining.",
+            _noisy(True), panel="panel", size=_SIZE, legend="panel"),
+        Figure(
+            "matched_training", "Loss change by EL2N of one-shot pruning and of width down-scaling",
+            _matched_rows, _lines(_pruned_and_narrow), matched_reading,
+            panel="benchmark", size=_SIZE, legend="panel"),
+        _along(LR_REWIND, "pruning_levels", "pruning"),
+        _along(EXTENDED_DENSE, "extended_dense_levels", "extended dense training"),
+        _along(WIDTH, "width_levels", "width down-scaling"),
+    ),
+    tables=(change_table, overlap_table),
+)

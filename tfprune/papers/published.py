@@ -1,0 +1,85 @@
+"""The papers' printed numbers, as data: one CSV per paper in the folder `published`.
+
+Columns, one row per printed number:
+
+- `table`: as printed ("2"), or the figure or section that has the number ("figure 2"). `model`,
+  `dataset`, `noise_fraction`: as the flags of a run spell them.
+- `method`: `dense`; `lr_rewind`, `weight_rewind` and `extended_dense` as `retrain` says;
+  `synflow`, `snip` and `random`: `lr_rewind` with that criterion; `width_scaling`: dense networks
+  of smaller width; `dense_subset`: dense networks trained on what the sparse one gets right;
+  `one_shot_and_width_scaling`: the overlap of the two. PM prunes weights (`finetune`,
+  `lr_rewind`) or channels (`channel_finetune`, `channel_lr_rewind`), and sets `small` or
+  `channel_small` beside them: networks of as many weights, trained from scratch. GST's
+  `prune_filters`: filters pruned during training. SDD rewinds weights.
+- `at`: `optimal`, the level of the best validation error; `dense`, level 0; SDD's other sampled
+  sparsities, `overfitting`, `first_sweet_spot`, `second_sweet_spot`, `underfitting` (its section
+  3.2); `level_5`, after five cycles; `sparsity_0.5`, pruned to it in one shot; `last`, after the
+  last pruning event; or `runs`, a statistic over all runs of the figure.
+- `metric`: `sparsity_percent`; `test_error_percent`; `noisy_loss` and `original_loss`, and
+  `..._change` of them from dense to optimal, nats; `jaccard`; `val_accuracy_percent`, of what PM
+  calls validation data; `train_loss`, nats; `test_accuracy_percent`;
+  `parameters_removed_percent`; `accuracy_stability_pearson`, the correlation of final test
+  accuracy with mean stability, and `..._p`, its p-value.
+- `mean`, `std`: as printed, std empty where none is; `n`: seeds, empty where the paper does not
+  say; `note`: misprints, bounds, and what other tables print for the same runs.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+
+from tfprune.errors import unknown_name
+
+COLUMNS = (
+    "table",
+    "model",
+    "dataset",
+    "method",
+    "at",
+    "noise_fraction",
+    "metric",
+    "mean",
+    "std",
+    "n",
+    "note",
+)
+_TEXT = ("table", "model", "dataset", "method", "at", "metric", "note")
+
+
+def papers() -> tuple[str, ...]:
+    """The papers whose numbers are here, by short name (`GST`, `PEG`, `PM`, `SDD`)."""
+    names = (file.name for file in _folder().iterdir())
+    return tuple(sorted(name[:-4].upper() for name in names if name.endswith(".csv")))
+
+
+def published(paper: str, table: str | int | None = None) -> pd.DataFrame:
+    """A paper's printed numbers.
+
+    Args:
+      paper: its short name, in any case: `GST`, `PEG`, `PM` or `SDD`.
+      table: one of its tables, as printed; all if None.
+
+    Returns:
+      The columns above, in the paper's order; `mean` and `std` are float64, NaN where nothing is
+      printed, and texts are empty there.
+
+    Raises:
+      SettingError: there is no such paper, or no such table of it.
+    """
+    if paper.upper() not in papers():
+        raise unknown_name("paper", paper.upper(), papers())
+    with (_folder() / f"{paper.lower()}.csv").open(encoding="utf-8") as file:
+        numbers = pd.read_csv(file, dtype=dict.fromkeys(_TEXT, "str"))
+    numbers = numbers.fillna(dict.fromkeys(_TEXT, ""))
+    if table is None:
+        return numbers
+    if str(table) not in set(numbers["table"]):
+        raise unknown_name("table", str(table), numbers["table"].unique())
+    return numbers[numbers["table"] == str(table)].reset_index(drop=True)
+
+
+def _folder() -> Any:
+    return resources.files("tfprune.papers") / "published"

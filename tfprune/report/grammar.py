@@ -1,0 +1,563 @@
+"""A small grammar of figures: what stands on the axes, what tells lines apart, what a panel is.
+
+A figure is a declaration, `Figure`, of tidy rows: a row per seed and point, with columns for what
+is on the axes, and for what tells lines and panels apart. Kinds of panels are classes with a method
+`draw`: `Lines` (means over seeds in their bands, of one quantity or several), `Bars`; a paper's own
+(`tfprune/papers/drawings`) need that method alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from tfprune.report import style
+from tfprune.report.summary import over_seeds
+
+Handle = Line2D | Patch
+QUANTITY = "quantity"
+_MAX_COLUMNS = 3
+_NO_LOOK = {"color": style.BLACK, "marker": "", "dash": "-"}
+# Where entries of a legend stand: colours, markers and dashes, marks, the spread, what is shaded.
+_COLORS, _OTHERS, _MARKS, _SPREAD, SHADES = range(5)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What stands on an axis.
+
+    Attributes:
+      column: of the rows.
+      label: with the unit.
+      scale: multiplies the values; 100 shows fractions in %.
+      place: where values stand, `[points]` to `[points]`; None: where they are.
+      finish: ticks and limits, a function of the panel once all is drawn.
+      right: whether it is a second y axis, on the right.
+    """
+
+    column: str
+    label: str = ""
+    scale: float = 1.0
+    place: Callable[[np.ndarray], np.ndarray] | None = None
+    finish: Callable[[Panel], None] | None = None
+    right: bool = False
+
+    def of(self, values: Any) -> np.ndarray:
+        """Values of the column as places on the axis, float64 `[points]`."""
+        known = self.scale * np.asarray(values, float)
+        return known if self.place is None else self.place(known)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What lines of one value of a column look like.
+
+    Attributes:
+      column: of the rows, or `QUANTITY`: which of several quantities a line is of.
+      looks: value -> colour, marker or dash; or a function of the values there are to it.
+      names: value -> what the legend calls it; default the value.
+    """
+
+    column: str
+    looks: Mapping[Any, Any] | Callable[[Sequence[Any]], Mapping[Any, Any]]
+    names: Mapping[Any, str] = field(default_factory=dict)
+
+    def of(self, column: pd.Series) -> dict[Any, Any]:
+        """value -> look of what there is in a column; a category counts its other values too."""
+        there = in_order(column)
+        known = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else there
+        looks = self.looks(list(known)) if callable(self.looks) else self.looks
+        return {value: look for value, look in looks.items() if value in there}
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A line as it was drawn: its rows, and its points by the column `at`.
+
+    `values` are those of the column of x, and `x` where they stand.
+    """
+
+    quantity: Axis
+    look: Mapping[str, Any]
+    rows: pd.DataFrame
+    values: pd.Series
+    x: pd.Series
+    mean: pd.Series
+    std: pd.Series
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A panel that is being drawn: its rows, its axis across, and the lines that are there."""
+
+    axes: Axes
+    rows: pd.DataFrame
+    x: Axis
+    at: str
+    lines: Sequence[Line] = ()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What stands in a panel beside its lines.
+
+    Attributes:
+      draw: a function of the panel; it returns False where it has nothing to draw.
+      handle: its entry in the legend, if any; a function without arguments.
+      late: whether it is drawn when ticks and limits are there.
+      rank: where its entry stands.
+    """
+
+    draw: Callable[[Panel], Any]
+    handle: Callable[[], Handle] | None = None
+    late: bool = False
+    rank: int = _MARKS
+
+
+class Legend:
+    """Entries by label, in the order of their ranks."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, tuple[float, Handle]] = {}
+
+    def add(self, rank: float, handle: Handle) -> None:
+        self._entries.setdefault(str(handle.get_label()), (rank, handle))
+
+    def handles(self, spread: bool = True) -> list[Handle]:
+        """Their handles, the one of the spread among them or not."""
+        known = sorted(self._entries.values(), key=lambda entry: entry[0])
+        return [handle for rank, handle in known if spread or rank != _SPREAD]
+
+
+class Kind(Protocol):
+    """A kind of panel."""
+
+    def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
+        """Draws the rows of a panel; `known` are those that the legend is of."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Means over seeds against x, in a band of ± std; of several quantities a line each.
+
+    Attributes:
+      x: across.
+      y: up.
+      at: the column that says which point of a line a row is of; default that of x.
+      color: what tells lines apart; or the colour of all.
+      marker: likewise.
+      dash: likewise.
+      marks: what else is drawn.
+      height: relative to other panels of a stack.
+    """
+
+    x: Axis
+    y: Axis | tuple[Axis, ...]
+    at: str = ""
+    color: Scale | str = style.BLACK
+    marker: Scale | str = ""
+    dash: Scale | str = "-"
+    marks: tuple[Mark, ...] = ()
+    height: float = 1.0
+
+    @property
+    def quantities(self) -> tuple[Axis, ...]:
+        return self.y if isinstance(self.y, tuple) else (self.y,)
+
+    @property
+    def scales(self) -> dict[str, Scale]:
+        known = {"color": self.color, "marker": self.marker, "dash": self.dash}
+        return {name: scale for name, scale in known.items() if isinstance(scale, Scale)}
+
+    def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
+        looks = {name: scale.of(self._values(scale, known)) for name, scale in self.scales.items()}
+        sides = {False: axes}
+        if any(quantity.right for quantity in self.quantities):
+            sides[True] = style.two_axes(axes, style.BLUE, style.VERMILLION)
+        columns = [s.column for s in self.scales.values() if s.column != QUANTITY]
+        lines = [
+            line
+            for own in _groups(rows, columns)
+            for quantity in self.quantities
+            if (line := self._line(own, quantity, looks)) is not None
+        ]
+        for line in lines:
+            self.draw_line(sides[line.quantity.right], line)
+        panel = Panel(axes, rows, self.x, self.at or self.x.column, lines)
+        self._tell_marks(panel, legend, late=False)
+        self._finish(panel, sides)
+        self._tell_marks(panel, legend, late=True)
+        self._tell(looks, known, legend)
+
+    def draw_line(self, axes: Axes, line: Line) -> None:
+        """A line and its band."""
+        color, std = line.look["color"], line.std.fillna(0)
+        axes.plot(line.x, line.mean, color=color, linestyle=line.look["dash"],
+                  marker=line.look["marker"])  # fmt: skip
+        axes.fill_between(
+            line.x, line.mean - std, line.mean + std, color=color, alpha=0.18, linewidth=0
+        )
+
+    def _values(self, scale: Scale, rows: pd.DataFrame) -> pd.Series:
+        if scale.column == QUANTITY:
+            return pd.Series([quantity.column for quantity in self.quantities])
+        return rows[scale.column]
+
+    def _line(self, rows: pd.DataFrame, quantity: Axis, looks: Mapping[str, Any]) -> Line | None:
+        at, column = self.at or self.x.column, quantity.column
+        table = over_seeds(rows, at, [column], [self.x.column])
+        if table.empty:
+            return None
+        look: dict[str, Any] = {"color": self.color, "marker": self.marker, "dash": self.dash}
+        for name, scale in self.scales.items():
+            value = column if scale.column == QUANTITY else rows[scale.column].iloc[0]
+            look[name] = looks[name].get(value, _NO_LOOK[name])
+        values = table[self.x.column]
+        x = pd.Series(self.x.of(values), table.index)
+        mean, std = (quantity.scale * table[f"{column}_{what}"] for what in ("mean", "std"))
+        return Line(quantity, look, rows, values, x, mean, std)
+
+    def _finish(self, panel: Panel, sides: Mapping[bool, Axes]) -> None:
+        for quantity in self.quantities:
+            mine = [line for line in panel.lines if line.quantity.right == quantity.right]
+            side = replace(panel, axes=sides[quantity.right], lines=mine)
+            finish(quantity, side, "y")
+        finish(self.x, panel, "x")
+
+    def _tell_marks(self, panel: Panel, legend: Legend, late: bool) -> None:
+        for place, mark in enumerate(self.marks):
+            if mark.late == late and mark.draw(panel) is not False and mark.handle:
+                legend.add(mark.rank + place / len(self.marks), mark.handle())
+
+    def _tell(self, looks: Mapping[str, Any], rows: pd.DataFrame, legend: Legend) -> None:
+        """Says what the scales mean, those of one column together."""
+        for column in dict.fromkeys(scale.column for scale in self.scales.values()):
+            scales = {name: s for name, s in self.scales.items() if s.column == column}
+            values = list(dict.fromkeys(value for name in scales for value in looks[name]))
+            if len(values) < 2 and "color" not in scales:
+                continue
+            names = {value: text for s in scales.values() for value, text in s.names.items()}
+            for value in values:
+                look = _NO_LOOK | {
+                    name: looks[name][value] for name in scales if value in looks[name]
+                }
+                rank = _COLORS if "color" in scales else _OTHERS
+                legend.add(rank, line_handle(str(names.get(value, value)), **look))
+        if rows["seed"].nunique() > 1:
+            legend.add(_SPREAD, spread_handle())
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A bar of the mean over seeds at each x, whiskers ± std.
+
+    Attributes:
+      x: across.
+      y: up.
+      colors: of bars that fall and of those that rise.
+      width: of a bar, in the unit of x.
+      marks: what else is drawn.
+    """
+
+    x: Axis
+    y: Axis
+    colors: tuple[str, str] = (style.BLUE, style.VERMILLION)
+    width: Callable[[int], float] = lambda number: 0.8
+    marks: tuple[Mark, ...] = ()
+    height: float = 1.0
+
+    def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
+        table = over_seeds(rows, self.x.column, [self.y.column], [self.x.column])
+        mean, std = (table[f"{self.y.column}_{what}"].to_numpy() for what in ("mean", "std"))
+        axes.bar(
+            self.x.of(table[self.x.column]),
+            mean,
+            width=self.width(len(mean)),
+            color=np.where(mean < 0, *self.colors).tolist(),
+            yerr=None if np.isnan(std).all() else std,
+            error_kw={"elinewidth": 0.9, "ecolor": "#777777"},
+        )
+        axes.grid(False, axis="x")
+        panel = Panel(axes, rows, self.x, self.x.column)
+        for mark in self.marks:
+            mark.draw(panel)
+        finish(self.y, panel, "y")
+        finish(self.x, panel, "x")
+
+
+def finish(axis: Axis, panel: Panel, side: str) -> None:
+    """Labels an axis, and sets its ticks and limits."""
+    if axis.label:
+        (panel.axes.set_xlabel if side == "x" else panel.axes.set_ylabel)(axis.label)
+    if axis.finish:
+        axis.finish(panel)
+
+
+def _groups(rows: pd.DataFrame, columns: Iterable[str]) -> list[pd.DataFrame]:
+    """The rows by what tells lines apart, in the order in which they first come."""
+    names = list(dict.fromkeys(columns))
+    if not names:
+        return [rows]
+    return [own for _, own in rows.groupby(names, sort=False, observed=True)]
+
+
+def in_order(column: pd.Series) -> list[Any]:
+    """The values of a column: as a category orders them, or as they first come."""
+    there = list(column.dropna().unique())
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return [value for value in column.cat.categories if value in there]
+    return there
+
+
+# ---------------------------------------------------------------- figures
+@dataclass(frozen=True)
+class Figure:
+    """A figure, as a paper declares it.
+
+    Attributes:
+      name: of its files, after the experiment's.
+      title: one line.
+      data: tidy rows of what the experiment loaded; none where there is nothing to draw.
+      show: what a panel shows; of several, one above the other.
+      reading: a sentence made from what was loaded, that says what the figure shows.
+      of: what of the loaded is shown; default all.
+      each: part of the loaded by name, a figure each; None for one figure of all.
+      panel: the column of which every value has a panel, and what its title says.
+      row, column: columns that make a grid of panels.
+      heading: the column that has a panel's title; default `panel`.
+      size: of a panel in inches: width where there is one column, width where there are more,
+        height.
+      legend: `below` all panels, one in or below every `panel`, or "" for none.
+      letters: of a panel's title in a line.
+      name_rows: whether the value of `row` stands at the first panel of a row, and labels of axes
+        at the outermost panels alone.
+    """
+
+    name: str
+    title: str
+    data: Callable[[Any], pd.DataFrame]
+    show: Kind | tuple[Kind, ...]
+    reading: Callable[[Any], str] = lambda found: ""
+    of: Callable[[Any], Any] = lambda found: found
+    each: Callable[[Any], Mapping[str, Any]] | None = None
+    panel: str = ""
+    row: str = ""
+    column: str = ""
+    heading: str = ""
+    size: tuple[float, float, float] = (7.4, 4.5, 3.6)
+    legend: str = "below"
+    letters: int = 44
+    name_rows: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """A panel's rows, its place in the grid, its title, and the name of its row."""
+
+    place: tuple[int, int]
+    rows: pd.DataFrame
+    title: str
+    row_name: str = ""
+
+
+def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
+    """Draws a figure of its rows; None of no rows."""
+    if rows.empty:
+        return None
+    cells = _cells(figure, rows)
+    stack = figure.show if isinstance(figure.show, tuple) else (figure.show,)
+    lines, columns = (1 + max(cell.place[side] for cell in cells) for side in (0, 1))
+    one, more, height = figure.size
+    with style.house_style():
+        width = one if columns == 1 else more * columns
+        made = style.new_figure(width, height * lines + 0.8)
+        grid = made.subplots(
+            lines * len(stack),
+            columns,
+            squeeze=False,
+            height_ratios=[getattr(kind, "height", 1.0) for kind in stack] * lines,
+        )
+        for axes in grid.flatten():
+            axes.set_axis_off()
+        below = Legend()
+        for cell in cells:
+            legend = below if figure.legend == "below" else Legend()
+            known = rows if figure.legend == "below" else cell.rows
+            line, column = cell.place
+            panels = grid[len(stack) * line : len(stack) * (line + 1), column]
+            for axes, kind in zip(panels, stack, strict=True):
+                axes.set_axis_on()
+                kind.draw(axes, cell.rows, known, legend)
+                if axes is not panels[-1]:
+                    axes.set_xlabel("")
+                    axes.tick_params(labelbottom=False)
+            panels[0].set_title(wrapped(cell.title, figure.letters))
+            if figure.legend == "panel":
+                # Below the panel: inside it lines leave room nowhere for sure.
+                handles = legend.handles(spread=False)
+                panels[-1].legend(
+                    handles=handles, loc="upper left", bbox_to_anchor=(0, -0.2), borderaxespad=0
+                )
+        if figure.name_rows:
+            _name_rows(grid, cells)
+        if below.handles():
+            legend_below(made, below.handles())
+    return made
+
+
+def wrapped(text: str, letters: int) -> str:
+    """Lines of a title, each broken where it is too long."""
+    return "\n".join(style.wrapped(line, letters) for line in text.split("\n"))
+
+
+def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
+    if not (figure.row or figure.column):
+        groups = _groups(rows, [figure.panel]) if figure.panel else [rows]
+        columns = 2 if len(groups) == 4 else min(len(groups), _MAX_COLUMNS)
+        heading = figure.heading or figure.panel
+        return [
+            _Cell(divmod(number, columns), own, str(own[heading].iloc[0]) if heading else "")
+            for number, own in enumerate(groups)
+        ]
+    across = in_order(rows[figure.column])
+    cells = []
+    for line, (name, mine) in enumerate(rows.groupby(figure.row, sort=False, observed=True)):
+        for _, own in mine.groupby(figure.column, sort=False, observed=True):
+            place = line, across.index(own[figure.column].iloc[0])
+            cells.append(_Cell(place, own, str(own[figure.heading].iloc[0]), str(name)))
+    return cells
+
+
+def _name_rows(grid: np.ndarray, cells: Iterable[_Cell]) -> None:
+    """What a row is of stands at its first panel; labels of x below the last row alone."""
+    for cell in cells:
+        axes = grid[cell.place]
+        if cell.place[1] == 0:
+            axes.set_ylabel(f"{cell.row_name}\n{axes.get_ylabel()}")
+        else:
+            axes.set_ylabel("")
+        if cell.place[0] < len(grid) - 1:
+            axes.set_xlabel("")
+
+
+# ---------------------------------------------------------------- marks
+def level_line(
+    where: str, label: str, color: str = "", only_first_of: str = "", dash: str = "--"
+) -> Mark:
+    """A horizontal line at the mean of a line's points whose rows are flagged.
+
+    Args:
+      where: the column of flags.
+      label: in the legend.
+      color: default the line's own.
+      only_first_of: a column: of lines of other values than the panel's first there is none.
+      dash: of the line.
+    """
+
+    def draw_levels(panel: Panel) -> None:
+        for number, line in enumerate(panel.lines):
+            first = panel.lines[0].rows
+            if (color and number) or (only_first_of and _other(line.rows, first, only_first_of)):
+                continue
+            mean = line.mean[_flagged(line, where)]
+            if len(mean):
+                panel.axes.axhline(
+                    float(mean.iloc[0]), color=color or line.look["color"], linestyle=dash,
+                    linewidth=1.1, alpha=0.8,
+                )  # fmt: skip
+
+    return Mark(draw_levels, lambda: line_handle(label, dash=dash))
+
+
+def _other(rows: pd.DataFrame, first: pd.DataFrame, column: str) -> bool:
+    return rows[column].iloc[0] != first[column].iloc[0]
+
+
+def _flagged(line: Line, where: str) -> pd.Series:
+    """Whether each point of a line has a flagged row."""
+    at = str(line.mean.index.name)
+    return line.rows.groupby(at)[where].any().reindex(line.mean.index)
+
+
+def star(where: str, label: str) -> Mark:
+    """A star at the points of lines whose rows are flagged."""
+
+    def draw_stars(panel: Panel) -> bool:
+        found = False
+        for line in panel.lines:
+            chosen = _flagged(line, where)
+            for x, y in zip(line.x[chosen], line.mean[chosen], strict=True):
+                found = True
+                panel.axes.plot(
+                    x, y, marker="*", markersize=14, color=line.look["color"], linestyle="",
+                    markeredgecolor=style.BLACK, markeredgewidth=0.7, zorder=6,
+                )  # fmt: skip
+        return found
+
+    def handle() -> Handle:
+        return Line2D([], [], marker="*", markersize=12, color="white",
+                      markeredgecolor=style.BLACK, label=label)  # fmt: skip
+
+    return Mark(draw_stars, handle)
+
+
+def shade(where: str, label: str, color: str, alpha: float = 1.0) -> Mark:
+    """Shades where points whose rows are flagged stand, as far as halfway to their neighbours.
+
+    Neighbours are all points that the rows of the panel have, within what is drawn.
+    """
+
+    def draw_spans(panel: Panel) -> bool:
+        low, high = panel.axes.get_xlim()
+        at, x = panel.at, panel.x
+        rows = panel.rows.assign(x=x.of(panel.rows[x.column])).dropna(subset=["x"])
+        places, chosen = rows.groupby(at)["x"].mean(), rows.groupby(at)[where].any()
+        points = pd.DataFrame({"x": places, "chosen": chosen}).sort_values("x")
+        middle = (points["x"].shift(-1) + points["x"]) / 2
+        right = middle.fillna(points["x"].max()).to_numpy()
+        left = np.append(points["x"].min(), right[:-1])
+        runs = (points["chosen"] != points["chosen"].shift()).cumsum().to_numpy()
+        for run in np.unique(runs[points["chosen"]]):
+            start, end = max(left[runs == run].min(), low), min(right[runs == run].max(), high)
+            if start < end:
+                panel.axes.axvspan(start, end, color=color, alpha=alpha, linewidth=0, zorder=0)
+        panel.axes.set_xlim(low, high)
+        return bool(chosen.any())
+
+    def handle() -> Handle:
+        return Patch(color=color, alpha=alpha, linewidth=0, label=label)
+
+    return Mark(draw_spans, handle, late=True, rank=SHADES)
+
+
+def at_zero(panel: Panel) -> None:
+    panel.axes.axhline(0, color=style.BLACK, linewidth=0.8)
+
+
+ZERO = Mark(at_zero)
+
+
+# ---------------------------------------------------------------- legends
+def line_handle(label: str, color: str = style.BLACK, marker: str = "", dash: Any = "-") -> Line2D:
+    """An entry of a legend that is a line."""
+    return Line2D([], [], color=color, marker=marker, linestyle=dash, label=label)
+
+
+def spread_handle(color: str = style.BLACK) -> Patch:
+    """What a legend says of the shading."""
+    return Patch(color=color, alpha=0.18, linewidth=0, label="± std over seeds")
+
+
+def legend_below(figure: matplotlib.figure.Figure, handles: Sequence[Handle]) -> None:
+    """One legend for all panels, in as few rows below them as the figure's width allows."""
+    labels = [str(handle.get_label()) for handle in handles]
+    columns = style.legend_columns(labels, figure.get_figwidth())
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
