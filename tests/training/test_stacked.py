@@ -181,9 +181,9 @@ def test_a_rewound_training_beside_changes_no_bit(three_places, tmp_path):
 def test_images_are_held_once_and_what_differs_for_each_place(three_places, tmp_path):
     trainer = three_places[2]
     seeds_in(three_places, (2, 4, 6), tmp_path)
-    shared = trainer.model.program._stack._shared[1]
+    shared = trainer.model.program.stack._shared[1]
     assert shared.images.shape == (66, 4, 4, 1)
-    for name, variable in trainer.model.program._stack._names.items():
+    for name, variable in trainer.model.program.stack._names.items():
         alone = training_state(trainer.model, trainer.model.optimizer)[name]
         assert variable.shape == (3, *alone.shape)
 

@@ -141,9 +141,7 @@ class Stack:
 
     def run(self, seats: list[Seat]) -> list[tuple[State, dict[str, Any]]]:
         """Trains an epoch of each seat; returns its state after it, and all metrics."""
-        filled = [*seats, *[seats[0]] * (self._places - len(seats))]
-        shared, places = self._images(seats[0].data), Places.of(filled)
-        states = {name: [seat.state[name] for seat in filled] for name in seats[0].state}
+        shared, places, states = self.inputs(seats)
         with products(self._matmul):
             after, means = self.steps(shared, places, states)
         with products("ieee"):
@@ -156,6 +154,12 @@ class Stack:
             )
             for index in range(len(seats))
         ]
+
+    def inputs(self, seats: list[Seat]) -> tuple[Shared, Places, dict[str, list[tf.Tensor]]]:
+        """What `steps` takes to train an epoch of each seat."""
+        filled = [*seats, *[seats[0]] * (self._places - len(seats))]
+        states = {name: [seat.state[name] for seat in filled] for name in seats[0].state}
+        return self._images(seats[0].data), Places.of(filled), states
 
     def _images(self, data: PreparedData) -> Shared:
         key = _images_of(data)
@@ -282,21 +286,23 @@ class StackedProgram(ResidentProgram):
     ):
         super().__init__(model, batch_size, jit, matmul)
         self._together = together
-        self._stack = Stack(model, batch_size, together.places, matmul)
+        self.stack = Stack(model, batch_size, together.places, matmul)
 
     def run(self, epoch: int) -> dict[str, Any]:
         """See base class. Until it returns, others may use the model, as they find it."""
-        data, feeding = self._data, self._fed
-        feed = self._feed(epoch)
-        variables = training_state(self._model, self._model.optimizer)
-        state = {name: variable.read_value() for name, variable in variables.items()}
-        seat = Seat(state, data, feed.order, feed.learning_rates, feed.steps, feed.draws)
-        after, found = self._together.meet((id(self), *_shape_of(seat)), self._stack.run, seat)
-        for name, variable in variables.items():
+        data, feeding, seat = self._data, self._fed, self.seat(epoch)
+        after, found = self._together.meet((id(self), *_shape_of(seat)), self.stack.run, seat)
+        for name, variable in training_state(self._model, self._model.optimizer).items():
             variable.assign(after[name])
         self._model.program, self._model.noise = self, None
         self.attach(data, feeding)
         return found
+
+    def seat(self, epoch: int) -> Seat:
+        """What an epoch of the training that the model is in brings to the stack."""
+        variables, feed = training_state(self._model, self._model.optimizer), self._feed(epoch)
+        state = {name: variable.read_value() for name, variable in variables.items()}
+        return Seat(state, self._data, feed.order, feed.learning_rates, feed.steps, feed.draws)
 
 
 def _images_of(data: PreparedData) -> tuple[Any, ...]:
