@@ -41,6 +41,7 @@ class Axis:
       place: where values stand, `[points]` to `[points]`; None: where they are.
       finish: ticks and limits, a function of the panel once all is drawn.
       right: whether it is a second y axis, on the right.
+      marked: whether lines of it have their markers.
     """
 
     column: str
@@ -49,6 +50,7 @@ class Axis:
     place: Callable[[np.ndarray], np.ndarray] | None = None
     finish: Callable[[Panel], None] | None = None
     right: bool = False
+    marked: bool = True
 
     def of(self, values: Any) -> np.ndarray:
         """Values of the column as places on the axis, float64 `[points]`."""
@@ -157,6 +159,7 @@ class Lines:
       dash: likewise.
       marks: what else is drawn.
       height: relative to other panels of a stack.
+      band: whether ± std is shaded.
     """
 
     x: Axis
@@ -167,6 +170,7 @@ class Lines:
     dash: Scale | str = "-"
     marks: tuple[Mark, ...] = ()
     height: float = 1.0
+    band: bool = True
 
     @property
     def quantities(self) -> tuple[Axis, ...]:
@@ -201,18 +205,26 @@ class Lines:
         """A line and its band."""
         color, std = line.look["color"], line.std.fillna(0)
         axes.plot(line.x, line.mean, color=color, linestyle=line.look["dash"],
-                  marker=line.look["marker"])  # fmt: skip
-        axes.fill_between(
-            line.x, line.mean - std, line.mean + std, color=color, alpha=0.18, linewidth=0
-        )
+                  marker=line.look["marker"] if line.quantity.marked else "")  # fmt: skip
+        if self.band:
+            axes.fill_between(
+                line.x, line.mean - std, line.mean + std, color=color, alpha=0.18, linewidth=0
+            )
+
+    def there(self, rows: pd.DataFrame) -> list[str]:
+        """The columns of the quantities that rows have a value of."""
+        columns = [q.column for q in self.quantities if q.column in rows]
+        return [name for name in columns if rows[name].notna().any()]
 
     def _values(self, scale: Scale, rows: pd.DataFrame) -> pd.Series:
         if scale.column == QUANTITY:
-            return pd.Series([quantity.column for quantity in self.quantities])
+            return pd.Series(self.there(rows))
         return rows[scale.column]
 
     def _line(self, rows: pd.DataFrame, quantity: Axis, looks: Mapping[str, Any]) -> Line | None:
         at, column = self.at or self.x.column, quantity.column
+        if column not in rows:
+            return None
         table = over_seeds(rows, at, [column], [self.x.column])
         if table.empty:
             return None
@@ -246,12 +258,14 @@ class Lines:
                 continue
             names = {value: text for s in scales.values() for value, text in s.names.items()}
             for value in values:
+                if names.get(value, value) == "":  # There is one line, and nothing to call it.
+                    continue
                 look = _NO_LOOK | {
                     name: looks[name][value] for name in scales if value in looks[name]
                 }
                 rank = _COLORS if "color" in scales else _OTHERS
                 legend.add(rank, line_handle(str(names.get(value, value)), **look))
-        if rows["seed"].nunique() > 1:
+        if self.band and rows["seed"].nunique() > 1:
             legend.add(_SPREAD, spread_handle())
 
 
@@ -326,7 +340,8 @@ class Figure:
       name: of its files, after the experiment's.
       title: one line.
       data: tidy rows of what the experiment loaded; none where there is nothing to draw.
-      show: what a panel shows; of several, one above the other.
+      show: what a panel shows; of several, one above the other, or `beside` each other. A kind
+        of lines of which the rows have no value is left out.
       reading: a sentence made from what was loaded, that says what the figure shows.
       of: what of the loaded is shown; default all.
       each: part of the loaded by name, a figure each; None for one figure of all.
@@ -337,8 +352,12 @@ class Figure:
         height.
       legend: `below` all panels, one in or below every `panel`, or "" for none.
       letters: of a panel's title in a line.
+      legend_title: of a `panel`'s legend.
       name_rows: whether the value of `row` stands at the first panel of a row, and labels of axes
         at the outermost panels alone.
+      beside: see `show`; a `panel`'s legend then stands to their right.
+      columns: how many panels stand side by side, a function of the rows.
+      same_y: a column: panels of one value of it have one y axis, each kind its own.
     """
 
     name: str
@@ -355,7 +374,11 @@ class Figure:
     size: tuple[float, float, float] = (7.4, 4.5, 3.6)
     legend: str = "below"
     letters: int = 44
+    legend_title: str = ""
     name_rows: bool = False
+    beside: bool = False
+    columns: Callable[[pd.DataFrame], int] | None = None
+    same_y: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,48 +392,62 @@ class _Cell:
 
 
 def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
-    """Draws a figure of its rows; None of no rows."""
-    if rows.empty:
+    """Draws a figure of its rows; None of no rows, or where no kind has a value of them."""
+    kinds = figure.show if isinstance(figure.show, tuple) else (figure.show,)
+    kinds = tuple(kind for kind in kinds if _is_there(kind, rows))
+    if rows.empty or not kinds:
         return None
     cells = _cells(figure, rows)
-    stack = figure.show if isinstance(figure.show, tuple) else (figure.show,)
     lines, columns = (1 + max(cell.place[side] for cell in cells) for side in (0, 1))
+    down, across = (1, len(kinds)) if figure.beside else (len(kinds), 1)
     one, more, height = figure.size
     with style.house_style():
         width = one if columns == 1 else more * columns
         made = style.new_figure(width, height * lines + 0.8)
         grid = made.subplots(
-            lines * len(stack),
-            columns,
+            lines * down,
+            columns * across,
             squeeze=False,
-            height_ratios=[getattr(kind, "height", 1.0) for kind in stack] * lines,
+            height_ratios=[getattr(kind, "height", 1.0) for kind in kinds[:down]] * lines,
         )
         for axes in grid.flatten():
             axes.set_axis_off()
-        below = Legend()
+        below, placed = Legend(), []
         for cell in cells:
             legend = below if figure.legend == "below" else Legend()
             known = rows if figure.legend == "below" else cell.rows
             line, column = cell.place
-            panels = grid[len(stack) * line : len(stack) * (line + 1), column]
-            for axes, kind in zip(panels, stack, strict=True):
-                axes.set_axis_on()
-                kind.draw(axes, cell.rows, known, legend)
-                if axes is not panels[-1]:
+            panels = grid[down * line : down * (line + 1), across * column : across * (column + 1)]
+            panels = list(panels.flatten())
+            placed.append((cell, panels))
+            for axes, kind in zip(panels, kinds, strict=True):
+                if _is_there(kind, cell.rows):
+                    axes.set_axis_on()
+                    kind.draw(axes, cell.rows, known, legend)
+                if axes is not panels[-1] and not figure.beside:
                     axes.set_xlabel("")
                     axes.tick_params(labelbottom=False)
             panels[0].set_title(wrapped(cell.title, figure.letters))
             if figure.legend == "panel":
-                # Below the panel: inside it lines leave room nowhere for sure.
-                handles = legend.handles(spread=False)
-                panels[-1].legend(
-                    handles=handles, loc="upper left", bbox_to_anchor=(0, -0.2), borderaxespad=0
+                # Beside or below the panel: inside it lines leave room nowhere for sure.
+                where: dict[str, Any] = (
+                    {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+                    if figure.beside
+                    else {"loc": "upper left", "bbox_to_anchor": (0, -0.2), "borderaxespad": 0}
                 )
+                handles = legend.handles(spread=False)
+                panels[-1].legend(handles=handles, title=figure.legend_title or None, **where)
         if figure.name_rows:
-            _name_rows(grid, cells)
+            _name_rows(placed)
+        if figure.same_y:
+            _share_y(placed, figure.same_y)
         if below.handles():
             legend_below(made, below.handles())
     return made
+
+
+def _is_there(kind: Kind, rows: pd.DataFrame) -> bool:
+    return bool(kind.there(rows)) if isinstance(kind, Lines) else True
 
 
 def wrapped(text: str, letters: int) -> str:
@@ -422,6 +459,7 @@ def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
     if not (figure.row or figure.column):
         groups = _groups(rows, [figure.panel]) if figure.panel else [rows]
         columns = 2 if len(groups) == 4 else min(len(groups), _MAX_COLUMNS)
+        columns = figure.columns(rows) if figure.columns else columns
         heading = figure.heading or figure.panel
         return [
             _Cell(divmod(number, columns), own, str(own[heading].iloc[0]) if heading else "")
@@ -436,16 +474,34 @@ def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
     return cells
 
 
-def _name_rows(grid: np.ndarray, cells: Iterable[_Cell]) -> None:
-    """What a row is of stands at its first panel; labels of x below the last row alone."""
-    for cell in cells:
-        axes = grid[cell.place]
-        if cell.place[1] == 0:
-            axes.set_ylabel(f"{cell.row_name}\n{axes.get_ylabel()}")
-        else:
-            axes.set_ylabel("")
-        if cell.place[0] < len(grid) - 1:
-            axes.set_xlabel("")
+_Placed = Sequence[tuple[_Cell, list[Axes]]]
+
+
+def _name_rows(placed: _Placed) -> None:
+    """What a row is of stands at its first panel; labels at the outermost panels alone."""
+    for cell, panels in placed:
+        line, column = cell.place
+        last = column == max(c.place[1] for c, _ in placed if c.place[0] == line)
+        if column == 0:
+            panels[0].set_ylabel(f"{wrapped(cell.row_name, 26)}\n{panels[0].get_ylabel()}")
+        if line < max(c.place[0] for c, _ in placed if c.place[1] == column):
+            panels[-1].set_xlabel("")
+        for axes in panels:
+            if column:
+                axes.set_ylabel("")
+            for right in style.twins(axes):
+                right.set_ylabel(right.get_ylabel() if last else "")
+                right.tick_params(labelright=last)
+
+
+def _share_y(placed: _Placed, by: str) -> None:
+    """Panels of one kind and one value of a column have the same y axis."""
+    groups: dict[Any, list[Axes]] = {}
+    for cell, panels in placed:
+        for kind, axes in enumerate(panels):
+            groups.setdefault((kind, str(cell.rows[by].iloc[0])), []).append(axes)
+    for group in groups.values():
+        style.same_limits([axes for axes in group if axes.axison])
 
 
 # ---------------------------------------------------------------- marks
@@ -487,24 +543,37 @@ def _flagged(line: Line, where: str) -> pd.Series:
     return line.rows.groupby(at)[where].any().reindex(line.mean.index)
 
 
-def star(where: str, label: str) -> Mark:
-    """A star at the points of lines whose rows are flagged."""
+def star(
+    where: str, label: str, color: str = "", marker: str = "*", size: float = 14, on: str = ""
+) -> Mark:
+    """A star, or another marker, at every point of a line that a flagged row is of.
+
+    Args:
+      where: the column of flags.
+      label: in the legend.
+      color: default the line's own.
+      marker: what it looks like.
+      size: of it, in points.
+      on: the quantity on whose lines it stands; default all.
+    """
 
     def draw_stars(panel: Panel) -> bool:
         found = False
         for line in panel.lines:
             chosen = _flagged(line, where)
-            for x, y in zip(line.x[chosen], line.mean[chosen], strict=True):
+            if on in ("", line.quantity.column) and chosen.any():
                 found = True
                 panel.axes.plot(
-                    x, y, marker="*", markersize=14, color=line.look["color"], linestyle="",
+                    line.x[chosen], line.mean[chosen], marker=marker, markersize=size,
+                    color=color or line.look["color"], linestyle="",
                     markeredgecolor=style.BLACK, markeredgewidth=0.7, zorder=6,
                 )  # fmt: skip
         return found
 
     def handle() -> Handle:
-        return Line2D([], [], marker="*", markersize=12, color="white",
-                      markeredgecolor=style.BLACK, label=label)  # fmt: skip
+        return Line2D([], [], marker=marker, markersize=min(size, 12), color=color or "white",
+                      linestyle="" if color else "-", markeredgecolor=style.BLACK,
+                      label=label)  # fmt: skip
 
     return Mark(draw_stars, handle)
 
