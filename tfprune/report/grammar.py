@@ -8,6 +8,7 @@ is on the axes, and for what tells lines and panels apart. Kinds of panels are c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -82,9 +83,10 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A line as it was drawn: its rows, and its points by the column `at`.
+    """A line as it is drawn: its rows, and its points by the column `at`.
 
-    `values` are those of the column of x, and `x` where they stand.
+    `values` are those of the column of x, and `x` where they stand; `low` and `high` are where its
+    spread ends, NaN where it has none, and empty without any.
     """
 
     quantity: Axis
@@ -94,6 +96,36 @@ class Line:
     x: pd.Series
     mean: pd.Series
     std: pd.Series
+    low: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+    high: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What stands around the means of lines.
+
+    Attributes:
+      ends: a line, whose own are not known yet, to where it ends below and above, `[points]` each.
+      label: in the legend; "" for no entry.
+      bars: whether as bars at the points, not as a band.
+    """
+
+    ends: Callable[[Line], tuple[Any, Any]]
+    label: str = ""
+    bars: bool = False
+
+    def handle(self) -> Handle:
+        if self.bars:
+            return line_handle(self.label)
+        return Patch(color=style.BLACK, alpha=0.18, linewidth=0, label=self.label)
+
+
+def _std_ends(line: Line) -> tuple[pd.Series, pd.Series]:
+    std = line.std.fillna(0)
+    return line.mean - std, line.mean + std
+
+
+STD = Spread(_std_ends, "± std over seeds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +191,7 @@ class Lines:
       dash: likewise.
       marks: what else is drawn.
       height: relative to other panels of a stack.
-      band: whether ± std is shaded.
+      spread: around the means; None for nothing.
     """
 
     x: Axis
@@ -170,7 +202,7 @@ class Lines:
     dash: Scale | str = "-"
     marks: tuple[Mark, ...] = ()
     height: float = 1.0
-    band: bool = True
+    spread: Spread | None = STD
 
     @property
     def quantities(self) -> tuple[Axis, ...]:
@@ -202,19 +234,28 @@ class Lines:
         self._tell(looks, known, legend)
 
     def draw_line(self, axes: Axes, line: Line) -> None:
-        """A line and its band."""
-        color, std = line.look["color"], line.std.fillna(0)
-        axes.plot(line.x, line.mean, color=color, linestyle=line.look["dash"],
-                  marker=line.look["marker"] if line.quantity.marked else "")  # fmt: skip
-        if self.band:
-            axes.fill_between(
-                line.x, line.mean - std, line.mean + std, color=color, alpha=0.18, linewidth=0
-            )
+        """A line and its spread."""
+        color = line.look["color"]
+        look = {"color": color, "linestyle": line.look["dash"], "marker": line.look["marker"]}
+        look["marker"] *= line.quantity.marked
+        if self.spread and self.spread.bars:
+            # Rounding must not make a reach negative.
+            reach = [(line.mean - line.low).clip(0), (line.high - line.mean).clip(0)]
+            axes.errorbar(line.x, line.mean, np.nan_to_num(reach), capsize=2.5, elinewidth=1.1,
+                          **look)  # fmt: skip
+            return
+        axes.plot(line.x, line.mean, **look)
+        if self.spread:
+            axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.18, linewidth=0)
 
     def there(self, rows: pd.DataFrame) -> list[str]:
         """The columns of the quantities that rows have a value of."""
         columns = [q.column for q in self.quantities if q.column in rows]
         return [name for name in columns if rows[name].notna().any()]
+
+    def handle(self, label: str, look: Mapping[str, Any]) -> Handle:
+        """The legend's entry of a look."""
+        return line_handle(label, **look)
 
     def _values(self, scale: Scale, rows: pd.DataFrame) -> pd.Series:
         if scale.column == QUANTITY:
@@ -235,7 +276,11 @@ class Lines:
         values = table[self.x.column]
         x = pd.Series(self.x.of(values), table.index)
         mean, std = (quantity.scale * table[f"{column}_{what}"] for what in ("mean", "std"))
-        return Line(quantity, look, rows, values, x, mean, std)
+        line = Line(quantity, look, rows, values, x, mean, std)
+        if self.spread is None:
+            return line
+        low, high = (pd.Series(end, table.index, dtype=float) for end in self.spread.ends(line))
+        return replace(line, low=low, high=high)
 
     def _finish(self, panel: Panel, sides: Mapping[bool, Axes]) -> None:
         for quantity in self.quantities:
@@ -264,9 +309,9 @@ class Lines:
                     name: looks[name][value] for name in scales if value in looks[name]
                 }
                 rank = _COLORS if "color" in scales else _OTHERS
-                legend.add(rank, line_handle(str(names.get(value, value)), **look))
-        if self.band and rows["seed"].nunique() > 1:
-            legend.add(_SPREAD, spread_handle())
+                legend.add(rank, self.handle(str(names.get(value, value)), look))
+        if self.spread and self.spread.label and rows["seed"].nunique() > 1:
+            legend.add(_SPREAD, self.spread.handle())
 
 
 @dataclass(frozen=True)
@@ -340,45 +385,56 @@ class Figure:
       name: of its files, after the experiment's.
       title: one line.
       data: tidy rows of what the experiment loaded; none where there is nothing to draw.
-      show: what a panel shows; of several, one above the other, or `beside` each other. A kind
-        of lines of which the rows have no value is left out.
+      show: what a panel shows; of several, one above the other; of a mapping, the kind that the
+        value of `by` names, or, where rows have no such column, one beside the other. Of several,
+        a kind of lines of which the rows have no value is left out.
+      beside: whether several stand side by side, every panel's in a line of its own, and a
+        `panel`'s legend to their right.
       reading: a sentence made from what was loaded, that says what the figure shows.
       of: what of the loaded is shown; default all.
       each: part of the loaded by name, a figure each; None for one figure of all.
       panel: the column of which every value has a panel, and what its title says.
       row, column: columns that make a grid of panels.
-      heading: the column that has a panel's title; default `panel`.
+      by: the column that says which kind of a mapping a panel is; default `column`.
+      wrap: at most as many panels of a grid side by side, further ones below; 0 for all.
+      columns: how many panels stand side by side, a function of the rows, where there is no grid.
+      same_y: a column: panels of one value of it and of one kind have the same y axis; of NaN,
+        their own.
+      heading: the column that has a panel's title; default `panel`. What a kind sets stands below.
       size: of a panel in inches: width where there is one column, width where there are more,
         height.
       legend: `below` all panels, one in or below every `panel`, or "" for none.
-      letters: of a panel's title in a line.
       legend_title: of a `panel`'s legend.
+      letters: of a panel's title in a line.
       name_rows: whether the value of `row` stands at the first panel of a row, and labels of axes
         at the outermost panels alone.
-      beside: see `show`; a `panel`'s legend then stands to their right.
-      columns: how many panels stand side by side, a function of the rows.
-      same_y: a column: panels of one value of it have one y axis, each kind its own.
+      above: a column whose value stands above all panels, where it has but one.
+      bar: what the bar of colours says, for kinds that colour cells.
     """
 
     name: str
     title: str
     data: Callable[[Any], pd.DataFrame]
-    show: Kind | tuple[Kind, ...]
+    show: Kind | tuple[Kind, ...] | Mapping[Any, Kind]
     reading: Callable[[Any], str] = lambda found: ""
     of: Callable[[Any], Any] = lambda found: found
     each: Callable[[Any], Mapping[str, Any]] | None = None
     panel: str = ""
     row: str = ""
     column: str = ""
+    by: str = ""
+    wrap: int = 0
+    same_y: str = ""
     heading: str = ""
     size: tuple[float, float, float] = (7.4, 4.5, 3.6)
     legend: str = "below"
-    letters: int = 44
     legend_title: str = ""
+    letters: int = 44
     name_rows: bool = False
     beside: bool = False
     columns: Callable[[pd.DataFrame], int] | None = None
-    same_y: str = ""
+    above: str = ""
+    bar: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,22 +449,26 @@ class _Cell:
 
 def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
     """Draws a figure of its rows; None of no rows, or where no kind has a value of them."""
-    kinds = figure.show if isinstance(figure.show, tuple) else (figure.show,)
+    by = figure.by or figure.column
+    if isinstance(figure.show, Mapping) and by not in rows and len(rows):
+        names = pd.CategoricalDtype(list(figure.show))
+        each = [rows.assign(**{by: pd.Series(name, rows.index, names)}) for name in figure.show]
+        rows = pd.concat(each, ignore_index=True)
+    kinds = figure.show if isinstance(figure.show, tuple) else ()
     kinds = tuple(kind for kind in kinds if _is_there(kind, rows))
-    if rows.empty or not kinds:
+    if rows.empty or (not kinds and isinstance(figure.show, tuple)):
         return None
     cells = _cells(figure, rows)
+    number = max(len(kinds), 1)
+    down, across = (1, number) if figure.beside else (number, 1)
     lines, columns = (1 + max(cell.place[side] for cell in cells) for side in (0, 1))
-    down, across = (1, len(kinds)) if figure.beside else (len(kinds), 1)
     one, more, height = figure.size
     with style.house_style():
-        width = one if columns == 1 else more * columns
+        width = one if columns * across == 1 else more * columns * across
         made = style.new_figure(width, height * lines + 0.8)
+        heights = [getattr(kind, "height", 1.0) for kind in kinds[:down]] or [1.0]
         grid = made.subplots(
-            lines * down,
-            columns * across,
-            squeeze=False,
-            height_ratios=[getattr(kind, "height", 1.0) for kind in kinds[:down]] * lines,
+            lines * down, columns * across, squeeze=False, height_ratios=heights * lines
         )
         for axes in grid.flatten():
             axes.set_axis_off()
@@ -417,17 +477,20 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
             legend = below if figure.legend == "below" else Legend()
             known = rows if figure.legend == "below" else cell.rows
             line, column = cell.place
-            panels = grid[down * line : down * (line + 1), across * column : across * (column + 1)]
-            panels = list(panels.flatten())
+            block = grid[down * line : down * (line + 1), across * column : across * (column + 1)]
+            panels = list(block.flatten())
             placed.append((cell, panels))
-            for axes, kind in zip(panels, kinds, strict=True):
+            own = kinds or (_kind(figure, cell.rows, by),)
+            for axes, kind in zip(panels, own, strict=True):
                 if _is_there(kind, cell.rows):
-                    axes.set_axis_on()
                     kind.draw(axes, cell.rows, known, legend)
+                if axes.has_data():
+                    axes.set_axis_on()
                 if axes is not panels[-1] and not figure.beside:
                     axes.set_xlabel("")
                     axes.tick_params(labelbottom=False)
-            panels[0].set_title(wrapped(cell.title, figure.letters))
+            said = (cell.title, panels[0].get_title(loc="left"))
+            panels[0].set_title(wrapped("\n".join(filter(None, said)), figure.letters))
             if figure.legend == "panel":
                 # Beside or below the panel: inside it lines leave room nowhere for sure.
                 where: dict[str, Any] = (
@@ -441,9 +504,20 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
             _name_rows(placed)
         if figure.same_y:
             _share_y(placed, figure.same_y)
+        if figure.above and rows[figure.above].nunique() == 1:
+            made.suptitle(str(rows[figure.above].iloc[0]), fontsize=10.5)
+        if figure.bar:
+            areas = (area for axes in grid.flat for area in axes.collections)
+            colored = next(area for area in areas if area.get_array() is not None)
+            made.colorbar(colored, ax=grid, label=figure.bar, shrink=0.9)
         if below.handles():
             legend_below(made, below.handles())
     return made
+
+
+def _kind(figure: Figure, rows: pd.DataFrame, by: str) -> Any:
+    """The one kind of a panel."""
+    return figure.show[rows[by].iloc[0]] if isinstance(figure.show, Mapping) else figure.show
 
 
 def _is_there(kind: Kind, rows: pd.DataFrame) -> bool:
@@ -460,17 +534,21 @@ def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
         groups = _groups(rows, [figure.panel]) if figure.panel else [rows]
         columns = 2 if len(groups) == 4 else min(len(groups), _MAX_COLUMNS)
         columns = figure.columns(rows) if figure.columns else columns
+        columns = 1 if figure.beside else columns
         heading = figure.heading or figure.panel
         return [
             _Cell(divmod(number, columns), own, str(own[heading].iloc[0]) if heading else "")
             for number, own in enumerate(groups)
         ]
     across = in_order(rows[figure.column])
+    wrap = figure.wrap or len(across)
     cells = []
     for line, (name, mine) in enumerate(rows.groupby(figure.row, sort=False, observed=True)):
         for _, own in mine.groupby(figure.column, sort=False, observed=True):
-            place = line, across.index(own[figure.column].iloc[0])
-            cells.append(_Cell(place, own, str(own[figure.heading].iloc[0]), str(name)))
+            below, beside = divmod(across.index(own[figure.column].iloc[0]), wrap)
+            place = line * math.ceil(len(across) / wrap) + below, beside
+            title = str(own[figure.heading].iloc[0]) if figure.heading else ""
+            cells.append(_Cell(place, own, title, str(name)))
     return cells
 
 
@@ -498,8 +576,9 @@ def _share_y(placed: _Placed, by: str) -> None:
     """Panels of one kind and one value of a column have the same y axis."""
     groups: dict[Any, list[Axes]] = {}
     for cell, panels in placed:
-        for kind, axes in enumerate(panels):
-            groups.setdefault((kind, str(cell.rows[by].iloc[0])), []).append(axes)
+        value = cell.rows[by].iloc[0]
+        for kind, axes in enumerate(panels if pd.notna(value) else ()):
+            groups.setdefault((kind, value), []).append(axes)
     for group in groups.values():
         style.same_limits([axes for axes in group if axes.axison])
 
@@ -618,11 +697,6 @@ ZERO = Mark(at_zero)
 def line_handle(label: str, color: str = style.BLACK, marker: str = "", dash: Any = "-") -> Line2D:
     """An entry of a legend that is a line."""
     return Line2D([], [], color=color, marker=marker, linestyle=dash, label=label)
-
-
-def spread_handle(color: str = style.BLACK) -> Patch:
-    """What a legend says of the shading."""
-    return Patch(color=color, alpha=0.18, linewidth=0, label="± std over seeds")
 
 
 def legend_below(figure: matplotlib.figure.Figure, handles: Sequence[Handle]) -> None:
