@@ -327,6 +327,7 @@ class Figure:
       title: one line.
       data: tidy rows of what the experiment loaded; none where there is nothing to draw.
       show: what a panel shows; of several, one above the other.
+      beside: whether those stand side by side, every panel's in a line of its own.
       reading: a sentence made from what was loaded, that says what the figure shows.
       of: what of the loaded is shown; default all.
       each: part of the loaded by name, a figure each; None for one figure of all.
@@ -339,6 +340,9 @@ class Figure:
       letters: of a panel's title in a line.
       name_rows: whether the value of `row` stands at the first panel of a row, and labels of axes
         at the outermost panels alone.
+      same_y: a column: panels of one value of it and of one kind share their y axis.
+      above: a column whose value stands above all panels, where it has but one.
+      bar: what the bar of colours says, for kinds that colour cells.
     """
 
     name: str
@@ -356,6 +360,10 @@ class Figure:
     legend: str = "below"
     letters: int = 44
     name_rows: bool = False
+    beside: bool = False
+    same_y: str = ""
+    above: str = ""
+    bar: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -374,29 +382,32 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
         return None
     cells = _cells(figure, rows)
     stack = figure.show if isinstance(figure.show, tuple) else (figure.show,)
+    down, across = (1, len(stack)) if figure.beside else (len(stack), 1)
     lines, columns = (1 + max(cell.place[side] for cell in cells) for side in (0, 1))
     one, more, height = figure.size
     with style.house_style():
-        width = one if columns == 1 else more * columns
+        width = one if columns * across == 1 else more * columns * across
         made = style.new_figure(width, height * lines + 0.8)
+        heights = [1.0] if figure.beside else [getattr(kind, "height", 1.0) for kind in stack]
         grid = made.subplots(
-            lines * len(stack),
-            columns,
-            squeeze=False,
-            height_ratios=[getattr(kind, "height", 1.0) for kind in stack] * lines,
+            lines * down, columns * across, squeeze=False, height_ratios=heights * lines
         )
         for axes in grid.flatten():
             axes.set_axis_off()
-        below = Legend()
+        below, placed = Legend(), []
         for cell in cells:
             legend = below if figure.legend == "below" else Legend()
             known = rows if figure.legend == "below" else cell.rows
             line, column = cell.place
-            panels = grid[len(stack) * line : len(stack) * (line + 1), column]
+            panels = grid[down * line : down * (line + 1), across * column : across * (column + 1)]
+            panels = panels.flatten()
+            placed.append((cell, panels))
             for axes, kind in zip(panels, stack, strict=True):
                 axes.set_axis_on()
                 kind.draw(axes, cell.rows, known, legend)
-                if axes is not panels[-1]:
+                if not axes.has_data():
+                    axes.set_axis_off()
+                if axes is not panels[-1] and not figure.beside:
                     axes.set_xlabel("")
                     axes.tick_params(labelbottom=False)
             panels[0].set_title(wrapped(cell.title, figure.letters))
@@ -407,7 +418,15 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
                     handles=handles, loc="upper left", bbox_to_anchor=(0, -0.2), borderaxespad=0
                 )
         if figure.name_rows:
-            _name_rows(grid, cells)
+            _name_rows(placed)
+        if figure.same_y:
+            _share_y(placed, figure.same_y)
+        if figure.above and rows[figure.above].nunique() == 1:
+            made.suptitle(str(rows[figure.above].iloc[0]), fontsize=10.5)
+        if figure.bar:
+            areas = (area for axes in grid.flat for area in axes.collections)
+            colored = next(area for area in areas if area.get_array() is not None)
+            made.colorbar(colored, ax=grid, label=figure.bar, shrink=0.9)
         if below.handles():
             legend_below(made, below.handles())
     return made
@@ -422,6 +441,7 @@ def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
     if not (figure.row or figure.column):
         groups = _groups(rows, [figure.panel]) if figure.panel else [rows]
         columns = 2 if len(groups) == 4 else min(len(groups), _MAX_COLUMNS)
+        columns = 1 if figure.beside else columns
         heading = figure.heading or figure.panel
         return [
             _Cell(divmod(number, columns), own, str(own[heading].iloc[0]) if heading else "")
@@ -436,16 +456,27 @@ def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
     return cells
 
 
-def _name_rows(grid: np.ndarray, cells: Iterable[_Cell]) -> None:
+def _name_rows(placed: Sequence[tuple[_Cell, np.ndarray]]) -> None:
     """What a row is of stands at its first panel; labels of x below the last row alone."""
-    for cell in cells:
-        axes = grid[cell.place]
+    last = max(cell.place[0] for cell, _ in placed)
+    for cell, panels in placed:
         if cell.place[1] == 0:
-            axes.set_ylabel(f"{cell.row_name}\n{axes.get_ylabel()}")
-        else:
-            axes.set_ylabel("")
-        if cell.place[0] < len(grid) - 1:
-            axes.set_xlabel("")
+            panels[0].set_ylabel(f"{cell.row_name}\n{panels[0].get_ylabel()}")
+        for axes in panels:
+            if cell.place[1]:
+                axes.set_ylabel("")
+            if cell.place[0] < last:
+                axes.set_xlabel("")
+
+
+def _share_y(placed: Sequence[tuple[_Cell, np.ndarray]], column: str) -> None:
+    """One y axis for panels of one kind whose rows have one value of a column."""
+    alike: dict[Any, list[np.ndarray]] = {}
+    for cell, panels in placed:
+        alike.setdefault(cell.rows[column].iloc[0], []).append(panels)
+    for group in alike.values():
+        for panels in zip(*group, strict=True):
+            style.same_limits(panels)
 
 
 # ---------------------------------------------------------------- marks
