@@ -71,7 +71,7 @@ class Step:
 
 def on_cpu(program: ResidentProgram) -> Step:
     """A step as TensorFlow compiles it for this machine's CPU."""
-    with products("tf32"):
+    with products("tf32"), tf.device("/CPU:0"):
         ir = program.steps.experimental_get_compiler_ir(*program.inputs(0))
         return Step(work(loop_body(ir(stage="optimized_hlo"))))
 

@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,32 @@ def pytest_collection_finish(session):
     gc.enable()
 
 
+# What is worth running on a GPU, by file or folder: `make test-gpu`.
+ON_A_GPU = (
+    "gpu",
+    "test_precision.py",
+    "end_to_end/test_scale.py",
+    "measures/test_curvature.py",
+    "measures/test_el2n.py",
+    "pruning/test_criteria.py",
+    "pruning/test_model.py",
+    "pruning/test_shrink.py",
+    "training/test_collectives.py",
+    "training/test_compilation_cache.py",
+    "training/test_every_optimizer.py",
+    "training/test_mixed_precision.py",
+    "training/test_resident.py",
+    "training/test_streamed.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    files = [Path(__file__).parent / name for name in ON_A_GPU]
+    for item in items:
+        if any(item.path == file or file in item.path.parents for file in files):
+            item.add_marker("gpu")
+
+
 def pytest_unconfigure(config):
     if CACHE:
         shutil.rmtree(CACHE, ignore_errors=True)
@@ -43,6 +70,9 @@ def pytest_runtest_setup(item):
     random.seed(0)
     if "tf_keras" in sys.modules:
         sys.modules["tf_keras"].utils.set_random_seed(0)
+    if "tensorflow" in sys.modules:
+        # What a test multiplies itself is what it compares with; runs start so as well.
+        sys.modules["tensorflow"].config.experimental.enable_tensor_float_32_execution(False)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -8,6 +8,7 @@ is on the axes, and for what tells lines and panels apart. Kinds of panels are c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -80,9 +81,10 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A line as it was drawn: its rows, and its points by the column `at`.
+    """A line as it is drawn: its rows, and its points by the column `at`.
 
-    `values` are those of the column of x, and `x` where they stand.
+    `values` are those of the column of x, and `x` where they stand; `low` and `high` are where its
+    spread ends, NaN where it has none, and empty without any.
     """
 
     quantity: Axis
@@ -92,6 +94,36 @@ class Line:
     x: pd.Series
     mean: pd.Series
     std: pd.Series
+    low: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+    high: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What stands around the means of lines.
+
+    Attributes:
+      ends: a line, whose own are not known yet, to where it ends below and above, `[points]` each.
+      label: in the legend; "" for no entry.
+      bars: whether as bars at the points, not as a band.
+    """
+
+    ends: Callable[[Line], tuple[Any, Any]]
+    label: str = ""
+    bars: bool = False
+
+    def handle(self) -> Handle:
+        if self.bars:
+            return line_handle(self.label)
+        return Patch(color=style.BLACK, alpha=0.18, linewidth=0, label=self.label)
+
+
+def _std_ends(line: Line) -> tuple[pd.Series, pd.Series]:
+    std = line.std.fillna(0)
+    return line.mean - std, line.mean + std
+
+
+STD = Spread(_std_ends, "± std over seeds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +189,7 @@ class Lines:
       dash: likewise.
       marks: what else is drawn.
       height: relative to other panels of a stack.
+      spread: around the means; None for nothing.
     """
 
     x: Axis
@@ -167,6 +200,7 @@ class Lines:
     dash: Scale | str = "-"
     marks: tuple[Mark, ...] = ()
     height: float = 1.0
+    spread: Spread | None = STD
 
     @property
     def quantities(self) -> tuple[Axis, ...]:
@@ -198,13 +232,22 @@ class Lines:
         self._tell(looks, known, legend)
 
     def draw_line(self, axes: Axes, line: Line) -> None:
-        """A line and its band."""
-        color, std = line.look["color"], line.std.fillna(0)
-        axes.plot(line.x, line.mean, color=color, linestyle=line.look["dash"],
-                  marker=line.look["marker"])  # fmt: skip
-        axes.fill_between(
-            line.x, line.mean - std, line.mean + std, color=color, alpha=0.18, linewidth=0
-        )
+        """A line and its spread."""
+        color = line.look["color"]
+        look = {"color": color, "linestyle": line.look["dash"], "marker": line.look["marker"]}
+        if self.spread and self.spread.bars:
+            # Rounding must not make a reach negative.
+            reach = [(line.mean - line.low).clip(0), (line.high - line.mean).clip(0)]
+            axes.errorbar(line.x, line.mean, np.nan_to_num(reach), capsize=2.5, elinewidth=1.1,
+                          **look)  # fmt: skip
+            return
+        axes.plot(line.x, line.mean, **look)
+        if self.spread:
+            axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.18, linewidth=0)
+
+    def handle(self, label: str, look: Mapping[str, Any]) -> Handle:
+        """The legend's entry of a look."""
+        return line_handle(label, **look)
 
     def _values(self, scale: Scale, rows: pd.DataFrame) -> pd.Series:
         if scale.column == QUANTITY:
@@ -223,7 +266,11 @@ class Lines:
         values = table[self.x.column]
         x = pd.Series(self.x.of(values), table.index)
         mean, std = (quantity.scale * table[f"{column}_{what}"] for what in ("mean", "std"))
-        return Line(quantity, look, rows, values, x, mean, std)
+        line = Line(quantity, look, rows, values, x, mean, std)
+        if self.spread is None:
+            return line
+        low, high = (pd.Series(end, table.index, dtype=float) for end in self.spread.ends(line))
+        return replace(line, low=low, high=high)
 
     def _finish(self, panel: Panel, sides: Mapping[bool, Axes]) -> None:
         for quantity in self.quantities:
@@ -250,9 +297,9 @@ class Lines:
                     name: looks[name][value] for name in scales if value in looks[name]
                 }
                 rank = _COLORS if "color" in scales else _OTHERS
-                legend.add(rank, line_handle(str(names.get(value, value)), **look))
-        if rows["seed"].nunique() > 1:
-            legend.add(_SPREAD, spread_handle())
+                legend.add(rank, self.handle(str(names.get(value, value)), look))
+        if self.spread and self.spread.label and rows["seed"].nunique() > 1:
+            legend.add(_SPREAD, self.spread.handle())
 
 
 @dataclass(frozen=True)
@@ -326,13 +373,17 @@ class Figure:
       name: of its files, after the experiment's.
       title: one line.
       data: tidy rows of what the experiment loaded; none where there is nothing to draw.
-      show: what a panel shows; of several, one above the other.
+      show: what a panel shows; of several, one above the other; of a mapping, the kind that the
+        value of `by` names, or, where rows have no such column, one beside the other.
       reading: a sentence made from what was loaded, that says what the figure shows.
       of: what of the loaded is shown; default all.
       each: part of the loaded by name, a figure each; None for one figure of all.
       panel: the column of which every value has a panel, and what its title says.
       row, column: columns that make a grid of panels.
-      heading: the column that has a panel's title; default `panel`.
+      by: the column that says which kind of a mapping a panel is; default `column`.
+      wrap: at most as many panels of a grid side by side, further ones below; 0 for all.
+      same_y: a column: panels of one value of it have the same y axis; of NaN, their own.
+      heading: the column that has a panel's title; default `panel`. What a kind sets stands below.
       size: of a panel in inches: width where there is one column, width where there are more,
         height.
       legend: `below` all panels, one in or below every `panel`, or "" for none.
@@ -344,13 +395,16 @@ class Figure:
     name: str
     title: str
     data: Callable[[Any], pd.DataFrame]
-    show: Kind | tuple[Kind, ...]
+    show: Kind | tuple[Kind, ...] | Mapping[Any, Kind]
     reading: Callable[[Any], str] = lambda found: ""
     of: Callable[[Any], Any] = lambda found: found
     each: Callable[[Any], Mapping[str, Any]] | None = None
     panel: str = ""
     row: str = ""
     column: str = ""
+    by: str = ""
+    wrap: int = 0
+    same_y: str = ""
     heading: str = ""
     size: tuple[float, float, float] = (7.4, 4.5, 3.6)
     legend: str = "below"
@@ -372,8 +426,13 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
     """Draws a figure of its rows; None of no rows."""
     if rows.empty:
         return None
+    by = figure.by or figure.column
+    if isinstance(figure.show, Mapping) and by not in rows:
+        names = pd.CategoricalDtype(list(figure.show))
+        each = [rows.assign(**{by: pd.Series(name, rows.index, names)}) for name in figure.show]
+        rows = pd.concat(each, ignore_index=True)
     cells = _cells(figure, rows)
-    stack = figure.show if isinstance(figure.show, tuple) else (figure.show,)
+    stack = _stack(figure, rows, by)
     lines, columns = (1 + max(cell.place[side] for cell in cells) for side in (0, 1))
     one, more, height = figure.size
     with style.house_style():
@@ -387,30 +446,42 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
         )
         for axes in grid.flatten():
             axes.set_axis_off()
-        below = Legend()
+        below, alike = Legend(), dict[Any, list[Axes]]()
         for cell in cells:
             legend = below if figure.legend == "below" else Legend()
             known = rows if figure.legend == "below" else cell.rows
             line, column = cell.place
             panels = grid[len(stack) * line : len(stack) * (line + 1), column]
-            for axes, kind in zip(panels, stack, strict=True):
+            for axes, kind in zip(panels, _stack(figure, cell.rows, by), strict=True):
                 axes.set_axis_on()
                 kind.draw(axes, cell.rows, known, legend)
                 if axes is not panels[-1]:
                     axes.set_xlabel("")
                     axes.tick_params(labelbottom=False)
-            panels[0].set_title(wrapped(cell.title, figure.letters))
+            said = (cell.title, panels[0].get_title(loc="left"))
+            panels[0].set_title(wrapped("\n".join(filter(None, said)), figure.letters))
+            if figure.same_y and pd.notna(scale := cell.rows[figure.same_y].iloc[0]):
+                alike.setdefault(scale, []).append(panels[0])
             if figure.legend == "panel":
                 # Below the panel: inside it lines leave room nowhere for sure.
                 handles = legend.handles(spread=False)
                 panels[-1].legend(
                     handles=handles, loc="upper left", bbox_to_anchor=(0, -0.2), borderaxespad=0
                 )
+        for group in alike.values():
+            style.same_limits(group)
         if figure.name_rows:
             _name_rows(grid, cells)
         if below.handles():
             legend_below(made, below.handles())
     return made
+
+
+def _stack(figure: Figure, rows: pd.DataFrame, by: str) -> tuple[Kind, ...]:
+    """The kinds of a panel, one above the other."""
+    if isinstance(figure.show, Mapping):
+        return (figure.show[rows[by].iloc[0]],)
+    return figure.show if isinstance(figure.show, tuple) else (figure.show,)
 
 
 def wrapped(text: str, letters: int) -> str:
@@ -428,11 +499,14 @@ def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
             for number, own in enumerate(groups)
         ]
     across = in_order(rows[figure.column])
+    wrap = figure.wrap or len(across)
     cells = []
     for line, (name, mine) in enumerate(rows.groupby(figure.row, sort=False, observed=True)):
         for _, own in mine.groupby(figure.column, sort=False, observed=True):
-            place = line, across.index(own[figure.column].iloc[0])
-            cells.append(_Cell(place, own, str(own[figure.heading].iloc[0]), str(name)))
+            below, beside = divmod(across.index(own[figure.column].iloc[0]), wrap)
+            place = line * math.ceil(len(across) / wrap) + below, beside
+            title = str(own[figure.heading].iloc[0]) if figure.heading else ""
+            cells.append(_Cell(place, own, title, str(name)))
     return cells
 
 
@@ -549,11 +623,6 @@ ZERO = Mark(at_zero)
 def line_handle(label: str, color: str = style.BLACK, marker: str = "", dash: Any = "-") -> Line2D:
     """An entry of a legend that is a line."""
     return Line2D([], [], color=color, marker=marker, linestyle=dash, label=label)
-
-
-def spread_handle(color: str = style.BLACK) -> Patch:
-    """What a legend says of the shading."""
-    return Patch(color=color, alpha=0.18, linewidth=0, label="± std over seeds")
 
 
 def legend_below(figure: matplotlib.figure.Figure, handles: Sequence[Handle]) -> None:
