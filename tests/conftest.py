@@ -1,5 +1,6 @@
 """What all tests share: quiet TensorFlow, seeded draws, no test file that changes another."""
 
+import gc
 import os
 import random
 import shutil
@@ -18,6 +19,15 @@ CACHE = None if "PYTEST_XDIST_WORKER" in os.environ else tempfile.mkdtemp(prefix
 if CACHE:  # Workers inherit it.
     os.environ.update(command_buffers.environment(os.environ))
     os.environ.update(compilation_cache.environment(CACHE))
+# Models are built by the thousand, and little of it is garbage: to look for it a tenth as often
+# takes a tenth off the whole.
+gc.disable()
+
+
+def pytest_collection_finish(session):
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
 
 
 # What is worth running on a GPU, by file or folder: `make test-gpu`.
