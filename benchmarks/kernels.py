@@ -71,7 +71,7 @@ class Step:
 
 def on_cpu(program: ResidentProgram) -> Step:
     """A step as TensorFlow compiles it for this machine's CPU."""
-    with products("tf32"):
+    with products("tf32"), tf.device("/CPU:0"):
         steps, inputs = steps_of(program)
         ir = steps.experimental_get_compiler_ir(*inputs)
         return Step(work(loop_body(ir(stage="optimized_hlo"))))

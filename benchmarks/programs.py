@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfprune.backend import tf
 from tfprune.config import from_settings
 from tfprune.data.prepare import PreparedData
 from tfprune.training.epoch_model import EpochModel
@@ -26,7 +27,7 @@ MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 def program_of(
     model: str, dtype: str, train: int = 50_000, test: int = 10_000, stack: int = 1
 ) -> ResidentProgram:
-    """A network's epoch on images of MNIST's or CIFAR-10's shape, all zeros.
+    """A network's epoch on images of MNIST's or CIFAR-10's shape, all zeros; kept by the CPU.
 
     Args:
       model: its name.
@@ -37,14 +38,16 @@ def program_of(
     """
     shape = MNIST if model.startswith("lenet") else CIFAR
     config = from_settings({"model": model, "dtype": dtype, "momentum": 0.9, "weight_decay": 1e-4})
-    network = EpochModel.of(build_network(config, shape, 10))
-    network.compile(build_optimizer(config.training))
-    program = (
-        StackedProgram(network, BATCH, True, Together(stack))
-        if stack > 1
-        else ResidentProgram(network, BATCH, jit=True)
-    )
-    program.attach(_zeros(shape, {"": train, "val_": 0, "test_": test}), Feeding(0, 0, fixed(0.1)))
+    data = _zeros(shape, {"": train, "val_": 0, "test_": test})
+    with tf.device("/CPU:0"):
+        network = EpochModel.of(build_network(config, shape, 10))
+        network.compile(build_optimizer(config.training))
+        program = (
+            StackedProgram(network, BATCH, True, Together(stack))
+            if stack > 1
+            else ResidentProgram(network, BATCH, jit=True)
+        )
+        program.attach(data, Feeding(0, 0, fixed(0.1)))
     return program
 
 

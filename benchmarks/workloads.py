@@ -110,7 +110,8 @@ class Workload:
     def plan(self, epochs: int) -> TrainingPlan:
         weights, masks = self.start
         schedule = schedules.training_schedule(self.config.training)
-        return TrainingPlan(0, 1, weights, masks, weights, schedule, epochs)
+        augment = self.config.data.augment
+        return TrainingPlan(0, 1, weights, masks, weights, schedule, epochs, augment=augment)
 
     def train(self, epochs: int) -> list[float]:
         """Trains as a study does, with all callbacks; returns the seconds of each epoch."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
-
-from absl import logging
 
 from experiments.command import Command, with_flags
 from tfprune import layout
@@ -15,17 +12,15 @@ from tfprune.engine import study
 from tfprune.engine.events import Tell
 from tfprune.engine.executors import Executor, InProcess, OnRay, Processes
 from tfprune.engine.progress import StudyProgress
-from tfprune.engine.quiet import silent_stderr
 from tfprune.engine.sharing import places_of, processes_of
+from tfprune.engine.start import import_tensorflow
 from tfprune.engine.workers import Chief, follow
 from tfprune.engine.workshop import Workshop
 from tfprune.report.tables import print_table
 from tfprune.results import report, tensorboard
 from tfprune.stopping import StopSignals
 from tfprune.store import read_results
-from tfprune.training import command_buffers
 from tfprune.training.cluster import worker_of
-from tfprune.training.compilation_cache import environment
 
 
 def run_and_report(
@@ -102,29 +97,6 @@ def _follow(command: Command) -> int:
         follow(workshop, command.configs[0])
     print("the chief has written the results")
     return 0
-
-
-def import_tensorflow(verbosity: int, compilation_cache: str) -> None:
-    """Imports TensorFlow; below verbosity 1 without the messages of its start-up.
-
-    Some of them are written before any log level applies.
-
-    Args:
-      verbosity: as the flag.
-      compilation_cache: as the setting.
-    """
-    os.environ.update(command_buffers.environment(os.environ))
-    os.environ.update(environment(compilation_cache))
-    if verbosity >= 1:
-        import tfprune.training.trainer
-
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.set_verbosity(logging.ERROR)
-    with silent_stderr():
-        import tfprune.backend
-        import tfprune.training.trainer
-    tfprune.backend.tf.get_logger().setLevel("ERROR")
 
 
 def show(output_dir: str, only: str | None = None) -> None:

@@ -25,6 +25,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from devices import WITHOUT_GPUS
 
 import run as door
 from experiments import cli, index
@@ -187,11 +188,11 @@ def test_every_link_and_image_of_a_page_is_there(page):
 
 
 def run_script(script, folder):
-    """Runs a program in a folder, and returns the lines it prints."""
+    """Runs a program in a folder, and returns the lines it prints; pages have a CPU's numbers."""
     process = subprocess.run(
         [sys.executable, "-c", script],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **WITHOUT_GPUS},
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from devices import WITHOUT_GPUS
 from processes import outputs_of
 
 from end_to_end.commands import ROOT, run, run_process
@@ -36,7 +37,7 @@ def start(folder, ports, index):
     return subprocess.Popen(
         [sys.executable, str(ROOT / "run.py"), *COMMAND, "--strategy=multi_worker",
          f"--output_dir={folder}"],
-        env={**os.environ, "TF_CONFIG": json.dumps(config)},
+        env={**os.environ, **WITHOUT_GPUS, "TF_CONFIG": json.dumps(config)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -51,7 +52,7 @@ def folders(tmp_path_factory):
     texts = outputs_of(processes)
     assert [process.returncode for process in processes] == [0, 0], texts
     assert "3 stages trained" in texts[0][0]
-    assert run(*COMMAND, f"--output_dir={alone}").returncode == 0
+    assert run(*COMMAND, "--strategy=cpu", f"--output_dir={alone}").returncode == 0
     return together, alone
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from end_to_end.commands import assert_complete, read_rows, rows_of, run
+from end_to_end.commands import assert_complete, read_rows, rows_of, run, run_all
 from tfprune.files import load_arrays
 
 NAMES = ("pruning_effect", "width_scaling", "example_effects", "example_galleries", "leave_out")
@@ -23,9 +23,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def processes(folder):
-    return {
-        name: run(name, *SMALL, OWN.get(name, NOISE), f"--output_dir={folder}") for name in NAMES
-    }
+    return run_all(folder, {name: (*SMALL, OWN.get(name, NOISE)) for name in NAMES})
 
 
 @pytest.fixture(scope="module")

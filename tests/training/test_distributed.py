@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from devices import WITHOUT_GPUS
 from processes import outputs_of
 from training import distributed_runs
 
@@ -32,7 +33,7 @@ def start(*arguments, **environment):
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, str(RUNS), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": path, **environment},
+        env={**os.environ, "PYTHONPATH": path, **WITHOUT_GPUS, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -8,6 +8,7 @@ is on the axes, and for what tells lines and panels apart. Kinds of panels are c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -41,6 +42,7 @@ class Axis:
       place: where values stand, `[points]` to `[points]`; None: where they are.
       finish: ticks and limits, a function of the panel once all is drawn.
       right: whether it is a second y axis, on the right.
+      marked: whether lines of it have their markers.
     """
 
     column: str
@@ -49,6 +51,7 @@ class Axis:
     place: Callable[[np.ndarray], np.ndarray] | None = None
     finish: Callable[[Panel], None] | None = None
     right: bool = False
+    marked: bool = True
 
     def of(self, values: Any) -> np.ndarray:
         """Values of the column as places on the axis, float64 `[points]`."""
@@ -80,9 +83,10 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A line as it was drawn: its rows, and its points by the column `at`.
+    """A line as it is drawn: its rows, and its points by the column `at`.
 
-    `values` are those of the column of x, and `x` where they stand.
+    `values` are those of the column of x, and `x` where they stand; `low` and `high` are where its
+    spread ends, NaN where it has none, and empty without any.
     """
 
     quantity: Axis
@@ -92,6 +96,36 @@ class Line:
     x: pd.Series
     mean: pd.Series
     std: pd.Series
+    low: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+    high: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What stands around the means of lines.
+
+    Attributes:
+      ends: a line, whose own are not known yet, to where it ends below and above, `[points]` each.
+      label: in the legend; "" for no entry.
+      bars: whether as bars at the points, not as a band.
+    """
+
+    ends: Callable[[Line], tuple[Any, Any]]
+    label: str = ""
+    bars: bool = False
+
+    def handle(self) -> Handle:
+        if self.bars:
+            return line_handle(self.label)
+        return Patch(color=style.BLACK, alpha=0.18, linewidth=0, label=self.label)
+
+
+def _std_ends(line: Line) -> tuple[pd.Series, pd.Series]:
+    std = line.std.fillna(0)
+    return line.mean - std, line.mean + std
+
+
+STD = Spread(_std_ends, "± std over seeds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +191,7 @@ class Lines:
       dash: likewise.
       marks: what else is drawn.
       height: relative to other panels of a stack.
+      spread: around the means; None for nothing.
     """
 
     x: Axis
@@ -167,6 +202,7 @@ class Lines:
     dash: Scale | str = "-"
     marks: tuple[Mark, ...] = ()
     height: float = 1.0
+    spread: Spread | None = STD
 
     @property
     def quantities(self) -> tuple[Axis, ...]:
@@ -198,21 +234,38 @@ class Lines:
         self._tell(looks, known, legend)
 
     def draw_line(self, axes: Axes, line: Line) -> None:
-        """A line and its band."""
-        color, std = line.look["color"], line.std.fillna(0)
-        axes.plot(line.x, line.mean, color=color, linestyle=line.look["dash"],
-                  marker=line.look["marker"])  # fmt: skip
-        axes.fill_between(
-            line.x, line.mean - std, line.mean + std, color=color, alpha=0.18, linewidth=0
-        )
+        """A line and its spread."""
+        color = line.look["color"]
+        look = {"color": color, "linestyle": line.look["dash"], "marker": line.look["marker"]}
+        look["marker"] *= line.quantity.marked
+        if self.spread and self.spread.bars:
+            # Rounding must not make a reach negative.
+            reach = [(line.mean - line.low).clip(0), (line.high - line.mean).clip(0)]
+            axes.errorbar(line.x, line.mean, np.nan_to_num(reach), capsize=2.5, elinewidth=1.1,
+                          **look)  # fmt: skip
+            return
+        axes.plot(line.x, line.mean, **look)
+        if self.spread:
+            axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.18, linewidth=0)
+
+    def there(self, rows: pd.DataFrame) -> list[str]:
+        """The columns of the quantities that rows have a value of."""
+        columns = [q.column for q in self.quantities if q.column in rows]
+        return [name for name in columns if rows[name].notna().any()]
+
+    def handle(self, label: str, look: Mapping[str, Any]) -> Handle:
+        """The legend's entry of a look."""
+        return line_handle(label, **look)
 
     def _values(self, scale: Scale, rows: pd.DataFrame) -> pd.Series:
         if scale.column == QUANTITY:
-            return pd.Series([quantity.column for quantity in self.quantities])
+            return pd.Series(self.there(rows))
         return rows[scale.column]
 
     def _line(self, rows: pd.DataFrame, quantity: Axis, looks: Mapping[str, Any]) -> Line | None:
         at, column = self.at or self.x.column, quantity.column
+        if column not in rows:
+            return None
         table = over_seeds(rows, at, [column], [self.x.column])
         if table.empty:
             return None
@@ -223,7 +276,11 @@ class Lines:
         values = table[self.x.column]
         x = pd.Series(self.x.of(values), table.index)
         mean, std = (quantity.scale * table[f"{column}_{what}"] for what in ("mean", "std"))
-        return Line(quantity, look, rows, values, x, mean, std)
+        line = Line(quantity, look, rows, values, x, mean, std)
+        if self.spread is None:
+            return line
+        low, high = (pd.Series(end, table.index, dtype=float) for end in self.spread.ends(line))
+        return replace(line, low=low, high=high)
 
     def _finish(self, panel: Panel, sides: Mapping[bool, Axes]) -> None:
         for quantity in self.quantities:
@@ -246,13 +303,15 @@ class Lines:
                 continue
             names = {value: text for s in scales.values() for value, text in s.names.items()}
             for value in values:
+                if names.get(value, value) == "":  # There is one line, and nothing to call it.
+                    continue
                 look = _NO_LOOK | {
                     name: looks[name][value] for name in scales if value in looks[name]
                 }
                 rank = _COLORS if "color" in scales else _OTHERS
-                legend.add(rank, line_handle(str(names.get(value, value)), **look))
-        if rows["seed"].nunique() > 1:
-            legend.add(_SPREAD, spread_handle())
+                legend.add(rank, self.handle(str(names.get(value, value)), look))
+        if self.spread and self.spread.label and rows["seed"].nunique() > 1:
+            legend.add(_SPREAD, self.spread.handle())
 
 
 @dataclass(frozen=True)
@@ -326,36 +385,56 @@ class Figure:
       name: of its files, after the experiment's.
       title: one line.
       data: tidy rows of what the experiment loaded; none where there is nothing to draw.
-      show: what a panel shows; of several, one above the other.
+      show: what a panel shows; of several, one above the other; of a mapping, the kind that the
+        value of `by` names, or, where rows have no such column, one beside the other. Of several,
+        a kind of lines of which the rows have no value is left out.
+      beside: whether several stand side by side, every panel's in a line of its own, and a
+        `panel`'s legend to their right.
       reading: a sentence made from what was loaded, that says what the figure shows.
       of: what of the loaded is shown; default all.
       each: part of the loaded by name, a figure each; None for one figure of all.
       panel: the column of which every value has a panel, and what its title says.
       row, column: columns that make a grid of panels.
-      heading: the column that has a panel's title; default `panel`.
+      by: the column that says which kind of a mapping a panel is; default `column`.
+      wrap: at most as many panels of a grid side by side, further ones below; 0 for all.
+      columns: how many panels stand side by side, a function of the rows, where there is no grid.
+      same_y: a column: panels of one value of it and of one kind have the same y axis; of NaN,
+        their own.
+      heading: the column that has a panel's title; default `panel`. What a kind sets stands below.
       size: of a panel in inches: width where there is one column, width where there are more,
         height.
       legend: `below` all panels, one in or below every `panel`, or "" for none.
+      legend_title: of a `panel`'s legend.
       letters: of a panel's title in a line.
       name_rows: whether the value of `row` stands at the first panel of a row, and labels of axes
         at the outermost panels alone.
+      above: a column whose value stands above all panels, where it has but one.
+      bar: what the bar of colours says, for kinds that colour cells.
     """
 
     name: str
     title: str
     data: Callable[[Any], pd.DataFrame]
-    show: Kind | tuple[Kind, ...]
+    show: Kind | tuple[Kind, ...] | Mapping[Any, Kind]
     reading: Callable[[Any], str] = lambda found: ""
     of: Callable[[Any], Any] = lambda found: found
     each: Callable[[Any], Mapping[str, Any]] | None = None
     panel: str = ""
     row: str = ""
     column: str = ""
+    by: str = ""
+    wrap: int = 0
+    same_y: str = ""
     heading: str = ""
     size: tuple[float, float, float] = (7.4, 4.5, 3.6)
     legend: str = "below"
+    legend_title: str = ""
     letters: int = 44
     name_rows: bool = False
+    beside: bool = False
+    columns: Callable[[pd.DataFrame], int] | None = None
+    above: str = ""
+    bar: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,48 +448,80 @@ class _Cell:
 
 
 def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
-    """Draws a figure of its rows; None of no rows."""
-    if rows.empty:
+    """Draws a figure of its rows; None of no rows, or where no kind has a value of them."""
+    by = figure.by or figure.column
+    if isinstance(figure.show, Mapping) and by not in rows and len(rows):
+        names = pd.CategoricalDtype(list(figure.show))
+        each = [rows.assign(**{by: pd.Series(name, rows.index, names)}) for name in figure.show]
+        rows = pd.concat(each, ignore_index=True)
+    kinds = figure.show if isinstance(figure.show, tuple) else ()
+    kinds = tuple(kind for kind in kinds if _is_there(kind, rows))
+    if rows.empty or (not kinds and isinstance(figure.show, tuple)):
         return None
     cells = _cells(figure, rows)
-    stack = figure.show if isinstance(figure.show, tuple) else (figure.show,)
+    number = max(len(kinds), 1)
+    down, across = (1, number) if figure.beside else (number, 1)
     lines, columns = (1 + max(cell.place[side] for cell in cells) for side in (0, 1))
     one, more, height = figure.size
     with style.house_style():
-        width = one if columns == 1 else more * columns
+        width = one if columns * across == 1 else more * columns * across
         made = style.new_figure(width, height * lines + 0.8)
+        heights = [getattr(kind, "height", 1.0) for kind in kinds[:down]] or [1.0]
         grid = made.subplots(
-            lines * len(stack),
-            columns,
-            squeeze=False,
-            height_ratios=[getattr(kind, "height", 1.0) for kind in stack] * lines,
+            lines * down, columns * across, squeeze=False, height_ratios=heights * lines
         )
         for axes in grid.flatten():
             axes.set_axis_off()
-        below = Legend()
+        below, placed = Legend(), []
         for cell in cells:
             legend = below if figure.legend == "below" else Legend()
             known = rows if figure.legend == "below" else cell.rows
             line, column = cell.place
-            panels = grid[len(stack) * line : len(stack) * (line + 1), column]
-            for axes, kind in zip(panels, stack, strict=True):
-                axes.set_axis_on()
-                kind.draw(axes, cell.rows, known, legend)
-                if axes is not panels[-1]:
+            block = grid[down * line : down * (line + 1), across * column : across * (column + 1)]
+            panels = list(block.flatten())
+            placed.append((cell, panels))
+            own = kinds or (_kind(figure, cell.rows, by),)
+            for axes, kind in zip(panels, own, strict=True):
+                if _is_there(kind, cell.rows):
+                    kind.draw(axes, cell.rows, known, legend)
+                if axes.has_data():
+                    axes.set_axis_on()
+                if axes is not panels[-1] and not figure.beside:
                     axes.set_xlabel("")
                     axes.tick_params(labelbottom=False)
-            panels[0].set_title(wrapped(cell.title, figure.letters))
+            said = (cell.title, panels[0].get_title(loc="left"))
+            panels[0].set_title(wrapped("\n".join(filter(None, said)), figure.letters))
             if figure.legend == "panel":
-                # Below the panel: inside it lines leave room nowhere for sure.
-                handles = legend.handles(spread=False)
-                panels[-1].legend(
-                    handles=handles, loc="upper left", bbox_to_anchor=(0, -0.2), borderaxespad=0
+                # Beside or below the panel: inside it lines leave room nowhere for sure.
+                where: dict[str, Any] = (
+                    {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+                    if figure.beside
+                    else {"loc": "upper left", "bbox_to_anchor": (0, -0.2), "borderaxespad": 0}
                 )
+                handles = legend.handles(spread=False)
+                panels[-1].legend(handles=handles, title=figure.legend_title or None, **where)
         if figure.name_rows:
-            _name_rows(grid, cells)
+            _name_rows(placed)
+        if figure.same_y:
+            _share_y(placed, figure.same_y)
+        if figure.above and rows[figure.above].nunique() == 1:
+            made.suptitle(str(rows[figure.above].iloc[0]), fontsize=10.5)
+        if figure.bar:
+            areas = (area for axes in grid.flat for area in axes.collections)
+            colored = next(area for area in areas if area.get_array() is not None)
+            made.colorbar(colored, ax=grid, label=figure.bar, shrink=0.9)
         if below.handles():
             legend_below(made, below.handles())
     return made
+
+
+def _kind(figure: Figure, rows: pd.DataFrame, by: str) -> Any:
+    """The one kind of a panel."""
+    return figure.show[rows[by].iloc[0]] if isinstance(figure.show, Mapping) else figure.show
+
+
+def _is_there(kind: Kind, rows: pd.DataFrame) -> bool:
+    return bool(kind.there(rows)) if isinstance(kind, Lines) else True
 
 
 def wrapped(text: str, letters: int) -> str:
@@ -422,30 +533,54 @@ def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
     if not (figure.row or figure.column):
         groups = _groups(rows, [figure.panel]) if figure.panel else [rows]
         columns = 2 if len(groups) == 4 else min(len(groups), _MAX_COLUMNS)
+        columns = figure.columns(rows) if figure.columns else columns
+        columns = 1 if figure.beside else columns
         heading = figure.heading or figure.panel
         return [
             _Cell(divmod(number, columns), own, str(own[heading].iloc[0]) if heading else "")
             for number, own in enumerate(groups)
         ]
     across = in_order(rows[figure.column])
+    wrap = figure.wrap or len(across)
     cells = []
     for line, (name, mine) in enumerate(rows.groupby(figure.row, sort=False, observed=True)):
         for _, own in mine.groupby(figure.column, sort=False, observed=True):
-            place = line, across.index(own[figure.column].iloc[0])
-            cells.append(_Cell(place, own, str(own[figure.heading].iloc[0]), str(name)))
+            below, beside = divmod(across.index(own[figure.column].iloc[0]), wrap)
+            place = line * math.ceil(len(across) / wrap) + below, beside
+            title = str(own[figure.heading].iloc[0]) if figure.heading else ""
+            cells.append(_Cell(place, own, title, str(name)))
     return cells
 
 
-def _name_rows(grid: np.ndarray, cells: Iterable[_Cell]) -> None:
-    """What a row is of stands at its first panel; labels of x below the last row alone."""
-    for cell in cells:
-        axes = grid[cell.place]
-        if cell.place[1] == 0:
-            axes.set_ylabel(f"{cell.row_name}\n{axes.get_ylabel()}")
-        else:
-            axes.set_ylabel("")
-        if cell.place[0] < len(grid) - 1:
-            axes.set_xlabel("")
+_Placed = Sequence[tuple[_Cell, list[Axes]]]
+
+
+def _name_rows(placed: _Placed) -> None:
+    """What a row is of stands at its first panel; labels at the outermost panels alone."""
+    for cell, panels in placed:
+        line, column = cell.place
+        last = column == max(c.place[1] for c, _ in placed if c.place[0] == line)
+        if column == 0:
+            panels[0].set_ylabel(f"{wrapped(cell.row_name, 26)}\n{panels[0].get_ylabel()}")
+        if line < max(c.place[0] for c, _ in placed if c.place[1] == column):
+            panels[-1].set_xlabel("")
+        for axes in panels:
+            if column:
+                axes.set_ylabel("")
+            for right in style.twins(axes):
+                right.set_ylabel(right.get_ylabel() if last else "")
+                right.tick_params(labelright=last)
+
+
+def _share_y(placed: _Placed, by: str) -> None:
+    """Panels of one kind and one value of a column have the same y axis."""
+    groups: dict[Any, list[Axes]] = {}
+    for cell, panels in placed:
+        value = cell.rows[by].iloc[0]
+        for kind, axes in enumerate(panels if pd.notna(value) else ()):
+            groups.setdefault((kind, value), []).append(axes)
+    for group in groups.values():
+        style.same_limits([axes for axes in group if axes.axison])
 
 
 # ---------------------------------------------------------------- marks
@@ -487,24 +622,37 @@ def _flagged(line: Line, where: str) -> pd.Series:
     return line.rows.groupby(at)[where].any().reindex(line.mean.index)
 
 
-def star(where: str, label: str) -> Mark:
-    """A star at the points of lines whose rows are flagged."""
+def star(
+    where: str, label: str, color: str = "", marker: str = "*", size: float = 14, on: str = ""
+) -> Mark:
+    """A star, or another marker, at every point of a line that a flagged row is of.
+
+    Args:
+      where: the column of flags.
+      label: in the legend.
+      color: default the line's own.
+      marker: what it looks like.
+      size: of it, in points.
+      on: the quantity on whose lines it stands; default all.
+    """
 
     def draw_stars(panel: Panel) -> bool:
         found = False
         for line in panel.lines:
             chosen = _flagged(line, where)
-            for x, y in zip(line.x[chosen], line.mean[chosen], strict=True):
+            if on in ("", line.quantity.column) and chosen.any():
                 found = True
                 panel.axes.plot(
-                    x, y, marker="*", markersize=14, color=line.look["color"], linestyle="",
+                    line.x[chosen], line.mean[chosen], marker=marker, markersize=size,
+                    color=color or line.look["color"], linestyle="",
                     markeredgecolor=style.BLACK, markeredgewidth=0.7, zorder=6,
                 )  # fmt: skip
         return found
 
     def handle() -> Handle:
-        return Line2D([], [], marker="*", markersize=12, color="white",
-                      markeredgecolor=style.BLACK, label=label)  # fmt: skip
+        return Line2D([], [], marker=marker, markersize=min(size, 12), color=color or "white",
+                      linestyle="" if color else "-", markeredgecolor=style.BLACK,
+                      label=label)  # fmt: skip
 
     return Mark(draw_stars, handle)
 
@@ -549,11 +697,6 @@ ZERO = Mark(at_zero)
 def line_handle(label: str, color: str = style.BLACK, marker: str = "", dash: Any = "-") -> Line2D:
     """An entry of a legend that is a line."""
     return Line2D([], [], color=color, marker=marker, linestyle=dash, label=label)
-
-
-def spread_handle(color: str = style.BLACK) -> Patch:
-    """What a legend says of the shading."""
-    return Patch(color=color, alpha=0.18, linewidth=0, label="± std over seeds")
 
 
 def legend_below(figure: matplotlib.figure.Figure, handles: Sequence[Handle]) -> None:
