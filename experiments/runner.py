@@ -12,6 +12,7 @@ from tfprune.engine import study
 from tfprune.engine.events import Tell
 from tfprune.engine.executors import Executor, InProcess, OnRay, Processes
 from tfprune.engine.progress import StudyProgress
+from tfprune.engine.sharing import places_of, processes_of
 from tfprune.engine.start import import_tensorflow
 from tfprune.engine.workers import Chief, follow
 from tfprune.engine.workshop import Workshop
@@ -76,11 +77,13 @@ def _show_results(command: Command, work: study.StudyEngine) -> None:
 def _executor(command: Command, tell: Tell, signals: StopSignals) -> Executor:
     config = command.configs[0]
     before_training = partial(import_tensorflow, command.verbosity, config.compilation_cache)
+    places = places_of(command.configs)
     if config.executor == "ray":
-        return OnRay(config, command.argv, tell, before_training)
-    if config.workers > 1:
-        return Processes(config.workers, command.argv, tell, before_training)
-    workshop = Workshop(command.argv, tell, before_training, signals)
+        return OnRay(config, command.argv, tell, before_training, places)
+    processes = processes_of(command.configs)
+    if processes > 1:
+        return Processes(processes, command.argv, tell, before_training, places)
+    workshop = Workshop(command.argv, tell, before_training, signals, stack=places)
     return Chief(workshop, config) if config.strategy == "multi_worker" else InProcess(workshop)
 
 

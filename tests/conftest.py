@@ -51,6 +51,8 @@ ON_A_GPU = (
 
 def pytest_collection_modifyitems(items):
     files = [Path(__file__).parent / name for name in ON_A_GPU]
+    if gone := [str(file) for file in files if not file.exists()]:
+        raise pytest.UsageError(f"ON_A_GPU names what is not there: {', '.join(gone)}")
     for item in items:
         if any(item.path == file or file in item.path.parents for file in files):
             item.add_marker("gpu")

@@ -42,6 +42,12 @@ def above(low: float) -> Check:
     return check
 
 
+def auto_or_count(name: str, value: Any) -> None:
+    """A check: `auto`, or a whole number of at least 1."""
+    if value != "auto" and not (str(value).isdecimal() and int(value) >= 1):
+        raise SettingError(name, value, "auto, or a number of at least 1")
+
+
 def setting(
     default: Any,
     help: str,  # noqa: A002 - the word the flag uses

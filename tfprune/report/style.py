@@ -204,6 +204,13 @@ def two_axes(axes: Axes, left: str, right: str) -> Axes:
     return other
 
 
+def twins(axes: Axes) -> list[Axes]:
+    """The second axes that stand over a panel."""
+    place = axes.get_subplotspec()
+    others: list[Axes] = axes.figure.axes
+    return [other for other in others if other is not axes and other.get_subplotspec() == place]
+
+
 def legend_columns(labels: Sequence[str], width: float) -> int:
     """The most columns of a legend that fit `width` inches; filled downwards, as matplotlib does.
 
