@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test golden test-slow test-architectures soak bench tpu-check lint format clean
+.PHONY: run test test-gpu golden test-slow test-architectures soak bench tpu-check lint format clean
 
 run: $(READY)
 	$(BIN)/python run.py
@@ -21,6 +21,10 @@ test: $(READY)
 # After a change of tables or figures that is meant: writes what tests compare them with again.
 golden: $(READY)
 	TFPRUNE_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/results/test_golden.py
+
+# What is worth running on a GPU, as tests/conftest.py names it, and what only a GPU shows.
+test-gpu: $(READY)
+	$(PYTEST) -m "gpu and not slow"
 
 # Every architecture of keras.applications is pruned and shrunk.
 test-architectures: $(READY)

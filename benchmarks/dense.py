@@ -37,9 +37,13 @@ from tfprune.training.callbacks.event_scalars import TensorBoardScalars
 from tfprune.training.callbacks.record import EpochRecord
 from tfprune.training.callbacks.safety import StopOnNonFinite
 from tfprune.training.epoch_program import EpochProgram
+from tfprune.training.stacked import StackedProgram
+from tfprune.training.together import Together
+from tfprune.training.trainer import Trainer
 
 MNIST_SHAPE = (28, 28, 1)
 MODEL = ModelConfig(model="lenet_300_100")
+_STACK = 8
 
 
 def lenet_epoch(scale: Scale) -> list[Finding]:
@@ -134,6 +138,46 @@ def digits_epoch(scale: Scale) -> list[Finding]:
             milliseconds,
         )
     ]
+
+
+def stacked_epoch(scale: Scale) -> list[Finding]:
+    """Epochs with evaluation of trainings in one program, beside as many one after the other."""
+    digits = prepare(DATASETS["digits"]("digits", ""), DataConfig(), seed=0)
+    assert isinstance(digits, PreparedData)
+    shapes = image_data(scale.train_examples, scale.test_examples, MNIST_SHAPE)
+    return [
+        _stacked(name, data, scale.repetitions)
+        for name, data in {"digits": digits, "MNIST shapes": shapes}.items()
+    ]
+
+
+def _stacked(name: str, data: PreparedData, repetitions: int) -> Finding:
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Workload.of(folder, data, model=MODEL.model)
+        one = ours.program
+        trainer = Trainer(ours.config, data.input_shape, CLASSES, Together(_STACK))
+        program = trainer.attach(data, ours.plan(epochs=2).feeding())
+        assert isinstance(program, StackedProgram)
+        seats = [program.seat(0)] * _STACK
+        seconds = interleaved(
+            {
+                f"{_STACK} in turn": call_seconds(lambda: [_run(one) for _ in seats]),
+                f"{_STACK} in a stack": call_seconds(lambda: program.stack.run(seats)),
+            },
+            repetitions,
+        )
+    return ratio_finding(
+        f"LeNet-300-100, {name}, epochs of {_STACK} trainings with evaluation: times as fast in a "
+        "stack",
+        seconds,
+        f"{_STACK} in turn",
+        f"{_STACK} in a stack",
+        note="reported, no bar: `--stack=auto` stacks nothing on a CPU",
+    )
+
+
+def _run(program: EpochProgram) -> list[float]:
+    return [float(value) for value in program.run(0).values()]
 
 
 def stock_tfmot(data: PreparedData) -> Timed:

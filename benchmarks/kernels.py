@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.programs import compiled_for, loop_body, program_of, stablehlo
+from benchmarks.programs import compiled_for, loop_body, program_of, stablehlo, steps_of
 from tfprune.backend import tf
 from tfprune.catalog import MODELS
 from tfprune.precision import products
@@ -71,8 +71,9 @@ class Step:
 
 def on_cpu(program: ResidentProgram) -> Step:
     """A step as TensorFlow compiles it for this machine's CPU."""
-    with products("tf32"):
-        ir = program.steps.experimental_get_compiler_ir(*program.inputs(0))
+    with products("tf32"), tf.device("/CPU:0"):
+        steps, inputs = steps_of(program)
+        ir = steps.experimental_get_compiler_ir(*inputs)
         return Step(work(loop_body(ir(stage="optimized_hlo"))))
 
 
@@ -83,7 +84,7 @@ def on_h200(program: ResidentProgram) -> Step:
       ImportError: jax or its CUDA plugin is not installed.
     """
     with products("tf32"):
-        text = stablehlo(program.steps, program.inputs(0))
+        text = stablehlo(*steps_of(program))
     with tempfile.TemporaryDirectory() as folder:
         flags = {
             "xla_gpu_autotune_level": 0,  # There is nothing to try on.
@@ -168,13 +169,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("model", nargs="*", default=DEFAULT, help=f"default: {' '.join(DEFAULT)}")
     parser.add_argument("--dtype", default="float32", help="float32 or mixed_bfloat16")
+    parser.add_argument("--stack", type=int, default=1, help="trainings that a step is of")
     options = parser.parse_args(argv)
     for model in options.model:
         MODELS.entry(model)
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table("network", "compiled for", "kernels a step", "of these", "launches a step")
     for model in options.model:
-        program = program_of(model, options.dtype, TRAIN, TEST)
+        program = program_of(model, options.dtype, TRAIN, TEST, options.stack)
         for name, compile_step in {"this CPU": on_cpu, "an H200": on_h200}.items():
             try:
                 step = compile_step(program)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfprune.backend import tf
 from tfprune.config import from_settings
 from tfprune.data.prepare import PreparedData
 from tfprune.training.epoch_model import EpochModel
@@ -16,27 +17,45 @@ from tfprune.training.network import build_network
 from tfprune.training.optimizers import build_optimizer
 from tfprune.training.resident import ResidentProgram
 from tfprune.training.schedules import fixed
+from tfprune.training.stacked import StackedProgram
+from tfprune.training.together import Together
 
 BATCH = 128
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 
 
-def program_of(model: str, dtype: str, train: int = 50_000, test: int = 10_000) -> ResidentProgram:
-    """A network's epoch on images of MNIST's or CIFAR-10's shape, all zeros.
+def program_of(
+    model: str, dtype: str, train: int = 50_000, test: int = 10_000, stack: int = 1
+) -> ResidentProgram:
+    """A network's epoch on images of MNIST's or CIFAR-10's shape, all zeros; kept by the CPU.
 
     Args:
       model: its name.
       dtype: the Keras dtype policy.
       train: training examples.
       test: test examples.
+      stack: how many trainings are trained together.
     """
     shape = MNIST if model.startswith("lenet") else CIFAR
     config = from_settings({"model": model, "dtype": dtype, "momentum": 0.9, "weight_decay": 1e-4})
-    network = EpochModel.of(build_network(config, shape, 10))
-    network.compile(build_optimizer(config.training))
-    program = ResidentProgram(network, BATCH, jit=True)
-    program.attach(_zeros(shape, {"": train, "val_": 0, "test_": test}), Feeding(0, 0, fixed(0.1)))
+    data = _zeros(shape, {"": train, "val_": 0, "test_": test})
+    with tf.device("/CPU:0"):
+        network = EpochModel.of(build_network(config, shape, 10))
+        network.compile(build_optimizer(config.training))
+        program = (
+            StackedProgram(network, BATCH, True, Together(stack))
+            if stack > 1
+            else ResidentProgram(network, BATCH, jit=True)
+        )
+        program.attach(data, Feeding(0, 0, fixed(0.1)))
     return program
+
+
+def steps_of(program: ResidentProgram) -> tuple[Any, tuple[Any, ...]]:
+    """The compiled steps of an epoch, and what they take."""
+    if isinstance(program, StackedProgram):
+        return program.stack.steps, program.stack.inputs([program.seat(0)])
+    return program.steps, program.inputs(0)
 
 
 def _zeros(shape: tuple[int, ...], splits: dict[str, int]) -> PreparedData:
@@ -48,9 +67,11 @@ def _zeros(shape: tuple[int, ...], splits: dict[str, int]) -> PreparedData:
         class_names=(),
         mean=np.zeros(shape[-1], np.float32),
         std=np.ones(shape[-1], np.float32),
+        source_images=images["images"],
         original_labels=labels["labels"],
         selected=np.zeros(splits[""], bool),
         indices=np.arange(splits[""]),
+        val_indices=np.arange(0),
         **images,
         **labels,
     )

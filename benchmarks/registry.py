@@ -16,6 +16,11 @@ ROWS.add(
 )
 ROWS.add("digits_epoch", "benchmarks.dense:digits_epoch", "fixed cost of an epoch")
 ROWS.add(
+    "stacked_epoch",
+    "benchmarks.dense:stacked_epoch",
+    "epochs of 8 trainings in a stack against one after the other",
+)
+ROWS.add(
     "conv_step",
     "benchmarks.convolutional:conv_step",
     "resnet20 and vanilla_cnn step against plain fit with and without XLA",

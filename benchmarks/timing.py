@@ -35,7 +35,7 @@ class Scale:
     conv_width: float = 1.0
     inference_examples: int = 512
     ablated_networks: int = 500
-    study_flags: tuple[str, ...] = ("--preset=quick",)
+    study_flags: tuple[str, ...] = ("--preset=quick", "--workers=1")
 
 
 def call_seconds(function: Callable[[], Any]) -> Timed:

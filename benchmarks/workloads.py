@@ -50,18 +50,21 @@ def image_data(
     def labels(count: int) -> np.ndarray:
         return rng.integers(0, CLASSES, count, np.int32)
 
+    train_images = images(examples)
     return PreparedData(
         name="synthetic",
         num_classes=CLASSES,
         class_names=tuple(map(str, range(CLASSES))),
         mean=np.full(channels, 0.5, np.float32),
         std=np.full(channels, 0.25, np.float32),
-        images=images(examples),
+        source_images=train_images,
+        images=train_images,
         labels=labels(examples),
         original_labels=labels(examples),
         selected=rng.random(examples) < NOISE_FRACTION,
         indices=np.arange(examples),
         val_images=images(0),
+        val_indices=np.arange(0),
         val_labels=labels(0),
         test_images=images(test_examples),
         test_labels=labels(test_examples),
@@ -107,7 +110,8 @@ class Workload:
     def plan(self, epochs: int) -> TrainingPlan:
         weights, masks = self.start
         schedule = schedules.training_schedule(self.config.training)
-        return TrainingPlan(0, 1, weights, masks, weights, schedule, epochs)
+        augment = self.config.data.augment
+        return TrainingPlan(0, 1, weights, masks, weights, schedule, epochs, augment=augment)
 
     def train(self, epochs: int) -> list[float]:
         """Trains as a study does, with all callbacks; returns the seconds of each epoch."""

@@ -164,7 +164,9 @@ Nothing here was measured. Trainings and epochs are counted by the program's own
 operations are of training alone, forward and twice that backward, a narrower network counted by the
 square of its width and a part of the examples as all of them; the time at 10 TFLOP/s is arithmetic.
 In one `--output_dir` trainings that experiments share are done once. What was measured stands
-above, on the papers' pages and in [BUILD.md](../BUILD.md#what-a-stage-costs).
+above, on the papers' pages and in [BUILD.md](../BUILD.md#what-a-stage-costs). LeNet's steps are so
+small that a GPU spends its time on starting kernels, far from 10 TFLOP/s; `--stack=32` starts as
+many for 32 trainings as for one: [accelerators.md](accelerators.md#stacks).
 """
 
 

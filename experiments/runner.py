@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-
-from absl import logging
 
 from experiments.command import Command, with_flags
 from tfprune import layout
@@ -15,16 +12,15 @@ from tfprune.engine import study
 from tfprune.engine.events import Tell
 from tfprune.engine.executors import Executor, InProcess, OnRay, Processes
 from tfprune.engine.progress import StudyProgress
-from tfprune.engine.quiet import silent_stderr
+from tfprune.engine.sharing import places_of, processes_of
+from tfprune.engine.start import import_tensorflow
 from tfprune.engine.workers import Chief, follow
 from tfprune.engine.workshop import Workshop
 from tfprune.report.tables import print_table
 from tfprune.results import report, tensorboard
 from tfprune.stopping import StopSignals
 from tfprune.store import read_results
-from tfprune.training import command_buffers
 from tfprune.training.cluster import worker_of
-from tfprune.training.compilation_cache import environment
 
 
 def run_and_report(
@@ -71,7 +67,7 @@ def _show_results(command: Command, work: study.StudyEngine) -> None:
     if config.shard_of[1] > 1:
         print(f"shard {config.shard} is done: run.py report --output_dir={config.output_dir}")
     elif any(stage.is_done for trial in work.trials for stage in trial.stages()):
-        show(config.output_dir, config.experiment)
+        show(config.output_dir, config.experiment, config.figure_format)
     print(f"{work.trained} stages trained, {work.reused} reused")
     for failure in work.failures:
         failure = with_flags(failure, command.flags)
@@ -81,11 +77,13 @@ def _show_results(command: Command, work: study.StudyEngine) -> None:
 def _executor(command: Command, tell: Tell, signals: StopSignals) -> Executor:
     config = command.configs[0]
     before_training = partial(import_tensorflow, command.verbosity, config.compilation_cache)
+    places = places_of(command.configs)
     if config.executor == "ray":
-        return OnRay(config, command.argv, tell, before_training)
-    if config.workers > 1:
-        return Processes(config.workers, command.argv, tell, before_training)
-    workshop = Workshop(command.argv, tell, before_training, signals)
+        return OnRay(config, command.argv, tell, before_training, places)
+    processes = processes_of(command.configs)
+    if processes > 1:
+        return Processes(processes, command.argv, tell, before_training, places)
+    workshop = Workshop(command.argv, tell, before_training, signals, stack=places)
     return Chief(workshop, config) if config.strategy == "multi_worker" else InProcess(workshop)
 
 
@@ -101,38 +99,16 @@ def _follow(command: Command) -> int:
     return 0
 
 
-def import_tensorflow(verbosity: int, compilation_cache: str) -> None:
-    """Imports TensorFlow; below verbosity 1 without the messages of its start-up.
-
-    Some of them are written before any log level applies.
-
-    Args:
-      verbosity: as the flag.
-      compilation_cache: as the setting.
-    """
-    os.environ.update(command_buffers.environment(os.environ))
-    os.environ.update(environment(compilation_cache))
-    if verbosity >= 1:
-        import tfprune.training.trainer
-
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.set_verbosity(logging.ERROR)
-    with silent_stderr():
-        import tfprune.backend
-        import tfprune.training.trainer
-    tfprune.backend.tf.get_logger().setLevel("ERROR")
-
-
-def show(output_dir: str, only: str | None = None) -> None:
+def show(output_dir: str, only: str | None = None, formats: Sequence[str] = ()) -> None:
     """Rebuilds every table, figure and the report of a folder, and says where they are.
 
     Args:
       output_dir: the folder.
       only: the experiment whose tables are printed; None prints all.
+      formats: of figures, beside png.
     """
     results = read_results(output_dir)
-    report_file = report.build_report(output_dir)
+    report_file = report.build_report(output_dir, formats)
     tensorboard.publish(output_dir)
     for experiment in [only] if only else results["experiment"].unique():
         for table in report.build_tables(results, experiment, output_dir):

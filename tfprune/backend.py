@@ -6,7 +6,9 @@ TensorFlow for it; this module refuses to start where Keras 3 was there before.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 
 _KERAS_3_MESSAGE = (
     "Keras 3 was loaded before tfprune, and tensorflow-model-optimization cannot wrap its layers: "
@@ -47,4 +49,21 @@ if _is_keras_3(tf.keras):
 
 import tf_keras as keras  # noqa: E402
 
-__all__ = ["keras", "tf"]
+__all__ = ["keras", "tf", "without_keras_3"]
+
+
+@contextlib.contextmanager
+def without_keras_3() -> Iterator[None]:
+    """While inside, whoever tries to import Keras 3 goes on as if it was not installed.
+
+    tensorflow-model-optimization looks for a class of Keras 2 in it, which is not there, and that
+    takes longer than to import TensorFlow.
+    """
+    if "keras" in sys.modules:
+        yield
+        return
+    sys.modules["keras"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]

@@ -11,13 +11,23 @@ import re
 from collections.abc import Iterable
 from typing import Any, TypeVar, get_type_hints
 
+from tfprune import layout
 from tfprune.catalog import FILTER_CRITERIA
 from tfprune.data.settings import DataConfig
 from tfprune.errors import InputError, SettingError, nearest
 from tfprune.models.settings import ModelConfig
 from tfprune.pruning.settings import PruningConfig, RewindPoint
 from tfprune.seeds import MAX_SEED
-from tfprune.settings import Section, at_least, between, join, setting, settings_of
+from tfprune.settings import (
+    Section,
+    at_least,
+    auto_or_count,
+    between,
+    join,
+    one_of,
+    setting,
+    settings_of,
+)
 from tfprune.training.schedules import retraining_schedule
 from tfprune.training.settings import TrainingConfig
 
@@ -94,10 +104,18 @@ class RunConfig(Section):
     deterministic: bool = setting(
         True, "deterministic kernels: the same bits on every run of a device"
     )
-    workers: int = setting(
-        1,
-        "processes of this machine that train independent trials",
-        check=at_least(1),
+    workers: str = setting(
+        "1",
+        "processes of this machine that train independent trials; auto takes one for each core, or "
+        "GPU, but no more than there are trials",
+        check=auto_or_count,
+        identity=False,
+    )
+    stack: str = setting(
+        "auto",
+        "trainings of one shape that a process trains together, as one program; their numbers "
+        "differ by rounding from those of other sizes. auto takes what was found to pay",
+        check=auto_or_count,
         identity=False,
     )
     shard: str = setting(
@@ -128,6 +146,12 @@ class RunConfig(Section):
         check=at_least(0),
         identity=False,
     )
+    figure_format: tuple[str, ...] = setting(
+        layout.FIGURE_FORMATS[:1],
+        f"files of each figure, of {', '.join(layout.FIGURE_FORMATS)}; png is always there",
+        check=one_of(layout.FIGURE_FORMATS),
+        identity=False,
+    )
     mix_versions: bool = setting(
         False, "reuse what other versions of the code have trained in `output_dir`", identity=False
     )
@@ -156,15 +180,19 @@ class RunConfig(Section):
                 f"a point before the end of training (`train_epochs={self.training.train_epochs}`)",
             )
         retraining_schedule(self.training, self.pruning)  # Refuses what has none.
-        if self.takes_all_devices and (self.workers > 1 or self.executor == "ray"):
+        several = {"workers": self.workers, "stack": self.stack}
+        asked = [name for name, value in several.items() if str(value) not in ("auto", "1")]
+        if self.takes_all_devices and (asked or self.executor == "ray"):
             raise SettingError(
                 "strategy",
                 self.strategy,
-                "one training over several devices; without `workers` and `executor=ray`",
+                "one training over several devices; without `workers`, `stack` and `executor=ray`",
             )
-        if self.executor == "ray" and self.workers > 1:
+        if "stack" in asked and self.jit == "off":
+            raise SettingError("stack", self.stack, "1 with `jit=off`: XLA compiles stacks")
+        if self.executor == "ray" and "workers" in asked:
             raise SettingError(
-                "workers", self.workers, "1 with `executor=ray`, which places trials"
+                "workers", self.workers, "1 or auto with `executor=ray`, which places trials"
             )
 
     @property

@@ -28,7 +28,7 @@ class SGD(keras.optimizers.SGD):
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         gradient = _with_l2(gradient, variable, self.l2)
-        rate = tf.cast(self.learning_rate, variable.dtype)
+        rate = _for(variable, self.learning_rate)
         if not self.momentum:
             variable.assign_sub(rate * gradient)
             return
@@ -59,23 +59,33 @@ class Adam(keras.optimizers.Adam):
         kwargs.setdefault("jit_compile", False)
         super().__init__(learning_rate, epsilon=epsilon, **kwargs)
         self.l2 = l2
+        # Steps taken, int64 [places], where places of a stack began at different times.
+        self.steps: tf.Variable | None = None
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         gradient = _with_l2(gradient, variable, self.l2)
         key = self._index_dict[self._var_key(variable)]
         first, second = self._momentums[key], self._velocities[key]
-        step = tf.cast(self.iterations + 1, variable.dtype)
+        step = _for(variable, (self.iterations if self.steps is None else self.steps) + 1)
         beta_1, beta_2 = (tf.constant(b, variable.dtype) for b in (self.beta_1, self.beta_2))
         first.assign(beta_1 * first + (1 - beta_1) * gradient)
         second.assign(beta_2 * second + (1 - beta_2) * tf.square(gradient))
         corrected_first = first / (1 - tf.pow(beta_1, step))
         corrected_second = second / (1 - tf.pow(beta_2, step))
-        rate = tf.cast(self.learning_rate, variable.dtype)
+        rate = _for(variable, self.learning_rate)
         epsilon = tf.constant(self.epsilon, variable.dtype)
         variable.assign_sub(rate * corrected_first / (tf.sqrt(corrected_second) + epsilon))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "l2": self.l2}
+
+
+def _for(variable: tf.Variable, value: tf.Tensor) -> tf.Tensor:
+    """A number for all of a variable, or one for each of the places along its first axis."""
+    value = tf.cast(value, variable.dtype)
+    if not value.shape.rank:
+        return value
+    return tf.reshape(value, [-1, *[1] * (variable.shape.rank - 1)])
 
 
 def _with_l2(gradient: Any, variable: tf.Variable, l2: float) -> tf.Tensor:

@@ -8,9 +8,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import run as door
-from experiments import cli
+from experiments import cli, runner
 from tfprune import layout
 
 ROOT = Path(door.__file__).parent
@@ -34,6 +35,23 @@ def run(*arguments):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.exit_code(lambda: door.dispatch(words))
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def run_unreported(*arguments):
+    """`run` without table, figures and report, of a folder whose report is not looked at then."""
+    with mock.patch.object(runner, "show"):
+        return run(*arguments)
+
+
+def run_all(folder, flags):
+    """Experiments one after the other in a folder, each with its flags, and then its report.
+
+    Each would draw anew what those before it have drawn.
+    """
+    flags_of = {name: (*flags[name], f"--output_dir={folder}") for name in flags}
+    processes = {name: run_unreported(name, *own) for name, own in flags_of.items()}
+    assert run("report", f"--output_dir={folder}").returncode == 0
+    return processes
 
 
 def run_process(*arguments, **environment):

@@ -6,13 +6,13 @@ import os
 import resource
 import shutil
 import signal
-import time
+import threading
 from pathlib import Path
 
 import pytest
 from processes import children, output_of, wait_for, wait_until
 
-from end_to_end.commands import assert_one_line_error, run, run_process
+from end_to_end.commands import assert_one_line_error, run, run_process, run_unreported
 from end_to_end.soak import assert_equal, end_group, soak, start
 from tfprune import layout
 
@@ -27,7 +27,7 @@ COMMAND = (
 def whole(tmp_path_factory):
     """What an uninterrupted run makes."""
     folder = tmp_path_factory.mktemp("whole")
-    process = run(*COMMAND, f"--output_dir={folder}")
+    process = run_unreported(*COMMAND, f"--output_dir={folder}")
     assert process.returncode == 0, process.stderr
     return folder
 
@@ -38,17 +38,26 @@ def copy(whole, tmp_path):
     return Path(shutil.copytree(whole, tmp_path / "copy"))
 
 
-def interrupt(command, folder, pattern, signum, after=0.1):
-    """The text and the exit code of a run that gets a signal a moment after a file is there."""
-    process = start(*command, f"--output_dir={folder}")
+def interrupted(command, folder, pattern, signum):
+    """What a run gives, here, that gets a signal a moment after a file is there."""
+    has_ended = threading.Event()
+
+    def send():
+        while not any(folder.glob(pattern)):
+            if has_ended.wait(0.002):
+                return
+        if not has_ended.wait(0.02):
+            os.kill(os.getpid(), signum)
+
+    before = signal.signal(signum, signal.SIG_IGN)  # One that comes too late ends nothing.
+    sender = threading.Thread(target=send)
+    sender.start()
     try:
-        wait_for(process, folder, pattern)
-        time.sleep(after)
-        process.send_signal(signum)
-        _, text = output_of(process)
+        return run_unreported(*command, f"--output_dir={folder}")
     finally:
-        end_group(process)
-    return process.returncode, text
+        has_ended.set()
+        sender.join()
+        signal.signal(signum, before)
 
 
 def test_signals_in_every_phase_save_and_the_next_run_goes_on(whole, tmp_path):
@@ -59,18 +68,15 @@ def test_signals_in_every_phase_save_and_the_next_run_goes_on(whole, tmp_path):
         ("redense_level_01/start.npz", signal.SIGTERM, True),
         ("redense_level_01/interpolation-*.json", signal.SIGINT, False),
     ]
-    command = (*COMMAND, "--train_epochs=60")
     for pattern, signum, is_training in phases:
-        code, text = interrupt(command, tmp_path, f"trials/*/seed_0/{pattern}", signum, after=0.02)
-        name = signal.Signals(signum).name
-        assert code == 128 + signum, text
-        assert f"ended by {name}" in text.splitlines()[-1]
-        assert "Traceback" not in text
-        stage = tmp_path.glob(f"trials/*/seed_0/{pattern.partition('/')[0]}")
-        (folder,) = stage
+        ended = interrupted(COMMAND, tmp_path, f"trials/*/seed_0/{pattern}", signum)
+        assert ended.returncode == 128 + signum, ended.stderr
+        assert f"ended by {signal.Signals(signum).name}" in ended.stderr.splitlines()[-1]
+        assert "Traceback" not in ended.stderr
+        (stage,) = tmp_path.glob(f"trials/*/seed_0/{pattern.partition('/')[0]}")
         if is_training:
-            assert list(folder.glob("checkpoint-0.npz")) or (folder / layout.RESULT).exists()
-    process = run(*command, f"--output_dir={tmp_path}")
+            assert list(stage.glob("checkpoint-0.npz")) or (stage / layout.RESULT).exists()
+    process = run_unreported(*COMMAND, f"--output_dir={tmp_path}")
     assert process.returncode == 0, process.stderr
     assert_equal(tmp_path, whole)
 
@@ -96,15 +102,22 @@ def loads_tensorflow(pid):
         return False
 
 
-def test_workers_save_on_a_signal_and_a_killed_one_is_one_sentence(whole, tmp_path):
-    command = (*COMMAND, "--workers=2")
-    code, text = interrupt(
-        command, tmp_path, "trials/*/seed_0/level_00/start.npz", signal.SIGTERM, after=0.05
+def test_workers_save_on_a_signal(whole, tmp_path):
+    ended = interrupted(
+        (*COMMAND, "--workers=2"), tmp_path, "trials/*/seed_0/level_00/start.npz", signal.SIGTERM
     )
-    assert code == 143, text
-    assert "Traceback" not in text
+    assert ended.returncode == 143, ended.stderr
+    assert "Traceback" not in ended.stderr
     assert list(tmp_path.glob("trials/*/seed_0/level_0?/checkpoint-0.npz"))
-    process = start(*command, f"--output_dir={tmp_path}")
+    process = run_unreported(*COMMAND, f"--output_dir={tmp_path}")
+    assert process.returncode == 0, process.stderr
+    assert_equal(tmp_path, whole)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_one_sentence_and_the_next_run_goes_on(whole, tmp_path):
+    """A process's own death is in engine/test_executors.py; this one is in a training."""
+    process = start(*COMMAND, "--workers=2", f"--output_dir={tmp_path}")
     try:
         wait_for(process, tmp_path, "trials/*/seed_0/level_01/start.npz")
         for child in trainers(process.pid):
@@ -115,7 +128,7 @@ def test_workers_save_on_a_signal_and_a_killed_one_is_one_sentence(whole, tmp_pa
     assert process.returncode == 1, text
     assert text.splitlines()[-1].startswith("tfprune: a worker process died")
     assert "Traceback" not in text
-    process = run(*COMMAND, f"--output_dir={tmp_path}")
+    process = run_unreported(*COMMAND, f"--output_dir={tmp_path}")
     assert process.returncode == 0, process.stderr
     assert_equal(tmp_path, whole)
 
@@ -149,7 +162,7 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(whole, copy, workers
     assert_one_line_error(process, "cannot write", "File too large", "free space")
     assert all(path.read_bytes() == content for path, content in finished.items())
     assert not list(copy.rglob("*.tmp"))
-    again = run(*COMMAND, f"--output_dir={copy}")
+    again = run_unreported(*COMMAND, f"--output_dir={copy}")
     assert again.returncode == 0, again.stderr
     assert_equal(copy, whole)
 
@@ -167,7 +180,7 @@ def test_a_folder_of_other_code_or_edited_settings_is_refused_untouched(copy):
     process = run(*COMMAND, f"--output_dir={copy}")
     assert_one_line_error(process, "code 000000000000, now", "--mix_versions")
     assert snapshot(copy) == before
-    process = run(*COMMAND, "--mix_versions", f"--output_dir={copy}")
+    process = run_unreported(*COMMAND, "--mix_versions", f"--output_dir={copy}")
     assert process.returncode == 0, process.stderr
     assert "0 stages trained" in process.stdout
     path.write_text(good.replace('"learning_rate": 0.1', '"learning_rate": 0.2'))

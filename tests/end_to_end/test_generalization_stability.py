@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from end_to_end.commands import assert_complete, assert_one_line_error, read_rows, rows_of, run
+from end_to_end.commands import (
+    assert_complete,
+    assert_one_line_error,
+    read_rows,
+    rows_of,
+    run,
+    run_all,
+)
 from tfprune import layout
 
 NAMES = ("generalization_stability", "flatness", "pruning_as_noise")
@@ -28,7 +35,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def processes(folder):
-    return {name: run(name, *SMALL, f"--output_dir={folder}") for name in NAMES}
+    return run_all(folder, dict.fromkeys(NAMES, SMALL))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from end_to_end.commands import assert_complete, assert_one_line_error, read_rows, rows_of, run
+from end_to_end.commands import (
+    assert_complete,
+    assert_one_line_error,
+    read_rows,
+    rows_of,
+    run,
+    run_all,
+)
 
 NAMES = ("utility_dynamics", "utility_size", "utility_pruned", "accuracy_surface")
 SMALL = ("--preset=smoke", "--jit=off", "--train_subset=100", "--train_epochs=2")
@@ -18,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def processes(folder):
-    return {name: run(name, *SMALL, *OWN.get(name, ()), f"--output_dir={folder}") for name in NAMES}
+    return run_all(folder, {name: (*SMALL, *OWN.get(name, ())) for name in NAMES})
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ def test_workers_tell_the_same_events_through_their_queue(tmp_path):
     heard = []
     trials = [trial_in(tmp_path, seed, levels=0) for seed in (0, 1)]
     with Processes(1, [], heard.append, nothing) as executor:
-        for future in [executor.submit(Unbuilt(work_of(trial))) for trial in trials]:
+        for future in executor.submit([Unbuilt(work_of(trial)) for trial in trials]):
             assert future.result(timeout=60).trained == 1
     assert [(one.trial, one.what) for one in heard] == [
         (trial, what) for trial in trials for what in (Happened.BEGAN, Happened.FINISHED)

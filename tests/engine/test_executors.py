@@ -75,7 +75,7 @@ class Die:
 def test_work_is_spread_over_processes_and_all_of_it_is_told_here():
     told = []
     with Processes(2, [], told.append, nothing) as executor:
-        futures = [executor.submit(Say(str(number))) for number in range(6)]
+        futures = executor.submit([Say(str(number)) for number in range(6)])
         workers = {explained(future).trained for future in futures}
     assert os.getpid() not in workers
     assert 1 <= len(workers) <= 2
@@ -86,7 +86,7 @@ def test_work_is_spread_over_processes_and_all_of_it_is_told_here():
 
 def test_what_a_user_can_mend_comes_as_it_was_raised():
     with Processes(1, [], tell_nobody, nothing) as executor:
-        future = executor.submit(Fail())
+        (future,) = executor.submit([Fail()])
         with pytest.raises(SettingError, match=r"^rewind_to=9ep: a point before the end$"):
             explained(future)
 
@@ -96,9 +96,9 @@ def test_a_killed_worker_is_one_sentence_and_the_others_save_and_end(tmp_path):
         pytest.raises(TfpruneError, match=r"a worker process died.*fewer `workers`") as error,
         Processes(2, [], tell_nobody, nothing) as executor,
     ):
-        executor.submit(Train(str(tmp_path)))
+        executor.submit([Train(str(tmp_path))])
         wait_long(lambda: list(tmp_path.glob("started-*")))
-        explained(executor.submit(Die()))
+        explained(executor.submit([Die()])[0])
     assert not isinstance(error.value, InputError)
     assert len(list(tmp_path.glob("saved-*"))) == 1
     assert multiprocessing.active_children() == []
@@ -109,8 +109,8 @@ def test_an_exception_here_lets_workers_save_and_ends_idle_ones(tmp_path):
         pytest.raises(KeyboardInterrupt),
         Processes(2, [], tell_nobody, nothing) as executor,
     ):
-        explained(executor.submit(Say("idle")))
-        executor.submit(Train(str(tmp_path)))
+        explained(executor.submit([Say("idle")])[0])
+        executor.submit([Train(str(tmp_path))])
         wait_long(lambda: list(tmp_path.glob("started-*")))
         raise KeyboardInterrupt
     assert len(list(tmp_path.glob("saved-*"))) == 1
@@ -123,7 +123,7 @@ def test_a_worker_gets_two_signals_and_still_saves(tmp_path):
         pytest.raises(TfpruneError),
         Processes(1, [], tell_nobody, nothing) as executor,
     ):
-        future = executor.submit(Train(str(tmp_path)))
+        (future,) = executor.submit([Train(str(tmp_path))])
         wait_long(lambda: list(tmp_path.glob("started-*")))
         (worker,) = (int(path.name.split("-")[1]) for path in tmp_path.glob("started-*"))
         for _ in range(2):
@@ -141,8 +141,8 @@ ORPHANS = """
 
     if __name__ == "__main__":
         executor = Processes(2, [], tests.tell_nobody, tests.nothing)
-        print(tests.explained(executor.submit(tests.Say("idle"))).trained, flush=True)
-        executor.submit(tests.Train(sys.argv[1]))
+        print(tests.explained(executor.submit([tests.Say("idle")])[0]).trained, flush=True)
+        executor.submit([tests.Train(sys.argv[1])])
         time.sleep(2 * tests.SILENCE_SECONDS)
 """
 

@@ -66,7 +66,7 @@ def run(dataset, workshop):
         }  # fmt: skip
         told = Told()
         workshop.tell = told.tell
-        workshop._loop = None
+        workshop._here.loop = None  # It tells who was told before.
         study = StudyEngine(
             [from_settings(values, experiment="e")], [], told.tell,
             executor=InProcess(workshop),

@@ -11,14 +11,17 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
+from devices import WITHOUT_GPUS
 from processes import outputs_of
 from training import distributed_runs
 
 import run as door
 from tfprune.backend import keras
+from tfprune.catalog import MODELS
 from tfprune.config import from_settings
 from tfprune.errors import SettingError, Stopped
 from tfprune.training import cluster, strategies
@@ -32,7 +35,7 @@ def start(*arguments, **environment):
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, str(RUNS), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": path, **environment},
+        env={**os.environ, "PYTHONPATH": path, **WITHOUT_GPUS, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -135,7 +138,9 @@ def workers(tmp_path_factory):
         ]
     )
     keras.utils.set_random_seed(0)
-    distributed_runs.shared("cpu", folder / "one.npz")
+    with mock.patch.dict(MODELS._entries):
+        distributed_runs.add_model()
+        distributed_runs.shared("cpu", folder / "one.npz")
     return folder
 
 

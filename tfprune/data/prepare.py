@@ -28,12 +28,14 @@ class PreparedData:
       class_names: C names.
       mean: float32 [channels], of pixels scaled to [0, 1]: what images are normalized with.
       std: float32 [channels], likewise.
-      images: uint8 [N, H, W, channels].
+      source_images: uint8 [P, H, W, channels], the source's training split: all trials' one array.
+      images: uint8 [N, H, W, channels], those of them that are trained on.
       labels: int32 [N], observed labels: what is trained on.
       original_labels: int32 [N].
       selected: bool [N], the examples that the label noise chose.
       indices: int64 [N], increasing positions in the source's training split.
       val_images: uint8 [V, H, W, channels]; V is 0 without a validation split.
+      val_indices: int64 [V], their positions in the source's training split.
       val_labels: int32 [V], without noise.
       test_images: uint8 [M, H, W, channels].
       test_labels: int32 [M].
@@ -44,12 +46,14 @@ class PreparedData:
     class_names: tuple[str, ...]
     mean: np.ndarray
     std: np.ndarray
+    source_images: np.ndarray
     images: np.ndarray
     labels: np.ndarray
     original_labels: np.ndarray
     selected: np.ndarray
     indices: np.ndarray
     val_images: np.ndarray
+    val_indices: np.ndarray
     val_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
@@ -236,12 +240,14 @@ def _resident(
         class_names=source.class_names,
         mean=source.mean,
         std=source.std,
+        source_images=source.train_images,
         images=source.train_images if whole else source.train_images[train],
         labels=noisy.observed,
         original_labels=noisy.original,
         selected=noisy.selected,
         indices=train,
         val_images=source.train_images[val],
+        val_indices=val,
         val_labels=source.train_labels[val],
         test_images=source.test_images,
         test_labels=source.test_labels,

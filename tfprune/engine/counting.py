@@ -35,7 +35,7 @@ class StageCount:
     is_asked: bool = False
     is_done: bool = False
     trained: int = 0
-    process: tuple[str, int] | None = None
+    process: tuple[str, int, int] | None = None
     began_at: float = 0.0
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ class StageEvent:
         trained since it began.
       test_accuracy: of its last epoch, in [0, 1], where it has one.
       measurement: the name of what is measured.
-      process: the machine and the process that tell it.
+      process: the machine, the process and its thread that tell it.
     """
 
     what: Happened
@@ -52,7 +53,9 @@ class StageEvent:
     epochs: int = 0
     test_accuracy: float | None = None
     measurement: str = ""
-    process: tuple[str, int] = field(default_factory=lambda: (os.uname().nodename, os.getpid()))
+    process: tuple[str, int, int] = field(
+        default_factory=lambda: (os.uname().nodename, os.getpid(), threading.get_ident())
+    )
 
 
 # Takes what happened to a stage, or one sentence for the user.

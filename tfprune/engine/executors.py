@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import multiprocessing
 import os
@@ -11,7 +12,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -32,12 +33,12 @@ _ENDING_SECONDS = 600.0
 class Executor(AbstractContextManager["Executor"], Protocol):
     """Carries out work, in any order, at most so many pieces at a time."""
 
-    def submit(self, work: Work) -> Future[Outcome]:
-        """Starts a piece of work, or queues it."""
+    def submit(self, works: Sequence[Work]) -> list[Future[Outcome]]:
+        """Starts pieces of work, or queues them."""
 
 
 class InProcess(AbstractContextManager["InProcess"]):
-    """Carries out work here, when it is submitted.
+    """Carries out work here, when it is submitted; as much at a time as a stack takes.
 
     Args:
       workshop: this process's.
@@ -49,11 +50,9 @@ class InProcess(AbstractContextManager["InProcess"]):
     def __exit__(self, *exception: Any) -> None:
         """Nothing is left to end."""
 
-    def submit(self, work: Work) -> Future[Outcome]:
-        """Carries the work out; what it raises is raised here."""
-        future: Future[Outcome] = Future()
-        future.set_result(work.carry_out(self._workshop))
-        return future
+    def submit(self, works: Sequence[Work]) -> list[Future[Outcome]]:
+        """Carries all of it out; what it raises is raised here."""
+        return [_done(outcome) for outcome in self._workshop.carry_out(works)]
 
 
 class Processes(AbstractContextManager["Processes"]):
@@ -65,6 +64,7 @@ class Processes(AbstractContextManager["Processes"]):
       tell: takes what happens to stages, in a thread of this process.
       before_training: called once in each, before anything that needs TensorFlow; a function of
         a module, or `functools.partial` of one.
+      stack: how many trainings each trains together.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Processes(AbstractContextManager["Processes"]):
         argv: Sequence[str],
         tell: Tell,
         before_training: Callable[[], None],
+        stack: int = 1,
     ):
         # Not forked: TensorFlow's threads do not survive that.
         context = multiprocessing.get_context("spawn")
@@ -82,16 +83,17 @@ class Processes(AbstractContextManager["Processes"]):
             self._numbers.put(number)
         self._listener = _Listener(self._events, tell)
         self._workers = workers
+        self._stack = stack
         self._is_started = False
         self._pool = ProcessPoolExecutor(
             workers,
             mp_context=context,
             initializer=_start_worker,
-            initargs=(self._events, self._numbers, tuple(argv), before_training),
+            initargs=(self._events, self._numbers, tuple(argv), before_training, stack),
         )
 
-    def submit(self, work: Work) -> Future[Outcome]:
-        """Queues the work.
+    def submit(self, works: Sequence[Work]) -> list[Future[Outcome]]:
+        """Queues the work, in parts for one process each.
 
         Raises:
           TfpruneError: a worker process has died.
@@ -99,7 +101,11 @@ class Processes(AbstractContextManager["Processes"]):
         try:
             if not self._is_started:
                 self._start()
-            return self._pool.submit(_carry_out_in_worker, work)
+            return [
+                future
+                for part in parts(works, self._workers, self._stack)
+                for future in _each(self._pool.submit(_carry_out_in_worker, part), len(part))
+            ]
         except BrokenProcessPool as error:
             raise _worker_died() from error
 
@@ -133,6 +139,7 @@ class OnRay(AbstractContextManager["OnRay"]):
       argv: the command, for config.json.
       tell: as for `Processes`.
       before_training: as for `Processes`.
+      stack: as for `Processes`.
 
     Raises:
       InputError: Ray is not installed.
@@ -145,6 +152,7 @@ class OnRay(AbstractContextManager["OnRay"]):
         argv: Sequence[str],
         tell: Tell,
         before_training: Callable[[], None],
+        stack: int = 1,
     ):
         try:
             import ray
@@ -164,18 +172,22 @@ class OnRay(AbstractContextManager["OnRay"]):
             ) from error
         self._ray = ray
         self._events = Queue(actor_options={"num_cpus": 0})
-        self._settings = (self._events, tuple(argv), before_training)
+        self._settings = (self._events, tuple(argv), before_training, stack)
+        self._stack = stack
         self._listener = _Listener(self._events, tell)
         self._running: list[Any] = []
         self._task = ray.remote(_carry_out_on_ray).options(
             num_cpus=config.ray_cpus, num_gpus=config.ray_gpus, max_retries=config.ray_retries
         )
 
-    def submit(self, work: Work) -> Future[Outcome]:
-        """Submits the work as one task."""
-        task = self._task.remote(work, *self._settings)
-        self._running.append(task)
-        return task.future()
+    def submit(self, works: Sequence[Work]) -> list[Future[Outcome]]:
+        """Submits the work, each stack as one task."""
+        futures: list[Future[Outcome]] = []
+        for part in parts(works, len(works), self._stack):
+            task = self._task.remote(part, *self._settings)
+            self._running.append(task)
+            futures += _each(task.future(), len(part))
+        return futures
 
     def __exit__(self, kind: type[BaseException] | None, *exception: Any) -> None:
         if kind is not None:  # Trainings that run end after their epoch, with a checkpoint.
@@ -184,6 +196,22 @@ class OnRay(AbstractContextManager["OnRay"]):
             self._ray.wait(self._running, num_returns=len(self._running), timeout=_ENDING_SECONDS)
         self._listener.stop()
         self._ray.shutdown()
+
+
+def parts(works: Sequence[Work], workers: int, stack: int) -> list[tuple[Work, ...]]:
+    """Work in parts of at most a stack, as even as it goes, enough for all workers to have some.
+
+    Example:
+      >>> [len(part) for part in parts([None] * 7, workers=2, stack=8)]
+      [4, 3]
+      >>> [len(part) for part in parts([None] * 9, workers=1, stack=4)]
+      [3, 3, 3]
+    """
+    if stack == 1:
+        return [(work,) for work in works]
+    count = max(-(-len(works) // stack), min(workers, len(works)))
+    ends = [len(works) * index // count for index in range(count + 1)] if count else []
+    return [tuple(works[a:b]) for a, b in itertools.pairwise(ends)]
 
 
 def explained(future: Future[Outcome]) -> Outcome:
@@ -208,6 +236,28 @@ def explained(future: Future[Outcome]) -> Outcome:
         raise
 
 
+def _done(outcome: Outcome) -> Future[Outcome]:
+    future: Future[Outcome] = Future()
+    future.set_result(outcome)
+    return future
+
+
+def _each(together: Future[list[Outcome]], count: int) -> list[Future[Outcome]]:
+    """A future for each outcome of work that one process carries out together."""
+    futures: list[Future[Outcome]] = [Future() for _ in range(count)]
+
+    def give(done: Future[list[Outcome]]) -> None:
+        error = CancelledError() if done.cancelled() else done.exception()
+        for index, future in enumerate(futures):
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(done.result()[index])
+
+    together.add_done_callback(give)
+    return futures
+
+
 def _worker_died() -> TfpruneError:
     return TfpruneError(
         "a worker process died, as when memory is short; the same command with fewer `workers` "
@@ -222,13 +272,17 @@ def _this_process() -> list[tuple[Workshop, StopSignals]]:
 
 
 def _start_worker(
-    events: Any, numbers: Any, argv: tuple[str, ...], before_training: Callable[[], None]
+    events: Any,
+    numbers: Any,
+    argv: tuple[str, ...],
+    before_training: Callable[[], None],
+    stack: int,
 ) -> None:
     # Ctrl-C reaches the whole group of processes; the parent passes it on, once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signals = StopSignals((signal.SIGTERM,), again_ends=False)
-    workshop = Workshop(argv, events.put, before_training, signals, numbers.get())
+    workshop = Workshop(argv, events.put, before_training, signals, numbers.get(), stack)
     _this_process().append((workshop, signals))
 
 
@@ -240,29 +294,33 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _carry_out_in_worker(work: Work) -> Outcome:
+def _carry_out_in_worker(works: tuple[Work, ...]) -> list[Outcome]:
     (workshop, signals), *_ = _this_process()
     try:
         with signals:  # Between pieces of work, SIGTERM ends the process at once.
-            return work.carry_out(workshop)
+            return workshop.carry_out(works)
     except Stopped as stopped:  # The parent that sent the signal takes no result.
         os._exit(128 + stopped.signum)
 
 
 def _carry_out_on_ray(
-    work: Work, events: Any, argv: tuple[str, ...], before_training: Callable[[], None]
-) -> Outcome:
+    works: tuple[Work, ...],
+    events: Any,
+    argv: tuple[str, ...],
+    before_training: Callable[[], None],
+    stack: int,
+) -> list[Outcome]:
     if not _this_process():  # Ray gives a process many tasks, all of one driver.
         # Ray cancels a task by SIGINT.
         signals = StopSignals((signal.SIGINT,), again_ends=False)
-        workshop = Workshop(argv, events.put, before_training, signals)
+        workshop = Workshop(argv, events.put, before_training, signals, stack=stack)
         _this_process().append((workshop, signals))
     (workshop, signals), *_ = _this_process()
     try:
         with signals:
-            return work.carry_out(workshop)
+            return workshop.carry_out(works)
     except Stopped:  # The driver that cancelled it takes no result.
-        return Outcome()
+        return [Outcome()] * len(works)
 
 
 def _reach(address: str) -> None:

@@ -213,9 +213,10 @@ class StudyEngine:
         )
         self.reused += len(every) - len(missing)
         self._carry_out(
-            Train(trial, tuple(stages), branch, self._columns)
+            Train(trial, tuple(those), branch, self._columns)
             for trial, (branch, stages) in plan.items()
-            if any(stage.relative in missing for stage in stages)
+            for those in ([stages] if branch.is_chain else [[stage] for stage in stages])
+            if any(stage.relative in missing for stage in those)
         )
         for trial, (_, stages) in plan.items():
             write_rows(trial, stages, self._columns)
@@ -253,7 +254,7 @@ class StudyEngine:
         running: dict[Future[Outcome], Work] = {}
         told = ""
         while waiting or running:
-            running |= {self._executor.submit(work): work for work in waiting}
+            running |= dict(zip(self._executor.submit(waiting), waiting, strict=True))
             waiting, blocks, progressed = [], [], False
             # While something is blocked, others must not keep it from being tried again.
             until: float | None = None

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from tfprune.engine.events import Tell
 from tfprune.engine.folders import write_config
+from tfprune.engine.work import Outcome
 from tfprune.stopping import StopSignals
 from tfprune.studies.procedure import Advance, Branch
 from tfprune.studies.trial import Stage, Trial
+from tfprune.training.together import Together
 from tfprune.versions import versions
 
 if TYPE_CHECKING:
+    from tfprune.engine.work import Work
     from tfprune.studies.iterative import PruneRetrain
     from tfprune.training.trainer import Trainer
 
@@ -31,6 +37,7 @@ class Workshop:
       before_training: called once, before anything that needs TensorFlow.
       signals: what asks the process to end; None where nothing does.
       worker: this process's number among those that share the machine's accelerators.
+      stack: how many trainings are trained together.
 
     Attributes:
       announce: told of what all processes of one training must do together, just before it.
@@ -43,6 +50,7 @@ class Workshop:
         before_training: Callable[[], None] = lambda: None,
         signals: StopSignals | None = None,
         worker: int = 0,
+        stack: int = 1,
     ):
         self._argv = list(argv)
         self.tell = tell
@@ -51,7 +59,9 @@ class Workshop:
         self._worker = worker
         self._sources: dict[Any, Any] = {}
         self._trainers: dict[Any, Trainer] = {}
-        self._loop: tuple[Trial, PruneRetrain] | None = None
+        self._here = threading.local()  # A trial's loop is of one piece of work.
+        self._together = Together(stack)
+        self._ended_by: BaseException | None = None
         self._started = False
         self.announce: Callable[[tuple[Any, ...]], None] = lambda order: None
 
@@ -61,11 +71,45 @@ class Workshop:
             self._started = True
             self._before_training()
 
+    def carry_out(self, works: Sequence[Work]) -> list[Outcome]:
+        """Carries out all work, as many pieces at a time as a stack takes.
+
+        Raises:
+          Exception: what the first piece raised that raised anything. The trainings of the others
+            end after their epoch, with a checkpoint.
+        """
+        if self._together.places == 1 or len(works) == 1:
+            return [work.carry_out(self) for work in works]
+        self._ended_by = None
+        self._together.expect(len(works))
+        with ThreadPoolExecutor(self._together.places) as threads:
+            futures = [threads.submit(self._carry_out_beside_others, work) for work in works]
+            try:
+                for future in futures:  # A signal's handler runs in between.
+                    future.exception()
+            except BaseException as error:
+                self._ended_by = self._ended_by or error
+                raise
+        if self._ended_by is not None:
+            raise self._ended_by
+        return [future.result() for future in futures]
+
+    def _carry_out_beside_others(self, work: Work) -> Outcome:
+        with self._together.task():
+            if self._ended_by is not None:
+                return Outcome()
+            try:
+                return work.carry_out(self)
+            except BaseException as error:
+                self._ended_by = self._ended_by or error
+                return Outcome()
+
     def loop(self, trial: Trial) -> PruneRetrain:
-        """The trial's loop; the last one asked for is kept."""
-        if self._loop is None or self._loop[0] != trial:
-            self._loop = (trial, self._build(trial))
-        return self._loop[1]
+        """The trial's loop; the last one that this thread asked for is kept."""
+        kept: tuple[Trial, PruneRetrain] | None = getattr(self._here, "loop", None)
+        if kept is None or kept[0] != trial:
+            kept = self._here.loop = (trial, self._build(trial))
+        return kept[1]
 
     def train(self, trial: Trial, branch: Branch, stage: Stage, advance: Advance) -> None:
         """Trains a stage; a signal waits for the end of the epoch, and the checkpoint."""
@@ -80,6 +124,10 @@ class Workshop:
         """Raises Stopped if a signal asked the process to end."""
         self._signals.check()
 
+    def _stop_requested(self) -> int | None:
+        """The signal that ends trainings; other work that failed ends those beside it likewise."""
+        return self._signals.requested() or (None if self._ended_by is None else signal.SIGTERM)
+
     def _about(self, loop: PruneRetrain) -> dict[str, Any]:
         """What config.json says beside the settings."""
         from tfprune.training import runtime
@@ -88,6 +136,7 @@ class Workshop:
             "argv": self._argv,
             "versions": versions(),
             "device": runtime.device_description(loop.config),
+            "stack": self._together.places,
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
             "input_shape": loop.data.input_shape,
             "num_classes": loop.data.num_classes,
@@ -120,8 +169,9 @@ class Workshop:
         if trainer is None:
             while len(self._trainers) >= _KEPT:
                 del self._trainers[next(iter(self._trainers))]
-            trainer = Trainer(config, data.input_shape, data.num_classes)
+            shape = (data.input_shape, data.num_classes)
+            trainer = Trainer(config, *shape, together=self._together)
         self._trainers[program] = trainer  # The last used comes last.
         return PruneRetrain(
-            trial, trainer, data, stop_requested=self._signals.requested, note=self.tell
+            trial, trainer, data, stop_requested=self._stop_requested, note=self.tell
         )

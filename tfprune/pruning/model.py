@@ -247,6 +247,25 @@ def copy_model(
     Raises:
       InputError: a model has a `call` of its own, so that its layers are not its function.
     """
+    new_model, copies = _copied(model, copy_layer)
+    for old, new in copies:
+        if not isinstance(old, keras.Model):
+            values = keras.backend.batch_get_value(own_variables(inner(old)))
+            keras.backend.batch_set_value(zip(own_variables(inner(new)), values, strict=True))
+    return new_model
+
+
+def copy_layers(
+    model: keras.Model, copy_layer: Callable[[keras.layers.Layer], keras.layers.Layer]
+) -> keras.Model:
+    """As `copy_model`, with the weights that the new layers have, which may be of other shapes."""
+    return _copied(model, copy_layer)[0]
+
+
+def _copied(
+    model: keras.Model, copy_layer: Callable[[keras.layers.Layer], keras.layers.Layer]
+) -> tuple[keras.Model, list[tuple[keras.layers.Layer, keras.layers.Layer]]]:
+    """The copy, and each layer with its copy."""
     copies: dict[int, tuple[keras.layers.Layer, keras.layers.Layer]] = {}
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -268,12 +287,7 @@ def copy_model(
             new.build(part.input_shape)
         return new
 
-    new_model = clone(model)
-    for old, new in copies.values():
-        if not isinstance(old, keras.Model):
-            values = keras.backend.batch_get_value(own_variables(inner(old)))
-            keras.backend.batch_set_value(zip(own_variables(inner(new)), values, strict=True))
-    return new_model
+    return clone(model), list(copies.values())
 
 
 def with_dtype(model: keras.Model, dtype: str) -> keras.Model:

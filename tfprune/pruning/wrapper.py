@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 # Before tfmot, which touches Keras: the backend sees to it that it is tf_keras.
-from tfprune.backend import keras, tf
+from tfprune.backend import keras, tf, without_keras_3
 
-# isort: split
-from tensorflow_model_optimization.python.core.sparsity.keras.pruning_wrapper import (
-    PruneLowMagnitude,
-)
-from tensorflow_model_optimization.sparsity.keras import ConstantSparsity
+with without_keras_3():
+    from tensorflow_model_optimization.python.core.sparsity.keras.pruning_wrapper import (
+        PruneLowMagnitude,
+    )
+    from tensorflow_model_optimization.sparsity.keras import ConstantSparsity
 
 from tfprune.errors import InputError, unknown_name
 from tfprune.models.kernel_table import Kernel, kernels_of

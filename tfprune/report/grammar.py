@@ -42,6 +42,7 @@ class Axis:
       place: where values stand, `[points]` to `[points]`; None: where they are.
       finish: ticks and limits, a function of the panel once all is drawn.
       right: whether it is a second y axis, on the right.
+      marked: whether lines of it have their markers.
     """
 
     column: str
@@ -50,6 +51,7 @@ class Axis:
     place: Callable[[np.ndarray], np.ndarray] | None = None
     finish: Callable[[Panel], None] | None = None
     right: bool = False
+    marked: bool = True
 
     def of(self, values: Any) -> np.ndarray:
         """Values of the column as places on the axis, float64 `[points]`."""
@@ -238,6 +240,7 @@ class Lines:
         """A line and its spread."""
         color = line.look["color"]
         look = {"color": color, "linestyle": line.look["dash"], "marker": line.look["marker"]}
+        look["marker"] *= line.quantity.marked
         if self.spread and self.spread.bars:
             # Rounding must not make a reach negative.
             reach = [(line.mean - line.low).clip(0), (line.high - line.mean).clip(0)]
@@ -248,17 +251,24 @@ class Lines:
         if self.spread:
             axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.18, linewidth=0)
 
+    def there(self, rows: pd.DataFrame) -> list[str]:
+        """The columns of the quantities that rows have a value of."""
+        columns = [q.column for q in self.quantities if q.column in rows]
+        return [name for name in columns if rows[name].notna().any()]
+
     def handle(self, label: str, look: Mapping[str, Any]) -> Handle:
         """The legend's entry of a look."""
         return line_handle(label, **look)
 
     def _values(self, scale: Scale, rows: pd.DataFrame) -> pd.Series:
         if scale.column == QUANTITY:
-            return pd.Series([quantity.column for quantity in self.quantities])
+            return pd.Series(self.there(rows))
         return rows[scale.column]
 
     def _line(self, rows: pd.DataFrame, quantity: Axis, looks: Mapping[str, Any]) -> Line | None:
         at, column = self.at or self.x.column, quantity.column
+        if column not in rows:
+            return None
         table = over_seeds(rows, at, [column], [self.x.column])
         if table.empty:
             return None
@@ -295,6 +305,8 @@ class Lines:
             if len(values) < 2 and "color" not in scales:
                 continue
             for value in values:
+                if names.get(value, value) == "":  # There is one line, and nothing to call it.
+                    continue
                 look = _NO_LOOK | {
                     name: looks[name][value] for name in scales if value in looks[name]
                 }
@@ -378,7 +390,10 @@ class Figure:
       title: one line.
       data: tidy rows of what the experiment loaded; none where there is nothing to draw.
       show: what a panel shows; of several, one above the other; of a mapping, the kind that the
-        value of `by` names, or, where rows have no such column, one beside the other.
+        value of `by` names, or, where rows have no such column, one beside the other. Of several,
+        a kind of lines of which the rows have no value is left out.
+      beside: whether several stand side by side, every panel's in a line of its own, and a
+        `panel`'s legend to their right.
       reading: a sentence made from what was loaded, that says what the figure shows.
       of: what of the loaded is shown; default all.
       each: part of the loaded by name, a figure each; None for one figure of all.
@@ -386,14 +401,19 @@ class Figure:
       row, column: columns that make a grid of panels.
       by: the column that says which kind of a mapping a panel is; default `column`.
       wrap: at most as many panels of a grid side by side, further ones below; 0 for all.
-      same_y: a column: panels of one value of it have the same y axis; of NaN, their own.
+      columns: how many panels stand side by side, a function of the rows, where there is no grid.
+      same_y: a column: panels of one value of it and of one kind have the same y axis; of NaN,
+        their own.
       heading: the column that has a panel's title; default `panel`. What a kind sets stands below.
       size: of a panel in inches: width where there is one column, width where there are more,
         height.
       legend: `below` all panels, one in or below every `panel`, or "" for none.
+      legend_title: of a `panel`'s legend.
       letters: of a panel's title in a line.
       name_rows: whether the value of `row` stands at the first panel of a row, and labels of axes
         at the outermost panels alone.
+      above: a column whose value stands above all panels, where it has but one.
+      bar: what the bar of colours says, for kinds that colour cells.
     """
 
     name: str
@@ -412,8 +432,13 @@ class Figure:
     heading: str = ""
     size: tuple[float, float, float] = (7.4, 4.5, 3.6)
     legend: str = "below"
+    legend_title: str = ""
     letters: int = 44
     name_rows: bool = False
+    beside: bool = False
+    columns: Callable[[pd.DataFrame], int] | None = None
+    above: str = ""
+    bar: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -427,65 +452,80 @@ class _Cell:
 
 
 def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
-    """Draws a figure of its rows; None of no rows."""
-    if rows.empty:
-        return None
+    """Draws a figure of its rows; None of no rows, or where no kind has a value of them."""
     by = figure.by or figure.column
-    if isinstance(figure.show, Mapping) and by not in rows:
+    if isinstance(figure.show, Mapping) and by not in rows and len(rows):
         names = pd.CategoricalDtype(list(figure.show))
         each = [rows.assign(**{by: pd.Series(name, rows.index, names)}) for name in figure.show]
         rows = pd.concat(each, ignore_index=True)
+    kinds = figure.show if isinstance(figure.show, tuple) else ()
+    kinds = tuple(kind for kind in kinds if _is_there(kind, rows))
+    if rows.empty or (not kinds and isinstance(figure.show, tuple)):
+        return None
     cells = _cells(figure, rows)
-    stack = _stack(figure, rows, by)
+    number = max(len(kinds), 1)
+    down, across = (1, number) if figure.beside else (number, 1)
     lines, columns = (1 + max(cell.place[side] for cell in cells) for side in (0, 1))
     one, more, height = figure.size
     with style.house_style():
-        width = one if columns == 1 else more * columns
+        width = one if columns * across == 1 else more * columns * across
         made = style.new_figure(width, height * lines + 0.8)
+        heights = [getattr(kind, "height", 1.0) for kind in kinds[:down]] or [1.0]
         grid = made.subplots(
-            lines * len(stack),
-            columns,
-            squeeze=False,
-            height_ratios=[getattr(kind, "height", 1.0) for kind in stack] * lines,
+            lines * down, columns * across, squeeze=False, height_ratios=heights * lines
         )
         for axes in grid.flatten():
             axes.set_axis_off()
-        below, alike = Legend(), dict[Any, list[Axes]]()
+        below, placed = Legend(), []
         for cell in cells:
             legend = below if figure.legend == "below" else Legend()
             known = rows if figure.legend == "below" else cell.rows
             line, column = cell.place
-            panels = grid[len(stack) * line : len(stack) * (line + 1), column]
-            for axes, kind in zip(panels, _stack(figure, cell.rows, by), strict=True):
-                axes.set_axis_on()
-                kind.draw(axes, cell.rows, known, legend)
-                if axes is not panels[-1]:
+            block = grid[down * line : down * (line + 1), across * column : across * (column + 1)]
+            panels = list(block.flatten())
+            placed.append((cell, panels))
+            own = kinds or (_kind(figure, cell.rows, by),)
+            for axes, kind in zip(panels, own, strict=True):
+                if _is_there(kind, cell.rows):
+                    kind.draw(axes, cell.rows, known, legend)
+                if axes.has_data():
+                    axes.set_axis_on()
+                if axes is not panels[-1] and not figure.beside:
                     axes.set_xlabel("")
                     axes.tick_params(labelbottom=False)
             said = (cell.title, panels[0].get_title(loc="left"))
             panels[0].set_title(wrapped("\n".join(filter(None, said)), figure.letters))
-            if figure.same_y and pd.notna(scale := cell.rows[figure.same_y].iloc[0]):
-                alike.setdefault(scale, []).append(panels[0])
             if figure.legend == "panel":
-                # Below the panel: inside it lines leave room nowhere for sure.
-                handles = legend.handles(spread=False)
-                panels[-1].legend(
-                    handles=handles, loc="upper left", bbox_to_anchor=(0, -0.2), borderaxespad=0
+                # Beside or below the panel: inside it lines leave room nowhere for sure.
+                where: dict[str, Any] = (
+                    {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+                    if figure.beside
+                    else {"loc": "upper left", "bbox_to_anchor": (0, -0.2), "borderaxespad": 0}
                 )
-        for group in alike.values():
-            style.same_limits(group)
+                handles = legend.handles(spread=False)
+                panels[-1].legend(handles=handles, title=figure.legend_title or None, **where)
         if figure.name_rows:
-            _name_rows(grid, cells)
+            _name_rows(placed)
+        if figure.same_y:
+            _share_y(placed, figure.same_y)
+        if figure.above and rows[figure.above].nunique() == 1:
+            made.suptitle(str(rows[figure.above].iloc[0]), fontsize=10.5)
+        if figure.bar:
+            areas = (area for axes in grid.flat for area in axes.collections)
+            colored = next(area for area in areas if area.get_array() is not None)
+            made.colorbar(colored, ax=grid, label=figure.bar, shrink=0.9)
         if below.handles():
             legend_below(made, below.handles())
     return made
 
 
-def _stack(figure: Figure, rows: pd.DataFrame, by: str) -> tuple[Kind, ...]:
-    """The kinds of a panel, one above the other."""
-    if isinstance(figure.show, Mapping):
-        return (figure.show[rows[by].iloc[0]],)
-    return figure.show if isinstance(figure.show, tuple) else (figure.show,)
+def _kind(figure: Figure, rows: pd.DataFrame, by: str) -> Any:
+    """The one kind of a panel."""
+    return figure.show[rows[by].iloc[0]] if isinstance(figure.show, Mapping) else figure.show
+
+
+def _is_there(kind: Kind, rows: pd.DataFrame) -> bool:
+    return bool(kind.there(rows)) if isinstance(kind, Lines) else True
 
 
 def wrapped(text: str, letters: int) -> str:
@@ -497,6 +537,8 @@ def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
     if not (figure.row or figure.column):
         groups = _groups(rows, [figure.panel]) if figure.panel else [rows]
         columns = 2 if len(groups) == 4 else min(len(groups), _MAX_COLUMNS)
+        columns = figure.columns(rows) if figure.columns else columns
+        columns = 1 if figure.beside else columns
         heading = figure.heading or figure.panel
         return [
             _Cell(divmod(number, columns), own, str(own[heading].iloc[0]) if heading else "")
@@ -514,16 +556,35 @@ def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
     return cells
 
 
-def _name_rows(grid: np.ndarray, cells: Iterable[_Cell]) -> None:
-    """What a row is of stands at its first panel; labels of x below the last row alone."""
-    for cell in cells:
-        axes = grid[cell.place]
-        if cell.place[1] == 0:
-            axes.set_ylabel(f"{cell.row_name}\n{axes.get_ylabel()}")
-        else:
-            axes.set_ylabel("")
-        if cell.place[0] < len(grid) - 1:
-            axes.set_xlabel("")
+_Placed = Sequence[tuple[_Cell, list[Axes]]]
+
+
+def _name_rows(placed: _Placed) -> None:
+    """What a row is of stands at its first panel; labels at the outermost panels alone."""
+    for cell, panels in placed:
+        line, column = cell.place
+        last = column == max(c.place[1] for c, _ in placed if c.place[0] == line)
+        if column == 0:
+            panels[0].set_ylabel(f"{wrapped(cell.row_name, 26)}\n{panels[0].get_ylabel()}")
+        if line < max(c.place[0] for c, _ in placed if c.place[1] == column):
+            panels[-1].set_xlabel("")
+        for axes in panels:
+            if column:
+                axes.set_ylabel("")
+            for right in style.twins(axes):
+                right.set_ylabel(right.get_ylabel() if last else "")
+                right.tick_params(labelright=last)
+
+
+def _share_y(placed: _Placed, by: str) -> None:
+    """Panels of one kind and one value of a column have the same y axis."""
+    groups: dict[Any, list[Axes]] = {}
+    for cell, panels in placed:
+        value = cell.rows[by].iloc[0]
+        for kind, axes in enumerate(panels if pd.notna(value) else ()):
+            groups.setdefault((kind, value), []).append(axes)
+    for group in groups.values():
+        style.same_limits([axes for axes in group if axes.axison])
 
 
 # ---------------------------------------------------------------- marks
@@ -565,24 +626,37 @@ def _flagged(line: Line, where: str) -> pd.Series:
     return line.rows.groupby(at)[where].any().reindex(line.mean.index)
 
 
-def star(where: str, label: str) -> Mark:
-    """A star at the points of lines whose rows are flagged."""
+def star(
+    where: str, label: str, color: str = "", marker: str = "*", size: float = 14, on: str = ""
+) -> Mark:
+    """A star, or another marker, at every point of a line that a flagged row is of.
+
+    Args:
+      where: the column of flags.
+      label: in the legend.
+      color: default the line's own.
+      marker: what it looks like.
+      size: of it, in points.
+      on: the quantity on whose lines it stands; default all.
+    """
 
     def draw_stars(panel: Panel) -> bool:
         found = False
         for line in panel.lines:
             chosen = _flagged(line, where)
-            for x, y in zip(line.x[chosen], line.mean[chosen], strict=True):
+            if on in ("", line.quantity.column) and chosen.any():
                 found = True
                 panel.axes.plot(
-                    x, y, marker="*", markersize=14, color=line.look["color"], linestyle="",
+                    line.x[chosen], line.mean[chosen], marker=marker, markersize=size,
+                    color=color or line.look["color"], linestyle="",
                     markeredgecolor=style.BLACK, markeredgewidth=0.7, zorder=6,
                 )  # fmt: skip
         return found
 
     def handle() -> Handle:
-        return Line2D([], [], marker="*", markersize=12, color="white",
-                      markeredgecolor=style.BLACK, label=label)  # fmt: skip
+        return Line2D([], [], marker=marker, markersize=min(size, 12), color=color or "white",
+                      linestyle="" if color else "-", markeredgecolor=style.BLACK,
+                      label=label)  # fmt: skip
 
     return Mark(draw_stars, handle)
 

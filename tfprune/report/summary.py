@@ -145,11 +145,13 @@ class Beside:
     details: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[int, ...] = ()
 
-    @property
-    def from_paper(self) -> Difference:
+    def from_paper(self, exact: bool = False) -> Difference:
+        """Ours minus the paper's; `exact` as of `beside_table`."""
         values = list(self.values.values())
         if not values or self.printed is None:
             return Difference(len(values), math.nan, math.nan)
+        if exact and math.isnan(self.printed.std):
+            return difference([value - self.printed.mean for value in values])
         return match_published(values, self.printed.mean, self.printed.std)
 
 
@@ -161,6 +163,8 @@ def beside_table(
     digits: int = 2,
     against: str = "",
     names: Mapping[str, str] | None = None,
+    metrics: Mapping[str, tuple[str, int]] | None = None,
+    exact: bool = False,
 ) -> Table:
     """Ours beside the paper's, each row with its verdict by PEG section 2's rule and n.
 
@@ -172,12 +176,17 @@ def beside_table(
       digits: decimals shown, as the paper prints.
       against: what `Beside.against` are of ("dense"), "" for nothing.
       names: what it is called in a heading, where not so.
+      metrics: of a table of several, what each is called with its unit, and decimals shown.
+      exact: whether a number printed without a spread is taken as exact, so that what differs
+        from it is told by our spread alone; else it has no verdict.
     """
+    units = "" if metrics else f" ({unit})"
     shown_against = (names or {}).get(against, against.replace("_", " "))
     numbers, shown = [], []
     for row in rows:
         ours, gap = described(row.values), match_or_differ(row.values, row.against)
-        paper, printed = row.from_paper, row.printed or Printed(math.nan)
+        paper, printed = row.from_paper(exact), row.printed or Printed(math.nan)
+        metric, places = (metrics or {}).get(row.metric, ("", digits))
         numbers.append(
             {
                 **row.settings,
@@ -196,20 +205,23 @@ def beside_table(
             {
                 **row.about,
                 **row.labels,
+                "of": metric,
                 **row.details,
-                f"ours ({unit})": number_text(ours["mean"], ours["std"], digits),
+                f"ours{units}": number_text(ours["mean"], ours["std"], places),
                 "seeds": str(seeds or ""),
-                f"paper ({unit})": number_text(printed.mean, printed.std, digits),
-                "vs paper": paper.verdict,
+                f"paper{units}": number_text(printed.mean, printed.std, places),
+                "vs paper": verdict_text(paper, seeds, places) if exact else paper.verdict,
             }
         )
         if against:
             found = {what: getattr(gap, what) for what in ("n", "mean", "std")}
             numbers[-1] |= {f"minus_{against}_{what}": value for what, value in found.items()}
             numbers[-1][f"verdict_{against}"] = gap.verdict
-            shown[-1][f"vs {shown_against}"] = verdict_text(gap, seeds)
+            shown[-1][f"vs {shown_against}"] = verdict_text(gap, seeds, places if metrics else 2)
         numbers[-1]["paper_note"] = printed.note
         shown[-1]["missing seeds"] = seeds_text(row.missing) if seeds else ""
-    labels = [name for row in rows for name in (*row.about, *row.labels)]
+    labels = [name for row in rows for name in (*row.about, *row.labels, "of")]
     title = f"{title}; {_RULE}"
+    if exact and any(row.printed for row in rows):
+        title += "; the paper's numbers, printed without a spread, are taken as exact"
     return tables.of_rows(name, title, numbers, shown, labels, None, say_once=labels[0])

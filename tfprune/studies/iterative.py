@@ -95,6 +95,7 @@ class PruneRetrain:
             check_filters(self.trainer.model, pruning.criterion)
         if self._retraining.prunes:
             self._check_levels()
+        self.trainer.check_data(self.data)
 
     def _check_levels(self) -> None:
         pruning = self.config.pruning

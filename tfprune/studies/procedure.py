@@ -34,12 +34,14 @@ class Branch:
         a function of a module, or `functools.partial` of one.
       variant: goes into the folder's name only: what tells apart trainings that one table must
         not mix.
+      is_chain: whether each of its stages is trained from the one before, as a trunk's are.
     """
 
     name: str
     epochs: int
     train: Callable[[PruneRetrain, Stage, Advance], None]
     variant: str = ""
+    is_chain: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ Trainings = Mapping[Trial, tuple[Branch, Sequence[Stage]]]
 
 def trunk(config: RunConfig) -> Branch:
     """The training of a trial's own levels."""
-    return Branch("", config.training.train_epochs, _train_level)
+    return Branch("", config.training.train_epochs, _train_level, is_chain=True)
 
 
 def _train_level(loop: PruneRetrain, stage: Stage, advance: Advance) -> None:

@@ -36,41 +36,51 @@ def per_example(logits: tf.Tensor, labels: tf.Tensor) -> PerExample:
     return PerExample(tf.cast(losses, tf.float32), tf.argmax(logits, axis=-1, output_type=tf.int32))
 
 
-def in_chunks(examples: int, infer: Callable[[tf.Tensor, int], PerExample]) -> PerExample:
-    """Inference over examples in chunks of `EVALUATION_BATCH`, and one of the rest.
+def in_chunks(
+    examples: int,
+    infer: Callable[[tf.Tensor, int], PerExample],
+    size: int = EVALUATION_BATCH,
+    places: tuple[int, ...] = (),
+) -> PerExample:
+    """Inference over examples in chunks, and one of the rest.
 
     Args:
       examples: how many.
       infer: (int32 index of the first example, their number) -> what they yield. Called inside a
         loop of the program that this is part of.
+      size: examples in a chunk.
+      places: the number of networks that each yield something, as a further axis, the last; none
+        for one network.
     """
-    full, rest = divmod(examples, EVALUATION_BATCH)
+    full, rest = divmod(examples, size)
     parts = []
     if full:
         whole = tf.map_fn(
-            lambda start: infer(start, EVALUATION_BATCH),
-            tf.range(full) * EVALUATION_BATCH,
+            lambda start: infer(start, size),
+            tf.range(full) * size,
             fn_output_signature=PerExample(
-                tf.TensorSpec([EVALUATION_BATCH], tf.float32),
-                tf.TensorSpec([EVALUATION_BATCH], tf.int32),
+                tf.TensorSpec([size, *places], tf.float32),
+                tf.TensorSpec([size, *places], tf.int32),
             ),
             parallel_iterations=1,
         )
-        parts.append(PerExample(*(tf.reshape(value, [-1]) for value in whole)))
+        parts.append(PerExample(*(tf.reshape(value, [-1, *places]) for value in whole)))
     if rest:
-        parts.append(infer(tf.constant(full * EVALUATION_BATCH), rest))
+        parts.append(infer(tf.constant(full * size), rest))
     return PerExample(*(tf.concat(values, 0) for values in zip(*parts, strict=True)))
 
 
 def of_splits(data: Any, infer: Callable[[str], PerExample]) -> dict[str, tf.Tensor]:
     """The metrics of every split that has examples, by name.
 
+    Of several networks, where examples are the last axis and networks the first, one each.
+
     Args:
       data: the labels of every split, `original_labels` and `selected`, arrays or tensors.
       infer: the name of a split -> what its examples yield, in the order of its labels.
     """
     labels = {name: getattr(data, f"{prefix}labels") for name, prefix in SPLITS.items()}
-    found = {name: infer(name) for name, own in labels.items() if own.shape[0]}
+    found = {name: infer(name) for name, own in labels.items() if own.shape[-1]}
     values = subset_metrics(found["train"], data.labels, data.original_labels, data.selected)
     for name, examples in found.items():
         values |= split_metrics(name, examples, labels[name])
@@ -80,7 +90,7 @@ def of_splits(data: Any, infer: Callable[[str], PerExample]) -> dict[str, tf.Ten
 def split_metrics(name: str, values: PerExample, labels: tf.Tensor) -> dict[str, tf.Tensor]:
     """`NAME_loss` and `NAME_accuracy`, means over all examples of the split."""
     return {
-        f"{name}_loss": tf.reduce_mean(values.losses),
+        f"{name}_loss": tf.reduce_mean(values.losses, -1),
         f"{name}_accuracy": _accuracy(values.predictions, labels),
     }
 
@@ -115,10 +125,10 @@ def _accuracy(
     predictions: tf.Tensor, labels: tf.Tensor, subset: tf.Tensor | None = None
 ) -> tf.Tensor:
     correct = tf.cast(predictions == labels, tf.float32)
-    return tf.reduce_mean(correct) if subset is None else _mean(correct, subset)
+    return tf.reduce_mean(correct, -1) if subset is None else _mean(correct, subset)
 
 
 def _mean(values: tf.Tensor, subset: tf.Tensor) -> tf.Tensor:
-    count = tf.reduce_sum(tf.cast(subset, tf.float32))
-    total = tf.reduce_sum(tf.where(subset, values, tf.zeros_like(values)))
+    count = tf.reduce_sum(tf.cast(subset, tf.float32), -1)
+    total = tf.reduce_sum(tf.where(subset, values, tf.zeros_like(values)), -1)
     return tf.where(count > 0, total / tf.maximum(count, 1.0), float("nan"))

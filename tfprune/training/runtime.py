@@ -68,7 +68,7 @@ def gpus_of(
     """
     if config.strategy == "cpu" or not gpus:
         return []
-    if config.workers > 1:
+    if str(config.workers) != "1":
         return [gpus[worker % len(gpus)]]
     # Where somebody has dealt them out, every process sees its own only.
     if config.strategy != "multi_worker" or "CUDA_VISIBLE_DEVICES" in variables:

@@ -13,6 +13,7 @@ from tfprune.backend import keras, tf
 from tfprune.config import RunConfig
 from tfprune.data.prepare import PreparedData
 from tfprune.data.streaming import StreamedData
+from tfprune.errors import SettingError
 from tfprune.models.initialize import initialize
 from tfprune.pruning import model as pruned
 from tfprune.pruning.masks import Masks
@@ -32,7 +33,10 @@ from tfprune.training.epoch_program import EpochProgram, Feeding, steps_per_epoc
 from tfprune.training.network import build_network, set_masks
 from tfprune.training.resident import ResidentProgram
 from tfprune.training.schedules import Schedule
+from tfprune.training.stacked import StackedProgram
+from tfprune.training.stacked_layers import cannot_stack
 from tfprune.training.streamed import StreamedProgram
+from tfprune.training.together import Together
 
 Data = PreparedData | StreamedData
 Made = TypeVar("Made")
@@ -120,6 +124,7 @@ class Trainer:
       config: the run; only its model, its training and where it runs matter here.
       input_shape: (height, width, channels) of the images.
       num_classes: number of classes.
+      together: where trainings of one process meet; what trains in stacks of as many places.
 
     Attributes:
       model: the network, compiled.
@@ -128,7 +133,14 @@ class Trainer:
       jit: whether programs are compiled with XLA.
     """
 
-    def __init__(self, config: RunConfig, input_shape: tuple[int, ...], num_classes: int):
+    def __init__(
+        self,
+        config: RunConfig,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        together: Together | None = None,
+    ):
+        self._together = together
         self.distribution = strategies.distribution_of(config)
         self.device = runtime.device(config)
         self._config = config
@@ -139,7 +151,17 @@ class Trainer:
             # Before any checkpoint is restored, which fills the slots there are.
             self.model.optimizer.build(self.model.trainable_variables)
             self.jit = runtime.use_jit(config, self.model)
+        self._check_stack()
         self._made: dict[Hashable, Any] = {}
+
+    def check_data(self, data: Data) -> None:
+        """Raises SettingError for data that cannot be trained on as the run asks."""
+        if isinstance(data, StreamedData) and self._places > 1:
+            raise SettingError("stack", self._places, "1 with data that are streamed")
+
+    @property
+    def _places(self) -> int:
+        return 1 if self._together is None else self._together.places
 
     @property
     def dense_masks(self) -> Masks:
@@ -269,10 +291,21 @@ class Trainer:
         self.load(plan.weights, plan.masks)
         optimizers.reset_slots(self.model.optimizer, self.model.variables)
 
+    def _check_stack(self) -> None:
+        """Raises SettingError if trainings of the network cannot be trained together."""
+        places = self._places
+        if places == 1:
+            return
+        if reason := cannot_stack(self.model):
+            raise SettingError("stack", places, f"1 with a network whose {reason}")
+
     def _program(self, streamed: bool) -> EpochProgram[Any, Any]:
         matmul = self._config.training.matmul
         if self.distribution.strategy is not None:
             distributed = DistributedStreamedProgram if streamed else DistributedProgram
             return distributed(self.model, self._batch_size, self.distribution, matmul=matmul)
-        program = StreamedProgram if streamed else ResidentProgram
-        return program(self.model, self._batch_size, self.jit, matmul)
+        if streamed:
+            return StreamedProgram(self.model, self._batch_size, self.jit, matmul)
+        if self._together is not None and self._places > 1 and self.model.noise is None:
+            return StackedProgram(self.model, self._batch_size, self.jit, self._together, matmul)
+        return ResidentProgram(self.model, self._batch_size, self.jit, matmul)

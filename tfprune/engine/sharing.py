@@ -1,0 +1,52 @@
+"""How a machine is shared among the trials of a study: processes, and the places of stacks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfprune.config import RunConfig
+
+# Of the networks and data of which stacks were found to pay, how many places.
+_PAYS: dict[tuple[str, str], int] = {}
+_GPUS = Path("/proc/driver/nvidia/gpus")
+
+
+def processes_of(configs: Sequence[RunConfig]) -> int:
+    """How many processes train a study's trials.
+
+    Args:
+      configs: its runs; `workers` of the first counts.
+    """
+    config = configs[0]
+    if config.workers != "auto":
+        return int(config.workers)
+    if config.takes_all_devices:
+        return 1
+    gpus = len(list(_GPUS.iterdir())) if _GPUS.exists() and config.strategy != "cpu" else 0
+    return max(min(gpus or len(os.sched_getaffinity(0)), _trials(configs)), 1)
+
+
+def places_of(configs: Sequence[RunConfig]) -> int:
+    """How many trainings a process trains together.
+
+    It is the same for every process, and for every resumption of a study of as many trials.
+
+    Args:
+      configs: as for `processes_of`; `stack` of the first counts.
+    """
+    config = configs[0]
+    if config.stack != "auto":
+        return int(config.stack)
+    if config.takes_all_devices:
+        return 1
+    most = max(_PAYS.get((c.model.model, c.data.dataset), 1) for c in configs)
+    each = -(-_trials(configs) // processes_of(configs))
+    return max(min(most, each), 1)
+
+
+def _trials(configs: Sequence[RunConfig]) -> int:
+    """Of this process's shard."""
+    shard, shards = configs[0].shard_of
+    return len(range(sum(len(config.seeds) for config in configs))[shard::shards])
