@@ -386,6 +386,17 @@ def test_the_reading_has_every_gain_over_no_pruning(tmp_path):
     assert says(text, "No Pruning (85.0%)", *gains)
 
 
+def test_noise_differs_from_no_pruning_by_t_tests(tmp_path):
+    rows = gst.trunk([0.849, 0.851], experiment=NOISE)
+    rows += gst.noise("zeroing", 1, [(0.839, 0.99), (0.861, 0.98)])
+    rows += gst.noise("zeroing", 50, [(0.899, 0.99), (0.901, 0.98)])
+    text = reading(gst.with_metrics(tmp_path / "2", rows), "accuracy", NOISE)
+    assert says(text, "Zeroing 1 +0.0", "Zeroing 50 +5.0", "t tests", "1 of 2 differ", "p < 0.05")
+    # Of a single run there is none.
+    rows = [row for row in rows if row["seed"] == 0]
+    assert "t test" not in reading(gst.with_metrics(tmp_path / "1", rows), "accuracy", NOISE)
+
+
 def test_every_noise_is_tested_against_pruning_and_against_neither(tmp_path):
     numbers = tables_of(gst.write(tmp_path, gst.noise_study()), NOISE)["t_tests"].numbers
     numbers = numbers.set_index(["compared", "against"])
@@ -433,6 +444,18 @@ def test_rises_of_the_loss_are_means_along_each_eigenvector_just_beyond_epsilon(
     np.testing.assert_allclose(none.get_ydata(), SHARP[0] * x**2 / 2, atol=1e-12)
     np.testing.assert_allclose(large.get_ydata(), (FLAT[0] + 1) * x**2 / 2, atol=1e-12)
     assert len({axes.get_ylim() for axes in drawn}) == 1
+
+
+def test_the_step_that_raises_the_loss_is_read_from_the_grid(tmp_path):
+    # λ step² / 2 reaches 0.1 at √(0.2 / λ): 0.158 and 0.316, beyond 0.4 for λ of 1.
+    rows = gst.with_flatness(tmp_path, gst.trunk([0.85]), None, (8.0,))
+    for period, eigenvalue in ((40, 2.0), (20, 1.0)):
+        pruned = gst.filters("largest", period, [(0.87, 0.98)])
+        rows += gst.with_flatness(tmp_path, pruned, None, (eigenvalue,))
+    text = reading(gst.write(tmp_path, rows), "perturbations", FLATNESS)
+    assert "a step of 0.16 with No Pruning" in text
+    assert ", 0.32 with Prune_L" in text
+    assert ", none that was measured with Prune_L" in text
 
 
 def test_nine_eigenvectors_are_shown_at_most(tmp_path):

@@ -305,14 +305,14 @@ class Lines:
             if len(values) < 2 and "color" not in scales:
                 continue
             for value in values:
-                if names.get(value, value) == "":  # There is one line, and nothing to call it.
-                    continue
                 look = _NO_LOOK | {
                     name: looks[name][value] for name in scales if value in looks[name]
                 }
                 rank = _COLORS if "color" in scales else _OTHERS
                 names = [scale.name(value) for scale in scales.values()]
                 name = next((name for name in names if name != str(value)), str(value))
+                if not name:  # There is one line, and nothing to call it.
+                    continue
                 legend.add(rank, self.handle(name, look))
         if self.spread and self.spread.label and rows["seed"].nunique() > 1:
             legend.add(_SPREAD, self.spread.handle())
