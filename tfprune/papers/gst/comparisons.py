@@ -62,7 +62,7 @@ def configuration_table(
     }
     for q in quantities:
         form = partial(tables.plus_minus, digits=2) if q.scale == 100 else tables.measured
-        shown[q.heading] = tables.mean_std(q.column, form)
+        shown[q.of_table] = tables.mean_std(q.column, form)
     shown |= {
         "paper (%)": text("paper_accuracy", lambda value: f"{100 * value:.1f}"),
         "runs": "n",
@@ -84,8 +84,7 @@ def _configuration(
     # The one accuracy that GST prints: of no pruning, in the caption of figure 3.
     paper = benchmark.printed("figure 3", "test_accuracy_percent") if c.kind == NO_PRUNING else None
     row: dict[str, Any] = {
-        **benchmark.facts,
-        "benchmark": benchmark.name,
+        **benchmark.about,
         "configuration": c.name,
         "kind": c.kind,
         "target": c.target,
@@ -145,8 +144,7 @@ def relation(
     x, y = runs[first.column], runs[second.column]
     link = statistics.correlation(x, y)
     row: dict[str, Any] = {
-        **benchmark.facts,
-        "benchmark": benchmark.name,
+        **benchmark.about,
         "runs": which,
         "x": first.column,
         "y": second.column,
@@ -201,8 +199,7 @@ def t_test_table(
 def _t_test(benchmark: Benchmark, first: Configuration, second: Configuration) -> dict[str, Any]:
     test = t_test(benchmark, first, second)
     return {
-        **benchmark.facts,
-        "benchmark": benchmark.name,
+        **benchmark.about,
         "compared": first.name,
         "against": second.name,
         "compared_n": test.n_first,

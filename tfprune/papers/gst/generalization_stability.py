@@ -128,15 +128,12 @@ def _most_accurate(benchmark: Benchmark) -> str:
     means = benchmark.means(ACCURACY)
     best, *others = sorted(means, key=lambda c: -means[c])
     plain = [c for c in others if c.kind == NO_PRUNING]
-    named = f"{best} with {100 * means[best]:.2f}%"
-    named += f", No Pruning {100 * means[plain[0]]:.2f}%" if plain else ""
-    alike = dict.fromkeys(str(c) for c in others[:1] + plain if not _differ(benchmark, best, c))
-    said = f"Most accurate{benchmark.where} is {named}."
-    if alike:
-        said = (
-            f"No configuration is the most accurate{benchmark.where}: {named}, matches "
-            f"{' and '.join(alike)}."
-        )
+    said = f"{best} with {100 * means[best]:.2f}%"
+    said += f", No Pruning {100 * means[plain[0]]:.2f}%" if plain else ""
+    near = dict.fromkeys(str(c) for c in others[:1] + plain if not _differ(benchmark, best, c))
+    alike = f", matches {' and '.join(near)}" if near else ""
+    lead = "No configuration is the most accurate{}:" if near else "Most accurate{} is"
+    said = f"{lead.format(benchmark.where)} {said}{alike}."
     if paper := [printed for printed in figure_2(benchmark)[1] if printed]:
         said += f" GST prints r = {paper[0].mean:.2f} for three configurations of ten runs."
     return said
@@ -439,12 +436,10 @@ def size_table(found: Found) -> Table | None:
     and of table C1 (section 3.2); they count differently, as their notes say.
     """
     rows = [
-        _size(b, c, runs)
+        _size(b, c)
         for b in found
         for c in b.configurations
-        if c.kind in (FILTERS, SCRATCH)
-        for runs in [b.of(c)]
-        if all(name in runs and runs[name].notna().any() for name in _NEEDED)
+        if c.kind in (FILTERS, SCRATCH) and b.of(c).reindex(columns=_NEEDED).notna().any().all()
     ]
     shown: dict[str, Any] = {"configuration": "configuration"}
     for size, heading in _SIZES.items():
@@ -464,9 +459,9 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
-def _size(benchmark: Benchmark, c: Configuration, runs: pd.DataFrame) -> dict[str, Any]:
-    columns = [*_NEEDED, *_LEFT]
-    means = runs.reindex(columns=columns).apply(pd.to_numeric).mean().to_dict()
+def _size(benchmark: Benchmark, c: Configuration) -> dict[str, Any]:
+    runs = benchmark.of(c).reindex(columns=[*_NEEDED, *_LEFT])
+    means = runs.apply(pd.to_numeric).mean().to_dict()
     paper = [
         f"{printed.mean:g}% ({place})"
         for place, fractions in _COUNTED_FRACTIONS.items()
@@ -474,8 +469,7 @@ def _size(benchmark: Benchmark, c: Configuration, runs: pd.DataFrame) -> dict[st
         if (printed := benchmark.printed(place, "parameters_removed_percent"))
     ]
     return {
-        **benchmark.facts,
-        "benchmark": benchmark.name,
+        **benchmark.about,
         "configuration": c.name,
         "n": len(runs),
         **means,

@@ -50,25 +50,26 @@ _SAME_RUN = ["configuration", "seed"]
 
 @dataclass(frozen=True)
 class Quantity(Axis):
-    """A number of a run, as an axis shows it and, as `heading`, a table."""
+    """A number of a run, as an axis and a table show it, by default with the same words."""
 
     heading: str = ""
 
     @property
+    def of_table(self) -> str:
+        return self.heading or self.label[:1].lower() + self.label[1:]
+
+    @property
     def words(self) -> str:
-        return self.heading.split(" (")[0]
+        return self.of_table.split(" (")[0]
 
 
 # fmt: off
 ACCURACY = Quantity("accuracy", "Best test accuracy (%)", 100, heading="test accuracy (%)")
-STABILITY = Quantity("stability", "Mean stability (%)", 100, heading="mean stability (%)")
-TRAIN = Quantity("train_accuracy_at_best", scale=100, heading="train accuracy (%)")
-GAP = Quantity(
-    "gap", "Generalization gap (points)", 100, heading="generalization gap (points)")
+STABILITY = Quantity("stability", "Mean stability (%)", 100)
+TRAIN = Quantity("train_accuracy_at_best", "Train accuracy (%)", 100)
+GAP = Quantity("gap", "Generalization gap (points)", 100)
 # As the paper's code has it: train accuracy over the epoch's own batches, while weights move.
-RUNNING_GAP = Quantity(
-    "running_generalization_gap", "Running generalization gap (points)", 100,
-    heading="running generalization gap (points)")
+RUNNING_GAP = Quantity("running_generalization_gap", "Running generalization gap (points)", 100)
 TRACE = Quantity(
     "hessian_trace_top", "Curvature: sum of the top Hessian eigenvalues",
     heading="sum of top eigenvalues")
@@ -150,6 +151,11 @@ class Benchmark:
     def title(self) -> str:
         """The name, where there are other benchmarks."""
         return self.where and self.name
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What rows of tables begin with."""
+        return {**self.facts, "benchmark": self.name}
 
     @property
     def configurations(self) -> list[Configuration]:
