@@ -235,7 +235,7 @@ _TARGET: dict[str, Any] = {
 _INSET = Mark(_draw_inset, late=True)
 _BASELINE = Mark(_draw_baseline, lambda: line_handle("No Pruning", dash="--"))
 _ALL_TARGETS = Mark(
-    lambda panel: None, lambda: line_handle("Pearson's r (all targets)", style.PURPLE, "o")
+    lambda panel: None, lambda: line_handle("Pearson's r (all targets)", style.ORANGE, "o")
 )
 _ENDS = Spread(lambda line: (line.rows["low"].tolist(), line.rows["high"].tolist()), bars=True)
 
@@ -247,7 +247,7 @@ def _of_targets(quantity: Quantity, *marks: Mark) -> Lines:
 def _correlations(name: str, *marks: Mark) -> Lines:
     label = f"{name} of accuracy and stability"
     y = Axis("link", label, finish=lambda panel: panel.axes.set_ylim(-1.05, 1.05) and None)
-    return Lines(_RATE, y, color=style.PURPLE, marker="o", marks=(ZERO, *marks), spread=_ENDS)
+    return Lines(_RATE, y, color=style.ORANGE, marker="o", marks=(ZERO, *marks), spread=_ENDS)
 
 
 def _peaks(benchmark: Benchmark) -> str:
@@ -285,14 +285,9 @@ def _by_rate_reading(coefficient: str, name: str) -> Callable[[Found], str]:
     return on_each(say)
 
 
-def rate_colors(known: Sequence[float]) -> dict[float, str]:
-    """A colour per iterative rate: the paper's two, or from light to dark."""
-    known = sorted(known)
-    colors = [style.BLUE, style.ORANGE] if len(known) <= 2 else style.sequence_colors(len(known))
-    return dict(zip(known, colors, strict=False))
-
-
-_RATES = Scale("rate", rate_colors, lambda rate: f"iterative rate {rate_text(rate)}")
+_RATES = Scale(
+    "rate", lambda known: style.sequence(sorted(known)), lambda r: f"iterative rate {rate_text(r)}"
+)
 _GAP_PAIRS = [(STABILITY, quantity) for quantity in (ACCURACY, *_GAPS)]
 _GAPS_NAMED = (
     "The generalization gap is of the network after the epoch, on training images as they are; "
@@ -307,6 +302,7 @@ def gap_reading(found: Found) -> str:
 
 
 # ---------------------------------------------------------------- batch norms
+_GREY = "#B0B0B0"
 _TRAINED = ("At initialization", "After training")
 
 
@@ -317,12 +313,12 @@ class Densities:
     def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
         x = np.linspace(-5, 5, 201)
         low, normal = rows["low"].to_numpy(), np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-        axes.bar(low, rows["density"], low[1] - low[0], align="edge", color=style.BLUE)
-        axes.plot(x, normal, color=style.ORANGE, linewidth=1.3)
+        axes.bar(low, rows["density"], low[1] - low[0], align="edge", color=_GREY)
+        axes.plot(x, normal, color=style.BLACK, linewidth=1.3)
         axes.set(xlim=(-5, 5), ylim=(0, 1.05 * max(known["density"].max(), normal.max())),
                  xlabel="Output before scale and shift", ylabel="Density")  # fmt: skip
-        legend.add(0, Patch(color=style.BLUE, label="all channels and positions"))
-        legend.add(1, line_handle("standard normal density", style.ORANGE))
+        legend.add(0, Patch(color=_GREY, label="all channels and positions"))
+        legend.add(1, line_handle("standard normal density"))
 
 
 def normalized(found: Found) -> pd.DataFrame:

@@ -235,7 +235,9 @@ def benchmarks(results: pd.DataFrame, folder: epath.Path) -> list[Benchmark]:
     rows = _runs(results)
     base = [name for name in _BASE if name in rows]
     varying = [name for name in base if rows[name].nunique(dropna=False) > 1]
-    said = varying or [name for name in base if name != "criterion"]
+    noisy = "noise_fraction" in rows and rows["noise_fraction"].gt(0).any()
+    # "No label noise" would confuse in a study of noise on weights.
+    said = varying or [name for name in base if name in _BASE[: 4 if noisy else 2]]
     groups = [mine for _, mine in rows.groupby(base, sort=False, dropna=False)] if base else [rows]
     parts = []
     for options, mine in (pair for group in groups for pair in _by_options(group)):
