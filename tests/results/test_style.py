@@ -85,3 +85,18 @@ def test_a_legend_takes_as_few_rows_as_its_figure_allows():
     labels = ["a" * 20] * 6
     # 0.62 + 20 * 0.073 = 2.08 inches a column.
     assert [style.legend_columns(labels, width) for width in (2, 4.2, 6.3, 20)] == [1, 2, 3, 6]
+
+
+def test_copies_for_papers_are_the_same_bytes_again_and_keep_their_letters(tmp_path):
+    def save(folder):
+        figure = style.new_figure(2, 2)
+        figure.subplots().plot([0, 1], label="test accuracy")
+        file = style.save_figure(folder, "one", figure, ("pdf", "svg"))
+        assert file == "figures/one.png"
+        return {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
+
+    first, second = save(tmp_path / "a"), save(tmp_path / "b")
+    assert sorted(first) == ["one.pdf", "one.png", "one.svg"]
+    assert first == second
+    assert first["one.pdf"].startswith(b"%PDF")
+    assert b"/CIDFontType2" in first["one.pdf"]
