@@ -8,23 +8,31 @@ from absl import flags
 
 from experiments.command import errors_name_flags
 from tfprune.errors import InputError
+from tfprune.layout import FIGURE_FORMATS
+from tfprune.settings import one_of
+
+_USAGE = f"python run.py report --output_dir=D [--figure_format={','.join(FIGURE_FORMATS)}]"
 
 
 def main(argv: Sequence[str]) -> int:
     """`run.py report --output_dir=D`; returns the exit code."""
     values = flags.FlagValues()
     flags.DEFINE_string("output_dir", None, "the folder to report on", flag_values=values)
+    flags.DEFINE_list("figure_format", [], "files of each figure beside png", flag_values=values)
     if any(argument in ("--help", "-h") for argument in argv):
-        print("usage: python run.py report --output_dir=D\n\n" + str(__doc__))
+        print(f"usage: {_USAGE}\n\n{__doc__}")
         return 0
     try:
         rest = values(["tfprune", *argv])[1:]
     except flags.Error as error:
         raise InputError(str(error)) from None
     if rest or not values["output_dir"].value:
-        raise InputError("usage: python run.py report --output_dir=D")
+        raise InputError(f"usage: {_USAGE}")
     from experiments.runner import show
 
+    formats = values["figure_format"].value
     with errors_name_flags(values):
-        show(values["output_dir"].value)
+        for name in formats:
+            one_of(FIGURE_FORMATS)("figure_format", name)
+        show(values["output_dir"].value, formats=formats)
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from experiments.command import Command, with_flags
@@ -67,7 +67,7 @@ def _show_results(command: Command, work: study.StudyEngine) -> None:
     if config.shard_of[1] > 1:
         print(f"shard {config.shard} is done: run.py report --output_dir={config.output_dir}")
     elif any(stage.is_done for trial in work.trials for stage in trial.stages()):
-        show(config.output_dir, config.experiment)
+        show(config.output_dir, config.experiment, config.figure_format)
     print(f"{work.trained} stages trained, {work.reused} reused")
     for failure in work.failures:
         failure = with_flags(failure, command.flags)
@@ -99,15 +99,16 @@ def _follow(command: Command) -> int:
     return 0
 
 
-def show(output_dir: str, only: str | None = None) -> None:
+def show(output_dir: str, only: str | None = None, formats: Sequence[str] = ()) -> None:
     """Rebuilds every table, figure and the report of a folder, and says where they are.
 
     Args:
       output_dir: the folder.
       only: the experiment whose tables are printed; None prints all.
+      formats: of figures, beside png.
     """
     results = read_results(output_dir)
-    report_file = report.build_report(output_dir)
+    report_file = report.build_report(output_dir, formats)
     tensorboard.publish(output_dir)
     for experiment in [only] if only else results["experiment"].unique():
         for table in report.build_tables(results, experiment, output_dir):

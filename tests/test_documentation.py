@@ -23,12 +23,13 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from devices import WITHOUT_GPUS
 
 import run as door
-from experiments import cli, index
+from experiments import cli, index, runner
 from experiments.doors import EXPERIMENTS
 from tfprune import layout
 from tfprune.store import read_results
@@ -158,7 +159,7 @@ def test_there_are_commands_to_check():
 @pytest.mark.parametrize(("page", "words", "about"), ALL, ids=lambda value: " ".join(value)[:80])
 def test_every_command_of_a_page_is_valid(page, words, about):
     if words[:1] == ["report"]:
-        assert [flag(word)[0] for word in words[1:]] == ["output_dir"]
+        assert {flag(word)[0] for word in words[1:]} <= {"output_dir", "figure_format"}
     elif words not in ([], ["--list"]):
         assert words[0] in EXPERIMENTS, (page, words)
         cli.parse(importlib.import_module(f"experiments.{words[0]}").EXPERIMENT, words[1:])
@@ -172,10 +173,19 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("words", TO_RUN, ids=" ".join)
 def test_every_command_that_no_other_test_runs_runs_at_smoke_size(folder, words):
-    # XLA takes longer to compile than these trainings take.
-    assert door.dispatch([*words, "--jit=off", f"--output_dir={folder}"]) == 0
+    # XLA takes longer to compile than these trainings take. Each would draw anew what all before it
+    # have drawn.
+    with mock.patch.object(runner, "show"):
+        assert door.dispatch([*words, "--jit=off", f"--output_dir={folder}"]) == 0
     assert words[0] in set(read_results(folder)["experiment"])
-    assert words[0] in (folder / layout.REPORT).read_text()
+
+
+def test_one_report_shows_what_these_commands_have_made(folder):
+    names = set(read_results(folder)["experiment"])
+    assert names >= {words.values[0][0] for words in TO_RUN if not words.marks}
+    assert door.dispatch(["report", f"--output_dir={folder}"]) == 0
+    page = (folder / layout.REPORT).read_text()
+    assert all(name in page for name in names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -11,13 +11,23 @@ import re
 from collections.abc import Iterable
 from typing import Any, TypeVar, get_type_hints
 
+from tfprune import layout
 from tfprune.catalog import FILTER_CRITERIA
 from tfprune.data.settings import DataConfig
 from tfprune.errors import InputError, SettingError, nearest
 from tfprune.models.settings import ModelConfig
 from tfprune.pruning.settings import PruningConfig, RewindPoint
 from tfprune.seeds import MAX_SEED
-from tfprune.settings import Section, at_least, auto_or_count, between, join, setting, settings_of
+from tfprune.settings import (
+    Section,
+    at_least,
+    auto_or_count,
+    between,
+    join,
+    one_of,
+    setting,
+    settings_of,
+)
 from tfprune.training.schedules import retraining_schedule
 from tfprune.training.settings import TrainingConfig
 
@@ -134,6 +144,12 @@ class RunConfig(Section):
         3,
         "how often Ray starts a trial again whose process or machine died",
         check=at_least(0),
+        identity=False,
+    )
+    figure_format: tuple[str, ...] = setting(
+        layout.FIGURE_FORMATS[:1],
+        f"files of each figure, of {', '.join(layout.FIGURE_FORMATS)}; png is always there",
+        check=one_of(layout.FIGURE_FORMATS),
         identity=False,
     )
     mix_versions: bool = setting(

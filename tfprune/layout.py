@@ -5,6 +5,8 @@ from __future__ import annotations
 RESULTS = "results.csv"
 REPORT = "report.html"
 FIGURES = "figures"
+# A figure is always there as the first, which the page shows; the others are for papers.
+FIGURE_FORMATS = ("png", "pdf", "svg")
 TABLES = "tables"
 TRIALS = "trials"
 TENSORBOARD = "tensorboard"

@@ -42,6 +42,17 @@ def above(low: float) -> Check:
     return check
 
 
+def one_of(allowed: Iterable[str]) -> Check:
+    """A check of each of several names."""
+    names = tuple(allowed)
+
+    def check(name: str, value: Any) -> None:
+        if value not in names:
+            raise unknown_name(name, value, names)
+
+    return check
+
+
 def auto_or_count(name: str, value: Any) -> None:
     """A check: `auto`, or a whole number of at least 1."""
     if value != "auto" and not (str(value).isdecimal() and int(value) >= 1):

@@ -37,13 +37,19 @@ def run(*arguments):
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
+def run_unreported(*arguments):
+    """`run` without table, figures and report, of a folder whose report is not looked at then."""
+    with mock.patch.object(runner, "show"):
+        return run(*arguments)
+
+
 def run_all(folder, flags):
     """Experiments one after the other in a folder, each with its flags, and then its report.
 
     Each would draw anew what those before it have drawn.
     """
-    with mock.patch.object(runner, "show"):
-        processes = {name: run(name, *flags[name], f"--output_dir={folder}") for name in flags}
+    flags_of = {name: (*flags[name], f"--output_dir={folder}") for name in flags}
+    processes = {name: run_unreported(name, *own) for name, own in flags_of.items()}
     assert run("report", f"--output_dir={folder}").returncode == 0
     return processes
 

@@ -4,7 +4,15 @@ import itertools
 
 import pytest
 
-from end_to_end.commands import assert_complete, read_csv, read_rows, rows_of, run
+from end_to_end.commands import (
+    assert_complete,
+    read_csv,
+    read_rows,
+    rows_of,
+    run,
+    run_all,
+    run_unreported,
+)
 from tfprune import layout
 
 JIT = "--jit=off"  # XLA takes longer to compile than these trainings take.
@@ -17,13 +25,18 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("shared")
 
 
+@pytest.fixture(scope="module")
+def processes(folder):
+    return run_all(folder, dict.fromkeys(FURTHER, ("--preset=smoke", JIT)))
+
+
 @pytest.mark.parametrize("name", FURTHER)
-def test_every_experiment_ends_with_its_table_report_and_figures(folder, name):
-    process = run(name, "--preset=smoke", JIT, f"--output_dir={folder}")
-    assert_complete(process, folder, name)
+def test_every_experiment_ends_with_its_table_report_and_figures(folder, processes, name):
+    assert_complete(processes[name], folder, name)
     assert rows_of(read_rows(folder), name)
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_trunk_was_trained_once_for_all_of_them(folder):
     rows = read_rows(folder)
     trunks = [
@@ -31,10 +44,11 @@ def test_the_trunk_was_trained_once_for_all_of_them(folder):
         for name in FURTHER
     ]
     assert all(first == second for first, second in itertools.pairwise(trunks))
-    process = run("redense", "--preset=smoke", JIT, f"--output_dir={folder}")
+    process = run_unreported("redense", "--preset=smoke", JIT, f"--output_dir={folder}")
     assert "0 stages trained, 6 reused" in process.stdout
 
 
+@pytest.mark.usefixtures("processes")
 def test_redense_keeps_its_landscapes_beside_the_stages(folder):
     mine = rows_of(read_rows(folder), "redense")
     rows = [row for row in mine if row["branch"]]
@@ -51,6 +65,7 @@ def test_redense_keeps_its_landscapes_beside_the_stages(folder):
         assert float(row["barrier_height"]) >= 0
 
 
+@pytest.mark.usefixtures("processes")
 def test_lines_and_surfaces_are_around_the_stages_own_network(folder):
     rows = [row for row in read_rows(folder) if row["line"]]
     assert len(rows) == 4  # Three re-dense networks and the dense one.
@@ -92,7 +107,7 @@ def test_every_sweep_comes_out_as_one_table(folder, preset, field):
 
 def test_an_explicit_flag_ends_a_presets_sweep_of_it(folder):
     out = folder / "one"
-    process = run(
+    process = run_unreported(
         "sparse_double_descent",
         "--preset=criteria",
         "--criterion=snip",

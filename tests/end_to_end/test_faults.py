@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from processes import children, output_of, wait_for, wait_until
 
-from end_to_end.commands import assert_one_line_error, run, run_process
+from end_to_end.commands import assert_one_line_error, run, run_process, run_unreported
 from end_to_end.soak import assert_equal, end_group, soak, start
 from tfprune import layout
 
@@ -27,7 +27,7 @@ COMMAND = (
 def whole(tmp_path_factory):
     """What an uninterrupted run makes."""
     folder = tmp_path_factory.mktemp("whole")
-    process = run(*COMMAND, f"--output_dir={folder}")
+    process = run_unreported(*COMMAND, f"--output_dir={folder}")
     assert process.returncode == 0, process.stderr
     return folder
 
@@ -53,7 +53,7 @@ def interrupted(command, folder, pattern, signum):
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        return run(*command, f"--output_dir={folder}")
+        return run_unreported(*command, f"--output_dir={folder}")
     finally:
         has_ended.set()
         sender.join()
@@ -76,7 +76,7 @@ def test_signals_in_every_phase_save_and_the_next_run_goes_on(whole, tmp_path):
         (stage,) = tmp_path.glob(f"trials/*/seed_0/{pattern.partition('/')[0]}")
         if is_training:
             assert list(stage.glob("checkpoint-0.npz")) or (stage / layout.RESULT).exists()
-    process = run(*COMMAND, f"--output_dir={tmp_path}")
+    process = run_unreported(*COMMAND, f"--output_dir={tmp_path}")
     assert process.returncode == 0, process.stderr
     assert_equal(tmp_path, whole)
 
@@ -109,7 +109,7 @@ def test_workers_save_on_a_signal(whole, tmp_path):
     assert ended.returncode == 143, ended.stderr
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.glob("trials/*/seed_0/level_0?/checkpoint-0.npz"))
-    process = run(*COMMAND, f"--output_dir={tmp_path}")
+    process = run_unreported(*COMMAND, f"--output_dir={tmp_path}")
     assert process.returncode == 0, process.stderr
     assert_equal(tmp_path, whole)
 
@@ -128,7 +128,7 @@ def test_a_killed_worker_is_one_sentence_and_the_next_run_goes_on(whole, tmp_pat
     assert process.returncode == 1, text
     assert text.splitlines()[-1].startswith("tfprune: a worker process died")
     assert "Traceback" not in text
-    process = run(*COMMAND, f"--output_dir={tmp_path}")
+    process = run_unreported(*COMMAND, f"--output_dir={tmp_path}")
     assert process.returncode == 0, process.stderr
     assert_equal(tmp_path, whole)
 
@@ -162,7 +162,7 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(whole, copy, workers
     assert_one_line_error(process, "cannot write", "File too large", "free space")
     assert all(path.read_bytes() == content for path, content in finished.items())
     assert not list(copy.rglob("*.tmp"))
-    again = run(*COMMAND, f"--output_dir={copy}")
+    again = run_unreported(*COMMAND, f"--output_dir={copy}")
     assert again.returncode == 0, again.stderr
     assert_equal(copy, whole)
 
@@ -180,7 +180,7 @@ def test_a_folder_of_other_code_or_edited_settings_is_refused_untouched(copy):
     process = run(*COMMAND, f"--output_dir={copy}")
     assert_one_line_error(process, "code 000000000000, now", "--mix_versions")
     assert snapshot(copy) == before
-    process = run(*COMMAND, "--mix_versions", f"--output_dir={copy}")
+    process = run_unreported(*COMMAND, "--mix_versions", f"--output_dir={copy}")
     assert process.returncode == 0, process.stderr
     assert "0 stages trained" in process.stdout
     path.write_text(good.replace('"learning_rate": 0.1', '"learning_rate": 0.2'))
@@ -189,25 +189,33 @@ def test_a_folder_of_other_code_or_edited_settings_is_refused_untouched(copy):
     assert_one_line_error(process, "was edited", "learning_rate")
 
 
+DAMAGES = {
+    "cut": lambda good: good[: len(good) // 2],
+    "empty": lambda good: b"",
+    "no text": lambda good: b"\xff\x00" + good,
+    "no numbers": lambda good: good.replace(b"0.", b"\xff,"),
+}
+
+
 @pytest.mark.parametrize(
-    "pattern",
+    ("pattern", "damages"),
     [
-        "results.csv",
-        "trials/*/seed_0/level_01/metrics.csv",
-        "trials/*/seed_0/config.json",
-        "trials/*/seed_0/redense_level_01/interpolation-*.csv",
-        "trials/*/seed_0/level_01/result.json",
+        ("results.csv", ("cut", "empty", "no text", "no numbers")),
+        ("trials/*/seed_0/level_01/metrics.csv", ("cut", "no numbers")),
+        ("trials/*/seed_0/config.json", ("empty", "no text")),
+        ("trials/*/seed_0/redense_level_01/interpolation-*.csv", ("empty", "no numbers")),
+        ("trials/*/seed_0/level_01/result.json", ("cut", "no text")),
     ],
 )
-def test_a_report_on_a_damaged_folder_is_one_clear_line_at_worst(copy, pattern, capsys):
+def test_a_report_on_a_damaged_folder_is_one_clear_line_at_worst(copy, pattern, damages, capsys):
     """In this process: what a report does with a damaged file needs no other one."""
     import run as door
     from experiments import cli
 
     path = next(iter(copy.glob(pattern)))
     good = path.read_bytes()
-    for content in (good[: len(good) // 2], b"", b"\xff\x00" + good, good.replace(b"0.", b"\xff,")):
-        path.write_bytes(content)
+    for damage in damages:
+        path.write_bytes(DAMAGES[damage](good))
         code = cli.exit_code(lambda: door.dispatch(["report", f"--output_dir={copy}"]))
         text = capsys.readouterr().err
         assert code in (0, 2)

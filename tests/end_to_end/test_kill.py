@@ -6,7 +6,7 @@ import time
 
 from processes import wait_until
 
-from end_to_end.commands import ROOT, run
+from end_to_end.commands import ROOT, run_unreported
 from end_to_end.soak import assert_equal
 from tfprune import layout
 
@@ -40,10 +40,10 @@ def kill_when(process, folder, stage):
 
 def test_killed_in_the_dense_training_in_a_level_and_in_a_branch(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert run(*COMMAND, f"--output_dir={whole}").returncode == 0
+    assert run_unreported(*COMMAND, f"--output_dir={whole}").returncode == 0
     for stage in ("level_00", "level_01", "redense_level_01"):
         kill_when(start(killed), killed, stage)
-    process = run(*COMMAND, f"--output_dir={killed}")
+    process = run_unreported(*COMMAND, f"--output_dir={killed}")
     assert process.returncode == 0, process.stderr
     assert_equal(killed, whole)
     assert len(list(whole.rglob(layout.END))) == 3

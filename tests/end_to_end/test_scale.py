@@ -5,7 +5,7 @@ import re
 import signal
 
 import pytest
-from processes import output_of, outputs_of, wait_until
+from processes import output_of, outputs_of, wait_for, wait_until
 
 from end_to_end.commands import (
     SHARED,
@@ -14,15 +14,16 @@ from end_to_end.commands import (
     done_lines,
     run,
     run_process,
+    run_unreported,
     trained,
 )
-from end_to_end.soak import assert_equal, start
+from end_to_end.soak import assert_equal, end_group, start
 from tfprune import layout
 
 
 def test_workers_make_the_same_bits_and_share_one_display(inline, tmp_path):
     whole, alone = inline
-    process = run_process(*SHARED, "--workers=2", f"--output_dir={tmp_path}")
+    process = run(*SHARED, "--workers=2", f"--output_dir={tmp_path}")
     assert process.returncode == 0, process.stderr
     assert_equal(tmp_path, whole)
     assert trained(process.stdout) == SHARED_STAGES
@@ -33,10 +34,15 @@ def test_workers_make_the_same_bits_and_share_one_display(inline, tmp_path):
 
 def test_two_commands_at_once_train_each_stage_once(inline, tmp_path):
     whole, _ = inline
-    both = [start(*SHARED, f"--output_dir={tmp_path}") for _ in range(2)]
-    texts = outputs_of(both)
-    assert [process.returncode for process in both] == [0, 0], texts
-    assert sum(trained(out) for out, _ in texts) == SHARED_STAGES
+    other = start(*SHARED, f"--output_dir={tmp_path}")
+    try:
+        wait_for(other, tmp_path, "trials/*/seed_*/level_00/start.npz")
+        process = run_unreported(*SHARED, f"--output_dir={tmp_path}")
+        out, text = output_of(other)
+    finally:
+        end_group(other)
+    assert [process.returncode, other.returncode] == [0, 0], process.stderr + text
+    assert trained(process.stdout) + trained(out) == SHARED_STAGES
     assert_equal(tmp_path, whole)
 
 
@@ -57,7 +63,7 @@ def test_workers_of_a_sweep_share_the_dense_training(tmp_path):
 )
 def test_an_error_of_a_worker_is_the_same_one_line(tmp_path, flags, part):
     folder = tmp_path / "out"
-    process = run_process(*SHARED, *flags, "--workers=2", f"--output_dir={folder}")
+    process = run(*SHARED, *flags, "--workers=2", f"--output_dir={folder}")
     assert_one_line_error(process, part)
     assert not folder.exists()
 
@@ -106,9 +112,9 @@ def test_a_stack_that_is_killed_goes_on_to_the_same_bits_whoever_is_beside(stack
     wait_until(lambda: list(tmp_path.rglob(layout.CHECKPOINTS[0])), process, "a checkpoint")
     process.kill()
     process.wait()
-    again = run(*STACKED, "--seeds=1", f"--output_dir={tmp_path}")
+    again = run_unreported(*STACKED, "--seeds=1", f"--output_dir={tmp_path}")
     assert again.returncode == 0, again.stderr
-    again = run_process(*STACKED, "--workers=2", f"--output_dir={tmp_path}")
+    again = run_unreported(*STACKED, "--workers=2", f"--output_dir={tmp_path}")
     assert again.returncode == 0, again.stderr
     assert_equal(tmp_path, stacked)
 

@@ -277,7 +277,6 @@ import sys
 import numpy as np
 import tfprune
 import tf_keras as keras
-path = sys.argv[1]
 
 class Twice(keras.layers.Layer):
     def call(self, inputs):
@@ -287,19 +286,20 @@ def own_loss(labels, outputs):
     return keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=True)
 
 own = {"Twice": Twice, "own_loss": own_loss}
-model = tfprune.load_model(path, custom_objects=own, safe_mode=False)
-before = [v.numpy() for v in model.optimizer.variables]
-print(type(model.optimizer).__name__, model.optimizer.get_config().get("l2"))
-print(sum(float(np.abs(v).sum()) for v in before[1:]) > 0, tfprune.sparsity(model))
-images = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
-model.fit(images, np.arange(16) % 2, verbose=0, shuffle=False)
-np.save(path + ".npy", np.concatenate([w.ravel() for w in tfprune.strip(model).get_weights()]))
+for path in sys.argv[1:]:
+    model = tfprune.load_model(path, custom_objects=own, safe_mode=False)
+    before = [v.numpy() for v in model.optimizer.variables]
+    print(type(model.optimizer).__name__, model.optimizer.get_config().get("l2"), end=" ")
+    print(sum(float(np.abs(v).sum()) for v in before[1:]) > 0, tfprune.sparsity(model))
+    images = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    model.fit(images, np.arange(16) % 2, verbose=0, shuffle=False)
+    np.save(path + ".npy", np.concatenate([w.ravel() for w in tfprune.strip(model).get_weights()]))
 """
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", pytest.param("Adam", marks=pytest.mark.slow)])
 def test_models_load_in_a_new_process_with_the_users_own_names(optimizer, tmp_path):
-    """One more epoch there is one more epoch here; the three formats in one process each."""
+    """One more epoch there is one more epoch here, from all three formats."""
     keras.utils.set_random_seed(1)
     images = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
     labels = np.arange(16) % 2
@@ -327,12 +327,12 @@ def test_models_load_in_a_new_process_with_the_users_own_names(optimizer, tmp_pa
         for one in (model, model, restarted)
     ]
     sparsity = tfprune.sparsity(model)
-    for way, path, want in zip(whole, paths, wanted, strict=True):
-        command = [sys.executable, "-c", LOADS, path]
-        process = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert process.returncode == 0, process.stderr[-2000:]
-        slots = str(way.state == "kept")
-        assert process.stdout.split() == [optimizer, "0.25", slots, str(sparsity)], path
+    command = [sys.executable, "-c", LOADS, *paths]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-2000:]
+    said = process.stdout.splitlines()
+    for way, line, path, want in zip(whole, said, paths, wanted, strict=True):
+        assert line.split() == [optimizer, "0.25", str(way.state == "kept"), str(sparsity)], path
         np.testing.assert_array_equal(np.load(path + ".npy"), want, err_msg=path)
     with pytest.raises(ValueError, match="safe"):
         load_model(paths[0], custom_objects={"Twice": Twice, "own_loss": own_loss})

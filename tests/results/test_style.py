@@ -79,3 +79,18 @@ def test_an_accuracy_axis_is_at_least_four_points_high_and_ends_near_100(given, 
     axes.set_ylim(*given)
     style.percent_axis(axes, "Accuracy (%)")
     assert axes.get_ylim() == pytest.approx(shown)
+
+
+def test_copies_for_papers_are_the_same_bytes_again_and_keep_their_letters(tmp_path):
+    def save(folder):
+        figure = style.new_figure(2, 2)
+        figure.subplots().plot([0, 1], label="test accuracy")
+        file = style.save_figure(folder, "one", figure, ("pdf", "svg"))
+        assert file == "figures/one.png"
+        return {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
+
+    first, second = save(tmp_path / "a"), save(tmp_path / "b")
+    assert sorted(first) == ["one.pdf", "one.png", "one.svg"]
+    assert first == second
+    assert first["one.pdf"].startswith(b"%PDF")
+    assert b"/CIDFontType2" in first["one.pdf"]

@@ -16,6 +16,7 @@ import numpy as np
 from synthetic import prepared_data, softmax_regression
 
 from tfprune.backend import keras, tf
+from tfprune.catalog import MODELS
 from tfprune.config import from_settings
 from tfprune.data.prepare import prepare
 from tfprune.data.settings import DataConfig
@@ -45,8 +46,25 @@ SETTINGS = {
     "lr_drop_epochs": (2,),
     "weight_decay": 1e-3,
 }
-CONVOLUTIONS = {"model": "vanilla_cnn_bn"}
+CONVOLUTIONS = {"model": "two_convolutions"}
 DENSE = {"model": "lenet_300_100", "width": 0.1}
+
+
+def two_convolutions(input_shape, num_classes, width):
+    """Batch norm behind each; deeper networks only take longer to trace, once for each device."""
+    layers = keras.layers
+    x = inputs = keras.Input(input_shape, name="images")
+    for name in ("conv1", "conv2"):
+        x = layers.Conv2D(round(16 * width), 3, padding="same", use_bias=False, name=name)(x)
+        x = layers.ReLU()(layers.BatchNormalization(name=f"{name}_bn")(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x))
+
+
+def add_model():
+    """Registers it, which is for this process's trainings alone."""
+    properties = {"prunable": "conv", "units": (16,)}
+    MODELS.add("two_convolutions", two_convolutions, "with batch norm", **properties)
 
 
 def data_of(examples):
@@ -319,6 +337,7 @@ def shared(strategy, out):
 
 
 if __name__ == "__main__":
+    add_model()
     keras.utils.set_random_seed(0)
     if sys.argv[1] == "mirrored":
         mirrored(sys.argv[2])

@@ -11,7 +11,8 @@ from tfprune.training import compilation_cache
 
 # A dense layer's training step, as the suite compiles it; prints its result and what is kept.
 PROGRAM = """
-import os, sys
+import gc, os, sys
+gc.disable()
 from tfprune.training.compilation_cache import environment
 os.environ.update(environment(sys.argv[1]))
 import tensorflow as tf

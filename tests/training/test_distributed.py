@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from training import distributed_runs
 
 import run as door
 from tfprune.backend import keras
+from tfprune.catalog import MODELS
 from tfprune.config import from_settings
 from tfprune.errors import SettingError, Stopped
 from tfprune.training import cluster, strategies
@@ -136,7 +138,9 @@ def workers(tmp_path_factory):
         ]
     )
     keras.utils.set_random_seed(0)
-    distributed_runs.shared("cpu", folder / "one.npz")
+    with mock.patch.dict(MODELS._entries):
+        distributed_runs.add_model()
+        distributed_runs.shared("cpu", folder / "one.npz")
     return folder
 
 

@@ -172,6 +172,39 @@ def test_a_training_that_diverges_ends_alone(three_places, tmp_path):
         assert_same_bits(found[name], whole[name])
 
 
+def test_weights_to_rewind_to_are_those_on_the_way(three_places, tmp_path):
+    """Trained up to the end of an epoch again, beside another: the bits that its training had."""
+    config, together, trainer = three_places
+    way = {}
+
+    def keep(name):
+        return lambda logs: way.setdefault(name, []).append(read_weights(trainer.model))
+
+    def train(seed):
+        outputs = TrainingOutputs(tmp_path / str(seed), tmp_path, advance=keep(seed))
+        trainer.train(data_of(seed), plan_of(trainer, config, seed), outputs)
+
+    def again(seed):
+        plan = plan_of(trainer, config, seed)
+        way[seed].append(trainer.train_to(data_of(seed), plan, step=4 * 2))
+
+    for act in (train, again):
+        together.expect(2)
+        threads = [threading.Thread(target=in_turn, args=(together, act, s)) for s in (2, 4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for seed in (2, 4):
+        for name, value in way[seed][1].items():
+            np.testing.assert_array_equal(way[seed][-1][name], value)
+
+
+def in_turn(together, act, seed):
+    with together.task():
+        act(seed)
+
+
 def test_a_rewound_training_beside_changes_no_bit(three_places, tmp_path):
     whole = seeds_in(three_places, (2, 4), tmp_path / "whole")
     found = seeds_in(three_places, (2, 4), tmp_path / "other", **{"4": {"start_step": 5}})

@@ -11,5 +11,8 @@ for _place in (
     "peg.effects:EXAMPLE_EFFECTS",
     "peg.galleries:EXAMPLE_GALLERIES",
     "peg.leave_out:LEAVE_OUT",
+    "gst.generalization_stability:GENERALIZATION_STABILITY",
+    "gst.pruning_as_noise:PRUNING_AS_NOISE",
+    "gst.flatness:FLATNESS",
 ):
     REPORTS.add(_place.partition(":")[2].lower(), f"tfprune.papers.{_place}", _place[:3].upper())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,11 @@ class Experiment:
         ]
 
     def draw(
-        self, loaded: Any, output_dir: epath.PathLike, where: Callable[[str, str], str]
+        self,
+        loaded: Any,
+        output_dir: epath.PathLike,
+        where: Callable[[str, str], str],
+        formats: Iterable[str] = (),
     ) -> list[Drawn]:
         """Draws the figures there are data for, and writes their files.
 
@@ -85,6 +89,7 @@ class Experiment:
           loaded: what `load` gave.
           output_dir: the output folder.
           where: (experiment, file) to where the paper shows it.
+          formats: as of `style.save_figure`.
 
         Raises:
           InputError: the folder cannot be written.
@@ -98,7 +103,8 @@ class Experiment:
                     else draw(figure, figure.data(part))
                 )
                 if made is not None:
-                    file = style.save_figure(output_dir, f"{self.name}_{figure.name}{suffix}", made)
+                    name = f"{self.name}_{figure.name}{suffix}"
+                    file = style.save_figure(output_dir, name, made, formats)
                     paper = where(self.name, f"figures/{figure.name}")
                     drawn.append(Drawn(file, title, figure.reading(part), paper))
         return drawn

@@ -72,7 +72,11 @@ _SETTINGS: Any = {
     "legend.frameon": False,
     "lines.linewidth": 1.7,
     "lines.markersize": 4,
+    "svg.hashsalt": "tfprune",
+    "pdf.fonttype": 42,  # Letters stay letters, as publishers ask.
 }
+# What would tell one file of a figure from another: a version or a date.
+_CHANGES = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}
 
 
 @contextlib.contextmanager
@@ -91,21 +95,33 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(output_dir: epath.PathLike, name: str, figure: Figure) -> str:
-    """Writes figures/NAME.png at 150 dpi; the same figure gives the same bytes.
+def save_figure(
+    output_dir: epath.PathLike,
+    name: str,
+    figure: Figure,
+    formats: Iterable[str] = layout.FIGURE_FORMATS[:1],
+) -> str:
+    """Writes figures/NAME.png at 150 dpi, and copies; the same figure gives the same bytes.
+
+    Args:
+      output_dir: the output folder.
+      name: of the figure.
+      figure: what is drawn.
+      formats: of `layout.FIGURE_FORMATS`, the files there are; png is always there.
 
     Returns:
-      The file, relative to the output folder.
+      The png, relative to the output folder.
 
     Raises:
       InputError: the folder cannot be written.
     """
-    data = io.BytesIO()
-    with house_style():  # A user's savefig.bbox must not change the bytes.
-        figure.savefig(data, format="png", dpi=DPI, metadata={"Software": None})
-    file = f"{layout.FIGURES}/{name}.png"
-    files.write_bytes_atomic(epath.Path(output_dir) / file, data.getvalue())
-    return file
+    for kind in dict.fromkeys(("png", *formats)):
+        data = io.BytesIO()
+        with house_style():  # A user's savefig.bbox must not change the bytes.
+            figure.savefig(data, format=kind, dpi=DPI, metadata={_CHANGES[kind]: None})
+        file = f"{layout.FIGURES}/{name}.{kind}"
+        files.write_bytes_atomic(epath.Path(output_dir) / file, data.getvalue())
+    return f"{layout.FIGURES}/{name}.png"
 
 
 def wrapped(text: str, width: int) -> str:

@@ -89,7 +89,7 @@ class _Trial:
     missing: list[str]
 
 
-def build_report(output_dir: epath.PathLike) -> epath.Path:
+def build_report(output_dir: epath.PathLike, formats: Iterable[str] = ()) -> epath.Path:
     """Draws every figure and table of an output folder again, and the page that shows them.
 
     Writes figures/*.png, tables/*.csv, tables/*.md and report.html. Nothing is read but
@@ -99,6 +99,7 @@ def build_report(output_dir: epath.PathLike) -> epath.Path:
 
     Args:
       output_dir: the output folder.
+      formats: of figures, as of `style.save_figure`.
 
     Returns:
       The path of report.html.
@@ -109,7 +110,7 @@ def build_report(output_dir: epath.PathLike) -> epath.Path:
     """
     folder = epath.Path(output_dir)
     results = store.read_results(folder)
-    sections = [_section(folder, results, name) for name in results["experiment"].unique()]
+    sections = [_section(folder, results, name, formats) for name in results["experiment"].unique()]
     page = _page(folder, results, sections)
     files.write_text_atomic(folder / layout.REPORT, page)
     problems = [problem for section in sections for problem in section.problems]
@@ -146,8 +147,15 @@ def build_tables(
     return [] if output_dir is None else entry.load()(mine, output_dir)
 
 
-def build_figures(output_dir: epath.PathLike, experiment: str) -> list[Drawn]:
+def build_figures(
+    output_dir: epath.PathLike, experiment: str, formats: Iterable[str] = ()
+) -> list[Drawn]:
     """Draws an experiment's figures; one without its own gets accuracy against sparsity.
+
+    Args:
+      output_dir: the output folder.
+      experiment: its name.
+      formats: as of `style.save_figure`.
 
     Raises:
       InputError: there is no results.csv, a file is damaged, or a folder cannot be written.
@@ -156,7 +164,7 @@ def build_figures(output_dir: epath.PathLike, experiment: str) -> list[Drawn]:
         results = store.read_results(output_dir)
         mine = results[results["experiment"] == experiment]
         declared, loaded = _loaded(mine, experiment, output_dir)
-        return declared.draw(loaded, output_dir, paper_items.shown_at)
+        return declared.draw(loaded, output_dir, paper_items.shown_at, formats)
     if experiment in registry.REPORTS:
         return registry.REPORTS[experiment](output_dir)
     return figures.generic(output_dir, experiment)
@@ -174,12 +182,14 @@ def _loaded(
     return declared, declared.load(results, folder)
 
 
-def _section(folder: epath.Path, results: pd.DataFrame, experiment: str) -> _Section:
+def _section(
+    folder: epath.Path, results: pd.DataFrame, experiment: str, formats: Iterable[str]
+) -> _Section:
     problems: list[str] = []
     tabled = _made(problems, lambda: build_tables(results, experiment, folder))
     for table in tabled:
         tables.write_table(folder, table)
-    drawn = _made(problems, lambda: build_figures(folder, experiment))
+    drawn = _made(problems, lambda: build_figures(folder, experiment, formats))
     summary = paper_items.reproduces(experiment)
     return _Section(experiment, summary, drawn, tabled, list(dict.fromkeys(problems)))
 

@@ -6,6 +6,7 @@ carries out the epochs that they are at, when all have come to one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -141,19 +142,24 @@ class Stack:
 
     def run(self, seats: list[Seat]) -> list[tuple[State, dict[str, Any]]]:
         """Trains an epoch of each seat; returns its state after it, and all metrics."""
-        shared, places, states = self.inputs(seats)
-        with products(self._matmul):
-            after, means = self.steps(shared, places, states)
+        after, means, shared, places = self._trained(seats)
         with products("ieee"):
             found = self.evaluation(shared, places)
         values = {name: value.numpy() for name, value in {**step.running(means), **found}.items()}
-        return [
-            (
-                {name: places[index] for name, places in after.items()},
-                {name: value[index] for name, value in values.items()},
-            )
-            for index in range(len(seats))
-        ]
+        logs = [{name: value[i] for name, value in values.items()} for i in range(len(seats))]
+        return list(zip(after, logs, strict=True))
+
+    def run_steps(self, seats: list[Seat]) -> list[tuple[State, dict[str, Any]]]:
+        """As `run`, without measuring."""
+        return [(state, {}) for state in self._trained(seats)[0]]
+
+    def _trained(self, seats: list[Seat]) -> tuple[list[State], tf.Tensor, Shared, Places]:
+        """The state of each seat after its steps, [RUNNING, K] means, and what was shown."""
+        shared, places, states = self.inputs(seats)
+        with products(self._matmul):
+            after, means = self.steps(shared, places, states)
+        own = [{name: each[i] for name, each in after.items()} for i in range(len(seats))]
+        return own, means, shared, places
 
     def inputs(self, seats: list[Seat]) -> tuple[Shared, Places, dict[str, list[tf.Tensor]]]:
         """What `steps` takes to train an epoch of each seat."""
@@ -290,8 +296,18 @@ class StackedProgram(ResidentProgram):
 
     def run(self, epoch: int) -> dict[str, Any]:
         """See base class. Until it returns, others may use the model, as they find it."""
+        return self._meet(epoch, self.stack.run)
+
+    def run_steps(self, epoch: int) -> None:
+        """See base class; as `run`."""
+        self._meet(epoch, self.stack.run_steps)
+
+    def _meet(
+        self, epoch: int, run: Callable[[list[Seat]], list[tuple[State, dict[str, Any]]]]
+    ) -> dict[str, Any]:
         data, feeding, seat = self._data, self._fed, self.seat(epoch)
-        after, found = self._together.meet((id(self), *_shape_of(seat)), self.stack.run, seat)
+        key = (id(self), run.__name__, *_shape_of(seat))
+        after, found = self._together.meet(key, run, seat)
         for name, variable in training_state(self._model, self._model.optimizer).items():
             variable.assign(after[name])
         self._model.program, self._model.noise = self, None
