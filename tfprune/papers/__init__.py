@@ -11,5 +11,10 @@ for _place in (
     "peg.effects:EXAMPLE_EFFECTS",
     "peg.galleries:EXAMPLE_GALLERIES",
     "peg.leave_out:LEAVE_OUT",
+    "pm.dynamics:UTILITY_DYNAMICS",
+    "pm.size:UTILITY_SIZE",
+    "pm.pruned:UTILITY_PRUNED",
+    "pm.planes:ACCURACY_SURFACE",
 ):
-    REPORTS.add(_place.partition(":")[2].lower(), f"tfprune.papers.{_place}", _place[:3].upper())
+    _paper = _place.partition(".")[0].upper()
+    REPORTS.add(_place.partition(":")[2].lower(), f"tfprune.papers.{_place}", _paper)

@@ -12,10 +12,6 @@ REPORTS.add("sparse_double_descent", "tfprune.results.sparse_double_descent:buil
 REPORTS.add("redense", "tfprune.results.redense:build", "its figures")
 REPORTS.add("learning_distance", "tfprune.results.learning_distance:build", "its figures")
 REPORTS.add("random_reinit", "tfprune.results.random_reinit:build", "its figures")
-REPORTS.add("utility_dynamics", "tfprune.results.utility_dynamics:build", "its figures")
-REPORTS.add("utility_size", "tfprune.results.utility_size:build", "its figures")
-REPORTS.add("utility_pruned", "tfprune.results.utility_pruned:build", "its figures")
-REPORTS.add("accuracy_surface", "tfprune.results.accuracy_surface:build", "its figures")
 REPORTS.add(
     "generalization_stability", "tfprune.results.generalization_stability:build", "its figures"
 )
@@ -23,7 +19,6 @@ REPORTS.add("pruning_as_noise", "tfprune.results.pruning_as_noise:build", "its f
 REPORTS.add("flatness", "tfprune.results.flatness:build", "its figures")
 
 # A function (results) -> list[tfprune.report.tables.Table] of the experiment's rows; with
-# `reads_files` a function (results, output_dir), whose tables are made of files the rows name; with
 # `every_variant` it is given the rows of all settings that were run, not of the last ones alone.
 TABLES = Registry("experiment")
 TABLES.add(
@@ -45,30 +40,6 @@ TABLES.add(
     "random_reinit",
     "tfprune.results.random_reinit:build_tables",
     "accuracy at every level, reinitialization minus ticket",
-)
-TABLES.add(
-    "utility_dynamics",
-    "tfprune.results.utility_dynamics:build_tables",
-    "whether utility rises through training",
-    reads_files=True,
-)
-TABLES.add(
-    "utility_size",
-    "tfprune.results.utility_size:build_tables",
-    "utility of every size, by ratio and by number",
-    reads_files=True,
-)
-TABLES.add(
-    "utility_pruned",
-    "tfprune.results.utility_pruned:build_tables",
-    "likeness to the pretrained network, utility, accuracy",
-    reads_files=True,
-)
-TABLES.add(
-    "accuracy_surface",
-    "tfprune.results.accuracy_surface:build_tables",
-    "small networks beside, distances by cycle, accuracy",
-    reads_files=True,
 )
 TABLES.add(
     "generalization_stability",
