@@ -15,6 +15,9 @@ for _place in (
     "pm.size:UTILITY_SIZE",
     "pm.pruned:UTILITY_PRUNED",
     "pm.planes:ACCURACY_SURFACE",
+    "gst.generalization_stability:GENERALIZATION_STABILITY",
+    "gst.pruning_as_noise:PRUNING_AS_NOISE",
+    "gst.flatness:FLATNESS",
 ):
     _paper = _place.partition(".")[0].upper()
     REPORTS.add(_place.partition(":")[2].lower(), f"tfprune.papers.{_place}", _paper)

@@ -12,14 +12,8 @@ REPORTS.add("sparse_double_descent", "tfprune.results.sparse_double_descent:buil
 REPORTS.add("redense", "tfprune.results.redense:build", "its figures")
 REPORTS.add("learning_distance", "tfprune.results.learning_distance:build", "its figures")
 REPORTS.add("random_reinit", "tfprune.results.random_reinit:build", "its figures")
-REPORTS.add(
-    "generalization_stability", "tfprune.results.generalization_stability:build", "its figures"
-)
-REPORTS.add("pruning_as_noise", "tfprune.results.pruning_as_noise:build", "its figures")
-REPORTS.add("flatness", "tfprune.results.flatness:build", "its figures")
 
-# A function (results) -> list[tfprune.report.tables.Table] of the experiment's rows; with
-# `every_variant` it is given the rows of all settings that were run, not of the last ones alone.
+# A function (results) -> list[tfprune.report.tables.Table] of the experiment's rows.
 TABLES = Registry("experiment")
 TABLES.add(
     "sparse_double_descent",
@@ -40,22 +34,4 @@ TABLES.add(
     "random_reinit",
     "tfprune.results.random_reinit:build_tables",
     "accuracy at every level, reinitialization minus ticket",
-)
-TABLES.add(
-    "generalization_stability",
-    "tfprune.results.generalization_stability:build_tables",
-    "every configuration, correlations, t tests and sizes",
-    every_variant=True,
-)
-TABLES.add(
-    "pruning_as_noise",
-    "tfprune.results.pruning_as_noise:build_tables",
-    "accuracy and stability of pruning and of each noise, t tests",
-    every_variant=True,
-)
-TABLES.add(
-    "flatness",
-    "tfprune.results.flatness:build_tables",
-    "flatness of every configuration, its correlations with stability and accuracy",
-    every_variant=True,
 )
