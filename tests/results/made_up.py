@@ -12,9 +12,6 @@ import peg_effects as effects
 import peg_galleries as galleries
 import peg_subsets as leave_out
 import pm
-import test_flatness as flatness
-import test_generalization_stability as stability
-import test_pruning_as_noise as noises
 
 from tfprune import store
 
@@ -62,10 +59,6 @@ def _sweep(folder: Path) -> Path:
     changes = {"model": "resnet20", "dataset": "cifar10"}
     rows += peg.realistic(("lr_rewind", "synflow"), (0.0,), (0, 1), levels=7, **changes)
     return peg.write(folder, rows)
-
-
-def _stability(folder: Path) -> Path:
-    return gst.with_metrics(folder, stability.figure_2())
 
 
 def with_loss_change(folder: Path) -> Path:
@@ -137,15 +130,15 @@ FOLDERS: dict[str, dict[str, Callable[[Make, Make, Path], Path]]] = {
         "all": lambda make, branch, folder: pm.realistic_accuracy_surface(folder),
     },
     "generalization_stability": {
-        "figure_2": lambda make, branch, folder: _stability(folder),
+        "figure_2": lambda make, branch, folder: gst.with_metrics(folder, gst.figure_2()),
         "figure_3": lambda make, branch, folder: gst.with_metrics(
-            folder, stability.figure_3(), epochs=6
+            folder, gst.figure_3(), epochs=6
         ),
     },
     "pruning_as_noise": {
-        "all": lambda make, branch, folder: gst.with_metrics(folder, noises.study()),
+        "all": lambda make, branch, folder: gst.with_metrics(folder, gst.noise_study()),
     },
     "flatness": {
-        "all": lambda make, branch, folder: gst.write(folder, flatness.study(folder)),
+        "all": lambda make, branch, folder: gst.write(folder, gst.flat_study(folder)),
     },
 }  # fmt: skip

@@ -66,12 +66,15 @@ class Scale:
     Attributes:
       column: of the rows, or `QUANTITY`: which of several quantities a line is of.
       looks: value -> colour, marker or dash; or a function of the values there are to it.
-      names: value -> what the legend calls it; default the value.
+      names: value -> what the legend calls it, or a function of it; default the value.
     """
 
     column: str
     looks: Mapping[Any, Any] | Callable[[Sequence[Any]], Mapping[Any, Any]]
-    names: Mapping[Any, str] = field(default_factory=dict)
+    names: Mapping[Any, str] | Callable[[Any], str] = field(default_factory=dict)
+
+    def name(self, value: Any) -> str:
+        return str(self.names(value) if callable(self.names) else self.names.get(value, value))
 
     def of(self, column: pd.Series) -> dict[Any, Any]:
         """value -> look of what there is in a column; a category counts its other values too."""
@@ -301,15 +304,16 @@ class Lines:
             values = list(dict.fromkeys(value for name in scales for value in looks[name]))
             if len(values) < 2 and "color" not in scales:
                 continue
-            names = {value: text for s in scales.values() for value, text in s.names.items()}
             for value in values:
-                if names.get(value, value) == "":  # There is one line, and nothing to call it.
-                    continue
                 look = _NO_LOOK | {
                     name: looks[name][value] for name in scales if value in looks[name]
                 }
                 rank = _COLORS if "color" in scales else _OTHERS
-                legend.add(rank, self.handle(str(names.get(value, value)), look))
+                names = [scale.name(value) for scale in scales.values()]
+                name = next((name for name in names if name != str(value)), str(value))
+                if not name:  # There is one line, and nothing to call it.
+                    continue
+                legend.add(rank, self.handle(name, look))
         if self.spread and self.spread.label and rows["seed"].nunique() > 1:
             legend.add(_SPREAD, self.spread.handle())
 

@@ -20,7 +20,6 @@ from tfprune.errors import InputError
 from tfprune.papers import items as paper_items
 from tfprune.report import accuracy, style, tables, trials
 from tfprune.report.experiment import Drawn, Experiment
-from tfprune.results import builders as registry
 
 # A table of more rows is folded in the page; its files are linked all the same.
 _LONG_TABLE = 40
@@ -133,15 +132,8 @@ def build_tables(
       InputError: a file is damaged.
     """
     mine = results[results["experiment"] == experiment]
-    if experiment not in registry.TABLES:
-        declared, loaded = _loaded(mine, experiment, output_dir)
-        return declared.make_tables(loaded)
-    entry = registry.TABLES.entry(experiment)
-    if dict(entry.properties).get("every_variant") and output_dir is not None:
-        mine = store.read_results(output_dir, every_variant=True)
-    if not dict(entry.properties).get("reads_files"):
-        return entry.load()(mine)
-    return [] if output_dir is None else entry.load()(mine, output_dir)
+    declared, loaded = _loaded(mine, experiment, output_dir)
+    return declared.make_tables(loaded)
 
 
 def build_figures(
@@ -157,8 +149,6 @@ def build_figures(
     Raises:
       InputError: there is no results.csv, a file is damaged, or a folder cannot be written.
     """
-    if experiment in registry.REPORTS:
-        return registry.REPORTS[experiment](output_dir)
     results = store.read_results(output_dir)
     mine = results[results["experiment"] == experiment]
     declared, loaded = _loaded(mine, experiment, output_dir)
