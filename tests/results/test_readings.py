@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pm
 import pytest
-from wording import says
 
 from tfprune import store
 from tfprune.results import (
@@ -14,9 +12,6 @@ from tfprune.results import (
     landscapes,
     learning_distance,
     redense,
-    utility_dynamics,
-    utility_pruned,
-    utility_size,
 )
 
 
@@ -60,62 +55,3 @@ def test_curves_of_fewer_than_two_shared_levels_are_not_said_to_cross_or_not(mak
         assert reading.startswith("There are no two levels yet")
     complete = learning_distance.crossing_reading(learning_distance.trial_curves(results))
     assert "cross" in complete
-
-
-def dynamics_reading(folder, ends_by_seed):
-    rows = []
-    for seed, ends in enumerate(ends_by_seed):
-        columns = {
-            ratio: {"utility_mean": (1.0, end), "utility_min": (1.0, end)}
-            for ratio, end in zip((0.05, 0.1), ends, strict=True)
-        }
-        one = pm.row("utility_dynamics", 0, seed)
-        table = pm.dynamics(columns, (0, 9))
-        rows.append(pm.measured(folder, one, "utility_dynamics", table))
-    results = store.read_results(pm.write(folder, rows))
-    runs = utility_dynamics.runs(results, folder)
-    return utility_dynamics.rise_reading(runs), utility_dynamics.ratio_reading(runs)
-
-
-def test_utility_rises_by_the_rule_and_not_by_the_mean_alone(tmp_path):
-    # At ratio 0.1 the mean change is +1 with a std of 1.41: it matches.
-    rise, ends = dynamics_reading(tmp_path, [(4.0, 1.0), (4.5, 3.0)])
-    assert "mean at 1 of 2 ratios" in rise
-    assert "from 1.00 ± 0.00 to 4.25 ± 0.35 nats at ratio 0.05 (rises, n = 2)" in ends
-    assert "from 1.00 ± 0.00 to 2.00 ± 1.41 nats at ratio 0.1 (neither, n = 2)" in ends
-
-
-def test_of_one_seed_no_verdict_is_given(tmp_path):
-    rise, ends = dynamics_reading(tmp_path, [(4.0, 0.5)])
-    assert "mean at 1 of 2 ratios" in rise
-    assert ends.endswith(
-        "from 1.00 to 4.00 nats at ratio 0.05; from 1.00 to 0.500 nats at ratio 0.1."
-    )
-
-
-def test_the_middle_half_of_utilities_is_between_the_quartiles(tmp_path):
-    rows = []
-    for level, remaining in ((0, 1.0), (1, 0.5)):
-        one = pm.row("utility_size", level, 0, "size" if level else "", weights_remaining=remaining)
-        table = pm.subsets({0.05: np.arange(5.0) * (level + 1)})
-        rows.append(pm.measured(tmp_path, one, "utility_ratio", table))
-    found = utility_size.sizes(store.read_results(pm.write(tmp_path, rows)), tmp_path)
-    reading = utility_size.distribution_reading(found)
-    assert says(reading, "ratio 0.05", "middle half", "1.00 and 3.00 nats", "1×")
-    assert says(reading, "2.00 and 6.00 nats", "0.5×")
-    assert says(utility_size.distribution_reading([]), "No utility", "yet")
-
-
-def test_which_network_is_closer_to_the_pretrained_one_is_said_by_the_rule(tmp_path):
-    rows = [pm.row("utility_pruned", 0, seed) for seed in (0, 1)]
-    size = {"sparsity": 0.5, "weights_remaining": 0.5}
-    for seed, (pruned, small) in enumerate(((1.1, 1.5), (1.2, 1.7))):
-        trunk = pm.row("utility_pruned", 1, seed, **size)
-        for name, value in (("utility_ratio", pruned), ("utility_pretrained", 1.0)):
-            trunk = pm.measured(tmp_path, trunk, name, pm.subsets({0.1: [value]}))
-        beside = pm.row("utility_pruned", 1, seed, "small", **size)
-        rows += [trunk, pm.measured(tmp_path, beside, "utility_ratio", pm.subsets({0.1: [small]}))]
-    found = utility_pruned.trios(store.read_results(pm.write(tmp_path, rows)), tmp_path)
-    # 0.1 and 0.2 against 0.5 and 0.7: −0.45 ± 0.07.
-    reading = utility_pruned.likeness_reading(found)
-    assert "by 0.150 and 0.600 nats at 50.0% sparsity (the first is closer, n = 2)" in reading

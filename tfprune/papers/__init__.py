@@ -11,8 +11,13 @@ for _place in (
     "peg.effects:EXAMPLE_EFFECTS",
     "peg.galleries:EXAMPLE_GALLERIES",
     "peg.leave_out:LEAVE_OUT",
+    "pm.dynamics:UTILITY_DYNAMICS",
+    "pm.size:UTILITY_SIZE",
+    "pm.pruned:UTILITY_PRUNED",
+    "pm.planes:ACCURACY_SURFACE",
     "gst.generalization_stability:GENERALIZATION_STABILITY",
     "gst.pruning_as_noise:PRUNING_AS_NOISE",
     "gst.flatness:FLATNESS",
 ):
-    REPORTS.add(_place.partition(":")[2].lower(), f"tfprune.papers.{_place}", _place[:3].upper())
+    _paper = _place.partition(".")[0].upper()
+    REPORTS.add(_place.partition(":")[2].lower(), f"tfprune.papers.{_place}", _paper)

@@ -12,13 +12,8 @@ REPORTS.add("sparse_double_descent", "tfprune.results.sparse_double_descent:buil
 REPORTS.add("redense", "tfprune.results.redense:build", "its figures")
 REPORTS.add("learning_distance", "tfprune.results.learning_distance:build", "its figures")
 REPORTS.add("random_reinit", "tfprune.results.random_reinit:build", "its figures")
-REPORTS.add("utility_dynamics", "tfprune.results.utility_dynamics:build", "its figures")
-REPORTS.add("utility_size", "tfprune.results.utility_size:build", "its figures")
-REPORTS.add("utility_pruned", "tfprune.results.utility_pruned:build", "its figures")
-REPORTS.add("accuracy_surface", "tfprune.results.accuracy_surface:build", "its figures")
 
-# A function (results) -> list[tfprune.report.tables.Table] of the experiment's rows; with
-# `reads_files` a function (results, output_dir), whose tables are made of files the rows name;
+# A function (results) -> list[tfprune.report.tables.Table] of the experiment's rows.
 TABLES = Registry("experiment")
 TABLES.add(
     "sparse_double_descent",
@@ -39,28 +34,4 @@ TABLES.add(
     "random_reinit",
     "tfprune.results.random_reinit:build_tables",
     "accuracy at every level, reinitialization minus ticket",
-)
-TABLES.add(
-    "utility_dynamics",
-    "tfprune.results.utility_dynamics:build_tables",
-    "whether utility rises through training",
-    reads_files=True,
-)
-TABLES.add(
-    "utility_size",
-    "tfprune.results.utility_size:build_tables",
-    "utility of every size, by ratio and by number",
-    reads_files=True,
-)
-TABLES.add(
-    "utility_pruned",
-    "tfprune.results.utility_pruned:build_tables",
-    "likeness to the pretrained network, utility, accuracy",
-    reads_files=True,
-)
-TABLES.add(
-    "accuracy_surface",
-    "tfprune.results.accuracy_surface:build_tables",
-    "small networks beside, distances by cycle, accuracy",
-    reads_files=True,
 )

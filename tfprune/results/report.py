@@ -139,12 +139,7 @@ def build_tables(
         return declared.make_tables(loaded)
     if experiment not in registry.TABLES:
         return [tables.accuracy_table(mine, f"{experiment}_accuracy")]
-    entry = registry.TABLES.entry(experiment)
-    if dict(entry.properties).get("every_variant") and output_dir is not None:
-        mine = store.read_results(output_dir, every_variant=True)
-    if not dict(entry.properties).get("reads_files"):
-        return entry.load()(mine)
-    return [] if output_dir is None else entry.load()(mine, output_dir)
+    return registry.TABLES[experiment](mine)
 
 
 def build_figures(
