@@ -29,6 +29,34 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
+# What is worth running on a GPU, by file or folder: `make test-gpu`.
+ON_A_GPU = (
+    "gpu",
+    "test_precision.py",
+    "end_to_end/test_scale.py",
+    "measures/test_curvature.py",
+    "measures/test_el2n.py",
+    "pruning/test_criteria.py",
+    "pruning/test_model.py",
+    "pruning/test_shrink.py",
+    "training/test_collectives.py",
+    "training/test_compilation_cache.py",
+    "training/test_every_optimizer.py",
+    "training/test_mixed_precision.py",
+    "training/test_resident.py",
+    "training/test_streamed.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    files = [Path(__file__).parent / name for name in ON_A_GPU]
+    if gone := [str(file) for file in files if not file.exists()]:
+        raise pytest.UsageError(f"ON_A_GPU names what is not there: {', '.join(gone)}")
+    for item in items:
+        if any(item.path == file or file in item.path.parents for file in files):
+            item.add_marker("gpu")
+
+
 def pytest_unconfigure(config):
     if CACHE:
         shutil.rmtree(CACHE, ignore_errors=True)
