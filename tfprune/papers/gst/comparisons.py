@@ -131,16 +131,7 @@ def relation(
     benchmark: Benchmark, which: str, runs: pd.DataFrame, first: Quantity, second: Quantity,
     pearson: Printed | None = None, pearson_p: Printed | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """A row of a table of correlations.
-
-    Args:
-      benchmark: what is learned.
-      which: the runs, in words.
-      runs: rows of `benchmark.runs`.
-      first, second: what goes together.
-      pearson: r, as the paper prints it.
-      pearson_p: its p-value, likewise.
-    """
+    """A row of a table of correlations: of runs, `which` in words; r and p as the paper prints."""
     x, y = runs[first.column], runs[second.column]
     link = statistics.correlation(x, y)
     row: dict[str, Any] = {

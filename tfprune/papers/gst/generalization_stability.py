@@ -94,7 +94,6 @@ _MOST_CURVES = 8
 # Below this the means of one panel crowd at its upper edge (figure 3's inset starts at 98.65%).
 _CROWDED = 0.95
 _GAPS = (GAP, RUNNING_GAP)
-# The last batch norms alone are shown.
 _MOST_LAYERS = 8
 
 
@@ -289,16 +288,12 @@ _RATES = Scale(
     "rate", lambda known: style.sequence(sorted(known)), lambda r: f"iterative rate {rate_text(r)}"
 )
 _GAP_PAIRS = [(STABILITY, quantity) for quantity in (ACCURACY, *_GAPS)]
+_GAPS_SAID = correlation_text_of(_GAP_PAIRS, pruned)
 _GAPS_NAMED = (
     "The generalization gap is of the network after the epoch, on training images as they are; "
     "the running one, as the paper's code takes it, is of the training accuracy over the epoch's "
     "own batches, augmented where training is."
 )
-
-
-def gap_reading(found: Found) -> str:
-    """How accuracy and gaps go with stability, and what the gaps are."""
-    return f"{on_each(correlation_text_of(_GAP_PAIRS, pruned))(found)} {_GAPS_NAMED}"
 
 
 # ---------------------------------------------------------------- batch norms
@@ -507,8 +502,8 @@ GENERALIZATION_STABILITY = Experiment(
             heading="title", wrap=4, size=(6.0, 3.7, 3.5)),
         scatter(
             "gap", "Test accuracy and generalization gap against stability", _GAP_PAIRS,
-            gap_reading, pruned, wrap=3, of=_with_pruning,
-            color=_RATES, marker=_TARGET["marker"]),
+            lambda found: f"{on_each(_GAPS_SAID)(found)} {_GAPS_NAMED}", pruned, wrap=3,
+            of=_with_pruning, color=_RATES, marker=_TARGET["marker"]),
         Figure(
             "batch_norm", "Batch norms' outputs before scale and shift, beside the normal density",
             _last_norms, Densities(), normal_reading, normalized, row="place", column="when",
