@@ -36,7 +36,7 @@ from tfprune.papers.gst.runs import (
     Quantity,
     benchmarks,
 )
-from tfprune.report import tables
+from tfprune.report import style, tables
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import (
     STD,
@@ -106,7 +106,7 @@ class BarsBeside(Lines):
         std = None if line.std.isna().all() else line.std
         axes.bar(
             line.x + width * aside, line.mean, width, yerr=std, color=line.look["color"],
-            error_kw={"elinewidth": 0.8, "ecolor": "#222222"},
+            error_kw={"elinewidth": 0.8, "ecolor": style.BLACK},
         )  # fmt: skip
         axes.grid(False, axis="x")
 

@@ -123,7 +123,7 @@ def _curves_and_points(benchmark: Benchmark) -> pd.DataFrame:
 
 
 def _most_accurate(benchmark: Benchmark) -> str:
-    """How accuracy goes with stability; the most accurate, if it differs from the next and none."""
+    """The configuration of highest accuracy, if it differs from the next and from no pruning."""
     means = benchmark.means(ACCURACY)
     best, *others = sorted(means, key=lambda c: -means[c])
     plain = [c for c in others if c.kind == NO_PRUNING]
@@ -218,9 +218,10 @@ def _draw_inset(panel: Panel) -> None:
     inset.tick_params(labelsize=7)
 
 
-def _draw_baseline(panel: Panel) -> None:
+def _draw_baseline(panel: Panel) -> bool:
     baseline = 100 * panel.rows["baseline"].iloc[0]
     panel.axes.axhline(baseline, color=style.BLACK, linestyle="--", linewidth=1.2)
+    return not math.isnan(baseline)
 
 
 _RATE = Axis(
@@ -243,9 +244,12 @@ def _of_targets(quantity: Quantity, *marks: Mark) -> Lines:
     return Lines(_RATE, quantity, marks=marks, spread=Spread(_mean_ends, bars=True), **_TARGET)
 
 
+def _whole(panel: Panel) -> None:
+    panel.axes.set_ylim(-1.05, 1.05)
+
+
 def _correlations(name: str, *marks: Mark) -> Lines:
-    label = f"{name} of accuracy and stability"
-    y = Axis("link", label, finish=lambda panel: panel.axes.set_ylim(-1.05, 1.05) and None)
+    y = Axis("link", f"{name} of accuracy and stability", finish=_whole)
     return Lines(_RATE, y, color=style.ORANGE, marker="o", marks=(ZERO, *marks), spread=_ENDS)
 
 
