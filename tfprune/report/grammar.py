@@ -456,8 +456,12 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
     by = figure.by or figure.column
     if isinstance(figure.show, Mapping) and by not in rows and len(rows):
         names = pd.CategoricalDtype(list(figure.show))
-        each = [rows.assign(**{by: pd.Series(name, rows.index, names)}) for name in figure.show]
-        rows = pd.concat(each, ignore_index=True)
+        each = [
+            rows.assign(**{by: pd.Series(name, rows.index, names)})
+            for name, kind in figure.show.items()
+            if _is_there(kind, rows)
+        ]
+        rows = pd.concat(each, ignore_index=True) if each else rows.iloc[:0]
     kinds = figure.show if isinstance(figure.show, tuple) else ()
     kinds = tuple(kind for kind in kinds if _is_there(kind, rows))
     if rows.empty or (not kinds and isinstance(figure.show, tuple)):
@@ -493,6 +497,8 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
                 if axes is not panels[-1] and not figure.beside:
                     axes.set_xlabel("")
                     axes.tick_params(labelbottom=False)
+            if not any(axes.axison for axes in panels):
+                continue
             said = (cell.title, panels[0].get_title(loc="left"))
             panels[0].set_title(wrapped("\n".join(filter(None, said)), figure.letters))
             if figure.legend == "panel":

@@ -78,11 +78,7 @@ def _scatter(name: str, title: str, pairs: Pairs) -> Figure:
 
 # ---------------------------------------------------------------- eigenvalues
 def eigenvalues(benchmark: Benchmark) -> pd.DataFrame:
-    """The top eigenvalues by falling magnitude, signed; of as many as every run of one has.
-
-    Raises:
-      InputError: a file is damaged.
-    """
+    """The top eigenvalues by falling magnitude, signed; of as many as every run of one has."""
     table = benchmark.measured("flatness", ("index", "eigenvalue"))
     if table.empty:
         return table
@@ -156,11 +152,7 @@ def _negative(benchmark: Benchmark) -> str:
 
 # ---------------------------------------------------------------- perturbations
 def rises(benchmark: Benchmark) -> pd.DataFrame:
-    """Rises of the test loss along the first nine eigenvectors.
-
-    Raises:
-      InputError: a file is damaged.
-    """
+    """Rises of the test loss along the first nine eigenvectors."""
     table = benchmark.measured("perturbations", ("direction", "step", "test_loss_rise"))
     if table.empty:
         return table
