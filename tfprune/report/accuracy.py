@@ -52,6 +52,8 @@ def percent(column: str, label: str, **more: Any) -> Axis:
 
 
 SPARSITY = Axis("weights_remaining", "Sparsity (%)", 1, style.sparsity_position, sparsity_ticks)
+# Of sampled sparsities, from light to dark.
+ROLE_COLORS = style.sequence(descent.ROLES)
 _COLOR = Scale("line", lambda names: {name: style.color_of(name, names) for name in names})
 _MARKER = Scale("line", style.markers)
 _ROLES = tuple(
@@ -63,7 +65,7 @@ _ROLES = tuple(
         9,
         BEST if role.endswith("best") else LAST,
     )
-    for role, color in style.ROLE_COLORS.items()
+    for role, color in ROLE_COLORS.items()
 )
 _LINES = (
     Lines(SPARSITY, percent("train_accuracy", "Train accuracy (%)"), "level", _COLOR, _MARKER),

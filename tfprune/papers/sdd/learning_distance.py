@@ -214,6 +214,12 @@ def _points(found: Distances) -> pd.DataFrame:
     return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
 
 
+def _series_colors(names: Sequence[str]) -> dict[str, str]:
+    """Those of the networks; a difference has none of them."""
+    own = ((name, _GAP if name.startswith(_GAP) else name.split(":")[0]) for name in names)
+    return {n: style.NETWORK_COLORS.get(k.split(",")[0], style.BLACK) for n, k in own}
+
+
 def _cross(panel: Panel) -> None:
     at_zero(panel)
     panel.axes.axvline(0, color=style.BLACK, linewidth=0.8)
@@ -315,10 +321,10 @@ LEARNING_DISTANCE = Experiment(
             "correlation", "Test accuracy against distance from initialization", _points,
             (Lines(Axis(DISTANCE, "ℓ2 distance from initialization"),
                    percent(LAST, "Last test accuracy (%)"), "level",
-                   Scale("series", style.cycle), Scale("series", style.markers), spread=None),
+                   Scale("series", _series_colors), Scale("series", style.markers), spread=None),
              Lines(Axis("gap", "Difference in distance, sparse minus re-dense"),
                    Axis("gain", "Difference in last test accuracy\n(points)", 100), "level",
-                   Scale("series", style.cycle), Scale("series", style.markers), spread=None,
+                   Scale("series", _series_colors), Scale("series", style.markers), spread=None,
                    marks=(Mark(_cross),))),
             correlation_reading, panel="panel", beside=True, legend="panel",
             legend_title="A point per level", size=(5.6, 5.2, 3.9)),

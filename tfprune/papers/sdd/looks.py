@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tfprune.report import style
+from tfprune.report.accuracy import ROLE_COLORS
 from tfprune.report.grammar import QUANTITY, Axis, Lines, Mark, Panel, Scale
 
 EXAMPLES = {f"{kind}_accuracy": kind for kind in ("unpermuted", "permuted", "restored")}
@@ -29,7 +30,7 @@ def percents(label: str, *columns: str, right: bool = False) -> tuple[Axis, ...]
 
 def of_examples(x: Axis, at: str, label: str, *marks: Mark) -> Lines:
     """Accuracy on unpermuted, permuted and restored training examples."""
-    colors = dict(zip(EXAMPLES, (style.BLUE, style.VERMILLION, style.GREEN), strict=True))
+    colors = dict(zip(EXAMPLES, (style.SKY, style.PURPLE, style.BROWN), strict=True))
     dashes = dict(zip(EXAMPLES, ("-", "--", "-."), strict=True))
     return Lines(
         x, percents(label, *EXAMPLES), at, Scale(QUANTITY, colors, EXAMPLES),
@@ -38,8 +39,7 @@ def of_examples(x: Axis, at: str, label: str, *marks: Mark) -> Lines:
 
 
 def sample_colors(samples: Sequence[str]) -> dict[str, str]:
-    """A colour for each sampled sparsity: that of its role, or one that no role there has."""
-    colors = {style.ROLE_LABELS[role]: color for role, color in style.ROLE_COLORS.items()}
-    taken = {s: colors[role] for s in samples if (role := s.split(",")[0]) in colors}
-    spare = (color for color in colors.values() if color not in taken.values())
-    return {sample: taken.get(sample) or next(spare) for sample in samples}
+    """A colour for each sampled sparsity, from light to dark: that of its role where it has one."""
+    colors = {style.ROLE_LABELS[role]: color for role, color in ROLE_COLORS.items()}
+    plain = style.sequence(samples)
+    return {sample: colors.get(sample.split(",")[0], plain[sample]) for sample in samples}

@@ -110,8 +110,8 @@ RANDOM_REINIT = Experiment(
             Lines(SPARSITY,
                   (Axis(LAST, "Test accuracy, reinitialized\nminus ticket (points)", 100),
                    Axis(BEST, scale=100)),
-                  "level", Scale(QUANTITY, {LAST: style.BLUE, BEST: style.GREEN}, _EPOCHS),
-                  Scale(QUANTITY, {LAST: "o", BEST: "s"}), marks=(ZERO, _MATCHES)),
+                  "level", style.ORANGE, Scale(QUANTITY, {LAST: "o", BEST: "s"}),
+                  Scale(QUANTITY, {LAST: "-", BEST: ":"}, _EPOCHS), marks=(ZERO, _MATCHES)),
             gain_reading(BEST, "Best"), panel="panel", same_y="all", size=(7.2, 4.4, 3.6)),
     ),
     tables=(

@@ -288,10 +288,9 @@ REDENSE = Experiment(
         Figure(
             "accuracy", "Accuracy through sparse and re-dense training",
             lambda found: found.sampled(Networks.metrics),
-            (Lines(EPOCHS, percents("Accuracy (%)", *_ACCURACIES), "epoch",
-                   Scale(QUANTITY, _of_splits("accuracy", (style.BLACK, style.ORANGE)),
-                         _of_splits("accuracy", _SPLITS)),
-                   dash=Scale(QUANTITY, _ACCURACIES), marks=(_LIFTED,)),
+            (Lines(EPOCHS, percents("Accuracy (%)", *_ACCURACIES),
+                   dash=Scale(QUANTITY, _ACCURACIES, _of_splits("accuracy", _SPLITS)),
+                   marks=(_LIFTED,)),
              of_examples(EPOCHS, "epoch", "Train accuracy (%)", _LIFTED)),
             escape_reading, size=(7, 2.5, 4.8), **_GRID),
         Figure(
@@ -316,7 +315,7 @@ REDENSE = Experiment(
              Lines(dataclasses.replace(
                        SPARSITY, label="Sparsity before the masks were lifted (%)"),
                    Axis("sharpness", "Sharpness (nats)", finish=from_zero), "level",
-                   style.BLUE, "o", marks=(Mark(_draw_scratch),))),
+                   style.ORANGE, "o", marks=(Mark(_draw_scratch),))),
             sharpness_reading, panel="name", heading="title", beside=True, legend="panel",
             legend_title="Re-dense from", size=(5.5, 5.5, 3.7), letters=60),
         Figure(
