@@ -293,14 +293,14 @@ def crossings_table(found: Distances) -> Table:
     rows = [
         dict(zip(columns, (trial.trial, *rest), strict=True)) for trial, *rest in found.crossed()
     ]
-    shown = {"quantity": "quantity"} | branch_cell(found)
+    shown = {"quantity": "quantity"} | branch_cell(found, "network")
     shown["sparsity (%)"] = tables.LEVEL["sparsity (%)"]
     title = (
         "Sparsities at which the curves of sparse and re-dense networks cross, both sides apart by "
         "at least one std over seeds"
     )
     numbers = pd.DataFrame(rows, columns=columns)
-    return tables.of_trials("crossings", title, numbers, found.rows, shown, ["quantity", "branch"])
+    return tables.of_trials("crossings", title, numbers, found.rows, shown, ["quantity", "network"])
 
 
 # fmt: off

@@ -281,11 +281,11 @@ def difference_table(table_name: str, title: str) -> Callable[[Study], tables.Ta
     return make
 
 
-def branch_cell(found: Study) -> dict[str, Any]:
+def branch_cell(found: Study, heading: str = "branch") -> dict[str, Any]:
     """A cell that says which branch a row is of, where there are several."""
     if len({networks.branch for networks in found.networks}) < 2:
         return {}
-    return {"branch": lambda row: name(row["branch"])}
+    return {heading: lambda row: name(row["branch"])}
 
 
 def _differences(networks: Networks, level: int, columns: Iterable[str]) -> dict[str, Any]:
