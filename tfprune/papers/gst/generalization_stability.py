@@ -288,9 +288,12 @@ def _by_rate_reading(coefficient: str, name: str) -> Callable[[Found], str]:
     return on_each(say)
 
 
-_RATES = Scale(
-    "rate", lambda known: style.sequence(sorted(known)), lambda r: f"iterative rate {rate_text(r)}"
-)
+def _rate_colors(known: Sequence[float]) -> dict[float, str]:
+    # One more than needed: the lightest would hardly be seen.
+    return dict(zip(sorted(known), style.sequence_colors(len(known) + 1)[1:], strict=True))
+
+
+_RATES = Scale("rate", _rate_colors, lambda rate: f"iterative rate {rate_text(rate)}")
 _GAP_PAIRS = [(STABILITY, quantity) for quantity in (ACCURACY, *_GAPS)]
 _GAPS_SAID = correlation_text_of(_GAP_PAIRS, pruned)
 _GAPS_NAMED = (
