@@ -13,6 +13,8 @@ import peg_galleries as galleries
 import peg_subsets as leave_out
 import pm
 
+from tfprune import store
+
 NOISE = [
     {"noise_fraction": fraction, "criterion": criterion}
     for fraction in (0.2, 0.4)
@@ -59,12 +61,22 @@ def _sweep(folder: Path) -> Path:
     return peg.write(folder, rows)
 
 
+def with_loss_change(folder: Path) -> Path:
+    """ΔL of 0.1 nats a level and 0.01 a seed, 0.001 to first order, where a level pruned."""
+    rows = store.read_results(folder).query("level > 0")[list(store.KEY_COLUMNS)]
+    exact = 0.1 * rows["level"] + 0.01 * rows["seed"]
+    changed = rows.assign(loss_change=exact, loss_change_linear=0.001).to_dict("records")
+    store.merge_rows(folder, changed, ["loss_change", "loss_change_linear"])
+    return folder
+
+
 # experiment -> case -> a function (make_folder, make_branches, folder) that fills the folder.
 FOLDERS: dict[str, dict[str, Callable[[Make, Make, Path], Path]]] = {
     "sparse_double_descent": {
         "sweep": lambda make, branch, folder: make(NOISE),
         "one_trial": lambda make, branch, folder: make(skip=[(0, 2, 5)]),
         "one_seed": lambda make, branch, folder: make(levels=6, seeds=(0,)),
+        "loss_change": lambda make, branch, folder: with_loss_change(make(NOISE[:2], levels=6)),
     },
     "redense": {
         "seeds": lambda make, branch, folder: branch("redense", branch_levels=BRANCHED,

@@ -6,6 +6,10 @@ from tfprune.registry import Registry
 # here gets accuracy against sparsity.
 REPORTS = Registry("experiment")
 for _place in (
+    "sdd.sparse_double_descent:SPARSE_DOUBLE_DESCENT",
+    "sdd.redense:REDENSE",
+    "sdd.learning_distance:LEARNING_DISTANCE",
+    "sdd.random_reinit:RANDOM_REINIT",
     "peg.pruning:PRUNING_EFFECT",
     "peg.pruning:WIDTH_SCALING",
     "peg.effects:EXAMPLE_EFFECTS",

@@ -62,7 +62,7 @@ def configuration_table(
     }
     for q in quantities:
         form = partial(tables.plus_minus, digits=2) if q.scale == 100 else tables.measured
-        shown[q.heading] = tables.mean_std(q.column, form)
+        shown[q.of_table] = tables.mean_std(q.column, form)
     shown |= {
         "paper (%)": text("paper_accuracy", lambda value: f"{100 * value:.1f}"),
         "runs": "n",
@@ -84,8 +84,7 @@ def _configuration(
     # The one accuracy that GST prints: of no pruning, in the caption of figure 3.
     paper = benchmark.printed("figure 3", "test_accuracy_percent") if c.kind == NO_PRUNING else None
     row: dict[str, Any] = {
-        **benchmark.facts,
-        "benchmark": benchmark.name,
+        **benchmark.about,
         "configuration": c.name,
         "kind": c.kind,
         "target": c.target,
@@ -132,21 +131,11 @@ def relation(
     benchmark: Benchmark, which: str, runs: pd.DataFrame, first: Quantity, second: Quantity,
     pearson: Printed | None = None, pearson_p: Printed | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """A row of a table of correlations.
-
-    Args:
-      benchmark: what is learned.
-      which: the runs, in words.
-      runs: rows of `benchmark.runs`.
-      first, second: what goes together.
-      pearson: r, as the paper prints it.
-      pearson_p: its p-value, likewise.
-    """
+    """A row of a table of correlations: of runs, `which` in words; r and p as the paper prints."""
     x, y = runs[first.column], runs[second.column]
     link = statistics.correlation(x, y)
     row: dict[str, Any] = {
-        **benchmark.facts,
-        "benchmark": benchmark.name,
+        **benchmark.about,
         "runs": which,
         "x": first.column,
         "y": second.column,
@@ -201,8 +190,7 @@ def t_test_table(
 def _t_test(benchmark: Benchmark, first: Configuration, second: Configuration) -> dict[str, Any]:
     test = t_test(benchmark, first, second)
     return {
-        **benchmark.facts,
-        "benchmark": benchmark.name,
+        **benchmark.about,
         "compared": first.name,
         "against": second.name,
         "compared_n": test.n_first,

@@ -36,7 +36,7 @@ from tfprune.papers.gst.runs import (
     Quantity,
     benchmarks,
 )
-from tfprune.report import tables
+from tfprune.report import style, tables
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import (
     STD,
@@ -78,11 +78,7 @@ def _scatter(name: str, title: str, pairs: Pairs) -> Figure:
 
 # ---------------------------------------------------------------- eigenvalues
 def eigenvalues(benchmark: Benchmark) -> pd.DataFrame:
-    """The top eigenvalues by falling magnitude, signed; of as many as every run of one has.
-
-    Raises:
-      InputError: a file is damaged.
-    """
+    """The top eigenvalues by falling magnitude, signed; of as many as every run of one has."""
     table = benchmark.measured("flatness", ("index", "eigenvalue"))
     if table.empty:
         return table
@@ -110,7 +106,7 @@ class BarsBeside(Lines):
         std = None if line.std.isna().all() else line.std
         axes.bar(
             line.x + width * aside, line.mean, width, yerr=std, color=line.look["color"],
-            error_kw={"elinewidth": 0.8, "ecolor": "#222222"},
+            error_kw={"elinewidth": 0.8, "ecolor": style.BLACK},
         )  # fmt: skip
         axes.grid(False, axis="x")
 
@@ -156,11 +152,7 @@ def _negative(benchmark: Benchmark) -> str:
 
 # ---------------------------------------------------------------- perturbations
 def rises(benchmark: Benchmark) -> pd.DataFrame:
-    """Rises of the test loss along the first nine eigenvectors.
-
-    Raises:
-      InputError: a file is damaged.
-    """
+    """Rises of the test loss along the first nine eigenvectors."""
     table = benchmark.measured("perturbations", ("direction", "step", "test_loss_rise"))
     if table.empty:
         return table

@@ -94,7 +94,6 @@ _MOST_CURVES = 8
 # Below this the means of one panel crowd at its upper edge (figure 3's inset starts at 98.65%).
 _CROWDED = 0.95
 _GAPS = (GAP, RUNNING_GAP)
-# The last batch norms alone are shown.
 _MOST_LAYERS = 8
 
 
@@ -124,19 +123,16 @@ def _curves_and_points(benchmark: Benchmark) -> pd.DataFrame:
 
 
 def _most_accurate(benchmark: Benchmark) -> str:
-    """How accuracy goes with stability; the most accurate, if it differs from the next and none."""
+    """The configuration of highest accuracy, if it differs from the next and from no pruning."""
     means = benchmark.means(ACCURACY)
     best, *others = sorted(means, key=lambda c: -means[c])
     plain = [c for c in others if c.kind == NO_PRUNING]
-    named = f"{best} with {100 * means[best]:.2f}%"
-    named += f", No Pruning {100 * means[plain[0]]:.2f}%" if plain else ""
-    alike = dict.fromkeys(str(c) for c in others[:1] + plain if not _differ(benchmark, best, c))
-    said = f"Most accurate{benchmark.where} is {named}."
-    if alike:
-        said = (
-            f"No configuration is the most accurate{benchmark.where}: {named}, matches "
-            f"{' and '.join(alike)}."
-        )
+    said = f"{best} with {100 * means[best]:.2f}%"
+    said += f", No Pruning {100 * means[plain[0]]:.2f}%" if plain else ""
+    near = dict.fromkeys(str(c) for c in others[:1] + plain if not _differ(benchmark, best, c))
+    alike = f", matches {' and '.join(near)}" if near else ""
+    lead = "No configuration is the most accurate{}:" if near else "Most accurate{} is"
+    said = f"{lead.format(benchmark.where)} {said}{alike}."
     if paper := [printed for printed in figure_2(benchmark)[1] if printed]:
         said += f" GST prints r = {paper[0].mean:.2f} for three configurations of ten runs."
     return said
@@ -222,9 +218,10 @@ def _draw_inset(panel: Panel) -> None:
     inset.tick_params(labelsize=7)
 
 
-def _draw_baseline(panel: Panel) -> None:
+def _draw_baseline(panel: Panel) -> bool:
     baseline = 100 * panel.rows["baseline"].iloc[0]
     panel.axes.axhline(baseline, color=style.BLACK, linestyle="--", linewidth=1.2)
+    return not math.isnan(baseline)
 
 
 _RATE = Axis(
@@ -238,7 +235,7 @@ _TARGET: dict[str, Any] = {
 _INSET = Mark(_draw_inset, late=True)
 _BASELINE = Mark(_draw_baseline, lambda: line_handle("No Pruning", dash="--"))
 _ALL_TARGETS = Mark(
-    lambda panel: None, lambda: line_handle("Pearson's r (all targets)", style.PURPLE, "o")
+    lambda panel: None, lambda: line_handle("Pearson's r (all targets)", style.ORANGE, "o")
 )
 _ENDS = Spread(lambda line: (line.rows["low"].tolist(), line.rows["high"].tolist()), bars=True)
 
@@ -247,10 +244,13 @@ def _of_targets(quantity: Quantity, *marks: Mark) -> Lines:
     return Lines(_RATE, quantity, marks=marks, spread=Spread(_mean_ends, bars=True), **_TARGET)
 
 
+def _whole(panel: Panel) -> None:
+    panel.axes.set_ylim(-1.05, 1.05)
+
+
 def _correlations(name: str, *marks: Mark) -> Lines:
-    label = f"{name} of accuracy and stability"
-    y = Axis("link", label, finish=lambda panel: panel.axes.set_ylim(-1.05, 1.05) and None)
-    return Lines(_RATE, y, color=style.PURPLE, marker="o", marks=(ZERO, *marks), spread=_ENDS)
+    y = Axis("link", f"{name} of accuracy and stability", finish=_whole)
+    return Lines(_RATE, y, color=style.ORANGE, marker="o", marks=(ZERO, *marks), spread=_ENDS)
 
 
 def _peaks(benchmark: Benchmark) -> str:
@@ -288,15 +288,14 @@ def _by_rate_reading(coefficient: str, name: str) -> Callable[[Found], str]:
     return on_each(say)
 
 
-def rate_colors(known: Sequence[float]) -> dict[float, str]:
-    """A colour per iterative rate: the paper's two, or from light to dark."""
-    known = sorted(known)
-    colors = [style.BLUE, style.ORANGE] if len(known) <= 2 else style.sequence_colors(len(known))
-    return dict(zip(known, colors, strict=False))
+def _rate_colors(known: Sequence[float]) -> dict[float, str]:
+    # One more than needed: the lightest would hardly be seen.
+    return dict(zip(sorted(known), style.sequence_colors(len(known) + 1)[1:], strict=True))
 
 
-_RATES = Scale("rate", rate_colors, lambda rate: f"iterative rate {rate_text(rate)}")
+_RATES = Scale("rate", _rate_colors, lambda rate: f"iterative rate {rate_text(rate)}")
 _GAP_PAIRS = [(STABILITY, quantity) for quantity in (ACCURACY, *_GAPS)]
+_GAPS_SAID = correlation_text_of(_GAP_PAIRS, pruned)
 _GAPS_NAMED = (
     "The generalization gap is of the network after the epoch, on training images as they are; "
     "the running one, as the paper's code takes it, is of the training accuracy over the epoch's "
@@ -304,12 +303,8 @@ _GAPS_NAMED = (
 )
 
 
-def gap_reading(found: Found) -> str:
-    """How accuracy and gaps go with stability, and what the gaps are."""
-    return f"{on_each(correlation_text_of(_GAP_PAIRS, pruned))(found)} {_GAPS_NAMED}"
-
-
 # ---------------------------------------------------------------- batch norms
+_GREY = "#B0B0B0"
 _TRAINED = ("At initialization", "After training")
 
 
@@ -320,12 +315,12 @@ class Densities:
     def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
         x = np.linspace(-5, 5, 201)
         low, normal = rows["low"].to_numpy(), np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-        axes.bar(low, rows["density"], low[1] - low[0], align="edge", color=style.BLUE)
-        axes.plot(x, normal, color=style.ORANGE, linewidth=1.3)
+        axes.bar(low, rows["density"], low[1] - low[0], align="edge", color=_GREY)
+        axes.plot(x, normal, color=style.BLACK, linewidth=1.3)
         axes.set(xlim=(-5, 5), ylim=(0, 1.05 * max(known["density"].max(), normal.max())),
                  xlabel="Output before scale and shift", ylabel="Density")  # fmt: skip
-        legend.add(0, Patch(color=style.BLUE, label="all channels and positions"))
-        legend.add(1, line_handle("standard normal density", style.ORANGE))
+        legend.add(0, Patch(color=_GREY, label="all channels and positions"))
+        legend.add(1, line_handle("standard normal density"))
 
 
 def normalized(found: Found) -> pd.DataFrame:
@@ -439,12 +434,10 @@ def size_table(found: Found) -> Table | None:
     and of table C1 (section 3.2); they count differently, as their notes say.
     """
     rows = [
-        _size(b, c, runs)
+        _size(b, c)
         for b in found
         for c in b.configurations
-        if c.kind in (FILTERS, SCRATCH)
-        for runs in [b.of(c)]
-        if all(name in runs and runs[name].notna().any() for name in _NEEDED)
+        if c.kind in (FILTERS, SCRATCH) and b.of(c).reindex(columns=_NEEDED).notna().any().all()
     ]
     shown: dict[str, Any] = {"configuration": "configuration"}
     for size, heading in _SIZES.items():
@@ -464,9 +457,9 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
-def _size(benchmark: Benchmark, c: Configuration, runs: pd.DataFrame) -> dict[str, Any]:
-    columns = [*_NEEDED, *_LEFT]
-    means = runs.reindex(columns=columns).apply(pd.to_numeric).mean().to_dict()
+def _size(benchmark: Benchmark, c: Configuration) -> dict[str, Any]:
+    runs = benchmark.of(c).reindex(columns=[*_NEEDED, *_LEFT])
+    means = runs.apply(pd.to_numeric).mean().to_dict()
     paper = [
         f"{printed.mean:g}% ({place})"
         for place, fractions in _COUNTED_FRACTIONS.items()
@@ -474,8 +467,7 @@ def _size(benchmark: Benchmark, c: Configuration, runs: pd.DataFrame) -> dict[st
         if (printed := benchmark.printed(place, "parameters_removed_percent"))
     ]
     return {
-        **benchmark.facts,
-        "benchmark": benchmark.name,
+        **benchmark.about,
         "configuration": c.name,
         "n": len(runs),
         **means,
@@ -517,8 +509,8 @@ GENERALIZATION_STABILITY = Experiment(
             heading="title", wrap=4, size=(6.0, 3.7, 3.5)),
         scatter(
             "gap", "Test accuracy and generalization gap against stability", _GAP_PAIRS,
-            gap_reading, pruned, wrap=3, of=_with_pruning,
-            color=_RATES, marker=_TARGET["marker"]),
+            lambda found: f"{on_each(_GAPS_SAID)(found)} {_GAPS_NAMED}", pruned, wrap=3,
+            of=_with_pruning, color=_RATES, marker=_TARGET["marker"]),
         Figure(
             "batch_norm", "Batch norms' outputs before scale and shift, beside the normal density",
             _last_norms, Densities(), normal_reading, normalized, row="place", column="when",

@@ -108,11 +108,7 @@ CURVES = Lines(
 
 
 def curve_rows(benchmark: Benchmark, panels: Mapping[str, Sequence[Configuration]]) -> pd.DataFrame:
-    """Test accuracy by epoch of what each panel, by its name, shows; a row per run and epoch.
-
-    Raises:
-      InputError: a metrics.csv is damaged.
-    """
+    """Test accuracy by epoch of what each panel, by its name, shows; a row per run and epoch."""
     known = {c: _curve(benchmark, c) for shown in panels.values() for c in shown}
     parts = [known[c].assign(shown=name) for name, shown in panels.items() for c in shown]
     rows = pd.concat([pd.DataFrame(), *parts], ignore_index=True).assign(same_y=benchmark.name)
@@ -200,6 +196,9 @@ class Points(Lines):
         # A line for each coefficient: both in one are wider than a panel.
         axes.set_title(text.replace("), ", ")\n", 1))
 
+    def there(self, rows: pd.DataFrame) -> list[str]:
+        return super().there(rows.dropna(subset=[self.x.column]) if self.x.column in rows else rows)
+
     def draw_line(self, axes: Axes, line: Line) -> None:
         axes.plot(
             line.x, line.mean, color=line.look["color"], marker=line.look["marker"], linestyle="",
@@ -214,9 +213,9 @@ class Points(Lines):
 
 def _trend(panel: Panel) -> bool:
     """The least-squares line over the points' width, where they correlate beyond chance."""
-    axes = (panel.x, *dict.fromkeys(line.quantity for line in panel.lines))
+    axes = (panel.x, panel.lines[0].quantity)
     rows = panel.rows.dropna(subset=[axis.column for axis in axes])
-    if len(axes) < 2 or not correlation(rows, *axes).pearson_p < SIGNIFICANT:
+    if not correlation(rows, *axes).pearson_p < SIGNIFICANT:
         return False
     x, y = (axis.of(rows[axis.column]) for axis in axes)
     ends, middle = np.array([x.min(), x.max()]), x.mean()
@@ -245,27 +244,13 @@ def scatter(
 ) -> Figure:
     """A scatter plot of every pair of quantities, side by side, below each other by benchmark.
 
-    Args:
-      name, title, reading: of the figure.
-      pairs: (across, up); one that no run of a benchmark has is left out.
-      choose: the runs of a benchmark that are shown.
-      of: the benchmarks that are.
-      wrap: as many beside each other.
-      looks: scales; default those of configurations.
+    Pairs are (across, up); one that no run has is left out. `looks` are scales, default those of
+    configurations.
     """
-
-    def make(benchmark: Benchmark) -> pd.DataFrame:
-        runs = choose(benchmark)
-        parts = [
-            runs.assign(shown=f"{x.column} {y.column}")
-            for x, y in pairs
-            if runs[[x.column, y.column]].notna().all(axis=1).any()
-        ]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     kinds = {f"{x.column} {y.column}": Points(x, y, **looks) for x, y in pairs}
     return Figure(
-        name, title, rows_of(make), kinds, reading, of, row="benchmark", column="shown",
+        name, title, rows_of(choose), kinds, reading, of, row="benchmark", column="shown",
         heading="benchmark", wrap=wrap, letters=55, size=(7.4, 5.2 if wrap == 2 else 4.6, 3.7),
     )  # fmt: skip
 
@@ -277,9 +262,7 @@ Say = Callable[[Benchmark], str]
 def on_each(*say: Say, premise: bool = False) -> Callable[[Found], str]:
     """A reading of sentences on every benchmark, those of one kind after those of another.
 
-    Args:
-      say: what there is to say of a benchmark.
-      premise: whether it ends in the warning of `with_premise`.
+    With `premise`, it ends in the warning of `with_premise`.
     """
 
     def reading(found: Found) -> str:

@@ -50,25 +50,26 @@ _SAME_RUN = ["configuration", "seed"]
 
 @dataclass(frozen=True)
 class Quantity(Axis):
-    """A number of a run, as an axis shows it and, as `heading`, a table."""
+    """A number of a run, as an axis and a table show it, by default with the same words."""
 
     heading: str = ""
 
     @property
+    def of_table(self) -> str:
+        return self.heading or self.label[:1].lower() + self.label[1:]
+
+    @property
     def words(self) -> str:
-        return self.heading.split(" (")[0]
+        return self.of_table.split(" (")[0]
 
 
 # fmt: off
 ACCURACY = Quantity("accuracy", "Best test accuracy (%)", 100, heading="test accuracy (%)")
-STABILITY = Quantity("stability", "Mean stability (%)", 100, heading="mean stability (%)")
-TRAIN = Quantity("train_accuracy_at_best", scale=100, heading="train accuracy (%)")
-GAP = Quantity(
-    "gap", "Generalization gap (points)", 100, heading="generalization gap (points)")
+STABILITY = Quantity("stability", "Mean stability (%)", 100)
+TRAIN = Quantity("train_accuracy_at_best", "Train accuracy (%)", 100)
+GAP = Quantity("gap", "Generalization gap (points)", 100)
 # As the paper's code has it: train accuracy over the epoch's own batches, while weights move.
-RUNNING_GAP = Quantity(
-    "running_generalization_gap", "Running generalization gap (points)", 100,
-    heading="running generalization gap (points)")
+RUNNING_GAP = Quantity("running_generalization_gap", "Running generalization gap (points)", 100)
 TRACE = Quantity(
     "hessian_trace_top", "Curvature: sum of the top Hessian eigenvalues",
     heading="sum of top eigenvalues")
@@ -152,6 +153,11 @@ class Benchmark:
         return self.where and self.name
 
     @property
+    def about(self) -> dict[str, Any]:
+        """What rows of tables begin with."""
+        return {**self.facts, "benchmark": self.name}
+
+    @property
     def configurations(self) -> list[Configuration]:
         """Those that were run here, in the order of legends."""
         return sorted(set(self.runs["configuration"]), key=lambda c: c.place)
@@ -229,7 +235,9 @@ def benchmarks(results: pd.DataFrame, folder: epath.Path) -> list[Benchmark]:
     rows = _runs(results)
     base = [name for name in _BASE if name in rows]
     varying = [name for name in base if rows[name].nunique(dropna=False) > 1]
-    said = varying or [name for name in base if name != "criterion"]
+    noisy = "noise_fraction" in rows and rows["noise_fraction"].gt(0).any()
+    # "No label noise" would confuse in a study of noise on weights.
+    said = varying or [name for name in base if name in _BASE[: 4 if noisy else 2]]
     groups = [mine for _, mine in rows.groupby(base, sort=False, dropna=False)] if base else [rows]
     parts = []
     for options, mine in (pair for group in groups for pair in _by_options(group)):

@@ -150,9 +150,7 @@ def _ranks_axis(panel: Panel) -> None:
 
 
 _WHOLE = Mark(_draw_whole, lambda: line_handle("nothing ablated", dash="--"))
-_BARS = Mark(
-    lambda panel: True, lambda: line_handle("mean, least and most accurate", style.BLUE, "o")
-)
+_BARS = Mark(lambda panel: True, lambda: line_handle("mean, least and most accurate", marker="o"))
 _RANKS = Axis("middle", "Magnitude rank at the middle of the ablated window (%)", 100,
               finish=_ranks_axis)  # fmt: skip
 
@@ -236,16 +234,16 @@ UTILITY_DYNAMICS = Experiment(
         Figure(
             "training", "Utility of random subsets of the weights through training",
             _through_training, utility.panels(EPOCHS, (*RISING, ACCURACY), RATIOS),
-            rise_reading, panel="heading", beside=True, size=(13, 3.25, 3), letters=36),
+            rise_reading, panel="heading", beside=True, size=(10.8, 2.7, 2.6), letters=36),
         Figure(
             "by_ratio", "Utility through training, ratio by ratio",
             _through_training, utility.panels(EPOCHS, RISING, RATIOS),
             ratio_reading, row="heading", column="ratio", heading="ratio", name_rows=True,
-            size=(6, 2.35, 6)),
+            size=(6, 2, 5.6)),
         Figure(
             "ablated_accuracy", "Train accuracy without some of the weights, after training",
             _after_training,
-            (Lines(utility.BY_RATIO, utility.AXES[ACCURACY], color=style.BLUE, marker="o",
+            (Lines(utility.BY_RATIO, utility.AXES[ACCURACY], marker="o",
                    marks=(_WHOLE, _BARS), spread=Spread(_ends, bars=True)),
              Lines(_RANKS, utility.AXES["ablated_accuracy"], color=RATIOS)),
             accuracy_reading, panel="heading", beside=True, size=(11, 5.5, 3.4), letters=55),

@@ -216,9 +216,11 @@ def _drawn(found: Found, last: bool) -> pd.DataFrame:
     """The planes of the first seed of a trial: of the last cycle, or of all where several are."""
     rows = []
     for cycles in found.trials:
-        for surface in cycles.drawn()[-1:] if last else cycles.drawn() * (len(cycles.drawn()) > 1):
-            about = f"cycle {surface.level}, seed {surface.seed}\n{surface.left} left"
-            row = {"name": f"{cycles.name},\nseed {surface.seed}", "cycle": surface.level}
+        surfaces = cycles.drawn()
+        for surface in surfaces[-1:] if last else surfaces * (len(surfaces) > 1):
+            seed = f"seed\N{NO-BREAK SPACE}{surface.seed}"
+            about = f"cycle {surface.level}, {seed}\n{surface.left} left"
+            row = {"name": f"{cycles.name}, {seed}", "cycle": surface.level}
             row["title"] = f"{cycles.name},\n{about}" if last else _said(surface)
             rows.append(row | {"surface": surface, "learned": cycles.learned})
     return pd.DataFrame(rows)
@@ -347,7 +349,7 @@ ACCURACY_SURFACE = Experiment(
         Figure(
             "cycles", "The planes of all pruning cycles", partial(_drawn, last=False),
             Plane("Distance from W*", "Across"), distance_reading, row="name", column="cycle",
-            heading="title", name_rows=True, above="learned", bar=_BAR, size=(4, 2.9, 3.2)),
+            heading="title", name_rows=True, above="learned", bar=_BAR, size=(4, 2.4, 2.9)),
     ),
     tables=(table_1, distance_table, accuracy_table),
 )

@@ -204,7 +204,7 @@ UTILITY_PRUNED = Experiment(
             "utility", "Utility of pretrained, pruned and small networks, of as many weights",
             _panels, utility.panels(BY_RATIO, (*RISING, ACCURACY), _COLORS, _MARKERS),
             likeness_reading, panel="heading", beside=True, same_y="called", above="called",
-            size=(13, 3.25, 2.8), letters=36),
+            size=(10.8, 2.7, 2.6), letters=36),
     ),
     tables=(
         table_2, likeness_table, utility_table,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -85,7 +87,16 @@ def load(results: pd.DataFrame, folder: epath.Path) -> Found:
 
 
 # ---------------------------------------------------------------- figures
-SIZES = Scale("size", style.cycle)
+_SMALLER = (style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
+
+
+def _size_colors(sizes: Sequence[str]) -> dict[str, str]:
+    """Black for the full network, as for pretrained ones; for others none that a kind has."""
+    smaller = [size for size in sizes if size != FULL]
+    return {FULL: style.BLACK} | dict(zip(smaller, cycle(_SMALLER), strict=False))
+
+
+SIZES = Scale("size", _size_colors)
 _MARKERS = Scale("size", style.markers)
 _QUANTITIES = (utility.IMBALANCE, MEAN, utility.ACCURACY)
 
