@@ -13,7 +13,7 @@ from etils import epath
 from tfprune.measures.statistics import correlation, difference
 from tfprune.papers.pm import utility
 from tfprune.papers.pm.utility import ACCURACY, AMOUNT, LEAST, MEAN, MOST, NAMES, RISING
-from tfprune.report import style, summary
+from tfprune.report import style, summary, tables
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import (
     Axis,
@@ -201,7 +201,7 @@ def accuracy_reading(found: Found) -> str:
     )
 
 
-def rise_table(found: Found) -> Table | None:
+def rise_table(found: Found) -> Table:
     """First and last values, change and Kendall's τ of each quantity and ratio."""
     shown: dict[str, Any] = {
         "ratio": lambda row: f"{row[AMOUNT]:g}",
@@ -216,9 +216,8 @@ def rise_table(found: Found) -> Table | None:
         "Does utility rise through training? From the first measured epoch to the last, mean ± std "
         "over seeds; it rises or falls where the mean change is at least one std from 0"
     )
-    return utility.of_trials(
-        "rise", title, found.rises, shown, ("ratio", "quantity"), found.results
-    )
+    rows, labels = pd.DataFrame(found.rises), ("ratio", "quantity")
+    return tables.of_trials("rise", title, rows, found.results, shown, labels)
 
 
 def _tau(row: Mapping[str, Any]) -> str:

@@ -168,7 +168,7 @@ def _beside(here: pd.DataFrame, metric: str, seeds: set[int]) -> Iterator[Beside
         yield utility.beside(2, labels, rows, metric, method, at, epochs, against, seeds)
 
 
-def likeness_table(found: Found) -> Table | None:
+def likeness_table(found: Found) -> Table:
     """Whether pruned-and-retrained networks are more like the pretrained one than small ones."""
     rows = _likeness(found)
     shown: dict[str, Any] = {
@@ -184,12 +184,12 @@ def likeness_table(found: Found) -> Table | None:
         "leaves: absolute difference, averaged over ratios, mean ± std over seeds; lower where "
         "pruned and retrained networks resemble it more than small ones do, by at least one std"
     )
-    if not any(row["pruned_n"] + row["small_n"] for row in rows):
-        return None
-    return utility.of_trials("likeness", title, rows, shown, ("sparsity (%)",), found.results)
+    numbers = pd.DataFrame(rows if any(row["pruned_n"] + row["small_n"] for row in rows) else [])
+    labels = ("sparsity (%)",)
+    return tables.of_trials("likeness", title, numbers, found.results, shown, labels)
 
 
-def utility_table(found: Found) -> Table | None:
+def utility_table(found: Found) -> Table:
     """Utility of the three networks at every amount."""
     title = "Utility of the weights that a level leaves, mean ± std over seeds"
     labels = {"sparsity (%)": "percent", "network": "network"}

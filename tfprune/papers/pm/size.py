@@ -228,7 +228,7 @@ def extremes_reading(found: Found) -> str:
 
 
 # ---------------------------------------------------------------- tables
-def _amounts(way: str, found: Found) -> Table | None:
+def _amounts(way: str, found: Found) -> Table:
     """Utility of every size, compared with that of the full network."""
     title = (
         f"Utility of networks of several sizes, ablated by {way} (as a ratio of {_WAYS[way][2]} "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -159,35 +158,6 @@ def panels(
 
 
 # ---------------------------------------------------------------- tables
-def of_trials(
-    name: str,
-    title: str,
-    rows: Sequence[Mapping[str, Any]],
-    shown: Mapping[str, str | Callable[[Any], str]],
-    labels: Iterable[str],
-    results: pd.DataFrame,
-) -> Table | None:
-    """A table of rows with a `trial`, which settings that differ tell apart; None of no rows.
-
-    Args:
-      name, title: of the table.
-      rows: of numbers.
-      shown: heading -> column of a row, or a function of it.
-      labels: headings that say what a row is about, beside the settings.
-      results: the rows of results.csv that it is of.
-    """
-    if not rows:
-        return None
-    known = trials.label_columns(results)
-    rows = [{"trial": row["trial"], **known.loc[row["trial"]], **row} for row in rows]
-    settings = {str(setting): partial(_setting, str(setting)) for setting in known}
-    return tables.of_rows(name, title, rows, {**settings, **shown}, (*settings, *labels))
-
-
-def _setting(name: str, row: Mapping[str, Any]) -> str:
-    return trials.shown_value(row[name])
-
-
 def amounts_table(
     name: str,
     title: str,
@@ -195,7 +165,7 @@ def amounts_table(
     labels: Mapping[str, str],
     results: pd.DataFrame,
     reference: Mapping[str, str] | None = None,
-) -> Table | None:
+) -> Table:
     """Utility of networks at every amount, mean ± std over seeds.
 
     Args:
@@ -226,7 +196,8 @@ def amounts_table(
     if reference:
         title += "; higher or lower where the mean difference is at least one std from 0"
         shown[f"mean vs {against}"] = gap_cell(f"mean_minus_{against}")
-    return of_trials(name, title, rows, shown | {"seeds": "n"}, labels, results)
+    shown["seeds"] = "n"
+    return tables.of_trials(name, title, pd.DataFrame(rows), results, shown, labels)
 
 
 def gap_cell(name: str) -> Callable[[Mapping[str, Any]], str]:
