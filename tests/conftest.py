@@ -19,15 +19,14 @@ CACHE = None if "PYTEST_XDIST_WORKER" in os.environ else tempfile.mkdtemp(prefix
 if CACHE:  # Workers inherit it.
     os.environ.update(command_buffers.environment(os.environ))
     os.environ.update(compilation_cache.environment(CACHE))
-# Models are built by the thousand, and little of it is garbage: to look for it a tenth as often
-# takes a tenth off the whole.
-gc.disable()
+# Models are built by the thousand, and little of it is garbage: to look for it a tenth as often as
+# Python does takes a tenth off the whole.
+gc.set_threshold(7_000)
 
 
 def pytest_collection_finish(session):
+    """What was imported stays to the end."""
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
-    gc.enable()
 
 
 # What is worth running on a GPU, by file or folder: `make test-gpu`.

@@ -1,10 +1,13 @@
-"""Which networks tests build: those of the same blocks as a shallower one wait for `test-slow`."""
+"""Which networks every test of networks builds: the deep ones wait for `test-slow`.
+
+Their blocks are those of shallower ones, or bottlenecks, made of the same layers.
+"""
 
 import pytest
 
 from tfprune.catalog import MODELS
 
-DEEPER = ("resnet32", "resnet56", "resnet101")
+DEEPER = ("resnet32", "resnet50", "resnet56", "resnet101")
 
 
 def case(name, *values):

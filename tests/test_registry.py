@@ -14,7 +14,6 @@ from tfprune.catalog import (
 from tfprune.errors import SettingError
 from tfprune.pruning.settings import PruningConfig
 from tfprune.registry import Names, Registry
-from tfprune.results.builders import REPORTS
 
 
 def test_a_name_is_imported_only_when_it_is_used():
@@ -49,7 +48,6 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         MODELS,
         INITIALIZATIONS,
         CRITERIA,
-        REPORTS,
     ],
 )
 def test_every_registered_name_leads_to_a_function(registry):

@@ -22,7 +22,15 @@ TINY = timing.Scale(
     study_flags=("--preset=smoke", "--levels=1", "--seeds=0"),
 )
 # Whole commands as processes, and networks that take long to compile.
-SLOW = ("lenet_epoch", "start_up", "study", "conv_step", "bfloat16_step", "shrinking")
+SLOW = (
+    "lenet_epoch",
+    "start_up",
+    "study",
+    "conv_step",
+    "bfloat16_step",
+    "shrinking",
+    "stacked_epoch",
+)
 ALL = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in ROWS]
 
 

@@ -189,25 +189,33 @@ def test_a_folder_of_other_code_or_edited_settings_is_refused_untouched(copy):
     assert_one_line_error(process, "was edited", "learning_rate")
 
 
+DAMAGES = {
+    "cut": lambda good: good[: len(good) // 2],
+    "empty": lambda good: b"",
+    "no text": lambda good: b"\xff\x00" + good,
+    "no numbers": lambda good: good.replace(b"0.", b"\xff,"),
+}
+
+
 @pytest.mark.parametrize(
-    "pattern",
+    ("pattern", "damages"),
     [
-        "results.csv",
-        "trials/*/seed_0/level_01/metrics.csv",
-        "trials/*/seed_0/config.json",
-        "trials/*/seed_0/redense_level_01/interpolation-*.csv",
-        "trials/*/seed_0/level_01/result.json",
+        ("results.csv", ("cut", "empty", "no text", "no numbers")),
+        ("trials/*/seed_0/level_01/metrics.csv", ("cut", "no numbers")),
+        ("trials/*/seed_0/config.json", ("empty", "no text")),
+        ("trials/*/seed_0/redense_level_01/interpolation-*.csv", ("empty", "no numbers")),
+        ("trials/*/seed_0/level_01/result.json", ("cut", "no text")),
     ],
 )
-def test_a_report_on_a_damaged_folder_is_one_clear_line_at_worst(copy, pattern, capsys):
+def test_a_report_on_a_damaged_folder_is_one_clear_line_at_worst(copy, pattern, damages, capsys):
     """In this process: what a report does with a damaged file needs no other one."""
     import run as door
     from experiments import cli
 
     path = next(iter(copy.glob(pattern)))
     good = path.read_bytes()
-    for content in (good[: len(good) // 2], b"", b"\xff\x00" + good, good.replace(b"0.", b"\xff,")):
-        path.write_bytes(content)
+    for damage in damages:
+        path.write_bytes(DAMAGES[damage](good))
         code = cli.exit_code(lambda: door.dispatch(["report", f"--output_dir={copy}"]))
         text = capsys.readouterr().err
         assert code in (0, 2)

@@ -106,7 +106,10 @@ def test_stacks_leave_what_trainings_alone_leave(inline, stacked):
     assert config == 3
 
 
-def test_a_stack_that_is_killed_goes_on_to_the_same_bits_whoever_is_beside(stacked, tmp_path):
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_stack_that_is_killed_goes_on_to_the_same_bits_whoever_is_beside(
+    stacked, tmp_path, workers
+):
     """Then one is alone that was beside another, and workers part them."""
     process = start(*STACKED, "--checkpoint_seconds=0", f"--output_dir={tmp_path}")
     wait_until(lambda: list(tmp_path.rglob(layout.CHECKPOINTS[0])), process, "a checkpoint")
@@ -114,7 +117,7 @@ def test_a_stack_that_is_killed_goes_on_to_the_same_bits_whoever_is_beside(stack
     process.wait()
     again = run_unreported(*STACKED, "--seeds=1", f"--output_dir={tmp_path}")
     assert again.returncode == 0, again.stderr
-    again = run_unreported(*STACKED, "--workers=2", f"--output_dir={tmp_path}")
+    again = run_unreported(*STACKED, f"--workers={workers}", f"--output_dir={tmp_path}")
     assert again.returncode == 0, again.stderr
     assert_equal(tmp_path, stacked)
 

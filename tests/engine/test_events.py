@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 
 import pytest
+from processes import SILENCE_SECONDS
 from trainings import EPOCHS, Loops, train_epochs, trial_in, work_of
 
 from tfprune import layout
@@ -107,7 +108,7 @@ def test_workers_tell_the_same_events_through_their_queue(tmp_path):
     trials = [trial_in(tmp_path, seed, levels=0) for seed in (0, 1)]
     with Processes(1, [], heard.append, nothing) as executor:
         for future in executor.submit([Unbuilt(work_of(trial)) for trial in trials]):
-            assert future.result(timeout=60).trained == 1
+            assert future.result(timeout=SILENCE_SECONDS).trained == 1
     assert [(one.trial, one.what) for one in heard] == [
         (trial, what) for trial in trials for what in (Happened.BEGAN, Happened.FINISHED)
     ]

@@ -16,7 +16,6 @@ from tfprune import papers
 from tfprune.errors import InputError
 from tfprune.measures.example_groups import partial_epochs
 from tfprune.papers.published import published
-from tfprune.results.builders import REPORTS, TABLES
 from tfprune.studies.settings import at_noise
 
 ROOT = Path(run.__file__).parent
@@ -72,8 +71,7 @@ def test_seeds_are_a_list_or_a_range():
 
 
 def test_every_experiment_has_its_own_figures_tables_and_report():
-    assert set(REPORTS) == set(TABLES)
-    assert set(EXPERIMENTS) == {*REPORTS, *papers.REPORTS}
+    assert set(EXPERIMENTS) == set(papers.REPORTS)
 
 
 def test_every_preset_of_every_experiment_is_a_valid_command():

@@ -1,10 +1,8 @@
 """docs/figures.md, README.md's and the pages' tables are what the registries say now."""
 
-import ast
 import importlib
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -65,28 +63,6 @@ def test_an_item_names_presets_that_there_are_and_pages_that_there_are(item):
         assert not anchor or anchor in anchors(ROOT / page), target
 
 
-def drawings(module):
-    """(name, where the paper shows it) of the figures that a report's source draws."""
-    for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
-        if isinstance(node, ast.Tuple) and len(node.elts) == 5:
-            name, *_, paper, _ = node.elts
-            if isinstance(name, ast.Constant) and isinstance(paper, ast.Constant):
-                yield name.value, paper.value
-
-
-def shown_in(experiment, name):
-    """Where the papers show an experiment's figure: "SDD figures 1 and 8"; "" if nowhere.
-
-    The poster, which numbers nothing, only where it alone shows it.
-    """
-    found = [i for i in paper_items.of_experiment(experiment) if f"figures/{name}" in i.files]
-    mine = [i for i in found if not i.item.startswith("poster")] or found
-    if not mine:
-        return ""
-    text = re.sub(r", (?=[^,]*$)", " and ", paper_items.listed(mine))
-    return f"{mine[0].paper} {text}"
-
-
 GOLDEN = ROOT / "tests/results/golden"
 
 
@@ -97,24 +73,6 @@ def test_what_items_name_is_drawn_and_made(experiment):
     tables = {name.removeprefix(f"{experiment}_") for one in told for name in one["tables"]}
     named = {file for item in paper_items.of_experiment(experiment) for file in item.files}
     assert named <= declared | {f"tables/{name}" for name in tables}
-
-
-@pytest.mark.parametrize("experiment", [n for n in EXPERIMENTS if n not in papers.REPORTS])
-def test_an_experiments_figures_are_those_of_its_items(experiment):
-    drawn = dict(drawings(importlib.import_module(f"tfprune.results.{experiment}")))
-    for name, paper in drawn.items():
-        shown = shown_in(experiment, name)
-        assert not paper.startswith(tuple(PAPERS)) or paper == shown, name
-    files = {f for item in paper_items.of_experiment(experiment) for f in item.files}
-    source = Path(importlib.import_module(f"tfprune.results.{experiment}").__file__).read_text()
-    helpers = "".join(path.read_text() for path in Path(paper_items.__file__).parent.glob("*.py"))
-    for folder, name in (file.split("/") for file in files):
-        if folder == "figures":
-            assert name in drawn or f'"{name}' in source, name
-        else:
-            assert f"_{name}" in source or f'_{name}"' in helpers or re.match(r"table_\d", name), (
-                name
-            )
 
 
 def test_every_experiment_makes_an_item():

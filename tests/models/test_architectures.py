@@ -20,15 +20,7 @@ CIFAR, MNIST, IMAGENET, DIGITS = (32, 32, 3), (28, 28, 1), (224, 224, 3), (8, 8,
 IMAGES = np.random.default_rng(0).normal(size=(3, *DIGITS)).astype("float32")
 
 
-# Bottlenecks are made of what the other blocks are made of.
-RESNET50 = pytest.param("resnet50", marks=pytest.mark.slow)
-VARIANTS = [
-    *(RESNET50 if each.values == ("resnet50",) else each for each in EVERY_MODEL),
-    "resnet20-zero_pad",
-]
-
-
-@pytest.fixture(name="variant", scope="module", params=VARIANTS)
+@pytest.fixture(name="variant", scope="module", params=[*EVERY_MODEL, "resnet20-zero_pad"])
 def _variant(request):
     """(model, function that builds the model again); tests leave the model as it is."""
     name, _, shortcut = request.param.partition("-")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from tfprune import files, layout, store
 
@@ -22,6 +23,14 @@ SETTINGS = {
 }
 # The last scheduled layer of VGG-11 at the paper's periods: how many events prune its 90%.
 EVENTS = {4: 68, 20: 14, 40: 7, 60: 5, 100: 3, 200: 2, 300: 1}
+
+
+# (accuracy, stability) by seed: on one line within each configuration and across them.
+S4 = [(0.850, 1.000), (0.851, 0.999), (0.852, 0.998)]
+S40 = [(0.853, 0.997), (0.854, 0.996), (0.855, 0.995)]
+L40 = [(0.860, 0.990), (0.861, 0.989), (0.862, 0.988)]
+R40 = [(0.900, 0.993), (0.901, 0.992), (0.902, 0.991)]
+SHARP, FLAT = (9.0, -4.0, 1.0), (4.0, 2.0, -1.0)
 
 
 def row(
@@ -183,3 +192,57 @@ def with_flatness(
             files.write_text_atomic(folder / columns[name], table.to_csv(index=False))
         made.append({**given, **columns})
     return made
+
+
+def normalized(folder: Path) -> str:
+    """The file of a network's batch norms: normal, and 0.3 to the right once it is trained."""
+    low = np.linspace(-5, 4.5, 20)
+    tables = [
+        pd.DataFrame({"trained": trained, "place": place, "layer": f"norm_{place}", "low": low,
+                      "density": stats.norm.pdf(low + 0.25, 0.3 * trained)})
+        for trained in (0, 1)
+        for place in range(10)
+    ]  # fmt: skip
+    file = "trials/batch_norm.csv"
+    files.write_text_atomic(folder / file, pd.concat(tables).to_csv(index=False))
+    return file
+
+
+# ---------------------------------------------------------------- whole studies
+def figure_2(**changes: Any) -> list[dict[str, Any]]:
+    rows = trunk([0.84, 0.85, 0.86], **changes) + scratch([0.845, 0.846, 0.847], **changes)
+    rows += filters("smallest", 4, S4, **changes) + filters("smallest", 40, S40, **changes)
+    return rows + filters("largest", 40, L40, **changes)
+
+
+def figure_3(runs: int = 3, periods: Sequence[int] = (4, 40, 300)) -> list[dict[str, Any]]:
+    """Accuracy falls with stability at the two smaller rates, and rises at the largest."""
+    rows = trunk([0.852] * runs)
+    for place, target in enumerate(("smallest", "random", "largest")):
+        for period in periods:
+            rate, sign = 0.9 / EVENTS[period], -1 if period == 300 else 1
+            of_seed = [
+                (0.855 + sign * 0.002 * place + 0.0002 * s * (-1) ** s, 1 - rate * (place + 1) / 4)
+                for s in range(runs)
+            ]
+            rows += filters(target, period, of_seed)
+    return rows
+
+
+def noise_study() -> list[dict[str, Any]]:
+    """No pruning 85%, pruning 86%; a noise of N batches between or above."""
+    name = "pruning_as_noise"
+    rows = trunk([0.849, 0.851], experiment=name)
+    rows += filters("largest", 40, [(0.859, 0.99), (0.861, 0.98)], experiment=name)
+    for batches, gain in ((1105, 0.01), (1, 0.0), (50, 0.005)):
+        rows += noise("zeroing", batches, [(0.850 + gain, 0.99), (0.852 + gain, 0.98)])
+    rows += noise("gaussian", 1105, [(0.869, 0.97), (0.871, 0.97)])
+    return rows + noise("zeroing", 89, [(0.855, 0.98), (0.857, 0.98)], cumulative=True)
+
+
+def flat_study(folder: Path, **values: float) -> list[dict[str, Any]]:
+    """No pruning is sharp, Prune_L is flat: its second seed less so, and nowhere negative."""
+    rows = with_flatness(folder, trunk([0.85, 0.85]), values, SHARP)
+    pruned = filters("largest", 40, [(0.87, 0.98), (0.86, 0.99)])
+    rows += with_flatness(folder, pruned[:1], values, FLAT)
+    return rows + with_flatness(folder, pruned[1:], values, np.add(FLAT, [2.0, 0.0, 2.0]))

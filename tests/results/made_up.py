@@ -12,9 +12,8 @@ import peg_effects as effects
 import peg_galleries as galleries
 import peg_subsets as leave_out
 import pm
-import test_flatness as flatness
-import test_generalization_stability as stability
-import test_pruning_as_noise as noises
+
+from tfprune import store
 
 NOISE = [
     {"noise_fraction": fraction, "criterion": criterion}
@@ -62,8 +61,13 @@ def _sweep(folder: Path) -> Path:
     return peg.write(folder, rows)
 
 
-def _stability(folder: Path) -> Path:
-    return gst.with_metrics(folder, stability.figure_2())
+def with_loss_change(folder: Path) -> Path:
+    """ΔL of 0.1 nats a level and 0.01 a seed, 0.001 to first order, where a level pruned."""
+    rows = store.read_results(folder).query("level > 0")[list(store.KEY_COLUMNS)]
+    exact = 0.1 * rows["level"] + 0.01 * rows["seed"]
+    changed = rows.assign(loss_change=exact, loss_change_linear=0.001).to_dict("records")
+    store.merge_rows(folder, changed, ["loss_change", "loss_change_linear"])
+    return folder
 
 
 # experiment -> case -> a function (make_folder, make_branches, folder) that fills the folder.
@@ -72,6 +76,7 @@ FOLDERS: dict[str, dict[str, Callable[[Make, Make, Path], Path]]] = {
         "sweep": lambda make, branch, folder: make(NOISE),
         "one_trial": lambda make, branch, folder: make(skip=[(0, 2, 5)]),
         "one_seed": lambda make, branch, folder: make(levels=6, seeds=(0,)),
+        "loss_change": lambda make, branch, folder: with_loss_change(make(NOISE[:2], levels=6)),
     },
     "redense": {
         "seeds": lambda make, branch, folder: branch("redense", branch_levels=BRANCHED,
@@ -125,15 +130,15 @@ FOLDERS: dict[str, dict[str, Callable[[Make, Make, Path], Path]]] = {
         "all": lambda make, branch, folder: pm.realistic_accuracy_surface(folder),
     },
     "generalization_stability": {
-        "figure_2": lambda make, branch, folder: _stability(folder),
+        "figure_2": lambda make, branch, folder: gst.with_metrics(folder, gst.figure_2()),
         "figure_3": lambda make, branch, folder: gst.with_metrics(
-            folder, stability.figure_3(), epochs=6
+            folder, gst.figure_3(), epochs=6
         ),
     },
     "pruning_as_noise": {
-        "all": lambda make, branch, folder: gst.with_metrics(folder, noises.study()),
+        "all": lambda make, branch, folder: gst.with_metrics(folder, gst.noise_study()),
     },
     "flatness": {
-        "all": lambda make, branch, folder: gst.write(folder, flatness.study(folder)),
+        "all": lambda make, branch, folder: gst.write(folder, gst.flat_study(folder)),
     },
 }  # fmt: skip

@@ -13,13 +13,12 @@ from html.parser import HTMLParser
 import pandas as pd
 import peg
 import pytest
-from wording import says
 
 from tfprune import files, layout, papers, store
 from tfprune.errors import InputError
-from tfprune.report import tables, trials
-from tfprune.results import figures, report, sparse_double_descent
-from tfprune.results.builders import REPORTS
+from tfprune.report import tables
+from tfprune.report.experiment import Drawn
+from tfprune.results import report
 
 FIGURES = [
     "figures/sparse_double_descent_accuracy.png",
@@ -120,7 +119,7 @@ def test_what_was_run_is_said_once_for_stages_that_experiments_share(of_many):
 
 
 def test_a_figure_of_one_seed_says_so_and_one_of_several_does_not():
-    info = figures.FigureInfo("figures/a_b.png", "A", "Accuracy falls.", "")
+    info = Drawn("figures/a_b.png", "A", "Accuracy falls.", "")
     one, two = (pd.DataFrame({"trial": ["t"] * n, "seed": range(n)}) for n in (1, 2))
     assert report.reading(info, one) == f"Accuracy falls. {report.ONE_SEED}"
     assert report.reading(info, two) == "Accuracy falls."
@@ -233,32 +232,6 @@ def test_a_folder_that_is_still_being_filled_says_what_is_not_there(make_folder)
     assert "seed 2: no level is there yet" in page
 
 
-def test_metrics_that_are_gone_are_counted_in_the_legend(make_folder):
-    folder = make_folder(levels=3, seeds=(0, 1))
-    shutil.rmtree(folder / "trials/digits-lenet-00000000/seed_1/level_02")
-    results = store.read_results(folder)
-    table, seeds, expected = figures.epoch_curves(folder, results, "digits-lenet-00000000", 2)
-    assert (seeds, expected, len(table)) == (1, 2, 20)
-    legend = figures.training_dynamics(folder, results).axes[1].get_legend()
-    assert [text.get_text() for text in legend.get_texts()][-1] == "36.0% (1 of 2 seeds)"
-
-
-def test_without_label_noise_there_is_no_memorization_figure(make_folder):
-    folder = make_folder(levels=2, seeds=(0,))
-    store.merge_rows(
-        folder,
-        [
-            {**key, **dict.fromkeys(figures.MEMORIZATION_COLUMNS)}
-            for key in store.read_results(folder)[list(store.KEY_COLUMNS)].to_dict("records")
-        ],
-    )
-    for path in folder.glob("trials/*/*/*/metrics.csv"):
-        table = store.read_metrics(path.parent, ".")
-        table[list(figures.MEMORIZATION_COLUMNS)] = None
-        path.write_text(table.to_csv(index=False))
-    assert [info.file for info in sparse_double_descent.build(folder)] == FIGURES[:2]
-
-
 def test_no_results_is_one_clear_line(tmp_path):
     with pytest.raises(InputError, match="run an experiment first"):
         report.build_report(tmp_path)
@@ -274,74 +247,14 @@ def test_an_experiment_without_a_builder_gets_accuracy_against_sparsity(make_fol
     assert highest in text_of(folder)
 
 
-def test_stages_that_experiments_share_cost_once(make_folder):
-    make_folder(levels=2, seeds=(0,))
-    folder = make_folder(levels=2, seeds=(0,), experiment="redense")
+def test_stages_that_experiments_and_trials_share_cost_once(make_folder):
+    make_folder(({}, {"criterion": "random"}), levels=2, seeds=(0,))
+    folder = make_folder(({}, {"criterion": "random"}), levels=2, seeds=(0,), experiment="redense")
     results = store.read_results(folder)
-    assert len(results) == 4
-    assert report.stage_seconds(results) == pytest.approx(0.4)
-
-
-def test_the_accuracy_figure_draws_the_aggregated_numbers(make_folder):
-    sweep = [
-        {"criterion": criterion, "noise_fraction": noise}
-        for noise in (0.2, 0.4)
-        for criterion in ("magnitude", "random")
-    ]
-    results = store.read_results(make_folder(sweep, levels=3))
-    figure = figures.accuracy_against_sparsity(results)
-    titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["20% label noise", "40% label noise", "", ""]
-    lower = figure.axes[2]
-    assert len(lower.get_lines()) == 4
-    table = tables.aggregate(results[results["trial"] == "digits-lenet-00000000"])
-    last, best = lower.get_lines()[:2]
-    assert (last.get_linestyle(), best.get_linestyle()) == ("-", ":")
-    assert last.get_ydata().tolist() == (100 * table["test_accuracy_last_mean"]).tolist()
-    assert best.get_ydata().tolist() == (100 * table["test_accuracy_best_mean"]).tolist()
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == [
-        "magnitude", "random", "last epoch", "best epoch (test)", "± std over seeds"
-    ]  # fmt: skip
-
-
-def test_the_reading_says_the_numbers_of_the_fall_and_the_rise(make_folder):
-    results = store.read_results(make_folder())
-    means = results.groupby("level")["test_accuracy_last"].mean() * 100
-    dip, peak = means[:16].idxmin(), means.idxmax()
-    reading = sparse_double_descent.descent_reading(results)
-    sparsity = [tables.sparsity_percent(1 - 0.8**level) for level in (dip, peak)]
-    assert says(reading, "falls", f"{means[0]:.1f}%", f"{means[dip]:.1f}%", f"{sparsity[0]}%")
-    assert says(reading, "rises", f"{means[peak]:.1f}%", f"{sparsity[1]}%")
-
-
-def test_a_fall_that_the_seeds_do_not_agree_on_is_not_said_to_be_one(make_folder):
-    results = store.read_results(make_folder())
-    noise = 0.4 * (results["seed"] - 1) * (-1.0) ** results["level"]
-    results["test_accuracy_last"] += noise
-    results["test_accuracy_best"] += noise
-    reading = sparse_double_descent.descent_reading(results)
-    assert "does not exceed the dense network's 73" in reading
-
-
-def test_one_seed_is_not_said_to_fall_or_to_rise(make_folder):
-    results = store.read_results(make_folder())
-    reading = sparse_double_descent.descent_reading(results[results["seed"] == 0])
-    assert reading.endswith("one seed, which cannot tell a fall or a rise from noise.")
-
-
-def test_a_single_level_is_not_said_to_show_anything(make_folder):
-    results = store.read_results(make_folder(levels=1))
-    reading = sparse_double_descent.descent_reading(results)
-    assert reading.endswith("for the dense network, the only level that is there.")
-
-
-def test_the_tolerance_is_read_from_the_results(make_folder):
-    results = store.read_results(make_folder())
-    loose = results.assign(**{trials.EFFICACY_TOLERANCE: 0.1})
-    tight, wide = (sparse_double_descent.build_tables(table)[1] for table in (results, loose))
-    assert wide.numbers["tolerance"][0] == 0.1
-    assert wide.numbers["efficacy_mean"][0] > tight.numbers["efficacy_mean"][0]
+    assert len(results) == 8
+    assert report.stage_seconds(results) == pytest.approx(0.8)
+    results.loc[results["level"] == 0, "stage"] = "trials/dense/seed_0/level_00"
+    assert report.stage_seconds(results) == pytest.approx(0.6)
 
 
 def test_durations_are_said_in_words():
@@ -360,7 +273,7 @@ def test_reports_need_neither_tensorflow_nor_pyplot():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("experiment", [*REPORTS, *papers.REPORTS])
+@pytest.mark.parametrize("experiment", papers.REPORTS)
 @pytest.mark.parametrize("kind", ["dense", "trunk"])
 def test_a_study_interrupted_before_its_first_measurement_is_reported(tmp_path, experiment, kind):
     """Its rows have no column of a measurement; another study's report in the folder needs that."""

@@ -81,6 +81,12 @@ def test_an_accuracy_axis_is_at_least_four_points_high_and_ends_near_100(given, 
     assert axes.get_ylim() == pytest.approx(shown)
 
 
+def test_a_legend_takes_as_few_rows_as_its_figure_allows():
+    labels = ["a" * 20] * 6
+    # 0.62 + 20 * 0.073 = 2.08 inches a column.
+    assert [style.legend_columns(labels, width) for width in (2, 4.2, 6.3, 20)] == [1, 2, 3, 6]
+
+
 def test_copies_for_papers_are_the_same_bytes_again_and_keep_their_letters(tmp_path):
     def save(folder):
         figure = style.new_figure(2, 2)

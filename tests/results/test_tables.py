@@ -98,18 +98,6 @@ def test_csv_keeps_every_bit_and_markdown_is_rounded(make_folder):
     assert first[4].strip() == f"{mean:.1f} ± {std:.1f}"
 
 
-def test_efficacy_is_the_mean_over_seeds_and_marked_where_no_level_was_hurt(make_folder):
-    results = store.read_results(make_folder(levels=3))
-    hurt = (results["seed"] == 0) & (results["level"] == 2)
-    results["train_accuracy"] = np.where(hurt, 0.5, 1.0)
-    table = tables.efficacy_table(results)
-    expected = [0.2, 0.36, 0.36]
-    assert table.numbers["efficacy_mean"][0] == pytest.approx(np.mean(expected))
-    assert table.numbers["efficacy_std"][0] == pytest.approx(np.std(expected, ddof=1))
-    assert table.shown.iloc[0, 0] == "≥ 30.67 ± 9.24"
-    assert table.title.endswith("within 1 point of dense")
-
-
 def test_the_terminal_table_fits_80_columns_without_cutting_a_number(make_folder):
     results = store.read_results(make_folder(levels=23, skip=[(0, 1, 2)]))
     table = tables.accuracy_table(results)

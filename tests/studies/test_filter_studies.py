@@ -628,5 +628,9 @@ def test_flatness_is_that_of_the_function_on_the_network_at_the_end(
         rises.test_loss_rise, expected.perturbations.rises.ravel(), rtol=1e-12
     )
     assert rises.direction.value_counts().tolist() == [81, 81]
+    curvature = trunk.trainer.once("curvature", lambda: None)
+    before = curvature.traces
+    measured(measurement, trunk, watched.stage)
+    assert curvature.traces == before  # Stages share their network's programs.
     recorded = measurement.table(watched.stage).name.replace("flatness", "examples")
     assert pd.read_csv(watched.stage.folder / recorded).test_index.tolist() == list(range(count))

@@ -357,7 +357,7 @@ def flatness(
         pairs,
         hessian_trace(hessian, probes, seed),
         gradient_covariance_trace(curvature, examples, masks),
-        perturb(Evaluator(curvature.model, curvature.loss), pairs, test, vectors),
+        perturb(curvature.evaluator, pairs, test, vectors),
     )
 
 

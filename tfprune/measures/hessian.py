@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, SettingError, nearest
 from tfprune.measures import second_order
-from tfprune.measures.evaluation import DeviceExamples, Examples, even_batch
+from tfprune.measures.evaluation import DeviceExamples, Evaluator, Examples, even_batch
 from tfprune.models.task import Loss, check_one_input, task_of
 from tfprune.precision import products
 from tfprune.pruning.channel_flow import filter_axes
@@ -176,6 +176,11 @@ class Curvature:
         self._batch_size = batch_size
         self._product = tf.function(self._summed_product, jit_compile=jit, autograph=False)
         self._norms = tf.function(self._squared_norms, jit_compile=jit, autograph=False)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """What measures the same loss of the same network at other weights."""
+        return Evaluator(self.model, self.loss)
 
     @property
     def dtype(self) -> np.dtype:

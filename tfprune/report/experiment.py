@@ -73,7 +73,9 @@ class Experiment:
         """The tables there are data for."""
         made = (table(loaded) for table in self.tables)
         return [
-            dataclasses.replace(table, name=f"{self.name}_{table.name}") for table in made if table
+            dataclasses.replace(table, name=f"{self.name}_{table.name}")
+            for table in made
+            if table is not None and len(table.numbers)
         ]
 
     def draw(

@@ -66,12 +66,15 @@ class Scale:
     Attributes:
       column: of the rows, or `QUANTITY`: which of several quantities a line is of.
       looks: value -> colour, marker or dash; or a function of the values there are to it.
-      names: value -> what the legend calls it; default the value.
+      names: value -> what the legend calls it, or a function of it; default the value.
     """
 
     column: str
     looks: Mapping[Any, Any] | Callable[[Sequence[Any]], Mapping[Any, Any]]
-    names: Mapping[Any, str] = field(default_factory=dict)
+    names: Mapping[Any, str] | Callable[[Any], str] = field(default_factory=dict)
+
+    def name(self, value: Any) -> str:
+        return str(self.names(value) if callable(self.names) else self.names.get(value, value))
 
     def of(self, column: pd.Series) -> dict[Any, Any]:
         """value -> look of what there is in a column; a category counts its other values too."""
@@ -301,15 +304,16 @@ class Lines:
             values = list(dict.fromkeys(value for name in scales for value in looks[name]))
             if len(values) < 2 and "color" not in scales:
                 continue
-            names = {value: text for s in scales.values() for value, text in s.names.items()}
             for value in values:
-                if names.get(value, value) == "":  # There is one line, and nothing to call it.
-                    continue
                 look = _NO_LOOK | {
                     name: looks[name][value] for name in scales if value in looks[name]
                 }
                 rank = _COLORS if "color" in scales else _OTHERS
-                legend.add(rank, self.handle(str(names.get(value, value)), look))
+                names = [scale.name(value) for scale in scales.values()]
+                name = next((name for name in names if name != str(value)), str(value))
+                if not name:  # There is one line, and nothing to call it.
+                    continue
+                legend.add(rank, self.handle(name, look))
         if self.spread and self.spread.label and rows["seed"].nunique() > 1:
             legend.add(_SPREAD, self.spread.handle())
 
@@ -452,8 +456,12 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
     by = figure.by or figure.column
     if isinstance(figure.show, Mapping) and by not in rows and len(rows):
         names = pd.CategoricalDtype(list(figure.show))
-        each = [rows.assign(**{by: pd.Series(name, rows.index, names)}) for name in figure.show]
-        rows = pd.concat(each, ignore_index=True)
+        each = [
+            rows.assign(**{by: pd.Series(name, rows.index, names)})
+            for name, kind in figure.show.items()
+            if _is_there(kind, rows)
+        ]
+        rows = pd.concat(each, ignore_index=True) if each else rows.iloc[:0]
     kinds = figure.show if isinstance(figure.show, tuple) else ()
     kinds = tuple(kind for kind in kinds if _is_there(kind, rows))
     if rows.empty or (not kinds and isinstance(figure.show, tuple)):
@@ -489,6 +497,8 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
                 if axes is not panels[-1] and not figure.beside:
                     axes.set_xlabel("")
                     axes.tick_params(labelbottom=False)
+            if not any(axes.axison for axes in panels):
+                continue
             said = (cell.title, panels[0].get_title(loc="left"))
             panels[0].set_title(wrapped("\n".join(filter(None, said)), figure.letters))
             if figure.legend == "panel":
@@ -501,7 +511,7 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
                 handles = legend.handles(spread=False)
                 panels[-1].legend(handles=handles, title=figure.legend_title or None, **where)
         if figure.name_rows:
-            _name_rows(placed)
+            _name_rows(placed, figure.above == figure.row and len({c.place[0] for c in cells}) == 1)
         if figure.same_y:
             _share_y(placed, figure.same_y)
         if figure.above and rows[figure.above].nunique() == 1:
@@ -509,7 +519,7 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
         if figure.bar:
             areas = (area for axes in grid.flat for area in axes.collections)
             colored = next(area for area in areas if area.get_array() is not None)
-            made.colorbar(colored, ax=grid, label=figure.bar, shrink=0.9)
+            made.colorbar(colored, ax=grid, label=figure.bar, shrink=0.9, format="%.3g")
         if below.handles():
             legend_below(made, below.handles())
     return made
@@ -555,12 +565,12 @@ def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
 _Placed = Sequence[tuple[_Cell, list[Axes]]]
 
 
-def _name_rows(placed: _Placed) -> None:
-    """What a row is of stands at its first panel; labels at the outermost panels alone."""
+def _name_rows(placed: _Placed, is_said: bool) -> None:
+    """What a row is of, if not said, stands at its first panel; labels at the outermost alone."""
     for cell, panels in placed:
         line, column = cell.place
         last = column == max(c.place[1] for c, _ in placed if c.place[0] == line)
-        if column == 0:
+        if column == 0 and not is_said:
             panels[0].set_ylabel(f"{wrapped(cell.row_name, 26)}\n{panels[0].get_ylabel()}")
         if line < max(c.place[0] for c, _ in placed if c.place[1] == column):
             panels[-1].set_xlabel("")

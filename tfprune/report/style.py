@@ -25,6 +25,7 @@ DPI = 150
 # Okabe and Ito's palette: told apart with every common kind of colour blindness.
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 PURPLE, ORANGE, SKY, BLACK = "#CC79A7", "#E69F00", "#56B4E9", "#222222"
+BROWN = "#7B4B2A"
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 CRITERION_COLORS = {
     "magnitude": BLUE,
@@ -33,12 +34,11 @@ CRITERION_COLORS = {
     "snip": PURPLE,
     "synflow": ORANGE,
 }
-ROLE_COLORS = {
-    "dense": BLACK,
-    "overfitting": VERMILLION,
-    "sweet_spot_last": GREEN,
-    "sweet_spot_best": PURPLE,
-    "underfitting": ORANGE,
+NETWORK_COLORS = {
+    "sparse": BLUE,
+    "lottery ticket": BLUE,
+    "re-dense": ORANGE,
+    "random reinitialization": ORANGE,
 }
 ROLE_LABELS = {
     "dense": "dense",
@@ -274,8 +274,8 @@ def epoch_axis(axes: Axes) -> None:
 
 
 def color_of(name: str, among: Iterable[str]) -> str:
-    """A colour for a line: a criterion always has its own, others go by their place."""
-    if name in CRITERION_COLORS:
-        return CRITERION_COLORS[name]
-    others = [other for other in among if other not in CRITERION_COLORS]
-    return CYCLE[others.index(name) % len(CYCLE)] if name in others else BLACK
+    """A colour for a line: criteria and networks have their own, others go by their place."""
+    own = CRITERION_COLORS | NETWORK_COLORS
+    others = [other for other in among if other not in own]
+    place = others.index(name) if name in others else -1
+    return own.get(name, CYCLE[place % len(CYCLE)])

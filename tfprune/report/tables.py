@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.measure import Measurement
 
 from tfprune import files, layout
-from tfprune.measures import descent as analysis
 from tfprune.report import trials
 
 ACCURACY_COLUMNS = ("train_accuracy", "test_accuracy_last", "test_accuracy_best")
@@ -76,26 +75,44 @@ def aggregate(results: pd.DataFrame, columns: Iterable[str] = ACCURACY_COLUMNS) 
 
 
 def accuracy_table(results: pd.DataFrame, name: str = "accuracy", note: str = "") -> Table:
-    """Train, last and best test accuracy at every level, mean ± std over seeds (SDD figure 1).
+    """Train, last and best test accuracy at every level, mean ± std over seeds.
 
     Args:
       results: rows of results.csv of one experiment.
       name: of the table's files.
       note: added to its title.
     """
-    numbers = aggregate(results)
-    labels = label_table(numbers, results)
-    if numbers["branch"].ne("").any():
-        labels["branch"] = numbers["branch"].replace("", "trunk")
-    shown = labels.assign(level=numbers["level"].astype(str))
-    shown["sparsity (%)"] = [sparsity_percent(value) for value in numbers["sparsity"]]
-    for column, heading in _SHOWN.items():
-        shown[heading] = plus_minus(numbers[f"{column}_mean"], numbers[f"{column}_std"])
-    shown["seeds"] = numbers["n"].astype(str)
-    if numbers["missing_seeds"].ne("").any():
-        shown["missing seeds"] = numbers["missing_seeds"]
     title = f"Accuracy at every level, mean ± std over seeds{note}"
-    return Table(name, title, with_settings(numbers, results), shown, tuple(map(str, labels)))
+    branch = {"branch": lambda row: row["branch"] or "trunk"} if results["branch"].any() else {}
+    shown = branch | LEVEL | {h: mean_std(column, plus_minus) for column, h in _SHOWN.items()}
+    return of_trials(name, title, aggregate(results), results, shown | SEEDS, ["branch"])
+
+
+def of_trials(
+    name: str,
+    title: str,
+    numbers: pd.DataFrame,
+    results: pd.DataFrame,
+    shown: Mapping[str, str | Callable[[Any], str]],
+    labels: Iterable[str] = (),
+) -> Table:
+    """A table of trials: first what tells them apart, and the settings in which they differ.
+
+    Args:
+      name: of its files.
+      title: one line.
+      numbers: rows with a column `trial`.
+      results: the rows of results.csv that it is of.
+      shown: as of `of_rows`.
+      labels: of the headings, those that say what a row is about.
+    """
+    if numbers.empty:
+        return Table(name, title, numbers, pd.DataFrame())
+    about = label_table(numbers, results)
+    cells = of_rows(name, title, numbers.to_dict("records"), shown).shown
+    text = pd.concat([about, cells], axis=1)
+    own = (*map(str, about), *(str(c) for c in cells if c in set(labels)))
+    return Table(name, title, with_settings(numbers, results), text, own)
 
 
 def label_table(numbers: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
@@ -123,43 +140,6 @@ def with_settings(numbers: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     for place, name in enumerate(name for name in known.columns if name not in numbers):
         numbers.insert(after + place, str(name), numbers["trial"].map(known[name]))
     return numbers
-
-
-def efficacy_table(
-    results: pd.DataFrame,
-    tolerance: float = analysis.DEFAULT_TOLERANCE,
-    name: str = "pruning_efficacy",
-) -> Table:
-    """Pruning efficacy of every trial (SDD section 4), mean ± std over seeds.
-
-    An efficacy that the deepest level there is still reaches is shown as ≥.
-    """
-    by_seed = analysis.efficacy_by_seed(results, tolerance)
-    groups = by_seed.groupby(["experiment", "trial"])
-    numbers = pd.DataFrame(
-        {
-            "n": groups["efficacy"].count(),
-            "efficacy_mean": groups["efficacy"].mean(),
-            "efficacy_std": groups["efficacy"].std(ddof=1),
-            "at_end": groups["at_end"].any(),
-            "tolerance": tolerance,
-        }
-    ).reset_index()
-    numbers = trials.in_order(numbers, results)
-    labels = label_table(numbers, results)
-    percent = plus_minus(numbers["efficacy_mean"], numbers["efficacy_std"], digits=2)
-    efficacy = [
-        f"≥ {text}" if at_end else text
-        for text, at_end in zip(percent, numbers["at_end"], strict=True)
-    ]
-    shown = labels.copy()
-    shown["pruning efficacy, sparsity (%)"] = efficacy
-    shown["seeds"] = numbers["n"].astype(str)
-    title = (
-        "Pruning efficacy: the largest sparsity that keeps train accuracy within "
-        f"{100 * tolerance:g} point{'s' * (tolerance != 0.01)} of dense"
-    )
-    return Table(name, title, with_settings(numbers, results), shown, tuple(map(str, labels)))
 
 
 def plus_minus(mean: Iterable[float], std: Iterable[float], digits: int = 1) -> list[str]:
@@ -245,10 +225,17 @@ def mean_std(name: str, form: Callable[..., list[str]]) -> Callable[[Mapping[str
     return lambda row: form([row[f"{name}_mean"]], [row[f"{name}_std"]])[0]
 
 
+# Cells that tables of levels have: shown by heading.
+LEVEL: dict[str, str | Callable[[Any], str]] = {
+    "level": "level", "sparsity (%)": lambda row: sparsity_percent(row["sparsity"])
+}  # fmt: skip
+SEEDS: dict[str, str | Callable[[Any], str]] = {"seeds": "n", "missing seeds": "missing_seeds"}
+
+
 def of_rows(
     name: str,
     title: str,
-    numbers: Sequence[Mapping[str, Any]],
+    numbers: Sequence[Mapping[Any, Any]],
     shown: Sequence[Mapping[str, str]] | Mapping[str, str | Callable[[Any], str]],
     labels: Iterable[str] = (),
     optional: Iterable[str] | None = ("missing seeds", "unpaired seeds"),

@@ -18,10 +18,8 @@ from etils import epath
 from tfprune import files, layout, papers, store
 from tfprune.errors import InputError
 from tfprune.papers import items as paper_items
-from tfprune.report import style, tables, trials
+from tfprune.report import accuracy, style, tables, trials
 from tfprune.report.experiment import Drawn, Experiment
-from tfprune.results import builders as registry
-from tfprune.results import figures
 
 # A table of more rows is folded in the page; its files are linked all the same.
 _LONG_TABLE = 40
@@ -134,17 +132,8 @@ def build_tables(
       InputError: a file is damaged.
     """
     mine = results[results["experiment"] == experiment]
-    if experiment in papers.REPORTS:
-        declared, loaded = _loaded(mine, experiment, output_dir)
-        return declared.make_tables(loaded)
-    if experiment not in registry.TABLES:
-        return [tables.accuracy_table(mine, f"{experiment}_accuracy")]
-    entry = registry.TABLES.entry(experiment)
-    if dict(entry.properties).get("every_variant") and output_dir is not None:
-        mine = store.read_results(output_dir, every_variant=True)
-    if not dict(entry.properties).get("reads_files"):
-        return entry.load()(mine)
-    return [] if output_dir is None else entry.load()(mine, output_dir)
+    declared, loaded = _loaded(mine, experiment, output_dir)
+    return declared.make_tables(loaded)
 
 
 def build_figures(
@@ -160,21 +149,18 @@ def build_figures(
     Raises:
       InputError: there is no results.csv, a file is damaged, or a folder cannot be written.
     """
-    if experiment in papers.REPORTS:
-        results = store.read_results(output_dir)
-        mine = results[results["experiment"] == experiment]
-        declared, loaded = _loaded(mine, experiment, output_dir)
-        return declared.draw(loaded, output_dir, paper_items.shown_at, formats)
-    if experiment in registry.REPORTS:
-        return registry.REPORTS[experiment](output_dir)
-    return figures.generic(output_dir, experiment)
+    results = store.read_results(output_dir)
+    mine = results[results["experiment"] == experiment]
+    declared, loaded = _loaded(mine, experiment, output_dir)
+    return declared.draw(loaded, output_dir, paper_items.shown_at, formats)
 
 
 def _loaded(
     results: pd.DataFrame, experiment: str, output_dir: epath.PathLike | None
 ) -> tuple[Experiment, Any]:
     """An experiment's declaration, and what it makes its figures and tables of."""
-    declared: Experiment = papers.REPORTS[experiment]
+    there = experiment in papers.REPORTS
+    declared: Experiment = papers.REPORTS[experiment] if there else accuracy.generic(experiment)
     folder = epath.Path(output_dir or "")
     if declared.every_variant and output_dir is not None:
         results = store.read_results(folder, every_variant=True)

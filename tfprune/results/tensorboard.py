@@ -385,7 +385,7 @@ def _last_named(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 def _utility_curves(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[int, dict[str, float]]:
     """epoch -> {utility/QUANTITY_RATIO: value}."""
     # Training imports this module, and needs no matplotlib.
-    from tfprune.results import utility_curves as utility
+    from tfprune.papers.pm import utility
 
     one = _last_named(rows, utility.DYNAMICS)
     found: dict[int, dict[str, float]] = {}
@@ -399,7 +399,7 @@ def _utility_curves(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[int,
 
 def _utility_samples(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """MEASUREMENT/RATIO -> the utilities of all subsets, nats."""
-    from tfprune.results import utility_curves as utility
+    from tfprune.papers.pm import utility
 
     found = {}
     for column in _UTILITY_SUBSETS:
@@ -411,12 +411,12 @@ def _utility_samples(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str
 
 def _planes(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str, bytes]:
     """The picture of a stage's plane, if it was measured."""
-    from tfprune.results import accuracy_surface
+    from tfprune.papers.pm import planes
 
-    surface = accuracy_surface.surface_of(output_dir, _last_named(rows, "plane"))
+    surface = planes.surface_of(output_dir, _last_named(rows, "plane"))
     if surface is None:
         return {}
-    return {"accuracy_surface/plane": accuracy_surface.png(surface)}
+    return {"accuracy_surface/plane": planes.png(surface)}
 
 
 @dataclass(frozen=True)

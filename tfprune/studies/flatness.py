@@ -41,14 +41,16 @@ def _measure(loop: PruneRetrain, stage: Stage, table: epath.Path, options: Flatn
     import numpy as np
 
     from tfprune.measures.curvature import curvature_examples, flatness
+    from tfprune.measures.hessian import Curvature
 
+    trainer = loop.trainer
     masks = stage.masks()
-    loop.trainer.load(stage.end(), masks)
+    trainer.load(stage.end(), masks)
     test = splits(loop)["test"]
     rows = curvature_examples(len(test.labels), options.flatness_examples)
     some = dataclasses.replace(test, images=test.images[rows], labels=np.asarray(test.labels)[rows])
     found = flatness(
-        loop.trainer.model,
+        trainer.once("curvature", lambda: Curvature(trainer.model)),
         some,
         test,
         masks if options.unpruned_only else {},  # None would be the network's own.

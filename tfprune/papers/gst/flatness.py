@@ -1,0 +1,255 @@
+"""What flatness shows: how flat the minima are, by the stability of pruning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from tfprune.papers.gst.comparisons import configuration_table, correlation_table, relation
+from tfprune.papers.gst.panels import (
+    Pairs,
+    band,
+    by_configuration,
+    correlation_text_of,
+    on_each,
+    rows_of,
+    scatter,
+)
+from tfprune.papers.gst.runs import (
+    ACCURACY,
+    COVARIANCE,
+    EPSILON,
+    MEASURED,
+    STABILITY,
+    TIC,
+    TOP,
+    TRACE,
+    TRAIN,
+    Benchmark,
+    Quantity,
+    benchmarks,
+)
+from tfprune.report import style, tables
+from tfprune.report.experiment import Experiment
+from tfprune.report.grammar import (
+    STD,
+    ZERO,
+    Axis,
+    Figure,
+    Handle,
+    Line,
+    Lines,
+    Mark,
+    Panel,
+    Spread,
+    line_handle,
+)
+
+# How many eigenvalues bars show, and how many eigenvectors are followed.
+_BARS, _DIRECTIONS = 10, 9
+# ε's rise of the test loss, in nats.
+RISE = 0.1
+
+
+def relations(benchmark: Benchmark) -> list[dict[str, Any]]:
+    """Every measured quantity with stability and with accuracy, and those two."""
+    pairs = [(STABILITY, q) for q in MEASURED] + [(q, ACCURACY) for q in MEASURED]
+    return [
+        relation(benchmark, "all", benchmark.runs, x, y)
+        for x, y in [*pairs, (STABILITY, ACCURACY)]
+        if benchmark.runs[[x.column, y.column]].notna().any().all()
+    ]
+
+
+def _around(*quantities: Quantity) -> Pairs:
+    return [pair for q in quantities for pair in ((STABILITY, q), (q, ACCURACY))]
+
+
+def _scatter(name: str, title: str, pairs: Pairs) -> Figure:
+    return scatter(name, title, pairs, on_each(correlation_text_of(pairs), premise=True))
+
+
+# ---------------------------------------------------------------- eigenvalues
+def eigenvalues(benchmark: Benchmark) -> pd.DataFrame:
+    """The top eigenvalues by falling magnitude, signed; of as many as every run of one has."""
+    table = benchmark.measured("flatness", ("index", "eigenvalue"))
+    if table.empty:
+        return table
+    of_run = table.groupby(["configuration", "seed"], observed=True)["index"].max()
+    least = table["configuration"].map(of_run.groupby(level=0, observed=True).min())
+    table = table[table["index"] <= least.astype(float)]
+    return table.assign(place=table["index"] + 1, size=table["eigenvalue"].abs())
+
+
+def _bars(benchmark: Benchmark) -> pd.DataFrame:
+    """The first of them, with the width of their bars, and how many of these they stand aside."""
+    table = eigenvalues(benchmark)
+    if table.empty:
+        return table
+    known = list(table["configuration"].unique())
+    aside = [known.index(c) - (len(known) - 1) / 2 for c in table["configuration"]]
+    return table.assign(width=0.84 / len(known), aside=aside)[table["place"] <= _BARS]
+
+
+class BarsBeside(Lines):
+    """A bar in place of each point of a line, those of several lines side by side."""
+
+    def draw_line(self, axes: Axes, line: Line) -> None:
+        width, aside = (float(line.rows[name].iloc[0]) for name in ("width", "aside"))
+        std = None if line.std.isna().all() else line.std
+        axes.bar(
+            line.x + width * aside, line.mean, width, yerr=std, color=line.look["color"],
+            error_kw={"elinewidth": 0.8, "ecolor": style.BLACK},
+        )  # fmt: skip
+        axes.grid(False, axis="x")
+
+    def handle(self, label: str, look: Mapping[str, Any]) -> Handle:
+        return Patch(color=look["color"], label=label)
+
+
+def _whole_places(panel: Panel) -> None:
+    panel.axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def _log_places(panel: Panel) -> None:
+    panel.axes.set_xscale("log")
+    panel.axes.xaxis.set_major_formatter(LogFormatter())
+    panel.axes.xaxis.set_minor_formatter(LogFormatter())
+
+
+def _place(finish: Callable[[Panel], None]) -> Axis:
+    return Axis("place", "Place by magnitude", finish=finish)
+
+
+def _ends(benchmark: Benchmark) -> str:
+    """Which configuration has the largest and the smallest top eigenvalue."""
+    means = benchmark.means(TOP)
+    if not means:
+        return ""
+    most, least = (end(means, key=lambda c: means[c]) for end in (max, min))
+    shown = {c: f"{c} ({tables.measured([means[c]], [math.nan])[0]})" for c in (most, least)}
+    said = f", smallest with {shown[least]}" if len(means) > 1 else ""
+    return f"The mean top eigenvalue{benchmark.where} is largest with {shown[most]}{said}."
+
+
+def _negative(benchmark: Benchmark) -> str:
+    """How many eigenvalues were found, and how many of them are negative."""
+    table = eigenvalues(benchmark)
+    if table.empty:
+        return ""
+    return (
+        f"Of the {table['place'].max():.0f} eigenvalues of largest magnitude of every "
+        f"run{benchmark.where}, {100 * (table['eigenvalue'] < 0).mean():.0f}% are negative."
+    )
+
+
+# ---------------------------------------------------------------- perturbations
+def rises(benchmark: Benchmark) -> pd.DataFrame:
+    """Rises of the test loss along the first nine eigenvectors."""
+    table = benchmark.measured("perturbations", ("direction", "step", "test_loss_rise"))
+    if table.empty:
+        return table
+    # Different runs may differ in the last bit of what is one step.
+    table = table[table["direction"] < _DIRECTIONS].assign(step=table["step"].round(9))
+    title = [f"{benchmark.title} eigenvector {place + 1:.0f}" for place in table["direction"]]
+    return table.assign(title=title)
+
+
+def _near(benchmark: Benchmark) -> pd.DataFrame:
+    """As far out as just beyond the largest ε; the whole grid where there is none."""
+    table, epsilon = rises(benchmark), benchmark.runs[EPSILON.column].max()
+    return (
+        table
+        if table.empty or math.isnan(epsilon)
+        else table[table["step"].abs() <= 1.15 * epsilon]
+    )
+
+
+def _reached(benchmark: Benchmark) -> str:
+    """How far along the first eigenvector the dotted line is reached."""
+    table = rises(benchmark)
+    if table.empty:
+        return ""
+    mean = table[table["direction"] == 0].groupby(["configuration", "step"], observed=True)
+    mean = mean["test_loss_rise"].mean()
+    said = []
+    for c in table["configuration"].unique():
+        steps = np.abs(mean[c].index[mean[c] >= RISE])
+        step = f"{steps.min():.3g}" if steps.size else "none that was measured"
+        said.append(f"{step} with {c}")
+    return (
+        f"Along the first eigenvector{benchmark.where}, the mean rise of the test loss first "
+        f"reaches {RISE:g} nats at a step of {', '.join(said)}: further out is flatter."
+    )
+
+
+def _few_ticks(panel: Panel) -> None:
+    panel.axes.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
+
+
+_RISE = Mark(
+    lambda panel: panel.axes.axhline(RISE, color="#777777", linestyle=":", linewidth=1.3),
+    lambda: line_handle(f"rise of {RISE:g} nats", "#777777", dash=":"),
+)
+
+# fmt: off
+FLATNESS = Experiment(
+    "flatness",
+    benchmarks,
+    figures=(
+        _scatter(
+            "curvature_and_noise", "Stability, curvature, gradient noise and test accuracy",
+            _around(TRACE, COVARIANCE)),
+        Figure(
+            "top_eigenvalues", "The Hessian's eigenvalues of largest magnitude",
+            rows_of(_bars),
+            BarsBeside(
+                _place(_whole_places), Axis("eigenvalue", "Eigenvalue"),
+                color=by_configuration()["color"], marks=(ZERO,),
+                spread=Spread(STD.ends, "± std over runs", bars=True)),
+            on_each(_ends), panel="benchmark", size=(11, 7.4, 3.8)),
+        Figure(
+            "spectra", "The Hessian's top eigenvalues, with their sign and in magnitude",
+            rows_of(eigenvalues),
+            {"signed": Lines(
+                _place(_log_places), Axis("eigenvalue", "Eigenvalue, mean over runs"),
+                marks=(ZERO,), spread=band(0.8), **by_configuration()),
+             "magnitude": Lines(
+                _place(_whole_places), Axis("size", "Magnitude of the eigenvalue, mean over runs"),
+                spread=None, **by_configuration())},
+            on_each(_negative), row="benchmark", column="shown", heading="benchmark",
+            size=(7.4, 5.5, 3.9)),
+        _scatter(
+            "epsilon", "Perturbations that raise the test loss by 0.1 nats", _around(EPSILON)),
+        Figure(
+            "perturbations", "Rise of the test loss along the Hessian's top eigenvectors",
+            rows_of(_near),
+            Lines(
+                Axis("step", "Step along the unit vector", finish=_few_ticks),
+                Axis("test_loss_rise", "Rise (nats)"), marks=(_RISE,), spread=None,
+                **by_configuration()),
+            on_each(_reached), row="benchmark", column="direction", heading="title",
+            wrap=3, same_y="benchmark", size=(3.8, 3.8, 2.5)),
+        _scatter("tic", "The Takeuchi information criterion's proxy", _around(TIC)),
+        _scatter(
+            "accuracy", "Test accuracy against stability over all configurations",
+            [(STABILITY, ACCURACY)]),
+    ),
+    tables=(
+        configuration_table(
+            "Flatness at the end of training: best test accuracy and mean stability, eigenvalues "
+            "and traces of the test loss on the measured examples, and ε; mean ± std over runs",
+            (ACCURACY, TRAIN, STABILITY, *MEASURED)),
+        correlation_table(
+            "How flatness goes with stability and test accuracy over the runs of all "
+            "configurations", relations),
+    ),
+    every_variant=True,
+)

@@ -1,0 +1,530 @@
+"""What generalization_stability shows: accuracy against the stability of pruning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import NullLocator
+from scipy.special import ndtr
+
+from tfprune.measures import statistics
+from tfprune.papers.gst.comparisons import (
+    INTERVALS,
+    configuration_table,
+    correlation_table,
+    relation,
+    t_test_table,
+    table,
+    text,
+)
+from tfprune.papers.gst.panels import (
+    CURVES,
+    FEWEST_RUNS,
+    Points,
+    correlation,
+    correlation_text,
+    correlation_text_of,
+    curve_rows,
+    on_each,
+    random,
+    rows_of,
+    scatter,
+)
+from tfprune.papers.gst.runs import (
+    ACCURACY,
+    FILTERS,
+    GAP,
+    LARGEST,
+    NO_PRUNING,
+    RUNNING_GAP,
+    SCRATCH,
+    SMALLEST,
+    STABILITY,
+    TARGET_COLORS,
+    TARGET_MARKERS,
+    TARGETS,
+    Benchmark,
+    Configuration,
+    Found,
+    Quantity,
+    benchmarks,
+    rate_text,
+)
+from tfprune.report import style
+from tfprune.report.experiment import Experiment
+from tfprune.report.grammar import (
+    ZERO,
+    Axis,
+    Figure,
+    Legend,
+    Line,
+    Lines,
+    Mark,
+    Panel,
+    Scale,
+    Spread,
+    line_handle,
+)
+from tfprune.report.readings import p_value
+from tfprune.report.summary import Printed
+from tfprune.report.tables import Table
+
+# What figure 2 correlates: target and period.
+_FIGURE_2 = {(SMALLEST, 4), (SMALLEST, 40), (LARGEST, 40)}
+# With what figure 2 scores filters (figure B2 prunes the same networks by E[BN]), and the fractions
+# of the four layers that it prunes (table C1's differ in the second).
+_FIGURE_2_SETTINGS = {
+    "vgg11": ("filter_l2", "0.3,0.3,0.3,0.9"),
+    "resnet18": ("filter_activation", "0.25,0.4,0.25,0.95"),
+}
+# Of the networks whose parameters it counts: figure 2's, and table C1's (section 3.2).
+_COUNTED_FRACTIONS = {
+    "section 2": {fractions for _, fractions in _FIGURE_2_SETTINGS.values()},
+    "section 3.2": {"0.25,0.8,0.25,0.95"},
+}
+# More curves than these hide each other in one panel: then every target has its own.
+_MOST_CURVES = 8
+# Below this the means of one panel crowd at its upper edge (figure 3's inset starts at 98.65%).
+_CROWDED = 0.95
+_GAPS = (GAP, RUNNING_GAP)
+_MOST_LAYERS = 8
+
+
+def pruned(benchmark: Benchmark) -> pd.DataFrame:
+    """The runs whose filters were pruned during training."""
+    return benchmark.of_kinds(FILTERS)
+
+
+def _with_pruning(found: Found) -> list[Benchmark]:
+    return [benchmark for benchmark in found if len(pruned(benchmark))]
+
+
+# ---------------------------------------------------------------- curves and all runs
+def _curves_and_points(benchmark: Benchmark) -> pd.DataFrame:
+    """Curves of all configurations, of a target each where these are many; the pruned runs."""
+    known = benchmark.configurations
+    panels = {"": known}
+    if len(known) > _MOST_CURVES:
+        targets = dict.fromkeys(c.target for c in known if c.kind == FILTERS)
+        panels = {
+            TARGETS[t]: [c for c in known if c.kind != FILTERS or c.target == t] for t in targets
+        }
+    curves = curve_rows(benchmark, panels).assign(kind="curves")
+    runs = pruned(benchmark).assign(kind="runs", shown="runs", title="")
+    rows = pd.concat([curves, runs])
+    return rows.assign(shown=pd.Categorical(rows["shown"], ["", *TARGETS.values(), "runs"]))
+
+
+def _most_accurate(benchmark: Benchmark) -> str:
+    """The configuration of highest accuracy, if it differs from the next and from no pruning."""
+    means = benchmark.means(ACCURACY)
+    best, *others = sorted(means, key=lambda c: -means[c])
+    plain = [c for c in others if c.kind == NO_PRUNING]
+    said = f"{best} with {100 * means[best]:.2f}%"
+    said += f", No Pruning {100 * means[plain[0]]:.2f}%" if plain else ""
+    near = dict.fromkeys(str(c) for c in others[:1] + plain if not _differ(benchmark, best, c))
+    alike = f", matches {' and '.join(near)}" if near else ""
+    lead = "No configuration is the most accurate{}:" if near else "Most accurate{} is"
+    said = f"{lead.format(benchmark.where)} {said}{alike}."
+    if paper := [printed for printed in figure_2(benchmark)[1] if printed]:
+        said += f" GST prints r = {paper[0].mean:.2f} for three configurations of ten runs."
+    return said
+
+
+def _differ(benchmark: Benchmark, first: Configuration, second: Configuration) -> bool:
+    """Whether their accuracies differ by PEG's rule, seed by seed; a single seed says nothing."""
+    found = [benchmark.of(c).set_index("seed")["accuracy"] for c in (first, second)]
+    return statistics.match_or_differ(*found).verdict not in ("", "matches")
+
+
+# ---------------------------------------------------------------- by rate
+def at_rates(benchmark: Benchmark) -> pd.DataFrame:
+    """The runs with pruning, by iterative rate, each with the mean accuracy of no pruning."""
+    runs = pruned(benchmark)
+    runs = runs[runs["rate"] > 0].sort_values("rate", kind="stable")
+    title = [f"{benchmark.title}\nIterative rate {rate_text(rate)}" for rate in runs["rate"]]
+    return runs.assign(title=title, baseline=benchmark.of_kinds(NO_PRUNING)["accuracy"].mean())
+
+
+def _swept(found: Found) -> list[Benchmark]:
+    """Those with something to see by rate: three, or two at each of which are several targets."""
+    several = {b: at_rates(b).groupby("rate")["target"].nunique() > 1 for b in found}
+    return [b for b, many in several.items() if len(many) >= 3 or many.sum() >= 2]
+
+
+def correlations(benchmark: Benchmark, coefficient: str) -> pd.DataFrame:
+    """A row per rate, over the runs of all targets: the coefficient, its interval and p, a text."""
+    rows = []
+    for rate, runs in at_rates(benchmark).groupby("rate"):
+        link, pair = correlation(runs, STABILITY, ACCURACY), (runs["stability"], runs["accuracy"])
+        low, high = INTERVALS[coefficient](*pair, random())
+        value, p = getattr(link, coefficient), getattr(link, f"{coefficient}_p")
+        told = f"{value:.2f} ({p_value(p)})" if math.isfinite(value) else correlation_text(link)
+        rows.append({"rate": rate, "n": link.n, "link": value, "low": low, "high": high,
+                     "told": f"{rate_text(rate)}: {told}"})  # fmt: skip
+    return pd.DataFrame(rows).assign(seed=0, title="", shown=coefficient)
+
+
+def _by_rate(benchmark: Benchmark) -> pd.DataFrame:
+    """Runs for stability and for accuracy; correlations, where there are three runs at a rate."""
+    runs, links = at_rates(benchmark), correlations(benchmark, "pearson")
+    stable = runs.assign(shown="stability", title=benchmark.name)
+    return pd.concat([stable, runs.assign(shown="accuracy", title=""), links.dropna(subset="link")])
+
+
+def _kendall(benchmark: Benchmark) -> pd.DataFrame:
+    return correlations(benchmark, "kendall").dropna(subset="link")
+
+
+def _rate_axis(axes: Axes, known: Sequence[float]) -> None:
+    """A logarithmic axis (base 2) with a tick at every rate that has room for its label."""
+    axes.set_xscale("log", base=2)
+    shown = [known[0]]
+    for rate in known[1:]:
+        # As far as labels are wide: a seventeenth of the axis.
+        if math.log(rate / shown[-1]) > 0.07 * math.log(known[-1] / known[0]):
+            shown.append(rate)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(shown, [rate_text(rate).removesuffix("%") for rate in shown])
+
+
+def _mean_ends(line: Line) -> tuple[Any, Any]:
+    """Bootstrapped 95% intervals of the means at every rate."""
+    groups = (line.quantity.scale * line.rows[line.quantity.column]).groupby(line.rows["rate"])
+    ends = [statistics.mean_interval(values, random()) for _, values in groups]
+    return tuple(end.low for end in ends), tuple(end.high for end in ends)
+
+
+def _draw_inset(panel: Panel) -> None:
+    """The same where it is crowded: the rates at which pruning is most stable, enlarged."""
+    means = panel.rows.groupby("rate")["stability"].mean()
+    stable = means.index[means >= _CROWDED].to_list()
+    if means.min() >= _CROWDED or len(stable) < 2:
+        return
+    inset = panel.axes.inset_axes((0.14, 0.1, 0.5, 0.46))
+    for line in panel.lines:
+        _of_targets(STABILITY).draw_line(inset, line)
+    low = min(line.mean[line.mean.index.isin(stable)].min() for line in panel.lines)
+    pad = 0.12 * max(100 - low, 0.05)
+    _rate_axis(inset, stable)
+    inset.set(xlim=(stable[0] * 0.8, stable[-1] * 1.25), ylim=(low - 2 * pad, 100 + pad))
+    inset.tick_params(labelsize=7)
+
+
+def _draw_baseline(panel: Panel) -> bool:
+    baseline = 100 * panel.rows["baseline"].iloc[0]
+    panel.axes.axhline(baseline, color=style.BLACK, linestyle="--", linewidth=1.2)
+    return not math.isnan(baseline)
+
+
+_RATE = Axis(
+    "rate", "Iterative pruning rate (%)",
+    finish=lambda panel: _rate_axis(panel.axes, sorted(panel.rows["rate"].unique())),
+)  # fmt: skip
+_TARGET: dict[str, Any] = {
+    "color": Scale("target", TARGET_COLORS, TARGETS),
+    "marker": Scale("target", TARGET_MARKERS, TARGETS),
+}
+_INSET = Mark(_draw_inset, late=True)
+_BASELINE = Mark(_draw_baseline, lambda: line_handle("No Pruning", dash="--"))
+_ALL_TARGETS = Mark(
+    lambda panel: None, lambda: line_handle("Pearson's r (all targets)", style.ORANGE, "o")
+)
+_ENDS = Spread(lambda line: (line.rows["low"].tolist(), line.rows["high"].tolist()), bars=True)
+
+
+def _of_targets(quantity: Quantity, *marks: Mark) -> Lines:
+    return Lines(_RATE, quantity, marks=marks, spread=Spread(_mean_ends, bars=True), **_TARGET)
+
+
+def _whole(panel: Panel) -> None:
+    panel.axes.set_ylim(-1.05, 1.05)
+
+
+def _correlations(name: str, *marks: Mark) -> Lines:
+    y = Axis("link", f"{name} of accuracy and stability", finish=_whole)
+    return Lines(_RATE, y, color=style.ORANGE, marker="o", marks=(ZERO, *marks), spread=_ENDS)
+
+
+def _peaks(benchmark: Benchmark) -> str:
+    """At which rate each target ends best, and at how many rates r is negative."""
+    kept = [c for c in benchmark.configurations if c.rate]
+    said = ", ".join(
+        f"{_peak(benchmark, [c for c in kept if c.target == target])} with {TARGETS[target]}"
+        for target in dict.fromkeys(c.target for c in kept)
+    )
+    links = correlations(benchmark, "pearson")["link"].dropna()
+    count = f"a correlation needs at least {FEWEST_RUNS} runs at a rate"
+    if len(links):
+        count = (
+            f"accuracy falls with stability (r < 0) at {(links < 0).sum()} of {len(links)} rates"
+        )
+    return f"Test accuracy{benchmark.where} is highest at a rate of {said}; {count}."
+
+
+def _peak(benchmark: Benchmark, known: Sequence[Configuration]) -> str:
+    """The rate of highest accuracy, if it differs from that of the next."""
+    means = benchmark.means(ACCURACY)
+    best, *others = sorted(known, key=lambda c: -means[c])
+    if others and not _differ(benchmark, best, others[0]):
+        return "no one rate"
+    return rate_text(best.rate)
+
+
+def _by_rate_reading(coefficient: str, name: str) -> Callable[[Found], str]:
+    """The correlation of accuracy and stability at every rate."""
+
+    def say(benchmark: Benchmark) -> str:
+        told = "; ".join(correlations(benchmark, coefficient)["told"])
+        return f"{name} by iterative rate{benchmark.where}: {told}."
+
+    return on_each(say)
+
+
+def _rate_colors(known: Sequence[float]) -> dict[float, str]:
+    # One more than needed: the lightest would hardly be seen.
+    return dict(zip(sorted(known), style.sequence_colors(len(known) + 1)[1:], strict=True))
+
+
+_RATES = Scale("rate", _rate_colors, lambda rate: f"iterative rate {rate_text(rate)}")
+_GAP_PAIRS = [(STABILITY, quantity) for quantity in (ACCURACY, *_GAPS)]
+_GAPS_SAID = correlation_text_of(_GAP_PAIRS, pruned)
+_GAPS_NAMED = (
+    "The generalization gap is of the network after the epoch, on training images as they are; "
+    "the running one, as the paper's code takes it, is of the training accuracy over the epoch's "
+    "own batches, augmented where training is."
+)
+
+
+# ---------------------------------------------------------------- batch norms
+_GREY = "#B0B0B0"
+_TRAINED = ("At initialization", "After training")
+
+
+@dataclass(frozen=True)
+class Densities:
+    """A histogram, and the standard normal density beside it."""
+
+    def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
+        x = np.linspace(-5, 5, 201)
+        low, normal = rows["low"].to_numpy(), np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+        axes.bar(low, rows["density"], low[1] - low[0], align="edge", color=_GREY)
+        axes.plot(x, normal, color=style.BLACK, linewidth=1.3)
+        axes.set(xlim=(-5, 5), ylim=(0, 1.05 * max(known["density"].max(), normal.max())),
+                 xlabel="Output before scale and shift", ylabel="Density")  # fmt: skip
+        legend.add(0, Patch(color=_GREY, label="all channels and positions"))
+        legend.add(1, line_handle("standard normal density"))
+
+
+def normalized(found: Found) -> pd.DataFrame:
+    """Of the first unpruned network that was measured, before and after training.
+
+    Raises:
+      InputError: a file is damaged.
+    """
+    needed = ("trained", "place", "low", "density")
+    rows = rows_of(lambda benchmark: benchmark.measured("batch_norm", needed))(found)
+    if rows.empty:
+        return rows
+    rows = rows[rows[["benchmark", "seed"]].eq(rows[["benchmark", "seed"]].iloc[0]).all(axis=1)]
+    when = [_TRAINED[int(trained)] for trained in rows["trained"]]
+    return rows.assign(when=when, title=rows["layer"].astype(str) + ": " + when)
+
+
+def _last_norms(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows if rows.empty else rows[rows["place"] > rows["place"].max() - _MOST_LAYERS]
+
+
+def normal_reading(rows: pd.DataFrame) -> str:
+    """How far the distributions are from a normal one."""
+    away = rows.groupby(["when", "place"])[["low", "density"]].apply(distance_to_normal)
+    said = [f"{away[when].mean():.3f} {when.lower()}" for when in _TRAINED]
+    return (
+        "Largest distance of the cumulative distribution to the standard normal one, mean over "
+        f"batch norms: {', '.join(said)}; 0 is what E[BN] takes it to be."
+    )
+
+
+def distance_to_normal(histogram: pd.DataFrame) -> float:
+    """Kolmogorov's distance at the edges of the bins."""
+    low = histogram["low"].to_numpy(float)
+    width = low[1] - low[0]
+    share = np.cumsum(histogram["density"].to_numpy(float) * width)
+    return float(np.abs(share + (1 - share[-1]) / 2 - ndtr(low + width)).max())
+
+
+# ---------------------------------------------------------------- tables
+def relations(b: Benchmark) -> Iterator[dict[str, Any]]:
+    """What the table of correlations has of a benchmark."""
+    runs, pair = pruned(b), (STABILITY, ACCURACY)
+    if runs.empty:
+        return
+    three, paper = figure_2(b)
+    of_all = len(three) == len(runs)
+    yield relation(b, "all with pruning", runs, *pair, *(paper if of_all else ()))
+    if len(three) and not of_all:
+        yield relation(b, "those of figure 2 (S 4, S 40, L 40 epochs)", three, *pair, *paper)
+    for gap in _GAPS:
+        if runs[gap.column].notna().any():
+            yield relation(b, "all with pruning", runs, STABILITY, gap)
+    if _swept([b]):
+        for rate, own in at_rates(b).groupby("rate"):
+            yield relation(b, f"iterative rate {rate_text(rate)}", own, *pair)
+
+
+def figure_2(benchmark: Benchmark) -> tuple[pd.DataFrame, list[Printed | None]]:
+    """The runs of the three configurations that figure 2 correlates, if all three were run.
+
+    And its r and p, where these are of its network, data, criterion and schedules.
+    """
+    runs, facts = pruned(benchmark), benchmark.facts
+    criterion, fractions = _FIGURE_2_SETTINGS.get(str(facts.get("model")), ("", ""))
+    runs = runs[[
+        (c.target, c.period) in _FIGURE_2 and c.fractions in ("", fractions)
+        for c in runs["configuration"]
+    ]]  # fmt: skip
+    known = set(runs["configuration"])
+    if {(c.target, c.period) for c in known} != _FIGURE_2:
+        return runs.iloc[:0], []
+    if criterion != facts.get("criterion") or {c.fractions for c in known} != {fractions}:
+        return runs, []
+    metric = "accuracy_stability_pearson"
+    return runs, [benchmark.printed("figure 2", name) for name in (metric, f"{metric}_p")]
+
+
+def compared(benchmark: Benchmark) -> list[tuple[Configuration, Configuration]]:
+    """Which configurations the t tests compare (table F1).
+
+    The targets with each other, at one period; and, at the largest rate of each target, pruning
+    with the same architecture from scratch and with no pruning.
+    """
+    known = benchmark.configurations
+    kept = [c for c in known if c.kind == FILTERS]
+    alike = [
+        (second, first)
+        for place, first in enumerate(kept)
+        for second in kept[place + 1 :]
+        if first.target != second.target
+        and (first.period, first.total) == (second.period, second.total)
+    ]
+    largest = {c.target: c for c in sorted(kept, key=lambda c: c.rate)}
+    plain = [c for c in known if c.kind in (NO_PRUNING, SCRATCH)]
+    targets = dict.fromkeys(c.target for c in kept)
+    return alike + [(largest[target], second) for target in targets for second in plain]
+
+
+_SIZES = {"parameters": "parameters", "flops": "FLOPs"}
+# Shares that are left: of the filters of all prunable layers, and of all kernel weights, with what
+# read the channels of pruned filters gone too.
+_LEFT = {"filters_remaining": "filters left (%)", "live_weights_remaining": "weights left (%)"}
+_NEEDED = [f"{size}{after}" for size in _SIZES for after in ("", "_shrunk")]
+
+
+def size_table(found: Found) -> Table | None:
+    """FLOPs and parameters of pruned networks before and after shrinking.
+
+    FLOPs are of one example. The paper's numbers are of the networks of its figure 2 (section 2)
+    and of table C1 (section 3.2); they count differently, as their notes say.
+    """
+    rows = [
+        _size(b, c)
+        for b in found
+        for c in b.configurations
+        if c.kind in (FILTERS, SCRATCH) and b.of(c).reindex(columns=_NEEDED).notna().any().all()
+    ]
+    shown: dict[str, Any] = {"configuration": "configuration"}
+    for size, heading in _SIZES.items():
+        for after, when in (("", "before"), ("_shrunk", "shrunk")):
+            shown[f"{heading} {when}"] = text(f"{size}{after}", "{:,.0f}".format)
+        shown[f"{heading} removed (%)"] = text(f"{size}_removed", _percent)
+    shown |= {heading: text(column, _percent) for column, heading in _LEFT.items()}
+    shown |= {"paper, parameters removed": "paper_parameters_removed", "runs": "n"}
+    title = (
+        "Parameters and FLOPs of one example before and after the pruned filters are taken out, "
+        "mean over runs"
+    )
+    return table(found, "size", title, rows, shown)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def _size(benchmark: Benchmark, c: Configuration) -> dict[str, Any]:
+    runs = benchmark.of(c).reindex(columns=[*_NEEDED, *_LEFT])
+    means = runs.apply(pd.to_numeric).mean().to_dict()
+    paper = [
+        f"{printed.mean:g}% ({place})"
+        for place, fractions in _COUNTED_FRACTIONS.items()
+        if c.fractions in fractions
+        if (printed := benchmark.printed(place, "parameters_removed_percent"))
+    ]
+    return {
+        **benchmark.about,
+        "configuration": c.name,
+        "n": len(runs),
+        **means,
+        **{f"{size}_removed": 1 - means[f"{size}_shrunk"] / means[size] for size in _SIZES},
+        "paper_parameters_removed": ", ".join(paper),
+    }
+
+
+# fmt: off
+GENERALIZATION_STABILITY = Experiment(
+    "generalization_stability",
+    benchmarks,
+    figures=(
+        Figure(
+            "stability", "Test accuracy by epoch, and against the stability of pruning",
+            rows_of(_curves_and_points),
+            {"curves": CURVES, "runs": Points(STABILITY, ACCURACY, told=False)},
+            on_each(correlation_text_of([(STABILITY, ACCURACY)], pruned), _most_accurate,
+                    premise=True),
+            _with_pruning, row="benchmark", column="shown", by="kind",
+            heading="title", same_y="same_y", size=(7.4, 5.0, 4.6), legend="panel"),
+        Figure(
+            "rate", "Stability, accuracy and their correlation by iterative rate",
+            rows_of(_by_rate),
+            {"stability": _of_targets(STABILITY, _INSET),
+             "accuracy": _of_targets(ACCURACY, _BASELINE),
+             "pearson": _correlations("Pearson's r", _ALL_TARGETS)},
+            on_each(_peaks), _swept, row="benchmark", column="shown", heading="title",
+            size=(6.0, 4.4, 3.9)),
+        Figure(
+            "rate_kendall", "Kendall's tau of accuracy and stability by iterative rate",
+            rows_of(_kendall), _correlations("Kendall's tau"),
+            _by_rate_reading("kendall", "Kendall's tau"), _swept, panel="benchmark",
+            size=(6.0, 4.6, 3.6)),
+        Figure(
+            "rate_scatter", "Test accuracy against stability at every iterative rate",
+            rows_of(at_rates), Points(STABILITY, ACCURACY, **_TARGET),
+            _by_rate_reading("pearson", "Pearson's r"), _swept, row="benchmark", column="rate",
+            heading="title", wrap=4, size=(6.0, 3.7, 3.5)),
+        scatter(
+            "gap", "Test accuracy and generalization gap against stability", _GAP_PAIRS,
+            lambda found: f"{on_each(_GAPS_SAID)(found)} {_GAPS_NAMED}", pruned, wrap=3,
+            of=_with_pruning, color=_RATES, marker=_TARGET["marker"]),
+        Figure(
+            "batch_norm", "Batch norms' outputs before scale and shift, beside the normal density",
+            _last_norms, Densities(), normal_reading, normalized, row="place", column="when",
+            heading="title", size=(4.2, 4.2, 1.7)),
+    ),
+    tables=(
+        configuration_table(
+            "GST tables C1 and F1: best test accuracy at or after the last pruning epoch, train "
+            "accuracy at that epoch, mean stability over pruning events, and generalization gap, "
+            "of the network and of the running training accuracy; mean ± std over runs"),
+        correlation_table(
+            "How accuracy and generalization gap go with stability over runs", relations),
+        t_test_table(compared),
+        size_table,
+    ),
+    every_variant=True,
+)

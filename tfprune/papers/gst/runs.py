@@ -1,0 +1,371 @@
+"""The runs of GST's experiments, the configurations that they have in common, and their files.
+
+A run is a training with one seed; a configuration is what its runs have in common: no pruning, a
+schedule of filter pruning, the pruned architecture from scratch, or a noise in pruning's place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+from etils import epath
+from matplotlib.colors import to_hex, to_rgb
+
+from tfprune import store
+from tfprune.papers.published import published
+from tfprune.report import style, summary, trials
+from tfprune.report.grammar import Axis
+from tfprune.report.summary import Printed
+from tfprune.studies.settings import FilterConfig, FlatnessConfig
+
+NO_PRUNING, FILTERS, SCRATCH = "none", "filters", "scratch"
+NOISES = {"zeroing": "Zeroing", "gaussian": "Gaussian", "restoring": "Restoring"}
+SMALLEST, RANDOM, LARGEST = "smallest", "random", "largest"
+TARGETS = {SMALLEST: "Prune_S", RANDOM: "Prune_R", LARGEST: "Prune_L"}
+TARGET_COLORS = {SMALLEST: style.BLUE, RANDOM: style.GREEN, LARGEST: style.VERMILLION}
+TARGET_MARKERS = {SMALLEST: "o", RANDOM: "s", LARGEST: "^"}
+_DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
+# How much white is mixed into the colour of the smallest of several rates.
+_PALEST = 0.55
+# By kind, what tells its configurations apart; and the columns of results.csv that have it.
+_FIELDS = {
+    NO_PRUNING: (),
+    FILTERS: ("target", "period", "rate", "total", "fractions"),
+    SCRATCH: ("target", "total", "fractions"),
+    **dict.fromkeys(NOISES, ("target", "period", "batches", "cumulative")),
+}
+_NUMBERS = {"period": "period", "rate": "iterative_rate", "total": "total_fraction",
+            "batches": "noise_batches"}  # fmt: skip
+_TEXTS = {"target": "target", "fractions": "layer_fractions", "cumulative": "cumulative"}
+# What trials must have in common for their configurations to be compared.
+_BASE = ("dataset", "model", "label_noise", "noise_fraction", "criterion")
+# What is pruned when, and how it is measured.
+_OPTIONS = (*FilterConfig().identity(), "criterion_batches", *FlatnessConfig().identity())
+_SAME_RUN = ["configuration", "seed"]
+
+
+@dataclass(frozen=True)
+class Quantity(Axis):
+    """A number of a run, as an axis and a table show it, by default with the same words."""
+
+    heading: str = ""
+
+    @property
+    def of_table(self) -> str:
+        return self.heading or self.label[:1].lower() + self.label[1:]
+
+    @property
+    def words(self) -> str:
+        return self.of_table.split(" (")[0]
+
+
+# fmt: off
+ACCURACY = Quantity("accuracy", "Best test accuracy (%)", 100, heading="test accuracy (%)")
+STABILITY = Quantity("stability", "Mean stability (%)", 100)
+TRAIN = Quantity("train_accuracy_at_best", "Train accuracy (%)", 100)
+GAP = Quantity("gap", "Generalization gap (points)", 100)
+# As the paper's code has it: train accuracy over the epoch's own batches, while weights move.
+RUNNING_GAP = Quantity("running_generalization_gap", "Running generalization gap (points)", 100)
+TRACE = Quantity(
+    "hessian_trace_top", "Curvature: sum of the top Hessian eigenvalues",
+    heading="sum of top eigenvalues")
+HUTCHINSON = Quantity("hessian_trace", heading="Tr(H), Hutchinson")
+TOP = Quantity("top_eigenvalue", heading="top eigenvalue")
+COVARIANCE = Quantity(
+    "gradient_covariance_trace", "Noise: trace of the gradient covariance", heading="Tr(C)")
+TIC = Quantity("tic_proxy", "TIC proxy: Tr(C) over Tr(H)", heading="TIC proxy")
+EPSILON = Quantity(
+    "epsilon", "ε: perturbation that raises the test loss by 0.1 nats", heading="epsilon")
+# fmt: on
+MEASURED = (TRACE, HUTCHINSON, TOP, COVARIANCE, TIC, EPSILON)
+_FROM_FILE = (TRAIN, RUNNING_GAP, *MEASURED)
+QUANTITIES = (ACCURACY, STABILITY, GAP, *_FROM_FILE)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the runs of one legend entry have in common, and how it is named and drawn.
+
+    Attributes:
+      kind: `none`, `filters`, `scratch`, or a noise: `zeroing`, `gaussian`, `restoring`.
+      target: of the filters: `smallest`, `random` or `largest`; "" without pruning.
+      period: epochs between the pruning events of a layer; 0 where there are none.
+      rate: the iterative rate, the fraction of the last scheduled layer that an event prunes.
+      total: the fraction of that layer that all events prune.
+      fractions: those of all scheduled layers, as "0.3,0.3,0.9"; "" where results.csv has none.
+      batches: training batches that a noise lasts.
+      cumulative: whether the noise is on all filters targeted so far, or only on new ones.
+      name, color, marker, dash: the same in every figure of an experiment.
+    """
+
+    kind: str
+    target: str = ""
+    period: int = 0
+    rate: float = 0.0
+    total: float = 0.0
+    fractions: str = ""
+    batches: int = 0
+    cumulative: bool = False
+    name: str = field(default="", compare=False)
+    color: str = field(default=style.BLACK, compare=False)
+    marker: str = field(default="P", compare=False)
+    dash: Any = field(default="-", compare=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """Sorts configurations as legends and tables list them."""
+        targets, kinds = ["", *TARGETS], list(_FIELDS)
+        numbers = (self.rate, self.total, self.fractions, self.period, self.batches)
+        return kinds.index(self.kind), self.cumulative, targets.index(self.target), *numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """What is learned, and every run on it.
+
+    Attributes:
+      name: the data and the model, and what else tells this from other benchmarks.
+      facts: dataset, model, label_noise, noise_fraction and criterion, as results.csv has them.
+      runs: a row per run: the columns of results.csv, and `configuration`, with its `kind`,
+        `target` and `rate`; `accuracy`, the best test accuracy at or after the last pruning epoch;
+        `stability`, the mean over events, 1 without any; `gap`, train − test accuracy at the epoch
+        of `accuracy`; fractions.
+      folder: the output folder.
+      where: " on NAME" where there are other benchmarks, for sentences.
+    """
+
+    name: str
+    facts: Mapping[str, Any]
+    runs: pd.DataFrame = field(repr=False)
+    folder: epath.Path
+    where: str
+
+    @property
+    def title(self) -> str:
+        """The name, where there are other benchmarks."""
+        return self.where and self.name
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What rows of tables begin with."""
+        return {**self.facts, "benchmark": self.name}
+
+    @property
+    def configurations(self) -> list[Configuration]:
+        """Those that were run here, in the order of legends."""
+        return sorted(set(self.runs["configuration"]), key=lambda c: c.place)
+
+    def of(self, configuration: Configuration) -> pd.DataFrame:
+        """The runs of a configuration, by seed."""
+        return self.runs[self.runs["configuration"] == configuration].sort_values("seed")
+
+    def of_kinds(self, *kinds: str) -> pd.DataFrame:
+        """The runs of all configurations of these kinds."""
+        return self.runs[self.runs["kind"].isin(kinds)]
+
+    def missing_seeds(self, configuration: Configuration) -> str:
+        """Seeds that other configurations have and this has not."""
+        return summary.seeds_text(set(self.runs["seed"]) - set(self.of(configuration)["seed"]))
+
+    def means(self, quantity: Quantity) -> dict[Configuration, float]:
+        """configuration -> mean over its runs, where all have a value."""
+        found = {c: self.of(c)[quantity.column].to_numpy(float).mean() for c in self.configurations}
+        return {c: float(mean) for c, mean in found.items() if not math.isnan(mean)}
+
+    def measured(self, column: str, needed: Sequence[str]) -> pd.DataFrame:
+        """The rows of all files that a column names, each with its `configuration` and `seed`.
+
+        Raises:
+          InputError: a file is damaged.
+        """
+        parts = [
+            table.assign(
+                configuration=pd.Series([c] * len(table), dtype=self.runs["configuration"].dtype),
+                seed=run["seed"].iloc[0],
+            )
+            for c in self.configurations
+            for _, run in self.of(c).groupby("seed")
+            if isinstance(run.get(column, pd.Series([None])).iloc[0], str)
+            for table in store.read_measurements(self.folder, run, column, needed)
+        ]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+    def printed(self, table: str, metric: str) -> Printed | None:
+        """The number that GST prints for this data, model and noise."""
+        about = {name: self.facts.get(name) for name in ("model", "dataset")}
+        noise = self.facts.get("noise_fraction") or 0.0
+        return summary.find_printed(published("GST", table), noise, metric=metric, **about)
+
+
+Found = Sequence[Benchmark]
+
+
+def rate_text(fraction: Any) -> str:
+    """A fraction in % with two digits.
+
+    Example:
+      >>> [rate_text(part) for part in (0.9 / 7, 0.9 / 68, 0.1 / 77, 1.0)]
+      ['13%', '1.3%', '0.13%', '100%']
+    """
+    percent = 100 * fraction
+    return f"{percent:.0f}%" if percent >= 9.95 else f"{percent:.2g}%"
+
+
+# ---------------------------------------------------------------- reading
+def benchmarks(results: pd.DataFrame, folder: epath.Path) -> list[Benchmark]:
+    """Every benchmark of an experiment, in the order of results.csv.
+
+    Trials of one dataset, model, label noise and criterion are one benchmark, and what they share
+    counts once: a sweep over pruning schedules is one scatter plot. Runs with other schedules of
+    the layers, or other options of a measurement, are a benchmark each, with the same unpruned
+    runs. Where two trials of one trained the same configuration to different ends, another setting
+    was swept, and each is a benchmark.
+
+    Args:
+      results: rows of results.csv of one of GST's experiments, those of all settings.
+      folder: where it is.
+    """
+    rows = _runs(results)
+    base = [name for name in _BASE if name in rows]
+    varying = [name for name in base if rows[name].nunique(dropna=False) > 1]
+    noisy = "noise_fraction" in rows and rows["noise_fraction"].gt(0).any()
+    # "No label noise" would confuse in a study of noise on weights.
+    said = varying or [name for name in base if name in _BASE[: 4 if noisy else 2]]
+    groups = [mine for _, mine in rows.groupby(base, sort=False, dropna=False)] if base else [rows]
+    parts = []
+    for options, mine in (pair for group in groups for pair in _by_options(group)):
+        once = mine.drop_duplicates([*_SAME_RUN, "train_loss", "test_loss", "accuracy"])
+        if not once.duplicated(_SAME_RUN).any():
+            parts.append((trials.describe(dict(once[said].iloc[0]) | options), once))
+        else:
+            names = trials.names(rows)
+            parts += [(names[str(trial)], own) for trial, own in mine.groupby("trial", sort=False)]
+    return [
+        Benchmark(
+            name or str(own["trial"].iloc[0]),
+            {fact: own[fact].iloc[0] for fact in base},
+            own.reset_index(drop=True),
+            folder,
+            f" on {name}" * (len(parts) > 1),
+        )
+        for name, own in parts
+    ]
+
+
+def _by_options(rows: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """The rows by the options of their experiment that differ, and what those are.
+
+    A row that an option does not apply to, as of a network without pruning, is in every part.
+    """
+    texts = pd.DataFrame(
+        {name: _texts(rows, name) for name in _OPTIONS if name in rows}, rows.index
+    )
+    texts = texts[[name for name in texts if texts.loc[texts[name] != "", name].nunique() > 1]]
+    of_some = texts[texts.ne("").all(axis=1)]
+    for values in of_some.drop_duplicates().to_dict("records") if len(texts.columns) else [{}]:
+        fits = (texts.eq(pd.Series(values, dtype=str)) | texts.eq("")).all(axis=1)
+        yield {str(name): text for name, text in values.items()}, rows[fits]
+
+
+def _runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of trunks and of GST's branches, with the columns that `Benchmark` names."""
+    kinds = pd.Series([branch.split("_")[0] or NO_PRUNING for branch in rows["branch"]], rows.index)
+    rows = rows.assign(kind=kinds)[kinds.isin(list(_FIELDS)) & rows["level"].eq(0)]
+    about = pd.DataFrame(
+        {name: _numbers(rows, column).fillna(0.0).round(6) for name, column in _NUMBERS.items()}
+        | {name: _texts(rows, column) for name, column in _TEXTS.items()}
+    )
+    about["cumulative"] = about["cumulative"].str.lower().isin(["true", "1"])
+    about = about.astype({"period": int, "batches": int})
+    marks = [
+        Configuration(kind, **{name: row[name] for name in _FIELDS[kind]})
+        for kind, row in zip(rows["kind"], about.to_dict("records"), strict=True)
+    ]
+    rows = rows.assign(**{q.column: _numbers(rows, q.column) for q in _FROM_FILE})
+    is_pruned = ~rows["kind"].isin([NO_PRUNING, SCRATCH])
+    best, stability = (_numbers(rows, name) for name in ("stable_accuracy_best", "stability"))
+    accuracy = best.where(is_pruned | best.notna(), rows["test_accuracy_best"])
+    rows = rows.assign(
+        configuration=pd.Categorical(marks, _drawn(sorted(set(marks), key=lambda c: c.place))),
+        target=[mark.target for mark in marks],
+        rate=[mark.rate for mark in marks],
+        accuracy=accuracy,
+        stability=stability.where(is_pruned | stability.notna(), 1.0),
+        gap=_numbers(rows, "generalization_gap").fillna(rows[TRAIN.column] - accuracy),
+    )
+    return rows[rows["accuracy"].notna()]
+
+
+def _texts(rows: pd.DataFrame, name: str) -> pd.Series:
+    values = rows[name] if name in rows else [""] * len(rows)
+    return pd.Series([trials.shown_value(value) for value in values], rows.index, dtype=str)
+
+
+def _numbers(rows: pd.DataFrame, name: str) -> pd.Series:
+    if name not in rows:
+        return pd.Series(math.nan, rows.index)
+    return pd.to_numeric(rows[name], errors="coerce").astype(float)
+
+
+# ---------------------------------------------------------------- names and looks
+def _drawn(known: Sequence[Configuration]) -> list[Configuration]:
+    """All configurations of an experiment with their names and looks."""
+    names = _names(known)
+    return [replace(c, name=names[c], **_look(c, known)) for c in known]
+
+
+def _names(known: Iterable[Configuration]) -> dict[Configuration, str]:
+    """Short names; with the period, then the total as well, where several would have one name."""
+    longer: tuple[Callable[[Configuration], str], ...] = (
+        lambda c: f", every {c.period} epochs" if c.period else "",
+        lambda c: f", {rate_text(c.total)} in all" if c.total else "",
+        lambda c: f", layers by {c.fractions}" if c.fractions else "",
+        lambda c: f", {TARGETS[c.target]}" if c.kind in NOISES else "",
+    )
+    names = {c: _short_name(c) for c in known}
+    for more in longer:
+        told: dict[str, set[str]] = {}
+        for c, name in names.items():
+            told.setdefault(name, set()).add(more(c))
+        names = {c: n + more(c) if len(told[n]) > 1 else n for c, n in names.items()}
+    return names
+
+
+def _short_name(c: Configuration) -> str:
+    """A name where no other configuration has the same: "Prune_L 13%", "Zeroing 50"."""
+    if c.kind == NO_PRUNING:
+        return "No Pruning"
+    if c.kind == SCRATCH:
+        return f"Scratch ({TARGETS[c.target]})"
+    if c.kind == FILTERS:
+        return f"{TARGETS[c.target]} {rate_text(c.rate)}"
+    return f"{NOISES[c.kind]} {c.batches}" + ", cumulative" * c.cumulative
+
+
+def _look(c: Configuration, known: Iterable[Configuration]) -> dict[str, Any]:
+    """A colour per target, paler for smaller rates; noises from light to dark by their length."""
+    alike = [other for other in known if (other.kind, other.target) == (c.kind, c.target)]
+    if c.kind in NOISES:
+        alike = [other for other in alike if other.cumulative == c.cumulative]
+        # One more than needed: the lightest would hardly be seen.
+        color = style.sequence_colors(len(alike) + 1)[1 + alike.index(c)]
+        return {"color": color, "marker": style.MARKERS[list(NOISES).index(c.kind)]}
+    if c.kind == NO_PRUNING:
+        return {}
+    place = len(alike) - 1 - alike.index(c)  # 0 for the largest rate.
+    white = _PALEST * place / max(len(alike) - 1, 1)
+    color = style.PURPLE if c.kind == SCRATCH else TARGET_COLORS[c.target]
+    red, green, blue = (white + (1 - white) * part for part in to_rgb(color))
+    marker = "D" if c.kind == SCRATCH else TARGET_MARKERS[c.target]
+    return {
+        "color": to_hex((red, green, blue)),
+        "marker": marker,
+        "dash": _DASHES[place % len(_DASHES)],
+    }

@@ -1,0 +1,253 @@
+"""What utility_dynamics shows: whether utility rises through training, and where it ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from etils import epath
+
+from tfprune.measures.statistics import correlation, difference
+from tfprune.papers.pm import utility
+from tfprune.papers.pm.utility import ACCURACY, AMOUNT, LEAST, MEAN, MOST, NAMES, RISING
+from tfprune.report import style, summary
+from tfprune.report.experiment import Experiment
+from tfprune.report.grammar import (
+    Axis,
+    Figure,
+    Line,
+    Lines,
+    Mark,
+    Panel,
+    Scale,
+    Spread,
+    line_handle,
+)
+from tfprune.report.summary import described, over_seeds
+from tfprune.report.tables import Table, mean_std, measured, number_text
+
+_VERDICTS = {"higher": "rises", "lower": "falls", "matches": "neither", "": ""}
+_ABOUT = (*utility.NETWORK, "called")
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was measured in dense trainings; each frame in the order of trials and seeds.
+
+    Attributes:
+      results: their rows of results.csv.
+      dynamics: rows of the measurement during training.
+      end: random subsets after training, as `utility.by_amount`.
+      ranks: subsets by magnitude rank after training; `middle` of the window of ranks, in [0, 1].
+      rises: how each quantity changes from the first measured epoch to the last, rows of a table:
+        by `trial`, `ablation_amount` and `quantity`, `first`, `last` and `change`, last − first, in
+        nats; `kendall`, τ of the quantity with the epoch: 1 if it rises from each measurement to
+        the next, NaN for fewer than three epochs.
+    """
+
+    results: pd.DataFrame
+    dynamics: pd.DataFrame
+    end: pd.DataFrame
+    ranks: pd.DataFrame
+    rises: list[dict[str, Any]]
+
+    def by_trial(self) -> list[tuple[str, pd.DataFrame, list[dict[str, Any]]]]:
+        """(how a sentence says which trial, its rows of `dynamics`, its rises)."""
+        found = []
+        for trial, own in self.dynamics.groupby("trial", sort=False):
+            where = f" with {own['called'].iloc[0]}" * (self.dynamics["trial"].nunique() > 1)
+            found.append((where, own, [row for row in self.rises if row["trial"] == trial]))
+        return found
+
+
+def load(results: pd.DataFrame, folder: epath.Path) -> Found:
+    """What was measured of the dense trainings.
+
+    Raises:
+      InputError: a file is damaged.
+    """
+    dense = utility.stages(results, level=0)
+    dynamics = utility.read(folder, dense, utility.DYNAMICS, utility.DYNAMICS_COLUMNS, _ABOUT)
+    end = utility.by_amount(utility.read_subsets(folder, dense, utility.RATIO, _ABOUT), _ABOUT)
+    last = dynamics["epoch"] == dynamics.groupby(["trial", "seed"])["epoch"].transform("max")
+    end = utility.joined([end, dynamics[last & ~dynamics["trial"].isin(end["trial"])]])
+    columns = (*utility.SUBSET_COLUMNS, "position")
+    ranks = utility.read(folder, dense, utility.MAGNITUDE, columns, _ABOUT)
+    ranks["middle"] = ranks["position"].round(6) + ranks[AMOUNT] / 2
+    return Found(dense, dynamics, end, ranks, list(_rises(dense, dynamics)))
+
+
+def _rises(dense: pd.DataFrame, dynamics: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """By trial and ratio, increasing."""
+    ordered = dynamics.sort_values([AMOUNT, "epoch"], kind="stable")
+    for trial in dynamics["trial"].unique():
+        seeds = set(dense.loc[dense["trial"] == trial, "seed"])
+        for amount, here in ordered[ordered["trial"] == trial].groupby(AMOUNT):
+            by_seed = [rows for _, rows in here.groupby("seed")]
+            for quantity in RISING:
+                values = [rows[quantity].to_numpy(float) for rows in by_seed]
+                changes = [own[-1] - own[0] for own in values]
+                taus = [correlation(rows["epoch"], rows[quantity]).kendall for rows in by_seed]
+                yield {
+                    "trial": trial,
+                    AMOUNT: amount,
+                    "quantity": quantity,
+                    "n": len(changes),
+                    **described([own[0] for own in values], "first", "mean", "std"),
+                    **described([own[-1] for own in values], "last", "mean", "std"),
+                    **described(changes, "change", "mean", "std"),
+                    **described(taus, "kendall", "mean", "std"),
+                    "verdict": _VERDICTS[difference(changes).verdict],
+                    "missing_seeds": summary.seeds_text(seeds - set(here["seed"])),
+                }
+
+
+# ---------------------------------------------------------------- figures
+RATIOS = Scale("ratio", style.sequence)
+EPOCHS = Axis("epoch", finish=lambda panel: style.epoch_axis(panel.axes))
+
+
+def _by_ratio(rows: pd.DataFrame) -> pd.DataFrame:
+    """With `ratio` in words, in their order, and `heading`, which says how many seeds are there."""
+    names = {amount: f"ratio {amount:g}" for amount in sorted(rows[AMOUNT].unique())}
+    return rows.assign(ratio=pd.Categorical(rows[AMOUNT].map(names), list(names.values())))
+
+
+def _through_training(found: Found) -> pd.DataFrame:
+    rows = _by_ratio(found.dynamics)
+    there, wanted = (
+        rows["trial"].map(frame.groupby("trial")["seed"].nunique())
+        for frame in (rows, found.results)
+    )
+    few = " (" + there.astype(str) + " of " + wanted.astype(str) + " seeds)"
+    return rows.assign(heading=rows["called"] + few.where(there < wanted, ""))
+
+
+def _after_training(found: Found) -> pd.DataFrame:
+    """Random subsets, and those by rank; none where the first are not measured yet."""
+    rows = utility.joined([found.end, found.ranks.drop(columns="accuracy")])
+    rows = rows.assign(heading=rows["called"] + ": random subsets")
+    return _by_ratio(rows) if len(found.end) else found.end
+
+
+def _ends(line: Line) -> tuple[pd.Series, pd.Series]:
+    """The least and the most accurate ablated network, means over seeds, in %."""
+    ends = over_seeds(line.rows, AMOUNT, [LEAST, MOST])
+    return 100 * ends[f"{LEAST}_mean"], 100 * ends[f"{MOST}_mean"]
+
+
+def _draw_whole(panel: Panel) -> None:
+    whole = 100 * float(panel.rows["accuracy"].mean())
+    panel.axes.axhline(whole, color=style.BLACK, linestyle="--", linewidth=1.1)
+
+
+def _ranks_axis(panel: Panel) -> None:
+    panel.axes.set_xlim(0, 100)
+    panel.axes.set_title("by magnitude, smallest to largest")
+
+
+_WHOLE = Mark(_draw_whole, lambda: line_handle("nothing ablated", dash="--"))
+_BARS = Mark(lambda panel: True, lambda: line_handle("mean, least and most accurate", marker="o"))
+_RANKS = Axis("middle", "Magnitude rank at the middle of the ablated window (%)", 100,
+              finish=_ranks_axis)  # fmt: skip
+
+
+# ---------------------------------------------------------------- readings
+def rise_reading(found: Found) -> str:
+    """At how many ratios each of the three rises through training, in one sentence."""
+    said = []
+    for where, own, rises in found.by_trial():
+        counts = [_count([row for row in rises if row["quantity"] == q]) for q in RISING]
+        ends = f"from epoch {own['epoch'].min():g} to {own['epoch'].max():g}"
+        said.append(f"{counts[0]}, {counts[1]} and {counts[2]}{where}, {ends}")
+    return f"Through training, on average over seeds, utility rises in {'; '.join(said)}."
+
+
+def _count(rises: Sequence[Mapping[str, Any]]) -> str:
+    # Of one seed the rule says nothing: its sign is what there is, and the page says so.
+    up = sum(r["verdict"] == "rises" if r["n"] > 1 else r["change_mean"] > 0 for r in rises)
+    taus = sorted(r["kendall_mean"] for r in rises if not math.isnan(r["kendall_mean"]))
+    ends = dict.fromkeys(f"{tau:.2f}" for tau in taus[:1] + taus[-1:])
+    spread = f" (Kendall's τ with the epoch {' to '.join(ends)})" if ends else ""
+    return f"{NAMES[rises[0]['quantity']]} at {up} of {len(rises)} ratios{spread}"
+
+
+def ratio_reading(found: Found) -> str:
+    """Mean utility before and after training, of the smallest and largest ratio, in a sentence."""
+    said = []
+    for where, _, rises in found.by_trial():
+        known = [row for row in rises if row["quantity"] == MEAN]
+        for row in known[:1] + known[1:][-1:]:
+            first, last = (mean_std(name, measured)(row) for name in ("first", "last"))
+            rule = f" ({row['verdict']}, n = {row['n']})" * bool(row["verdict"])
+            said.append(f"from {first} to {last} nats at ratio {row[AMOUNT]:g}{rule}{where}")
+    return f"From the first measured epoch to the last, mean utility goes {'; '.join(said)}."
+
+
+def accuracy_reading(found: Found) -> str:
+    """How far apart ablated networks of one ratio are, in one sentence."""
+    said = []
+    runs = found.end.groupby("called", sort=False)
+    for name, end in runs:
+        spread = (end[MOST] - end[LEAST]).groupby(end[AMOUNT]).mean()
+        where = f" with {name}" * (len(runs) > 1)
+        said.append(f"{100 * spread.max():.0f} points at ratio {spread.idxmax():g}{where}")
+    return (
+        "Between random subsets of one size, the train accuracy without them differs by up to "
+        f"{'; '.join(said)} (in the paper about 60 points at ratio 0.1, ResNet-20 on CIFAR-10)."
+    )
+
+
+def rise_table(found: Found) -> Table | None:
+    """First and last values, change and Kendall's τ of each quantity and ratio."""
+    shown: dict[str, Any] = {
+        "ratio": lambda row: f"{row[AMOUNT]:g}",
+        "quantity": lambda row: NAMES[row["quantity"]],
+        **{f"{name} (nats)": mean_std(name, measured) for name in ("first", "last", "change")},
+        "it": "verdict",
+        "Kendall's τ with the epoch": _tau,
+        "seeds": "n",
+        "missing seeds": "missing_seeds",
+    }
+    title = (
+        "Does utility rise through training? From the first measured epoch to the last, mean ± std "
+        "over seeds; it rises or falls where the mean change is at least one std from 0"
+    )
+    return utility.of_trials(
+        "rise", title, found.rises, shown, ("ratio", "quantity"), found.results
+    )
+
+
+def _tau(row: Mapping[str, Any]) -> str:
+    text = number_text(row["kendall_mean"], row["kendall_std"], 2)
+    return f"+{text}" if row["kendall_mean"] >= 0 else text
+
+
+# fmt: off
+UTILITY_DYNAMICS = Experiment(
+    "utility_dynamics",
+    load,
+    figures=(
+        Figure(
+            "training", "Utility of random subsets of the weights through training",
+            _through_training, utility.panels(EPOCHS, (*RISING, ACCURACY), RATIOS),
+            rise_reading, panel="heading", beside=True, size=(10.8, 2.7, 2.6), letters=36),
+        Figure(
+            "by_ratio", "Utility through training, ratio by ratio",
+            _through_training, utility.panels(EPOCHS, RISING, RATIOS),
+            ratio_reading, row="heading", column="ratio", heading="ratio", name_rows=True,
+            size=(6, 2, 5.6)),
+        Figure(
+            "ablated_accuracy", "Train accuracy without some of the weights, after training",
+            _after_training,
+            (Lines(utility.BY_RATIO, utility.AXES[ACCURACY], marker="o",
+                   marks=(_WHOLE, _BARS), spread=Spread(_ends, bars=True)),
+             Lines(_RANKS, utility.AXES["ablated_accuracy"], color=RATIOS)),
+            accuracy_reading, panel="heading", beside=True, size=(11, 5.5, 3.4), letters=55),
+    ),
+    tables=(rise_table,),
+)
+# fmt: on

@@ -1,0 +1,298 @@
+"""The networks of SDD's experiments: trunks, the branches beside them, and what is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from tfprune import store
+from tfprune.report import style, summary, tables, trials
+from tfprune.report.accuracy import roles_of
+
+TRUNK, REDENSE, REINIT = "", "redense", "reinit"
+_NAMES = {TRUNK: "sparse", REDENSE: "re-dense", REINIT: "random reinitialization"}
+_OPTIONS = {"lr": "learning rate {}", "ep": "{} epochs"}
+_BEFORE = "sparse_sparsity"
+# Levels that are shown in detail where the five of SDD 3.2 cannot be told.
+_MOST_SAMPLES = 5
+
+
+def kind(branch: str) -> str:
+    """What a branch is, its options aside: "redense" of "redense_lr0.01"."""
+    return branch.split("_")[0]
+
+
+def name(branch: str) -> str:
+    """A branch as people call it.
+
+    Example:
+      >>> [name(branch) for branch in ("", "redense", "redense_lr0.01_ep5")]
+      ['sparse', 're-dense', 're-dense, learning rate 0.01, 5 epochs']
+    """
+    first, *options = branch.split("_")
+    said = [_OPTIONS[o[:2]].format(o[2:]) if o[:2] in _OPTIONS else o for o in options]
+    return ", ".join([_NAMES.get(first, first), *said])
+
+
+# Networks, and rows of results.csv of theirs, to the tables that their files hold.
+Read = Callable[["Networks", pd.DataFrame], list[pd.DataFrame]]
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """A trial's trunk, or one of its branches.
+
+    Attributes:
+      trial: the trial.
+      branch: "" for the trunk.
+      name: of the trial, and of the branch where there are several of its kind.
+      trunk: the trunk's rows of results.csv.
+      rows: its own.
+      folder: the output folder.
+    """
+
+    trial: str
+    branch: str
+    name: str
+    trunk: pd.DataFrame
+    rows: pd.DataFrame
+    folder: epath.Path
+
+    @cached_property
+    def roles(self) -> dict[str, int]:
+        """The levels of the trunk that play a role of `descent.ROLES`."""
+        return roles_of(self.trunk)
+
+    def mean(self, column: str, level: int) -> float:
+        """Over seeds, of its own rows."""
+        return float(self.rows.loc[self.rows["level"] == level, column].mean())
+
+    def percent(self, column: str, level: int) -> str:
+        """A mean accuracy in a sentence."""
+        return f"{100 * self.mean(column, level):.1f}%"
+
+    def sparsity(self, level: int) -> str:
+        """A level's sparsity in a sentence."""
+        return sparsity_text(self.mean("sparsity", level))
+
+    @cached_property
+    def samples(self) -> dict[int, str]:
+        """level -> its role, of the levels to show in detail: the five of SDD 3.2.
+
+        Where fewer than three of them can be told (too few levels, no label noise, one seed), or a
+        branch leaves at five or fewer, up to five levels at even distances.
+        """
+        levels = sorted({*self.rows["level"]} & {*self.trunk["level"]})
+        roles = {level: role for role, level in self.roles.items()}
+        roles = roles if len(roles) >= 3 else {}
+        named = [level for level in levels if level in roles]
+        if len(named) >= 3 and not (self.branch and len(levels) <= _MOST_SAMPLES):
+            levels = named
+        elif len(levels) > _MOST_SAMPLES:
+            places = np.linspace(0, len(levels) - 1, _MOST_SAMPLES).round().astype(int)
+            levels = [levels[place] for place in places]
+        return {int(level): roles.get(level, "") for level in levels}
+
+    def sampled(self, read: Read) -> pd.DataFrame:
+        """Tables of the samples: a row per row of them, level, seed, and what the sample is called.
+
+        Args:
+          read: rows of results.csv to their tables, one each where there are files.
+        """
+        made = []
+        for place, (level, role) in enumerate(self.samples.items()):
+            here = self.rows[self.rows["level"] == level]
+            found = read(self, here)
+            if not found:
+                continue
+            words = [style.ROLE_LABELS.get(role, ""), self.trunk_sparsity(level)]
+            seeds = pd.concat(found)["seed"].nunique()
+            few = f" ({seeds} of {len(here)} seeds)" if seeds < len(here) else ""
+            about: dict[str, Any] = {"level": level, "place": place, "name": self.name}
+            about |= {"sample": ", ".join(filter(None, words)) + few, "from": words[1]}
+            about["heading"] = f"{words[0]}\nsparsity {words[1]}{few}".strip()
+            made.append(pd.concat(found).assign(**about))
+        return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+
+    def trunk_sparsity(self, level: int) -> str:
+        at = self.trunk.loc[self.trunk["level"] == level, "sparsity"]
+        return sparsity_text(float(at.mean()))
+
+    def metrics(self, rows: pd.DataFrame) -> list[pd.DataFrame]:
+        """Metrics by epoch: the trunk's of the same levels, where it is a branch, and its own.
+
+        Raises:
+          InputError: a metrics.csv is damaged.
+        """
+        own = _metrics(self.folder, rows)
+        if not own or not self.branch:
+            return own
+        lifted = min(table["epoch"].min() for table in own) - 1
+        before = self.trunk[self.trunk["level"].isin(rows["level"])]
+        return [t.assign(lifted=lifted) for t in (*_metrics(self.folder, before), *own)]
+
+    def gaps(self, column: str) -> pd.DataFrame:
+        """Its own minus the trunk's, seed by seed: seed, level, sparsity, difference, and both."""
+        keys = ["seed", "level"]
+        both = self.trunk[[*keys, "sparsity", "weights_remaining", column]].merge(
+            self.rows[[*keys, column]], on=keys, suffixes=("_trunk", "_branch")
+        )
+        both = both.rename(columns=lambda c: c.removeprefix(f"{column}_"))
+        both = both.dropna(subset=["trunk", "branch"])
+        return both.assign(difference=both["branch"] - both["trunk"])
+
+    def differences(self, column: str) -> pd.DataFrame:
+        """`gaps` over seeds: sparsity, trunk, branch, n, mean, std and verdict, by level."""
+        gaps = self.gaps(column)
+        rows = {
+            level: own[["sparsity", "trunk", "branch"]].mean().to_dict()
+            | summary.described(own["difference"].tolist(), "", "n", "mean", "std", "verdict")
+            for level, own in gaps.groupby("level")
+        }
+        columns = ["sparsity", "trunk", "branch", "n", "mean", "std", "verdict"]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def _metrics(folder: epath.Path, rows: pd.DataFrame) -> list[pd.DataFrame]:
+    stages = zip(rows["seed"], rows.get(store.STAGE, [""] * len(rows)), strict=True)
+    return [
+        store.read_metrics(folder, stage).assign(seed=seed)
+        for seed, stage in stages
+        if stage and store.metrics_path(folder, stage).exists()
+    ]
+
+
+def measured(
+    folder: epath.Path, rows: pd.DataFrame, column: str, needed: Iterable[str]
+) -> list[pd.DataFrame]:
+    """`store.read_measurements` with a column `seed`.
+
+    Different seeds may differ in the last bit of what is one place: coordinates are rounded.
+    """
+    return [
+        table.round({"alpha": 9, "distance": 9}).assign(seed=int(rows["seed"].iloc[n]))
+        for n in range(len(rows))
+        for table in store.read_measurements(folder, rows.iloc[n : n + 1], column, needed)
+    ]
+
+
+def of_files(column: str, needed: Iterable[str]) -> Read:
+    """A way to read what `Networks.sampled` is made of: `measured`."""
+    return lambda networks, rows: measured(networks.folder, rows, column, needed)
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """An experiment's rows of results.csv, and its networks."""
+
+    rows: pd.DataFrame
+    networks: Sequence[Networks]
+
+    @property
+    def several(self) -> bool:
+        return len(self.networks) > 1
+
+    def start(self, network: Networks, text: str) -> str:
+        """The start of a sentence, with the networks' name where there are several."""
+        return f"With {network.name}: {text[:1].lower()}{text[1:]}" if self.several else text
+
+    def sampled(self, read: Read) -> pd.DataFrame:
+        """`Networks.sampled` of all."""
+        found = [table for n in self.networks if len(table := n.sampled(read))]
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def study(results: pd.DataFrame, folder: epath.Path, wanted: str = TRUNK) -> Study:
+    """The trunks, and the branches of this kind, trials in the order of their settings.
+
+    Networks whose masks were lifted stand at the sparsity of the level they came from, as in SDD's
+    figures; in results.csv itself they have sparsity 0.
+
+    Args:
+      results: rows of results.csv of one experiment.
+      folder: the output folder.
+      wanted: the kind; default the trunks alone.
+    """
+    rows = results[results["branch"].map(kind).isin([TRUNK, wanted])]
+    if _BEFORE in rows:
+        before = rows[_BEFORE].astype(float)
+        lifted = before.notna()
+        rows = rows.assign(
+            sparsity=rows["sparsity"].mask(lifted, before),
+            weights_remaining=rows["weights_remaining"].mask(lifted, 1 - before),
+        )
+    names = trials.names(rows)
+    rows = trials.in_order(rows.sort_values(["branch", "level", "seed"]), rows)
+    rows = rows.assign(panel=rows["trial"].map(names))
+    there = [b for b in rows["branch"].unique() if kind(b) == wanted]
+    several = len(there) > 1
+    networks = []
+    for trial, called in names.items():
+        mine = rows[rows["trial"] == trial]
+        for branch in [b for b in mine["branch"].unique() if b in there]:
+            full = f"{called}, {name(branch)}" if several else called
+            own, trunk = (mine[mine["branch"] == b] for b in (branch, TRUNK))
+            networks.append(Networks(trial, branch, full, trunk, own, folder))
+    return Study(rows, networks)
+
+
+# ---------------------------------------------------------------- words
+def sparsity_text(sparsity: float) -> str:
+    """A sparsity in a sentence."""
+    return f"{tables.sparsity_percent(sparsity)}%"
+
+
+def listed(sparsities: Iterable[float]) -> str:
+    """Sparsities in a sentence: up to three by name, more as a range."""
+    texts = [sparsity_text(value) for value in sparsities]
+    return ", ".join(texts) if len(texts) <= 3 else f"{texts[0]} to {texts[-1]}"
+
+
+def difference_table(table_name: str, title: str) -> Callable[[Study], tables.Table]:
+    """A table of branch minus trunk at every level, and whether last test accuracies differ."""
+    rule = "higher or lower where the mean is at least one std over seeds away from 0"
+    headings = {
+        "train_accuracy": "train (points)",
+        "test_accuracy_last": "last test (points)",
+        "test_accuracy_best": "best test (points)",
+    }
+
+    def make(found: Study) -> tables.Table:
+        rows = [
+            _differences(networks, level, headings)
+            for networks in found.networks
+            for level in networks.differences("test_accuracy_last").index
+        ]
+        shown = branch_cell(found) | tables.LEVEL
+        for column, heading in headings.items():
+            shown[heading] = tables.mean_std(f"{column}_difference", tables.points)
+        shown |= {"last test is": "test_accuracy_last_difference_verdict", "seeds": "n"}
+        numbers = pd.DataFrame(rows)
+        return tables.of_trials(
+            table_name, f"{title}; {rule}", numbers, found.rows, shown, ["branch"]
+        )
+
+    return make
+
+
+def branch_cell(found: Study, heading: str = "branch") -> dict[str, Any]:
+    """A cell that says which branch a row is of, where there are several."""
+    if len({networks.branch for networks in found.networks}) < 2:
+        return {}
+    return {heading: lambda row: name(row["branch"])}
+
+
+def _differences(networks: Networks, level: int, columns: Iterable[str]) -> dict[str, Any]:
+    last = networks.differences("test_accuracy_last").loc[level]
+    row: dict[str, Any] = {"trial": networks.trial, "branch": networks.branch, "level": level}
+    row |= {"sparsity": last["sparsity"], "n": last["n"]}
+    for column in columns:
+        gap = networks.differences(column).reindex([level]).iloc[0]
+        row |= {f"{column}_difference_{what}": gap[what] for what in ("mean", "std", "verdict")}
+    return row

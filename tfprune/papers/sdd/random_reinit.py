@@ -1,0 +1,122 @@
+"""What random_reinit shows: lottery tickets against random reinitialization."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pandas as pd
+from etils import epath
+
+from tfprune.measures.statistics import Difference
+from tfprune.papers.sdd.networks import (
+    REINIT,
+    TRUNK,
+    Study,
+    difference_table,
+    listed,
+    sparsity_text,
+    study,
+)
+from tfprune.report import readings, style, tables
+from tfprune.report.accuracy import BEST, LAST, SPARSITY, against_sparsity
+from tfprune.report.experiment import Experiment
+from tfprune.report.grammar import QUANTITY, ZERO, Axis, Figure, Line2D, Lines, Mark, Panel, Scale
+
+_NAMES = {TRUNK: "lottery ticket", REINIT: "random reinitialization"}
+_EPOCHS = {LAST: "last epoch", BEST: "best epoch"}
+
+
+def load(results: pd.DataFrame, folder: epath.Path) -> Study:
+    """Tickets, and what was reinitialized."""
+    return study(results, folder, REINIT)
+
+
+def _gains(found: Study) -> pd.DataFrame:
+    """Reinitialized minus ticket, seed by seed, in the columns of both accuracies."""
+    gaps = [
+        network.gaps(column)
+        .rename(columns={"difference": column})
+        .assign(panel=network.name, all="")
+        for network in found.networks
+        for column in _EPOCHS
+    ]
+    return pd.concat(gaps, ignore_index=True) if gaps else pd.DataFrame()
+
+
+def _open_matches(panel: Panel) -> bool:
+    """Markers are open where the rule of PEG section 2 finds no difference."""
+    found = False
+    for line in panel.lines:
+        gaps = [Difference(2, m, s) for m, s in zip(line.mean, line.std, strict=True)]
+        chosen = [gap.verdict == "matches" for gap in gaps]
+        found |= any(chosen)
+        panel.axes.plot(
+            line.x[chosen], line.mean[chosen], linestyle="", marker=line.look["marker"],
+            markerfacecolor="white", markeredgecolor=line.look["color"],
+        )  # fmt: skip
+    return found
+
+
+_MATCHES = Mark(
+    _open_matches,
+    lambda: Line2D([], [], linestyle="", marker="o", markerfacecolor="white",
+                   markeredgecolor=style.BLACK, label="matches (mean within one std of 0)"),
+)  # fmt: skip
+
+
+def gain_reading(column: str, what: str) -> Callable[[Study], str]:
+    """At which sparsities reinitialization ends better, and by how much, in one sentence."""
+
+    def read(found: Study) -> str:
+        # Without the dense network, which has no mask: reinitialized, it is another seed.
+        gaps = [(n, table[table["sparsity"] > 0]) for n in found.networks
+                if len(table := n.differences(column))]  # fmt: skip
+        gaps = [(network, table) for network, table in gaps if len(table)]
+        if not gaps:
+            return ""
+        network, table = max(gaps, key=lambda item: item[1]["mean"].max())
+        top = table.loc[table["mean"].idxmax()]
+        gain = tables.points([top["mean"]], [top["std"]])[0]
+        most = f"the largest gain is {gain} points, at {sparsity_text(top['sparsity'])}"
+        start = found.start(network, f"{what} test accuracy of random reinitialization is")
+        if (table["n"] < 2).all():
+            above = f"above the lottery ticket's at {(table['mean'] > 0).sum()} of {len(table)}"
+            return (
+                f"{start} {above} sparsities; {most}, which one seed cannot tell from the spread."
+            )
+        where = {v: listed(table.loc[table["verdict"] == v, "sparsity"]) for v in readings.VERDICTS}
+        count = Counter(table["verdict"])
+        said = {v: f" ({where[v]})" if count[v] else "" for v in where}
+        return (
+            f"{start} higher than the lottery ticket's at {count['higher']} of {len(table)} "
+            f"sparsities{said['higher']}, lower at {count['lower']}{said['lower']}, and matches at "
+            f"{count['matches']}; {most}."
+        )
+
+    return read
+
+
+# fmt: off
+RANDOM_REINIT = Experiment(
+    "random_reinit",
+    load,
+    figures=(
+        against_sparsity(
+            "Lottery ticket and random reinitialization against sparsity",
+            gain_reading(LAST, "Last"), results=lambda found: found.rows, branch_names=_NAMES),
+        Figure(
+            "difference", "What random reinitialization gains over the lottery ticket", _gains,
+            Lines(SPARSITY,
+                  (Axis(LAST, "Test accuracy, reinitialized\nminus ticket (points)", 100),
+                   Axis(BEST, scale=100)),
+                  "level", style.ORANGE, Scale(QUANTITY, {LAST: "o", BEST: "s"}),
+                  Scale(QUANTITY, {LAST: "-", BEST: ":"}, _EPOCHS), marks=(ZERO, _MATCHES)),
+            gain_reading(BEST, "Best"), panel="panel", same_y="all", size=(7.2, 4.4, 3.6)),
+    ),
+    tables=(
+        lambda found: tables.accuracy_table(found.rows),
+        difference_table(
+            "difference", "Random reinitialization minus lottery ticket at every sparsity"),
+    ),
+)

@@ -1,0 +1,333 @@
+"""What redense shows: training through the lifting of masks, paths and minima beyond it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from tfprune import store
+from tfprune.measures import statistics
+from tfprune.papers.drawings.surface import Contours
+from tfprune.papers.sdd import networks
+from tfprune.papers.sdd.looks import EPOCHS, from_zero, of_examples, percents
+from tfprune.papers.sdd.networks import (
+    Networks,
+    Study,
+    branch_cell,
+    difference_table,
+    listed,
+    sparsity_text,
+)
+from tfprune.report import readings, style, tables
+from tfprune.report.accuracy import LAST, SPARSITY
+from tfprune.report.experiment import Experiment
+from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Mark, Panel, Scale, line_handle
+from tfprune.report.tables import Table, mean_std
+
+_SCRATCH = "dense, from scratch"
+_SPLITS = ("train", "test")
+_MEASURED = {"sharpness": "sharpness (nats)", "barrier_height": "barrier (nats)"}
+# The largest p-value of a trend that a reading calls one.
+_SIGNIFICANT = 0.05
+# Barriers below this many nats are rounding.
+_NO_BARRIER = 1e-6
+
+
+def load(results: pd.DataFrame, folder: epath.Path) -> Study:
+    """Sparse and re-dense networks; columns of measurements are NaN where nothing was measured."""
+    missing = [c for c in (*_MEASURED, "monotonic") if c not in results]
+    return networks.study(
+        results.assign(**dict.fromkeys(missing, math.nan)), folder, networks.REDENSE
+    )
+
+
+# ---------------------------------------------------------------- accuracy
+def _lifting(panel: Panel) -> None:
+    panel.axes.axvline(panel.rows["lifted"].iloc[0], color="#777777", linestyle=":", linewidth=1.3)
+
+
+_LIFTED = Mark(_lifting, lambda: line_handle("masks lifted", "#777777", dash=":"))
+
+
+def escape_reading(found: Study) -> str:
+    """What lifting the masks does to train and test accuracy, in one sentence."""
+    gaps = {n: n.differences(LAST) for n in found.networks}
+    network = max(gaps, key=lambda n: gaps[n]["mean"].abs().max())
+    test, train = _pruned(gaps[network]), network.differences("train_accuracy")
+    if test.empty:
+        return ""
+    level: Any = test["mean"].abs().idxmax()
+    moved = " and ".join(
+        f"{what} accuracy from {100 * gap.loc[level, 'trunk']:.1f}% to "
+        f"{100 * gap.loc[level, 'branch']:.1f}%"
+        for what, gap in (("train", train), ("last test", test))
+    )
+    start = found.start(network, "Re-dense training takes")
+    said = f"{start} {moved} at {sparsity_text(test['sparsity'][level])} sparsity"
+    if (test["n"] < 2).all():
+        falls = f"falls at {(test['mean'] < 0).sum()} of {len(test)} sparsities, for the one seed"
+        return f"{said}; last test accuracy {falls}."
+    count = Counter(test["verdict"])
+    return (
+        f"{said}; of {len(test)} sparsities, it ends with lower test accuracy than the sparse "
+        f"network at {count['lower']}, higher at {count['higher']} and matching at "
+        f"{count['matches']}."
+    )
+
+
+def _pruned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without the dense networks, where there are others."""
+    pruned = rows[rows["sparsity"] > 0]
+    return pruned if len(pruned) else rows
+
+
+# ---------------------------------------------------------------- paths
+def _path_ticks(panel: Panel) -> None:
+    panel.axes.set_xticks([0, 0.5, 1], ["0\nsparse", "0.5", "1\nre-dense"])
+
+
+def path_reading(found: Study) -> str:
+    """Whether train loss only falls on the straight path, and its barrier, in one sentence."""
+    rows = pd.concat([network.rows for network in found.networks])
+    rows = _pruned(rows[rows["barrier_height"].notna()])
+    if rows.empty:
+        return ""
+    paths, falling = len(rows), int(rows["monotonic"].sum())
+    count = "all" if falling == paths > 1 else f"{falling} of"
+    rising = sorted(rows.loc[rows["monotonic"] == 0, "sparsity"].unique())
+    but = f", but not at {listed(rising)} sparsity" if 0 < falling < paths else ""
+    heights: Any = rows.groupby("sparsity")["barrier_height"].mean()
+    barrier = "no barrier rises above the straight line between its ends"
+    if heights.max() >= _NO_BARRIER:
+        barrier = (
+            "the mean barrier above the straight line between the ends is highest, "
+            f"{_nats([heights.max()])} nats, at {sparsity_text(heights.idxmax())} sparsity"
+        )
+    return (
+        "From the sparse to the re-dense solution, train loss decreases monotonically on "
+        f"{count} {paths} path{'s' * (paths > 1)} (sparsities and seeds){but}; {barrier}."
+    )
+
+
+def _nats(values: Iterable[float]) -> str:
+    """Mean ± std of values in a sentence."""
+    known = statistics.difference(list(values))
+    return tables.measured([known.mean], [known.std])[0]
+
+
+# ---------------------------------------------------------------- minima
+_LINE = networks.of_files("line", store.LINE_COLUMNS)
+
+
+def _around_minima(found: Study) -> pd.DataFrame:
+    """Losses by distance, of re-dense networks and of the dense one; and sharpness by sparsity."""
+    made = []
+    for network in found.networks:
+        lines = network.sampled(_LINE).drop(columns="level", errors="ignore")
+        if lines.empty:
+            continue
+        dense = network.trunk[network.trunk["level"] == 0]
+        scratch = [table.assign(**{"from": _SCRATCH}) for table in _LINE(network, dense)]
+        sharpness = network.rows[["seed", "level", "weights_remaining", "sharpness"]]
+        ours = pd.concat([*scratch, lines, sharpness], ignore_index=True)
+        title = f"{network.name}\nmean ± std over directions and seeds"
+        values = tuple(dense["sharpness"].dropna())
+        made.append(ours.assign(name=network.name, title=title, scratch=[values] * len(ours)))
+    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+
+
+def _from_colors(names: Sequence[str]) -> dict[str, str]:
+    return {_SCRATCH: style.BLACK} | style.sequence([name for name in names if name != _SCRATCH])
+
+
+def _draw_scratch(panel: Panel) -> None:
+    """The sharpness of the dense network from scratch, and what the panel is of."""
+    known = statistics.difference(list(panel.rows["scratch"].iloc[0]))
+    if known.n:
+        panel.axes.axhline(known.mean, color=style.BLACK, linestyle="--")
+        std = np.nan_to_num(known.std)
+        panel.axes.axhspan(known.mean - std, known.mean + std, color=style.BLACK, alpha=0.12, lw=0)
+    panel.axes.set_title("Rise of the train loss at distance 1\nmean ± std over seeds")
+
+
+def sharpness_reading(found: Study) -> str:
+    """Whether re-dense minima are sharper the sparser the network was, in one sentence."""
+    there = [n for n in found.networks if n.rows["sharpness"].notna().any()]
+    if not there:
+        return ""
+    network = there[0]
+    rows = network.rows.dropna(subset="sharpness")
+    table = rows.groupby("level")[["sparsity", "sharpness"]].mean()
+    trend = statistics.correlation(table["sparsity"], table["sharpness"])
+    ends = [
+        f"{_nats(own)} nats from {network.sparsity(level)}"
+        for level in dict.fromkeys((table.index[0], table.index[-1]))
+        if len(own := rows.loc[rows["level"] == level, "sharpness"])
+    ]
+    said = "neither clearly grows nor falls with"
+    if trend.kendall_p < _SIGNIFICANT:
+        said = "grows with" if trend.kendall > 0 else "falls with"
+    rank = f"Kendall's τ = {trend.kendall:.2f}, {readings.p_value(trend.kendall_p)}, n = {trend.n}"
+    if math.isnan(trend.kendall_p):
+        rank = f"{trend.n} sparsit{'ies are' if trend.n > 1 else 'y is'} too few to tell"
+    start = found.start(network, "Sharpness of re-dense minima")
+    dense = network.trunk.loc[network.trunk["level"] == 0, "sharpness"].dropna()
+    scratch = f"; that of the dense network from scratch is {_nats(dense)}" if len(dense) else ""
+    return (
+        f"{start} {said} the sparsity before the masks were lifted ({rank}), {', '.join(ends)}"
+        f"{scratch}."
+    )
+
+
+def _surfaces(found: Study) -> pd.DataFrame:
+    """Of each network, the first seed's that has one: directions of other seeds are others."""
+    read = networks.of_files("surface", store.SURFACE_COLUMNS)
+
+    def first(network: Networks, rows: pd.DataFrame) -> list[pd.DataFrame]:
+        return read(network, rows.sort_values("seed"))[:1]
+
+    made = []
+    for network in found.networks:
+        tables_of = network.sampled(first)
+        dense = first(network, network.trunk[network.trunk["level"] == 0])
+        about: dict[str, Any] = {"name": network.name, "place": -1, "from": ""}
+        ours = pd.concat([*(t.assign(**about) for t in dense), tables_of], ignore_index=True)
+        made.append(ours)
+    rows = pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+    if rows.empty:
+        return rows
+    names = np.where(rows["from"] == "", _SCRATCH, "re-dense from " + rows["from"])
+    seeds = rows["seed"].astype(int).astype(str)
+    return rows.sort_values("place", kind="stable").assign(heading=names + "\nseed " + seeds)
+
+
+def surface_reading(found: Study) -> str:
+    """How far train loss rises from the minimum to the edge of every surface, in one sentence.
+
+    Raises:
+      InputError: a file is damaged.
+    """
+    network = found.networks[0]
+    said = [
+        f"{_nats([edge_rise(surface)]) or '?'} nats around {' ('.join(str(name).splitlines())})"
+        for name, surface in _surfaces(found).query("name == @network.name").groupby(
+            "heading", sort=False)
+    ]  # fmt: skip
+    start = found.start(network, "From the minimum (the cross) to the edge of its panel")
+    return (
+        f"{start}, train loss rises on average by {', '.join(said)}; one surface each, so without "
+        "a spread."
+    )
+
+
+def edge_rise(surface: pd.DataFrame) -> float:
+    """Mean train loss along the edge of a surface, minus that at its centre, nats.
+
+    Args:
+      surface: a table of `store.SURFACE_COLUMNS`, on a grid around 0.
+    """
+    x, y = surface["x"].abs(), surface["y"].abs()
+    edge = np.isclose(x, x.max()) | np.isclose(y, y.max())
+    loss = surface["train_loss"].to_numpy(float)
+    return float(loss[edge].mean() - loss[(x + y).to_numpy().argmin()])
+
+
+# ---------------------------------------------------------------- tables
+def landscape_table(found: Study) -> Table:
+    """Sharpness, barrier and monotonic paths of re-dense networks, by sparsity before lifting."""
+    rows = []
+    for network in found.networks:
+        for level, own in network.rows.groupby("level"):
+            row: dict[str, Any] = {"trial": network.trial, "branch": network.branch, "level": level}
+            row |= {"sparsity": own["sparsity"].mean(), "n": own["seed"].nunique()}
+            for column in _MEASURED:
+                row |= {f"{column}_{what}": own[column].agg(what) for what in ("mean", "std")}
+            falls = own["monotonic"].dropna()
+            rows.append(row | {"monotonic_paths": falls.sum(), "paths": len(falls)})
+
+    def paths(row: dict[str, Any]) -> str:
+        return f"{row['monotonic_paths']:.0f} of {row['paths']}" if row["paths"] else ""
+
+    shown = branch_cell(found) | tables.LEVEL
+    shown |= {heading: mean_std(column, tables.measured) for column, heading in _MEASURED.items()}
+    shown |= {"monotonic paths": paths, "seeds": "n"}
+    title = (
+        "Re-dense solutions by the sparsity before the masks were lifted: sharpness of the train "
+        "loss, and its path from the sparse solution"
+    )
+    return tables.of_trials("landscape", title, pd.DataFrame(rows), found.rows, shown, ["branch"])
+
+
+def _accuracy_table(found: Study) -> Table:
+    note = "; re-dense networks at the sparsity before their masks were lifted"
+    return tables.accuracy_table(found.rows, note=note)
+
+
+def _of_splits(column: str, values: Sequence[str]) -> dict[str, str]:
+    return {f"{split}_{column}": value for split, value in zip(_SPLITS, values, strict=True)}
+
+
+# fmt: off
+_LOSSES = _of_splits("loss", ("-", "--"))
+_ACCURACIES = _of_splits("accuracy", ("-", "--"))
+_GRID: dict[str, Any] = {"row": "name", "column": "place", "heading": "heading", "name_rows": True,
+                         "above": "name"}
+_FILTER_NORMS = "direction (filter norms)"
+
+REDENSE = Experiment(
+    "redense",
+    load,
+    figures=(
+        Figure(
+            "accuracy", "Accuracy through sparse and re-dense training",
+            lambda found: found.sampled(Networks.metrics),
+            (Lines(EPOCHS, percents("Accuracy (%)", *_ACCURACIES),
+                   dash=Scale(QUANTITY, _ACCURACIES, _of_splits("accuracy", _SPLITS)),
+                   marks=(_LIFTED,)),
+             of_examples(EPOCHS, "epoch", "Train accuracy (%)", _LIFTED)),
+            escape_reading, size=(7, 2.5, 4.8), **_GRID),
+        Figure(
+            "interpolation", "Straight from the sparse to the re-dense solution",
+            lambda found: found.sampled(
+                networks.of_files("interpolation", store.INTERPOLATION_COLUMNS)),
+            Lines(Axis("alpha", "α", finish=_path_ticks),
+                  (Axis("train_loss", "Loss (nats)", finish=from_zero), Axis("test_loss"),
+                   *percents("Accuracy (%)", *_ACCURACIES, right=True)),
+                  color=Scale(QUANTITY,
+                              dict.fromkeys(_LOSSES, style.BLUE)
+                              | dict.fromkeys(_ACCURACIES, style.VERMILLION),
+                              _of_splits("loss", ("loss, train", "loss, test"))
+                              | _of_splits("accuracy", ("accuracy, train", "accuracy, test"))),
+                  dash=Scale(QUANTITY, _LOSSES | _ACCURACIES)),
+            path_reading, size=(6, 2.6, 2.7), **_GRID),
+        Figure(
+            "sharpness", "Loss around re-dense minima", _around_minima,
+            (Lines(Axis("distance", "Distance along a filter-normalized direction (filter norms)"),
+                   Axis("train_loss", "Train loss (nats)", finish=from_zero),
+                   color=Scale("from", _from_colors), dash=Scale("from", {_SCRATCH: "--"})),
+             Lines(dataclasses.replace(
+                       SPARSITY, label="Sparsity before the masks were lifted (%)"),
+                   Axis("sharpness", "Sharpness (nats)", finish=from_zero), "level",
+                   style.ORANGE, "o", marks=(Mark(_draw_scratch),))),
+            sharpness_reading, panel="name", heading="title", beside=True, legend="panel",
+            legend_title="Re-dense from", size=(5.5, 5.5, 3.7), letters=60),
+        Figure(
+            "surface", "Loss surfaces around re-dense minima", _surfaces,
+            Contours(Axis("x", f"First {_FILTER_NORMS}"), Axis("y", f"Second {_FILTER_NORMS}"),
+                     "train_loss"),
+            surface_reading, bar="Train loss (nats)", size=(5, 2.7, 3.1), **_GRID),
+    ),
+    tables=(
+        _accuracy_table,
+        difference_table("change", "What re-dense training changes at every sparsity, re-dense "
+                         "minus sparse"),
+        landscape_table,
+    ),
+)
