@@ -550,6 +550,15 @@ def test_panels_over_cycles_are_titled_with_both_distances(tmp_path):
     assert titles[1].endswith("‖W*−Wp‖ 2.500")
 
 
+def test_cycles_stand_in_their_order_and_rows_are_named_whatever_is_missing(tmp_path):
+    rows = [cycle(tmp_path, number, trial="a", retrain="finetune") for number in (2, 3)]
+    rows += [cycle(tmp_path, number, trial="b") for number in (1, 2)]
+    axes = [a for a in drawn(pm.write(tmp_path, rows), SURFACE, "cycles") if a.axison]
+    titles = [a.get_title("left").split("\n")[0] for a in axes]
+    assert titles[:4] == ["cycle 2", "cycle 3", "cycle 1", "cycle 2"]
+    assert says(axes[0].get_ylabel(), "weights, fine-tuned")
+
+
 def test_trials_are_called_by_what_is_pruned_and_how_it_is_retrained(tmp_path):
     rows = [
         cycle(tmp_path, 1, trial=f"{structure}-{retrain}", structure=structure, retrain=retrain)

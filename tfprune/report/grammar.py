@@ -569,13 +569,14 @@ def _name_rows(placed: _Placed, is_said: bool) -> None:
     """What a row is of, if not said, stands at its first panel; labels at the outermost alone."""
     for cell, panels in placed:
         line, column = cell.place
-        last = column == max(c.place[1] for c, _ in placed if c.place[0] == line)
-        if column == 0 and not is_said:
+        beside = [c.place[1] for c, _ in placed if c.place[0] == line]
+        first, last = column == min(beside), column == max(beside)
+        if first and not is_said:
             panels[0].set_ylabel(f"{wrapped(cell.row_name, 26)}\n{panels[0].get_ylabel()}")
         if line < max(c.place[0] for c, _ in placed if c.place[1] == column):
             panels[-1].set_xlabel("")
         for axes in panels:
-            if column:
+            if not first:
                 axes.set_ylabel("")
             for right in style.twins(axes):
                 right.set_ylabel(right.get_ylabel() if last else "")

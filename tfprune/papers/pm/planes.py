@@ -223,7 +223,10 @@ def _drawn(found: Found, last: bool) -> pd.DataFrame:
             row = {"name": f"{cycles.name}, {seed}", "cycle": surface.level}
             row["title"] = f"{cycles.name},\n{about}" if last else _said(surface)
             rows.append(row | {"surface": surface, "learned": cycles.learned})
-    return pd.DataFrame(rows)
+    made = pd.DataFrame(rows)
+    if len(made):  # A trial may lack its first cycles.
+        made["cycle"] = pd.Categorical(made["cycle"], sorted(set(made["cycle"])))
+    return made
 
 
 def png(surface: Surface) -> bytes:

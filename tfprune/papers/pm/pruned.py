@@ -69,7 +69,8 @@ def load(results: pd.DataFrame, folder: epath.Path) -> Found:
     sparsity = trunk.groupby(["trial", "level"])["sparsity"].mean()
     rows = pd.concat([trunk.assign(network=PRUNED), small], ignore_index=True)
     rows["sparsity"] = pd.MultiIndex.from_frame(rows[["trial", "level"]]).map(sparsity)
-    rows["percent"] = rows["sparsity"].map(tables.sparsity_percent)
+    rows = rows.dropna(subset=["sparsity"])
+    rows = rows.assign(percent=rows["sparsity"].map(tables.sparsity_percent))
     pruned = rows[rows["network"] == PRUNED]
     pretrained = pruned.assign(network=PRETRAINED)
     parts = [
