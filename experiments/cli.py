@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import Field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from absl import flags
@@ -29,7 +30,15 @@ from experiments.command import (
     with_flags,
 )
 from tfprune.config import from_settings
-from tfprune.errors import InputError, SettingError, Stopped, TfpruneError, unknown_name
+from tfprune.errors import (
+    InputError,
+    SettingError,
+    Stopped,
+    TfpruneError,
+    close_names,
+    reason,
+    unknown_name,
+)
 from tfprune.settings import join, settings_of
 from tfprune.studies.trial import trial_name
 
@@ -157,14 +166,23 @@ def exit_code(main: Callable[[], int]) -> int:
 
 
 def _sweep_texts(preset_flags: Sequence[str], argv: Sequence[str]) -> list[str]:
-    """The preset's sweeps and the explicit ones; an explicit flag ends a preset's sweep of it."""
+    """The preset's sweeps and the explicit ones; explicit ones and flags end a preset's sweep.
+
+    Raises:
+      SettingError: a field has a flag and a sweep.
+    """
     explicit = {re.split("=", argument.lstrip("-"))[0] for argument in argv}
+    asked = _values_of("sweep", argv)
+    for text in asked:
+        if text.split("=")[0] in explicit:
+            raise SettingError("sweep", text, f"nothing beside --{text.split('=')[0]}")
+    explicit |= {text.split("=")[0] for text in asked}
     if _values_of("label_noise", argv)[-1:] == ["none"]:
         explicit.add("noise_fraction")
     kept = [
         text for text in _values_of("sweep", preset_flags) if text.split("=")[0] not in explicit
     ]
-    return [*kept, *_values_of("sweep", argv)]
+    return [*kept, *asked]
 
 
 def _values_of(flag: str, arguments: Sequence[str]) -> list[str]:
@@ -200,7 +218,12 @@ def _flag_values(experiment: Experiment) -> flags.FlagValues:
         flag_values=values,
     )
     flags.DEFINE_integer(
-        "verbosity", 0, "0 quiet, 1 with TensorFlow's own messages", flag_values=values
+        "verbosity",
+        0,
+        "0 quiet, 1 with TensorFlow's own messages",
+        lower_bound=0,
+        upper_bound=1,
+        flag_values=values,
     )
     for section in experiment.sections.values():
         hints = get_type_hints(section)
@@ -222,13 +245,29 @@ def _flag_values(experiment: Experiment) -> flags.FlagValues:
 
 
 def _parse_flags(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+    _check_flagfiles(arguments)
+    if _values_of("undefok", arguments):
+        raise InputError("--undefok: no flag; every flag must be one that --help shows")
     try:
         return values(["tfprune", *arguments])[1:]
+    except flags.UnrecognizedFlagError as error:
+        close = close_names(error.flagname, [name for name in values if len(name) > 1])
+        hint = f"did you mean {' or '.join(f'--{name}' for name in close)}? " if close else ""
+        raise InputError(f"--{error.flagname}: no such flag: {hint}see --help") from None
     except flags.Error as error:
         text = str(error).replace("flag --", "--", 1)
-        raise InputError(
-            text.replace("Non-boolean argument to boolean flag", "true or false")
-        ) from None
+        raise InputError(re.sub(r"\('Non-boolean.*\)", "true or false", text)) from None
+
+
+def _check_flagfiles(arguments: Sequence[str]) -> None:
+    """Raises InputError for a --flagfile of anything but flags; absl would quote it."""
+    for path in _values_of("flagfile", arguments):
+        try:
+            lines = Path(path).expanduser().read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--flagfile={path}: cannot be read ({reason(error)})") from None
+        if not all(line.strip()[:1] in ("", "-", "#") or line.startswith("//") for line in lines):
+            raise InputError(f"--flagfile={path}: a file of flags, --NAME=VALUE on each line")
 
 
 class _Parser(flags.ArgumentParser):

@@ -9,7 +9,7 @@ from absl import flags
 from experiments.command import errors_name_flags
 from tfprune.errors import InputError
 from tfprune.layout import FIGURE_FORMATS
-from tfprune.settings import one_of
+from tfprune.settings import expanded, one_of
 
 _USAGE = f"python run.py report --output_dir=D [--figure_format={','.join(FIGURE_FORMATS)}]"
 
@@ -34,5 +34,5 @@ def main(argv: Sequence[str]) -> int:
     with errors_name_flags(values):
         for name in formats:
             one_of(FIGURE_FORMATS)("figure_format", name)
-        show(values["output_dir"].value, formats=formats)
+        show(expanded("output_dir", values["output_dir"].value), formats=formats)
     return 0

@@ -12,7 +12,7 @@ from tfprune.settings import settings_of
 
 
 def parse(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """Reads `FIELD=V1,V2,...` texts; of two for one field the later counts.
+    """Reads `FIELD=V1,V2,...` texts.
 
     A value of a list setting joins its parts by `+`, as in `lr_drop_epochs=80+120,60`.
 
@@ -23,7 +23,8 @@ def parse(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
       The values by setting, in the order given.
 
     Raises:
-      InputError: a text is not of that form, the setting is unknown, or a value is of another type.
+      InputError: a text is not of that form, the setting is unknown, a value is of another type, or
+        two texts are of one setting.
     """
     readers = _readers()
     sweep: dict[str, tuple[Any, ...]] = {}
@@ -33,7 +34,8 @@ def parse(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
             raise SettingError("sweep", text, "FIELD=VALUE,VALUE,...")
         if name not in readers:
             raise SettingError("sweep", text, f"no such field; {nearest(name, readers)}")
-        sweep.pop(name, None)
+        if name in sweep:
+            raise SettingError("sweep", text, f"one for each field; there is another of {name}")
         sweep[name] = tuple(_read(text, part, readers[name]) for part in values.split(","))
         if len(set(sweep[name])) != len(sweep[name]):
             raise SettingError("sweep", text, "different values")

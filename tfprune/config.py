@@ -63,7 +63,9 @@ class RunConfig(Section):
     pruning: PruningConfig = dataclasses.field(default_factory=PruningConfig)
     experiment: str = dataclasses.field(default="", metadata={"identity": False})
     preset: str = dataclasses.field(default="", metadata={"identity": False})
-    output_dir: str = setting("", "where everything goes; default runs/EXPERIMENT", identity=False)
+    output_dir: str = setting(
+        "", "where everything goes; default runs/EXPERIMENT", identity=False, path=True
+    )
     seeds: tuple[int, ...] = setting(
         (0, 1, 2), "one trial each, as 0,1,2 or 0-4", check=between(0, MAX_SEED), identity=False
     )
@@ -90,6 +92,7 @@ class RunConfig(Section):
         "where what XLA compiles is kept for later runs of this machine: a folder, auto for one in "
         "the user's cache folder, or off",
         identity=False,
+        path=True,
     )
     strategy: str = setting(
         "auto",
@@ -106,8 +109,8 @@ class RunConfig(Section):
     )
     workers: str = setting(
         "1",
-        "processes of this machine that train independent trials; auto takes one for each core, or "
-        "GPU, but no more than there are trials",
+        "processes of this machine that train independent trials, at most one for each trial; auto "
+        "takes one for each core, or GPU",
         check=auto_or_count,
         identity=False,
     )

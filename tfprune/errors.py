@@ -7,7 +7,7 @@ stands in backquotes, with or without a value, so that a command line can spell 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
@@ -122,10 +122,23 @@ def reason(error: BaseException) -> str:
     return " ".join(text.split())
 
 
+def close_names(value: str, names: Sequence[str]) -> list[str]:
+    """The three names that are most likely meant: that have it as a part, or look like it.
+
+    Example:
+      >>> close_names("lenet", ["resnet20", "lenet_300_100"])
+      ['lenet_300_100', 'resnet20']
+    """
+    whole = [name for name in names if len(value) > 2 and value in name.split("_")]
+    begun = [name for name in names if len(value) > 2 and name.startswith(value)]
+    close = get_close_matches(value, names, n=3, cutoff=0.4)
+    return list(dict.fromkeys((*whole, *begun, *close)))[:3]
+
+
 def nearest(value: str, known: Iterable[str]) -> str:
     """What is allowed, as a phrase, the names nearest to `value` first."""
     names = list(known)
-    close = get_close_matches(value, names, n=3, cutoff=0.4)
+    close = close_names(value, names)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     return f"{hint}allowed: {', '.join(names)}"
 

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -53,6 +54,19 @@ def one_of(allowed: Iterable[str]) -> Check:
     return check
 
 
+def expanded(name: str, path: str) -> str:
+    """A path, `npz:PATH` or `folder:PATH` with the home folder that a leading `~` stands for.
+
+    Raises:
+      SettingError: there is no such user.
+    """
+    kind = next((kind for kind in ("npz:", "folder:") if path.startswith(kind)), "")
+    whole = os.path.expanduser(path.removeprefix(kind))
+    if whole.startswith("~"):
+        raise SettingError(name, path, f"a path; there is no user {whole[1:].split('/')[0]!r}")
+    return kind + whole
+
+
 def auto_or_count(name: str, value: Any) -> None:
     """A check: `auto`, or a whole number of at least 1."""
     if value != "auto" and not (str(value).isdecimal() and int(value) >= 1):
@@ -67,6 +81,7 @@ def setting(
     check: Check | None = None,
     identity: bool = True,
     later: bool = False,
+    path: bool = False,
 ) -> Any:
     """Declares one setting.
 
@@ -78,8 +93,9 @@ def setting(
       identity: whether the value can change a number in a result; such values make up the hash.
       later: the setting is younger than folders that people have, whose numbers were made with its
         default: that leaves the hash as it was.
+      path: the value may name a file or folder, in which `~` is somebody's home.
     """
-    kept: dict[str, Any] = {"help": help, "choices": choices, "check": check}
+    kept: dict[str, Any] = {"help": help, "choices": choices, "check": check, "path": path}
     return dataclasses.field(
         default=default, metadata={**kept, "identity": identity, "later": later}
     )
@@ -91,6 +107,9 @@ class Section:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
+            if field.metadata.get("path"):
+                own = expanded(field.name, getattr(self, field.name))
+                object.__setattr__(self, field.name, own)
             value = getattr(self, field.name)
             choices, check = field.metadata.get("choices"), field.metadata.get("check")
             if choices is not None and value not in choices:

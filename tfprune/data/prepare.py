@@ -210,7 +210,9 @@ def _read_indices(path: str, examples: int) -> np.ndarray:
             "train_subset", path, "a .npy file of integers [K], or text with one integer per line"
         ) from error
     if not len(indices) or indices.min() < 0 or indices.max() >= examples:
-        raise SettingError("train_subset", path, f"indices from 0 to {examples - 1}, at least one")
+        odd = [int(index) for index in indices if not 0 <= index < examples][:1]
+        but = f", and {odd[0]} is none" if odd else ", at least one"
+        raise SettingError("train_subset", path, f"indices from 0 to {examples - 1}{but}")
     values, counts = np.unique(indices, return_counts=True)
     if counts.max() > 1:
         raise SettingError(

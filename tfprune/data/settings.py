@@ -24,12 +24,15 @@ class DataConfig(Section):
     dataset: str = setting(
         "digits",
         f"{', '.join(DATASETS)}, any image classification set of TFDS, npz:PATH or folder:PATH",
+        path=True,
     )
     data_dir: str = setting(
-        "", "where TFDS sets are prepared; default $TFDS_DATA_DIR", identity=False
+        "", "where TFDS sets are prepared; default $TFDS_DATA_DIR", identity=False, path=True
     )
     train_subset: str = setting(
-        "", "train on this many random examples, or on the indices in this .npy or text file"
+        "",
+        "train on this many random examples, or on the indices in this .npy or text file",
+        path=True,
     )
     validation_examples: int = setting(
         0, "training examples held out for validation", check=at_least(0)

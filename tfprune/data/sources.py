@@ -348,7 +348,7 @@ def _checked_labels(name: str, key: str, labels: np.ndarray, examples: int) -> n
         raise SettingError(
             "dataset", name, f"{key} of shape ({examples},), one per image, not {labels.shape}"
         )
-    if labels.min() < 0 or labels.max() >= 2**31 - 1:
+    if labels.min() < 0:
         raise SettingError("dataset", name, f"{key} from 0, not from {labels.min()}")
     if labels.max() > max(examples, _SURELY_ALLOWED_CLASSES):
         raise SettingError(

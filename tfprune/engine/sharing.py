@@ -14,18 +14,16 @@ _GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 def processes_of(configs: Sequence[RunConfig]) -> int:
-    """How many processes train a study's trials.
+    """How many processes train a study's trials: no more than there are trials.
 
     Args:
       configs: its runs; `workers` of the first counts.
     """
     config = configs[0]
-    if config.workers != "auto":
-        return int(config.workers)
     if config.takes_all_devices:
         return 1
-    gpus = len(list(_GPUS.iterdir())) if _GPUS.exists() and config.strategy != "cpu" else 0
-    return max(min(gpus or len(os.sched_getaffinity(0)), _trials(configs)), 1)
+    asked = _devices(config) if config.workers == "auto" else int(config.workers)
+    return max(min(asked, _trials(configs)), 1)
 
 
 def places_of(configs: Sequence[RunConfig]) -> int:
@@ -44,6 +42,12 @@ def places_of(configs: Sequence[RunConfig]) -> int:
     most = max(_PAYS.get((c.model.model, c.data.dataset), 1) for c in configs)
     each = -(-_trials(configs) // processes_of(configs))
     return max(min(most, each), 1)
+
+
+def _devices(config: RunConfig) -> int:
+    """The GPUs of this machine; where there is none, its cores that this process may use."""
+    gpus = len(list(_GPUS.iterdir())) if _GPUS.exists() and config.strategy != "cpu" else 0
+    return gpus or len(os.sched_getaffinity(0))
 
 
 def _trials(configs: Sequence[RunConfig]) -> int:

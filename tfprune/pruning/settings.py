@@ -39,6 +39,15 @@ class RewindPoint:
         return f"{self.count}{self.unit}"
 
 
+# Some hundred are more than any network bears; a study plans each before it looks at its network.
+MAX_LEVELS = 10_000
+
+
+def _fraction(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise SettingError(name, value, "a number in [0, 1)")
+
+
 @dataclasses.dataclass(frozen=True)
 class PruningConfig(Section):
     """What is removed between trainings, and how training goes on."""
@@ -53,10 +62,13 @@ class PruningConfig(Section):
     )
     scope: str = setting("global", "weights compete across layers or within one", choices=SCOPES)
     prune_fraction: float = setting(
-        0.2, "fraction of the remaining weights that a level removes", check=between(0, 1)
+        0.2, "fraction of the remaining weights that a level removes", check=_fraction
     )
     levels: int = setting(
-        22, "pruning iterations after the dense training", check=at_least(0), identity=False
+        22,
+        "pruning iterations after the dense training",
+        check=between(0, MAX_LEVELS),
+        identity=False,
     )
     sparsities: tuple[float, ...] = setting(
         (),

@@ -481,8 +481,15 @@ class FilterConfig(Section):
         if len(spans) == 1:
             return spans * layers
         if len(spans) != layers:
+            name = next(
+                name
+                for name in ("prune_fractions", "prune_starts", "prune_ends")
+                if len(getattr(self, name)) == len(spans)
+            )
             raise SettingError(
-                "prune_layers", self.prune_layers, f"{len(spans)} layers, as many as the schedules"
+                name,
+                join(getattr(self, name)),
+                f"one for all layers, or {layers}, one for each of `prune_layers`",
             )
         return spans
 
@@ -522,7 +529,9 @@ class FlatnessConfig(Section):
         "test examples that derivatives are taken on: the first ones, or all if there are fewer",
         check=at_least(1),
     )
-    eigenvalues: int = setting(100, "eigenvalues of the Hessian, the largest", check=at_least(1))
+    eigenvalues: int = setting(
+        100, "eigenvalues of the Hessian, the largest", check=between(1, 1000)
+    )
     trace_probes: int = setting(
         100, "random vectors of Hutchinson's estimate of the trace", check=at_least(2)
     )

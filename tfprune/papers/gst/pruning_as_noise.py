@@ -80,7 +80,7 @@ PRUNING_AS_NOISE = Experiment(
             "accuracy", "Test accuracy by epoch with pruning, and with noise in its place",
             rows_of(_by_epoch), CURVES, on_each(_gains, premise=True), row="benchmark",
             column="shown", heading="title",
-            wrap=3, same_y="same_y", size=(7.4, 4.9, 4.6), legend="panel"),
+            wrap=2, same_y="same_y", size=(7.4, 4.9, 4.6), legend="panel"),
     ),
     tables=(
         configuration_table(

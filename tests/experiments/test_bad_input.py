@@ -1,0 +1,82 @@
+"""What a person may type: refused in one line with the flag, the value and what is allowed."""
+
+import pwd
+
+import pytest
+from wording import says
+
+from experiments import cli, flatness, generalization_stability, sparse_double_descent
+from tfprune.errors import InputError
+
+SDD, GST = sparse_double_descent.EXPERIMENT, generalization_stability.EXPERIMENT
+
+
+@pytest.mark.parametrize(
+    ("words", "facts"),
+    [
+        (["--prune_fraction=1"], ["--prune_fraction=1.0", "[0, 1)"]),
+        (["--deterministic=maybe"], ["--deterministic=maybe", "true or false"]),
+        (["--model=lenet"], ["--model=lenet", "lenet_300_100"]),
+        (["--epochs=3"], ["--epochs", "did you mean --train_epochs"]),
+        (["--verbosity=7"], ["--verbosity=7", "[0, 1]"]),
+        (["--undefok=foo", "--foo=3"], ["--undefok"]),
+        (["--levels=1000000"], ["--levels=1000000", "10000"]),
+        (["--figure_format=png,gif"], ["--figure_format=gif", "png, pdf, svg"]),
+        (["--workers=0"], ["--workers=0", "auto", "at least 1"]),
+        (["--workers=many"], ["--workers=many", "auto", "at least 1"]),
+        (["--stack=-2"], ["--stack=-2", "auto", "at least 1"]),
+        (["--output_dir=~nosuchuser/runs"], ["--output_dir=~nosuchuser/runs", "'nosuchuser'"]),
+        (["--dataset=npz:~nosuchuser/x.npz"], ["--dataset=npz:~nosuchuser/x.npz", "'nosuchuser'"]),
+        (
+            ["--sweep=criterion=magnitude,random", "--sweep=criterion=snip"],
+            ["--sweep=criterion=snip", "another of criterion"],
+        ),
+        (
+            ["--criterion=snip", "--sweep=criterion=magnitude,random"],
+            ["--sweep=criterion=magnitude,random", "nothing beside --criterion"],
+        ),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)
+def test_the_line_names_the_flag_the_value_and_what_is_allowed(capsys, words, facts):
+    assert cli.exit_code(lambda: cli.parse(SDD, words) and 0) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says(line, *facts)
+
+
+def test_bounds_are_checked_before_any_work():
+    with pytest.raises(InputError, match="eigenvalues=1000000"):
+        cli.parse(flatness.EXPERIMENT, ["--eigenvalues=1000000"])
+
+
+def test_a_preset_of_flags_is_no_sweep_of_ones_own():
+    """An explicit sweep takes the place of the preset's flag, and of the preset's sweep."""
+    command = cli.parse(SDD, ["--sweep=criterion=magnitude,random"])
+    assert [config.pruning.criterion for config in command.configs] == ["magnitude", "random"]
+    again = cli.parse(SDD, ["--preset=criteria", "--sweep=criterion=snip"])
+    assert {config.pruning.criterion for config in again.configs} == {"snip"}
+
+
+def test_the_home_folder_is_meant_by_a_tilde(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["--output_dir=~/runs", "--data_dir=~/data", "--dataset=npz:~/x.npz"]
+    (config,) = cli.parse(SDD, words).configs
+    assert config.output_dir == f"{tmp_path}/runs"
+    assert config.data.data_dir == f"{tmp_path}/data"
+    assert config.data.dataset == f"npz:{tmp_path}/x.npz"
+    user = pwd.getpwuid(0).pw_name
+    (config,) = cli.parse(SDD, [f"--output_dir=~{user}/runs"]).configs
+    assert config.output_dir == f"{pwd.getpwuid(0).pw_dir}/runs"
+
+
+def test_a_flagfile_that_is_none_is_refused_and_not_shown(capsys, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("password 1234\n")
+    assert cli.exit_code(lambda: cli.parse(SDD, [f"--flagfile={secret}"]) and 0) == 2
+    text = capsys.readouterr().err
+    assert says(text, f"--flagfile={secret}", "--NAME=VALUE")
+    assert "1234" not in text
+    flags = tmp_path / "my.flags"
+    flags.write_text("# mine\n--criterion=random\n\n--levels=3\n")
+    (config,) = cli.parse(SDD, [f"--flagfile={flags}"]).configs
+    assert (config.pruning.criterion, config.pruning.levels) == ("random", 3)
