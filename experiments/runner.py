@@ -16,8 +16,8 @@ from tfprune.engine.sharing import places_of, processes_of
 from tfprune.engine.start import import_tensorflow
 from tfprune.engine.workers import Chief, follow
 from tfprune.engine.workshop import Workshop
+from tfprune.pages import report, tensorboard
 from tfprune.report.tables import print_table
-from tfprune.results import report, tensorboard
 from tfprune.stopping import StopSignals
 from tfprune.store import read_results
 from tfprune.training.cluster import worker_of

@@ -26,7 +26,7 @@ FLOORS = (
     "tfprune.studies",
     "tfprune.report",
     "tfprune.papers",
-    "tfprune.results",
+    "tfprune.pages",
     "tfprune.engine",
     "experiments.sweeps experiments.command experiments.doors",
     "experiments.runner",

@@ -10,8 +10,8 @@ from experiments import index
 from experiments.doors import EXPERIMENTS
 from tfprune import papers
 from tfprune.catalog import MODELS
+from tfprune.pages.report import PAPERS
 from tfprune.papers import items as paper_items
-from tfprune.results.report import PAPERS
 
 ROOT = index.ROOT
 ITEMS = paper_items.items()
@@ -63,7 +63,7 @@ def test_an_item_names_presets_that_there_are_and_pages_that_there_are(item):
         assert not anchor or anchor in anchors(ROOT / page), target
 
 
-GOLDEN = ROOT / "tests/results/golden"
+GOLDEN = ROOT / "tests/report/golden"
 
 
 @pytest.mark.parametrize("experiment", papers.REPORTS)

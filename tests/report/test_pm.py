@@ -20,10 +20,10 @@ from wording import says
 
 from tfprune import store
 from tfprune.errors import InputError
+from tfprune.pages import tensorboard
 from tfprune.papers.pm import dynamics, planes, pruned, size
 from tfprune.papers.pm import utility as common
 from tfprune.papers.pm.pruned import PRETRAINED, PRUNED, SMALL
-from tfprune.results import tensorboard
 
 EPOCHS = (0, 1, 2, 3)
 DYNAMICS, SIZE, LEVELS, SURFACE = (

@@ -27,7 +27,7 @@ from tensorboard.util import tensor_util
 
 from tfprune import layout, store
 from tfprune.errors import InputError
-from tfprune.results import tensorboard
+from tfprune.pages import tensorboard
 from tfprune.training.callbacks.event_scalars import TensorBoardScalars
 
 DENSE = "digits-dense-00000000"
@@ -514,7 +514,7 @@ def test_without_results_the_user_is_told_to_run_an_experiment(tmp_path):
 
 def test_publishing_needs_no_tensorflow(folder):
     code = (
-        "import sys; from tfprune.results.tensorboard import publish; "
+        "import sys; from tfprune.pages.tensorboard import publish; "
         f"publish({str(folder)!r}); sys.exit('tensorflow' in sys.modules)"
     )
     root = Path(tensorboard.__file__).parents[2]

@@ -17,10 +17,10 @@ from wording import says
 from tfprune import files, store
 from tfprune.errors import DamagedFile, InputError
 from tfprune.measures.example_groups import jaccard_baseline
+from tfprune.pages import report
 from tfprune.papers.peg import effects, families, galleries, leave_out
 from tfprune.papers.peg.families import EXTENDED_DENSE, LR_REWIND, WEIGHT_REWIND, WIDTH
 from tfprune.report import style
-from tfprune.results import report
 
 STEP = -math.log(0.8)
 

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from tfprune import store
-from tfprune.results import report
+from tfprune.pages import report
 
 # Longer arrays and columns are told by their length, their ends and two projections.
 _WHOLE = 10

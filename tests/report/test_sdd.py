@@ -16,6 +16,7 @@ from wording import says
 from tfprune import store
 from tfprune.errors import InputError
 from tfprune.measures import descent
+from tfprune.pages import report
 from tfprune.papers.sdd import (
     learning_distance,
     networks,
@@ -25,7 +26,6 @@ from tfprune.papers.sdd import (
 )
 from tfprune.report import tables, trials
 from tfprune.report.accuracy import LAST
-from tfprune.results import report
 
 LEVELS = (0, 4, 11, 16, 20)
 CIFAR = {"dataset": "cifar10", "model": "resnet18", "noise_fraction": 0.2}

@@ -16,9 +16,9 @@ import pytest
 
 from tfprune import files, layout, papers, store
 from tfprune.errors import InputError
+from tfprune.pages import report
 from tfprune.report import tables
 from tfprune.report.experiment import Drawn
-from tfprune.results import report
 
 FIGURES = [
     "figures/sparse_double_descent_accuracy.png",
@@ -265,7 +265,7 @@ def test_durations_are_said_in_words():
 
 def test_reports_need_neither_tensorflow_nor_pyplot():
     code = (
-        "import sys, tfprune.results.report, tfprune.papers.peg.pruning\n"
+        "import sys, tfprune.pages.report, tfprune.papers.peg.pruning\n"
         "bad = {'tensorflow', 'tf_keras', 'matplotlib.pyplot', 'tfprune.training.trainer',"
         " 'tfprune.studies.iterative', 'tfprune.models.build'} & set(sys.modules)\n"
         "assert not bad, bad"
