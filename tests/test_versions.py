@@ -58,7 +58,7 @@ def test_line_ends_and_the_locale_do_not_count(copy):
     assert code_of(copy, "-X", "utf8=0") == versions.versions()["code"]
 
 
-@pytest.mark.parametrize("name", ["engine/progress.py", "results/report.py", "claims.py"])
+@pytest.mark.parametrize("name", ["engine/progress.py", "pages/report.py", "claims.py"])
 def test_what_makes_no_numbers_does_not_count(copy, name):
     path = copy / "tfprune" / name
     path.write_text(path.read_text() + "\nTWO = 2\n")

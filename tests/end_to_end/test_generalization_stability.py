@@ -135,7 +135,10 @@ def test_flatness_is_made_of_the_tables_beside_it(folder, rows):
         (("pruning_as_noise", "--noises=zeroing:0"), ("--noises=", "KIND:BATCHES")),
         (("pruning_as_noise", "--criterion=magnitude"), ("--criterion=", "filter_l2")),
         (("generalization_stability", "--prune_fractions=1"), ("--prune_fractions=1",)),
-        (("flatness", "--prune_fractions=0.3,0.9"), ("--prune_layers=last4", "2 layers")),
+        (
+            ("flatness", "--prune_fractions=0.3,0.9"),
+            ("--prune_fractions=0.3,0.9", "4, one for each"),
+        ),
         (("generalization_stability", "--prune_layers=last8"), ("--prune_layers=", "last7")),
     ],
 )

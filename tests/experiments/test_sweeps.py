@@ -31,10 +31,9 @@ def test_values_are_of_the_fields_type():
     }
 
 
-def test_a_later_sweep_of_a_field_replaces_an_earlier_one():
-    assert sweeps.parse(["criterion=random,snip", "criterion=magnitude"]) == {
-        "criterion": ("magnitude",)
-    }
+def test_two_sweeps_of_a_field_are_refused():
+    with pytest.raises(InputError, match=r"sweep=criterion=magnitude: .*another of criterion"):
+        sweeps.parse(["criterion=random,snip", "criterion=magnitude"])
 
 
 @pytest.mark.parametrize(

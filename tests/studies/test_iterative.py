@@ -191,8 +191,8 @@ def test_an_entry_may_prune_nothing_and_give_each_level_an_initialization(
 ):
     again = Retraining(lambda inputs: inputs.initial, prunes=False, new_initialization=True)
     retrainings.add("again", again, "of a test")
-    loop = loop_of(tmp_path, trainers, retrain="again", rewind_to="1ep", prune_fraction=1.0)
-    loop.check()  # Every weight of nothing pruned.
+    loop = loop_of(tmp_path, trainers, retrain="again", rewind_to="1ep", prune_fraction=0.999)
+    loop.check()  # More than any level could take.
     run_all(loop)
     assert rows(loop, 2)["sparsity"] == 0
     for level in (1, 2):

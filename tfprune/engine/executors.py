@@ -203,7 +203,7 @@ def parts(works: Sequence[Work], workers: int, stack: int) -> list[tuple[Work, .
 
     Example:
       >>> [len(part) for part in parts([None] * 7, workers=2, stack=8)]
-      [4, 3]
+      [3, 4]
       >>> [len(part) for part in parts([None] * 9, workers=1, stack=4)]
       [3, 3, 3]
     """
