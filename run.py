@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One door to every experiment.
 
-python run.py                       sparse double descent on real digits, about two minutes
+python run.py                       sparse double descent on real digits, about a minute
 python run.py --list                every experiment in a line
 python run.py EXPERIMENT --help     its presets and flags
 python run.py EXPERIMENT --flags    run it; --preset=NAME fills in what you leave out

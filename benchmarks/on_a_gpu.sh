@@ -18,6 +18,8 @@ tests() { "$PYTHON" -m pytest -q -n 4 --dist loadfile -m "gpu and not slow"; }
 # Wanted: LeNet-300-100 at most 0.25 s; ResNet-18 at most 2.0 s, 1.2 s in bfloat16, ahead of PyTorch.
 lenet() { "$PYTHON" -m benchmarks.epochs lenet_300_100 --epochs=6 --peer="$PEER" --folder="$out/epochs"; }
 resnet18() { "$PYTHON" -m benchmarks.epochs resnet18 --peer="$PEER" --folder="$out/epochs"; }
+# Wanted: LeNet-300-100, MNIST, 32 trainings in a stack: at most 20 ms of each an epoch.
+stacks() { "$PYTHON" -m benchmarks --row=stacked_epoch --output="$out/stacks.json"; }
 others() { "$PYTHON" -m benchmarks.epochs resnet20 vgg16 --peer="$PEER" --peer_mode=eager --folder="$out/epochs"; }
 
 # LeNet again, no loop recorded: what command buffers are worth.
@@ -50,7 +52,7 @@ refused() {
 		timeout 60 "$PYTHON" run.py sparse_double_descent --preset=smoke --strategy=multi_worker --output_dir="$out/refused"
 }
 
-for name in "${@:-tests lenet resnet18 buffers compiled workers refused others}"; do
+for name in "${@:-tests lenet stacks resnet18 buffers compiled workers refused others}"; do
 	for step in $name; do
 		started=$SECONDS
 		"$step" >"$out/$step.txt" 2>&1

@@ -18,7 +18,7 @@ ROWS.add("digits_epoch", "benchmarks.dense:digits_epoch", "fixed cost of an epoc
 ROWS.add(
     "stacked_epoch",
     "benchmarks.dense:stacked_epoch",
-    "epochs of 8 trainings in a stack against one after the other",
+    "epochs of trainings in a stack against one after the other",
 )
 ROWS.add(
     "conv_step",

@@ -76,3 +76,24 @@ def test_importing_tfprune_loads_nothing():
 
 def test_every_exported_name_exists():
     assert all(hasattr(tfprune, name) for name in tfprune.__all__)
+
+
+def test_a_function_that_raises_while_it_is_mapped_leaves_nothing_behind():
+    """TensorFlow's own `map_fn` leaves a caching device, and then no strategy begins any more."""
+    from tfprune.backend import map_in_turn, tf
+
+    @tf.function
+    def program():
+        def fails(element):
+            raise RuntimeError("no such labels")
+
+        return map_in_turn(fails, tf.range(3), tf.TensorSpec([], tf.int32))
+
+    with pytest.raises(RuntimeError, match="no such labels"):
+        program()
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        assert tf.Variable(1.0).numpy() == 1
+    doubled = tf.function(
+        lambda: map_in_turn(lambda x: 2 * x, tf.range(3), tf.TensorSpec([], tf.int32))
+    )
+    assert doubled().numpy().tolist() == [0, 2, 4]

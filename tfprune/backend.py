@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 _KERAS_3_MESSAGE = (
     "Keras 3 was loaded before tfprune, and tensorflow-model-optimization cannot wrap its layers: "
@@ -49,7 +50,28 @@ if _is_keras_3(tf.keras):
 
 import tf_keras as keras  # noqa: E402
 
-__all__ = ["keras", "tf", "without_keras_3"]
+__all__ = ["keras", "map_in_turn", "tf", "without_keras_3"]
+
+
+def map_in_turn(function: Callable[[Any], Any], elements: Any, signature: Any) -> Any:
+    """`tf.map_fn`, one element after the other: for functions that share variables.
+
+    TensorFlow's own, in which the function raises while it is traced, leaves a setting behind with
+    which no strategy of several devices can begin in the process any more.
+
+    Args:
+      function: of one element.
+      elements: stacked along their first axis; a tensor, or several.
+      signature: of what the function returns, as `tf.TensorSpec`s.
+    """
+    scope = tf.compat.v1.get_variable_scope()
+    before = scope.caching_device
+    try:
+        return tf.map_fn(function, elements, fn_output_signature=signature, parallel_iterations=1)
+    except BaseException:
+        if not tf.executing_eagerly():
+            scope.set_caching_device(before)
+        raise
 
 
 @contextlib.contextmanager

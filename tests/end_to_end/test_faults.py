@@ -33,6 +33,19 @@ def whole(tmp_path_factory):
     return folder
 
 
+# The last of a flag counts. A worker for each of two trials.
+TWO = (*COMMAND, "--seeds=0,1")
+WORKERS = (*TWO, "--workers=2")
+
+
+@pytest.fixture(scope="module")
+def two_trials(tmp_path_factory):
+    """What an uninterrupted run of two trials makes."""
+    folder = tmp_path_factory.mktemp("two")
+    assert run_unreported(*TWO, f"--output_dir={folder}").returncode == 0
+    return folder
+
+
 @pytest.fixture
 def copy(whole, tmp_path):
     """A copy of a finished folder, to be spoiled."""
@@ -119,22 +132,20 @@ def loads_tensorflow(pid):
         return False
 
 
-def test_workers_save_on_a_signal(whole, tmp_path):
-    ended = interrupted(
-        (*COMMAND, "--workers=2"), tmp_path, "trials/*/seed_0/level_00/start.npz", signal.SIGTERM
-    )
+def test_workers_save_on_a_signal(two_trials, tmp_path):
+    ended = interrupted(WORKERS, tmp_path, "trials/*/seed_0/level_00/start.npz", signal.SIGTERM)
     assert ended.returncode == 143, ended.stderr
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.glob("trials/*/seed_0/level_0?/checkpoint-0.npz"))
-    process = run_unreported(*COMMAND, f"--output_dir={tmp_path}")
+    process = run_unreported(*TWO, f"--output_dir={tmp_path}")
     assert process.returncode == 0, process.stderr
-    assert_equal(tmp_path, whole)
+    assert_equal(tmp_path, two_trials)
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_one_sentence_and_the_next_run_goes_on(whole, tmp_path):
+def test_a_killed_worker_is_one_sentence_and_the_next_run_goes_on(two_trials, tmp_path):
     """A process's own death is in engine/test_executors.py; this one is in a training."""
-    process = start(*COMMAND, "--workers=2", f"--output_dir={tmp_path}")
+    process = start(*WORKERS, f"--output_dir={tmp_path}")
     try:
         wait_for(process, tmp_path, "trials/*/seed_0/level_01/start.npz")
         for child in trainers(process.pid):
@@ -145,9 +156,9 @@ def test_a_killed_worker_is_one_sentence_and_the_next_run_goes_on(whole, tmp_pat
     assert process.returncode == 1, text
     assert text.splitlines()[-1].startswith("tfprune: a worker process died")
     assert "Traceback" not in text
-    process = run_unreported(*COMMAND, f"--output_dir={tmp_path}")
+    process = run_unreported(*TWO, f"--output_dir={tmp_path}")
     assert process.returncode == 0, process.stderr
-    assert_equal(tmp_path, whole)
+    assert_equal(tmp_path, two_trials)
 
 
 def trainers(pid):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfprune.backend import keras, tf
+from tfprune.backend import keras, map_in_turn, tf
 from tfprune.errors import InputError, SettingError, arguments_from, unknown_name
 from tfprune.measures.el2n import check_kind
 from tfprune.measures.evaluation import (
@@ -402,12 +402,9 @@ class UtilityMeter:
             return self._response(data, reference)
 
         scalar = tf.TensorSpec([], tf.float64)
-        return tf.map_fn(
-            network,
-            tf.range(ranks.shape[0] * count),
-            fn_output_signature=_Responses(scalar, scalar),
-            parallel_iterations=1,  # The networks share the variables.
-        )
+        # The networks share the variables.
+        indices = tf.range(ranks.shape[0] * count)
+        return map_in_turn(network, indices, _Responses(scalar, scalar))
 
     def _ablate(self, ranks: tf.Tensor, window: tf.Tensor, kernels: dict[str, tf.Tensor]) -> None:
         """Zeroes the weights whose rank lies in [window[0], window[1])."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfprune.backend import keras, tf
+from tfprune.backend import keras, map_in_turn, tf
 from tfprune.data import augmentation
 from tfprune.data.prepare import PreparedData
 from tfprune.errors import InputError, SettingError, unknown_name
@@ -256,12 +256,8 @@ class Evaluator:
             return {name: self._evaluate(split) for name, split in splits.items()}
 
         scalar = tf.TensorSpec([], tf.float64)
-        return tf.map_fn(
-            point,
-            coefficients,
-            fn_output_signature={name: Metrics(scalar, scalar) for name in splits},
-            parallel_iterations=1,  # The points share the variables.
-        )
+        # The points share the variables.
+        return map_in_turn(point, coefficients, {name: Metrics(scalar, scalar) for name in splits})
 
     def _evaluate(self, split: DeviceExamples) -> Metrics:
         """Inference over a split; float64 sums, so that a long split loses no digits."""

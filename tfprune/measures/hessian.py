@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
-from tfprune.backend import keras, tf
+from tfprune.backend import keras, map_in_turn, tf
 from tfprune.errors import InputError, SettingError, nearest
 from tfprune.measures import second_order
 from tfprune.measures.evaluation import DeviceExamples, Evaluator, Examples, even_batch
@@ -286,12 +286,8 @@ class Curvature:
             ]
             return tf.reduce_sum(tf.stack(squares))
 
-        return tf.map_fn(
-            squared_norm,
-            (batch.images, batch.labels),
-            fn_output_signature=tf.TensorSpec([], tf.float64),
-            parallel_iterations=1,
-        )
+        each = (batch.images, batch.labels)
+        return map_in_turn(squared_norm, each, tf.TensorSpec([], tf.float64))
 
 
 class Hessian(LinearOperator):

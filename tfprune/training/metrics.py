@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tfprune.backend import keras, tf
+from tfprune.backend import keras, map_in_turn, tf
 
 EVALUATION_BATCH = 1024
 
@@ -55,14 +55,13 @@ def in_chunks(
     full, rest = divmod(examples, size)
     parts = []
     if full:
-        whole = tf.map_fn(
+        whole = map_in_turn(
             lambda start: infer(start, size),
             tf.range(full) * size,
-            fn_output_signature=PerExample(
+            PerExample(
                 tf.TensorSpec([size, *places], tf.float32),
                 tf.TensorSpec([size, *places], tf.int32),
             ),
-            parallel_iterations=1,
         )
         parts.append(PerExample(*(tf.reshape(value, [-1, *places]) for value in whole)))
     if rest:
