@@ -39,7 +39,7 @@ def per_example(logits: tf.Tensor, labels: tf.Tensor) -> PerExample:
 def in_chunks(
     examples: int,
     infer: Callable[[tf.Tensor, int], PerExample],
-    size: int = EVALUATION_BATCH,
+    size: int | None = None,
     places: tuple[int, ...] = (),
 ) -> PerExample:
     """Inference over examples in chunks, and one of the rest.
@@ -48,10 +48,11 @@ def in_chunks(
       examples: how many.
       infer: (int32 index of the first example, their number) -> what they yield. Called inside a
         loop of the program that this is part of.
-      size: examples in a chunk.
+      size: examples in a chunk; None for `EVALUATION_BATCH`.
       places: the number of networks that each yield something, as a further axis, the last; none
         for one network.
     """
+    size = EVALUATION_BATCH if size is None else size
     full, rest = divmod(examples, size)
     parts = []
     if full:
