@@ -117,7 +117,7 @@ class RunConfig(Section):
     stack: str = setting(
         "auto",
         "trainings of one shape that a process trains together, as one program; their numbers "
-        "differ by rounding from those of other sizes. auto takes what was found to pay",
+        "differ by rounding from those of other sizes. auto is 1 until more are measured to pay",
         check=auto_or_count,
         identity=False,
     )

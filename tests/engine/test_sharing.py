@@ -43,6 +43,13 @@ def test_auto_takes_a_process_for_each_gpu_unless_the_cpu_is_asked_for(four_core
     assert sharing.processes_of(configs((0, 1, 2), workers="auto", strategy="cpu")) == 3
 
 
+def test_auto_counts_cores_where_the_system_knows_of_no_affinity(four_cores, monkeypatch):
+    """As macOS."""
+    monkeypatch.delattr(sharing.os, "sched_getaffinity")
+    monkeypatch.setattr(sharing.os, "cpu_count", lambda: 2)
+    assert sharing.processes_of(configs((0, 1, 2), workers="auto")) == 2
+
+
 def test_a_training_of_all_devices_is_alone(four_cores):
     assert sharing.processes_of(configs((0, 1), workers="auto", strategy="mirrored")) == 1
     assert sharing.places_of(configs((0, 1), strategy="mirrored")) == 1

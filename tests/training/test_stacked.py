@@ -17,7 +17,7 @@ from tfprune.pruning.model import prune_model
 from tfprune.pruning.weights import read_weights
 from tfprune.training import schedules
 from tfprune.training.checkpoints import training_state
-from tfprune.training.stacked_layers import cannot_stack
+from tfprune.training.stacked_layers import cannot_stack, stacked_network
 from tfprune.training.together import Together
 from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
 
@@ -245,6 +245,28 @@ def test_what_cannot_be_stacked_is_named(layers, why):
     network = prune_model(keras.Model(inputs, x), layers=["logits"])
     with pytest.raises(AssertionError, match=why):
         raise AssertionError(cannot_stack(network))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ((4, 6), keras.layers.Dense(5, activation="tanh", dtype="float64")),
+        ((7, 6, 2), keras.layers.Conv2D(3, 3, padding="same", strides=2, dtype="float64")),
+        ((7, 6, 2), keras.layers.Conv2D(3, (2, 3), activation="relu", dtype="float64")),
+        ((5, 5, 2), keras.layers.Conv2D(3, 1, strides=2, use_bias=False, dtype="float64")),
+    ],
+)
+def test_a_stacked_layer_is_the_layer_of_each_place(shape, layer):
+    rng = np.random.default_rng(0)
+    alone = keras.Sequential([keras.Input(shape), layer])
+    stacked = stacked_network(alone, 3)
+    drawn = [rng.normal(size=w.shape) for w in stacked.get_weights()]
+    stacked.set_weights(drawn)
+    inputs = rng.normal(size=(3, 2, *shape))
+    outputs = stacked(inputs.reshape(6, *shape)).numpy().reshape(3, 2, *alone.output_shape[1:])
+    for place in range(3):
+        alone.set_weights([weights[place] for weights in drawn])
+        np.testing.assert_allclose(outputs[place], alone(inputs[place]), rtol=1e-12, atol=1e-12)
 
 
 def test_streamed_data_are_refused_in_stacks(three_places):

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from tfprune.config import RunConfig
 
-# Of the networks and data of which stacks were found to pay, how many places.
-_PAYS: dict[tuple[str, str], int] = {}
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
 
@@ -27,27 +25,23 @@ def processes_of(configs: Sequence[RunConfig]) -> int:
 
 
 def places_of(configs: Sequence[RunConfig]) -> int:
-    """How many trainings a process trains together.
+    """How many trainings a process trains together; the same however few are left.
 
-    It is the same for every process, and for every resumption of a study of as many trials.
+    `auto` is one: on a CPU processes gain more, and no other device was measured.
 
     Args:
       configs: as for `processes_of`; `stack` of the first counts.
     """
-    config = configs[0]
-    if config.stack != "auto":
-        return int(config.stack)
-    if config.takes_all_devices:
-        return 1
-    most = max(_PAYS.get((c.model.model, c.data.dataset), 1) for c in configs)
-    each = -(-_trials(configs) // processes_of(configs))
-    return max(min(most, each), 1)
+    stack = configs[0].stack
+    return 1 if stack == "auto" else int(stack)
 
 
 def _devices(config: RunConfig) -> int:
     """The GPUs of this machine; where there is none, its cores that this process may use."""
     gpus = len(list(_GPUS.iterdir())) if _GPUS.exists() and config.strategy != "cpu" else 0
-    return gpus or len(os.sched_getaffinity(0))
+    if gpus or not hasattr(os, "sched_getaffinity"):  # macOS has none.
+        return gpus or os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def _trials(configs: Sequence[RunConfig]) -> int:

@@ -78,9 +78,9 @@ class Workshop:
           Exception: what the first piece raised that raised anything. The trainings of the others
             end after their epoch, with a checkpoint.
         """
+        self._ended_by = None
         if self._together.places == 1 or len(works) == 1:
             return [work.carry_out(self) for work in works]
-        self._ended_by = None
         self._together.expect(len(works))
         with ThreadPoolExecutor(self._together.places) as threads:
             futures = [threads.submit(self._carry_out_beside_others, work) for work in works]

@@ -138,7 +138,8 @@ class Stack:
         compiled = partial(tf.function, jit_compile=True, autograph=False)
         self.steps = compiled(self._take_steps)
         self.evaluation = compiled(self._evaluate)
-        self._shared: tuple[Any, Shared] | None = None
+        # With the data, so that nothing else gets the identity of their arrays.
+        self._shared: tuple[PreparedData, Shared] | None = None
 
     def run(self, seats: list[Seat]) -> list[tuple[State, dict[str, Any]]]:
         """Trains an epoch of each seat; returns its state after it, and all metrics."""
@@ -168,11 +169,10 @@ class Stack:
         return self._images(seats[0].data), Places.of(filled), states
 
     def _images(self, data: PreparedData) -> Shared:
-        key = _images_of(data)
-        if self._shared is None or self._shared[0] != key:
+        if self._shared is None or _images_of(self._shared[0]) != _images_of(data):
             mean, std = (np.broadcast_to(v, data.input_shape) for v in (data.mean, data.std))
             arrays = (data.source_images, data.test_images, mean, std)
-            self._shared = key, Shared(*map(tf.constant, arrays))
+            self._shared = data, Shared(*map(tf.constant, arrays))
         return self._shared[1]
 
     def _take_steps(

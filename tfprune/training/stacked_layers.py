@@ -110,6 +110,18 @@ class _Apart:
 
     places: int
 
+    def _add_weights(self: Any, *shape: int) -> None:
+        """A kernel of this shape for each place, and a bias of its last axis if there is one."""
+        self.kernel = self.add_weight(
+            "kernel", (self.places, *shape), constraint=self.kernel_constraint
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                "bias", (self.places, shape[-1]), constraint=self.bias_constraint
+            )
+        self.built = True
+
     def _apart(self, inputs: tf.Tensor) -> tf.Tensor:
         """[K * batch, ...] as [K, batch, ...]."""
         batch = inputs.shape[0]
@@ -137,24 +149,16 @@ class StackedDense(_Apart, keras.layers.Dense):
 
     def build(self, input_shape: Any) -> None:
         """Makes a kernel [K, inputs, units] and a bias [K, units]."""
-        shape = (self.places, int(input_shape[-1]), self.units)
-        self.kernel = self.add_weight("kernel", shape, constraint=self.kernel_constraint)
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                "bias", (self.places, self.units), constraint=self.bias_constraint
-            )
-        self.built = True
+        self._add_weights(int(input_shape[-1]), self.units)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         x = self._apart(inputs)
-        flat = x if x.shape.rank == 3 else tf.reshape(x, [self.places, -1, x.shape[-1]])
+        flat = tf.reshape(x, [self.places, -1, x.shape[-1]])
         outputs = tf.matmul(flat, self.kernel)
         if self.bias is not None:
             outputs += self.bias[:, None]
-        if x.shape.rank != 3:
-            outputs = tf.reshape(outputs, [*tf.unstack(tf.shape(x))[:-1], self.units])
-        return self._joined(self.activation(outputs))
+        outputs = tf.reshape(outputs, [-1, *inputs.shape[1:-1], self.units])
+        return self.activation(outputs)
 
 
 class StackedConv2D(_Apart, keras.layers.Conv2D):
@@ -173,14 +177,7 @@ class StackedConv2D(_Apart, keras.layers.Conv2D):
 
     def build(self, input_shape: Any) -> None:
         """Makes a kernel [K, *window, channels, filters] and a bias [K, filters]."""
-        shape = (self.places, *self.kernel_size, int(input_shape[-1]), self.filters)
-        self.kernel = self.add_weight("kernel", shape, constraint=self.kernel_constraint)
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                "bias", (self.places, self.filters), constraint=self.bias_constraint
-            )
-        self.built = True
+        self._add_weights(*self.kernel_size, int(input_shape[-1]), self.filters)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         x = self._apart(self._padded(inputs))
