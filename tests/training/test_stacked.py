@@ -40,7 +40,9 @@ def plan_of(trainer, config, seed, start_step=0, rate=None, masked=True):
     masks = trainer.dense_masks
     if masked:
         rng = np.random.default_rng(seed)
-        masks = Masks({n: rng.random(m.shape) < 0.6 for n, m in masks.items()})
+        filters = config.pruning.prunes_filters
+        left = {n: rng.random(m.shape[-1:] if filters else m.shape) < 0.6 for n, m in masks.items()}
+        masks = Masks({n: np.broadcast_to(left[n], m.shape).copy() for n, m in masks.items()})
     schedule = schedules.training_schedule(config.training)
     return TrainingPlan(
         seed, 1, weights, masks, weights, schedules.fixed(rate) if rate else schedule, EPOCHS,
@@ -79,7 +81,16 @@ def metrics_of(rows):
     [
         ("lenet_300_100", {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01}),
         ("lenet_300_100", {"optimizer": "adam", "weight_decay": 0.01}),
-        ("vanilla_cnn_bn", {"optimizer": "nesterov", "momentum": 0.9}),
+        (
+            "vanilla_cnn_bn",
+            {
+                "optimizer": "nesterov",
+                "momentum": 0.9,
+                "width": 0.25,
+                "prunable": "conv",
+                "criterion": "filter_l2",  # Whole filters are dead.
+            },
+        ),
         pytest.param("resnet20", {}, marks=pytest.mark.slow),
     ],
 )
