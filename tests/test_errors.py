@@ -114,14 +114,21 @@ def constants(tree):
     return [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
 
 
+def texts_of(tree):
+    """Every text of a module, a formatted one as it is written."""
+    formatted = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    parts = {id(part) for node in formatted for part in constants(node)}
+    whole = [node.value for node in constants(tree) if id(node) not in parts]
+    return [ast.unparse(node) for node in formatted] + [t for t in whole if isinstance(t, str)]
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_the_library_names_no_flag_but_in_whole_commands(path):
     """XLA's flags and TensorBoard's are not the suite's."""
-    texts = [node.value for node in constants(ast.parse(path.read_text()))]
-    for text in filter(lambda value: isinstance(value, str), texts):
+    for text in texts_of(ast.parse(path.read_text())):
         flags = re.findall(r"(?<![\w-])--[a-z_]{2,}", text)
         others = ("--logdir", "--tf_xla", "--xla")
-        assert re.search(r"run\.py|__main__ import main", text) or all(
+        assert re.search(r"run\.py|program\(\)|__main__ import main", text) or all(
             flag.startswith(others) for flag in flags
         ), text
 

@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 # From the ground up; a module stands where its longest prefix does. Imports that are only for
 # types count as well.
 FLOORS = (
-    "tfprune.backend tfprune.errors tfprune.layout tfprune.registry tfprune.seeds "
-    "tfprune.stopping tfprune.versions",
+    "tfprune._version tfprune.backend tfprune.door tfprune.errors tfprune.layout "
+    "tfprune.registry tfprune.seeds tfprune.stopping tfprune.versions",
     "tfprune.catalog tfprune.files tfprune.settings",
     "tfprune.claims tfprune.optimizers tfprune.precision",
     "tfprune.event_folders tfprune.store",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from absl import flags
 
 from tfprune.config import from_settings
+from tfprune.door import program
 from tfprune.errors import (
     InputError,
     SettingError,
@@ -338,7 +339,7 @@ def _help(experiment: Experiment, values: flags.FlagValues, preset: str) -> str:
     lines = [
         experiment.summary.strip(),
         "",
-        f"usage: python run.py {experiment.name} [--flag=value ...]",
+        f"usage: {program()} {experiment.name} [--flag=value ...]",
         "",
         f"Values shown are those of --preset={preset}; flags you give win over the preset's.",
         "",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from tfprune import layout
+from tfprune.door import program
 from tfprune.engine import study
 from tfprune.engine.events import Tell
 from tfprune.engine.executors import Executor, InProcess, OnRay, Processes
@@ -65,7 +66,7 @@ def _show_results(command: Command, work: study.StudyEngine) -> None:
     """The table and the report of what is there, and how much was trained."""
     config = command.configs[0]
     if config.shard_of[1] > 1:
-        print(f"shard {config.shard} is done: run.py report --output_dir={config.output_dir}")
+        print(f"shard {config.shard} is done: {program()} report --output_dir={config.output_dir}")
     elif any(stage.is_done for trial in work.trials for stage in trial.stages()):
         show(config.output_dir, config.experiment, config.figure_format)
     print(f"{work.trained} stages trained, {work.reused} reused")
