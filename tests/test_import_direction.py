@@ -28,11 +28,12 @@ FLOORS = (
     "tfprune.papers",
     "tfprune.pages",
     "tfprune.engine",
-    "experiments.sweeps experiments.command experiments.doors",
-    "experiments.runner",
-    "experiments.cli",
-    "experiments",
-    "run",
+    "tfprune.experiments.sweeps tfprune.experiments.command tfprune.experiments.doors",
+    "tfprune.experiments.runner",
+    "tfprune.experiments.cli",
+    "tfprune.experiments",
+    "tfprune.__main__",
+    "experiments run",
     "tfprune",  # It names what the packages offer, and imports it when it is asked for.
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-import run as door
-from experiments import cli, runner
+from tfprune import __main__ as door
 from tfprune import layout
+from tfprune.experiments import cli, runner
 
-ROOT = Path(door.__file__).parent
+ROOT = Path(door.__file__).parents[1]
 # Without XLA, which would compile in each of many processes.
 # A small study that several processes can share, and one long enough to be interrupted.
 SHARED = (

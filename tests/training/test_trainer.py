@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic import is_nested, prepared_data
 
-import run as door
+from tfprune import __main__ as door
 from tfprune import layout
 from tfprune.config import from_settings
 from tfprune.errors import TrainingDiverged
@@ -160,7 +160,7 @@ t = Trainer(CONFIG, DATA.input_shape, DATA.num_classes)
 t.train(DATA, plan_of(t), outputs_of(Path(sys.argv[1])))
 save_arrays(Path(sys.argv[1]) / "end.npz", read_weights(t.model))
 """
-    root = Path(door.__file__).parent
+    root = Path(door.__file__).parents[1]
     code = code.format(root=str(root), tests=str(root / "tests"))
     folder = tmp_path / "there"
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True)

@@ -18,17 +18,6 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from absl import flags
 
-from experiments import sweeps
-from experiments.command import (
-    COMMAND_FLAGS,
-    DEFAULT_PRESET,
-    PRESETS,
-    Command,
-    Experiment,
-    errors_name_flags,
-    read_preset,
-    with_flags,
-)
 from tfprune.config import from_settings
 from tfprune.errors import (
     InputError,
@@ -38,6 +27,17 @@ from tfprune.errors import (
     close_names,
     reason,
     unknown_name,
+)
+from tfprune.experiments import sweeps
+from tfprune.experiments.command import (
+    COMMAND_FLAGS,
+    DEFAULT_PRESET,
+    PRESETS,
+    Command,
+    Experiment,
+    errors_name_flags,
+    read_preset,
+    with_flags,
 )
 from tfprune.settings import join, settings_of
 from tfprune.studies.trial import trial_name
@@ -125,7 +125,9 @@ def run(
     command = parse(experiment, argv)
     if command is None:
         return 0
-    from experiments.runner import run_and_report  # Slow to import: not for help and errors.
+    from tfprune.experiments.runner import (
+        run_and_report,  # Slow to import: not for help and errors.
+    )
 
     with errors_name_flags(experiment.flags):
         return run_and_report(command, lambda study: further(command, study))

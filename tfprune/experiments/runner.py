@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from experiments.command import Command, with_flags
 from tfprune import layout
 from tfprune.engine import study
 from tfprune.engine.events import Tell
@@ -17,6 +16,7 @@ from tfprune.engine.sharing import places_of, processes_of
 from tfprune.engine.start import import_tensorflow
 from tfprune.engine.workers import Chief, follow
 from tfprune.engine.workshop import Workshop
+from tfprune.experiments.command import Command, with_flags
 from tfprune.pages import report, tensorboard
 from tfprune.report.tables import print_table
 from tfprune.stopping import StopSignals

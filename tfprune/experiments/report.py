@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.command import errors_name_flags
 from tfprune.errors import InputError
+from tfprune.experiments.command import errors_name_flags
 from tfprune.layout import FIGURE_FORMATS
 from tfprune.settings import expanded, one_of
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(str(error)) from None
     if rest or not values["output_dir"].value:
         raise InputError(f"usage: {_USAGE}")
-    from experiments.runner import show
+    from tfprune.experiments.runner import show
 
     formats = values["figure_format"].value
     with errors_name_flags(values):
