@@ -4,9 +4,9 @@ import importlib
 
 import pytest
 
-from experiments import cli
 from tfprune.config import from_settings
 from tfprune.engine.naming import names_of
+from tfprune.experiments import cli
 from tfprune.studies.trial import trial_name
 
 
@@ -51,7 +51,7 @@ def test_a_name_is_made_of_what_tells_the_trials_apart(settings, names):
 
 def test_of_settings_that_follow_from_each_other_the_first_is_said():
     """A family's method says how it prunes; the criterion need not."""
-    pruning_effect = importlib.import_module("experiments.pruning_effect")
+    pruning_effect = importlib.import_module("tfprune.experiments.pruning_effect")
     command = cli.parse(pruning_effect.EXPERIMENT, ["--preset=smoke"])
     names = list(names_of(command.configs, command.columns_of).values())
     assert len(set(names)) == len(names) == 12
@@ -61,7 +61,7 @@ def test_of_settings_that_follow_from_each_other_the_first_is_said():
 
 @pytest.mark.parametrize("experiment", ["width_scaling", "accuracy_surface"])
 def test_widths_and_structures_are_told_apart(experiment):
-    module = importlib.import_module(f"experiments.{experiment}")
+    module = importlib.import_module(f"tfprune.experiments.{experiment}")
     command = cli.parse(module.EXPERIMENT, ["--preset=smoke"])
     names = names_of(command.configs, command.columns_of)
     assert len(set(names.values())) == len(command.configs)
