@@ -21,6 +21,7 @@ from tfprune.pages import report, tensorboard
 from tfprune.report.tables import print_table
 from tfprune.stopping import StopSignals
 from tfprune.store import read_results
+from tfprune.studies.without_effect import without_effect
 from tfprune.training.cluster import worker_of
 
 
@@ -57,6 +58,8 @@ def run_and_report(
                 executor,
                 command.check,
             )
+            for sentence in without_effect(command.configs, command.options, command.given):
+                progress.tell(sentence)
             work.train_trunks()
             further(work)
         _show_results(command, work)
