@@ -89,7 +89,7 @@ def trained(text):
 
 def done_lines(text):
     """Which stages a command says are done, in the order of their names."""
-    return sorted(re.findall(r"(\S+ seed \d \S+ \d): done", text))
+    return sorted(re.findall(r"^(.*, seed \d+, \S+ \d+): done", text, re.MULTILINE))
 
 
 def read_csv(path):

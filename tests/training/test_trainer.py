@@ -95,8 +95,15 @@ def test_an_interrupted_training_ends_bit_for_bit_where_an_uninterrupted_one_doe
         trainer.train(DATA, plan_of(trainer), interrupted)
     # A new process has a new trainer, whose optimizer has not taken a step.
     fresh = Trainer(CONFIG, DATA.input_shape, DATA.num_classes)
-    again = fresh.train(DATA, plan_of(fresh), outputs_of(tmp_path / "cut"))
+    told = []
+    outputs = outputs_of(tmp_path / "cut", advance=told.append)
+    again = fresh.train(DATA, plan_of(fresh), outputs)
     assert len(again) == EPOCHS
+    # Where it goes on is told before its first epoch.
+    assert [logs.get(layout.EPOCHS_BEFORE) for logs in told] == [EPOCHS - len(told) + 1] + [
+        None
+    ] * (len(told) - 1)
+    assert 1 < len(told) <= EPOCHS
     assert without_clock(again) == without_clock(rows)
     for name, value in read_weights(fresh.model).items():
         np.testing.assert_array_equal(value, whole[name])

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import Field
 from functools import partial
 from pathlib import Path
@@ -105,6 +105,7 @@ def _parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         experiment.flags,
         tuple(argv),
         values["verbosity"].value,
+        _given(argv, experiment.flags),
     )
 
 
@@ -186,6 +187,14 @@ def _sweep_texts(preset_flags: Sequence[str], argv: Sequence[str]) -> list[str]:
         text for text in _values_of("sweep", preset_flags) if text.split("=")[0] not in explicit
     ]
     return [*kept, *asked]
+
+
+def _given(argv: Sequence[str], flags_of_it: Collection[str]) -> frozenset[str]:
+    """The settings that a command line names, in a file of flags and in sweeps too."""
+    words = flags.FlagValues().read_flags_from_files(list(argv), force_gnu=False)
+    names = {word.lstrip("-").split("=")[0] for word in words if word.startswith("-")}
+    names |= {text.split("=")[0] for text in _values_of("sweep", words)}
+    return frozenset(n if n in flags_of_it else n.removeprefix("no") for n in names)
 
 
 def _values_of(flag: str, arguments: Sequence[str]) -> list[str]:
