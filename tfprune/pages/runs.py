@@ -13,6 +13,7 @@ import pandas as pd
 from etils import epath
 
 from tfprune import files, layout, store
+from tfprune.door import program
 from tfprune.report import tables, trials
 from tfprune.report.accuracy import LAST
 
@@ -208,7 +209,7 @@ def _command(record: Mapping[str, Any]) -> str:
     words = list(map(str, record.get("argv") or ()))
     experiment = (record.get("config") or {}).get("experiment")
     if experiment and not any(word.endswith("run.py") for word in words[:2]):
-        words = ["python", "run.py", experiment, *words]
+        words = [*program().split(), experiment, *words]
     return shlex.join(words)
 
 
