@@ -52,7 +52,15 @@ class _Section:
     problems: list[str]
 
 
-def build_report(output_dir: epath.PathLike, formats: Iterable[str] = ()) -> epath.Path:
+@dataclass(frozen=True)
+class Report:
+    """What was written: the page, and the tables of each experiment, by its name."""
+
+    file: epath.Path
+    tables: dict[str, list[tables.Table]]
+
+
+def build_report(output_dir: epath.PathLike, formats: Iterable[str] = ()) -> Report:
     """Draws every figure and table of an output folder again, and the page that shows them.
 
     Writes figures/*.png, tables/*.csv, tables/*.md and report.html. Nothing is read but
@@ -63,9 +71,6 @@ def build_report(output_dir: epath.PathLike, formats: Iterable[str] = ()) -> epa
     Args:
       output_dir: the output folder.
       formats: of figures, as of `style.save_figure`.
-
-    Returns:
-      The path of report.html.
 
     Raises:
       InputError: there is no results.csv, a file is damaged, or the folder cannot be written. Of
@@ -79,7 +84,7 @@ def build_report(output_dir: epath.PathLike, formats: Iterable[str] = ()) -> epa
     problems = [problem for section in sections for problem in section.problems]
     if problems:
         raise InputError(f"{folder / layout.REPORT} is there, but not whole: {problems[0]}")
-    return folder / layout.REPORT
+    return Report(folder / layout.REPORT, {part.name: part.tabled for part in sections})
 
 
 def build_tables(
@@ -141,16 +146,8 @@ def _section(
     for table in tabled:
         tables.write_table(folder, table)
     drawn = _made(problems, lambda: build_figures(folder, experiment, formats))
-    summary = _summary(experiment)
+    summary = paper_items.said(experiment)
     return _Section(experiment, summary, drawn, tabled, list(dict.fromkeys(problems)))
-
-
-def _summary(experiment: str) -> str:
-    """Which of whose figures and tables an experiment makes, the paper spelled out."""
-    short = paper_items.paper_of(experiment)
-    if not short:
-        return ""
-    return f"{paper_items.PAPERS[short].title} ({short}): {paper_items.reproduces(experiment)}"
 
 
 def _made(problems: list[str], build: Callable[[], list[Any]]) -> list[Any]:

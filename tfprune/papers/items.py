@@ -143,6 +143,12 @@ def reproduces(experiment: str) -> str:
     return listed(of_experiment(experiment))
 
 
+def said(experiment: str) -> str:
+    """The same with the paper spelled out: "Sparse Double Descent (SDD): figure 7; section 5"."""
+    short = paper_of(experiment)
+    return f"{PAPERS[short].title} ({short}): {reproduces(experiment)}" if short else ""
+
+
 def shown_at(experiment: str, file: str) -> str:
     """Where a paper shows a file of an experiment: "PEG figures 1b and 2"; "" for nowhere.
 
