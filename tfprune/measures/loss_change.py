@@ -14,7 +14,6 @@ from tfprune.models.task import task_of
 from tfprune.precision import products
 from tfprune.pruning.model import kernels
 
-
 SummedGradients = Callable[..., Mapping[str, tf.Tensor]]
 
 
