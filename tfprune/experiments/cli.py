@@ -106,6 +106,7 @@ def _parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         tuple(argv),
         values["verbosity"].value,
         _given(argv, experiment.flags),
+        values["dry_run"].value,
     )
 
 
@@ -235,6 +236,12 @@ def _flag_values(experiment: Experiment) -> flags.FlagValues:
         "0 quiet, 1 with TensorFlow's own messages",
         lower_bound=0,
         upper_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "dry_run",
+        False,
+        "say what would be trained, with its operations, time and disk, and train nothing",
         flag_values=values,
     )
     for section in experiment.sections.values():
