@@ -18,6 +18,8 @@ from tfprune.engine.workshop import Workshop
 from tfprune.errors import DamagedFile, TrainingDiverged
 from tfprune.studies.procedure import Branch
 from tfprune.studies.trial import Stage, Trial
+from tfprune.training.cluster import worker_of
+from tfprune.training.meeting import meet
 
 
 class Chief(InProcess):
@@ -62,6 +64,7 @@ def _do(workshop: Workshop, trial: Trial, branch: Branch | None, stage: Stage | 
 
 def _join(workshop: Workshop, config: RunConfig) -> Any:
     workshop.start()
+    meet(worker_of(config), config.peer_seconds, workshop.tell, workshop.check_stop)
     from tfprune.training import runtime, strategies
 
     runtime.configure(config)
