@@ -1,52 +1,9 @@
 #!/usr/bin/env python3
-"""One door to every experiment.
-
-python run.py                       sparse double descent on real digits, about a minute
-python run.py --list                every experiment in a line
-python run.py EXPERIMENT --help     its presets and flags
-python run.py EXPERIMENT --flags    run it; --preset=NAME fills in what you leave out
-python run.py report --output_dir=D rebuild tables, figures and report from the files alone
-"""
-
-from __future__ import annotations
+"""The door of a checkout: `python run.py --help` says what it does, as `tfprune --help` does."""
 
 import sys
-from collections.abc import Sequence
 
-from experiments import cli
-from experiments.doors import EXPERIMENTS
-from tfprune.errors import InputError, nearest
-from tfprune.papers.items import reproduces
-
-DEFAULT_EXPERIMENT = "sparse_double_descent"
-
-
-def dispatch(argv: Sequence[str]) -> int:
-    """Runs the command and returns its exit code; errors of the user's raise InputError."""
-    first = argv[0] if argv else ""
-    if first in ("--list", "list"):
-        width = max(map(len, EXPERIMENTS))
-        for name in EXPERIMENTS:
-            print(f"{name:<{width}}  {EXPERIMENTS.entry(name).summary} ({reproduces(name)})")
-        return 0
-    if first in ("--help", "-h", "help"):
-        print(__doc__)
-        return 0
-    if first == "report":
-        from experiments import report
-
-        return report.main(argv[1:])
-    if not first or first.startswith("-"):
-        return EXPERIMENTS[DEFAULT_EXPERIMENT](list(argv))
-    if first not in EXPERIMENTS:
-        raise InputError(f"there is no experiment {first!r}: {nearest(first, EXPERIMENTS)}")
-    return EXPERIMENTS[first](list(argv[1:]))
-
-
-def main() -> int:
-    """The `tfprune` command."""
-    return cli.exit_code(lambda: dispatch(sys.argv[1:]))
-
+from tfprune.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

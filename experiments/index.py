@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from experiments import cli
-from experiments.doors import EXPERIMENTS
 from tfprune.config import RunConfig
 from tfprune.engine.plan import Planned, plan
+from tfprune.experiments import cli
+from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.papers import items as paper_items
 from tfprune.papers.items import PaperItem
 
@@ -84,7 +84,7 @@ class Cost:
 
 def planned(experiment: str, preset: str) -> list[Planned]:
     """Every training of a preset."""
-    module = importlib.import_module(f"experiments.{experiment}")
+    module = importlib.import_module(f"tfprune.experiments.{experiment}")
 
     def study(folder: str) -> tuple[Sequence[RunConfig], Callable[..., None]]:
         argv = [f"--preset={preset}", f"--output_dir={folder}"]
@@ -206,7 +206,7 @@ def experiments_table(paper: str | None = None) -> list[str]:
             shown = f"{paper_items.listed(mine)}: {summary}"
             lines.append(_row((f"`{name}`", PAPERS[mine[0].paper][0], shown)))
         elif mine[0].paper == paper:
-            presets = importlib.import_module(f"experiments.{name}").EXPERIMENT.presets
+            presets = importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT.presets
             listed = ", ".join(f"`{preset}`" for preset in presets)
             lines.append(_row((f"`{name}`", f"{paper_items.listed(mine)}: {summary}", listed)))
     return lines

@@ -28,13 +28,14 @@ from unittest import mock
 import pytest
 from devices import WITHOUT_GPUS
 
-import run as door
-from experiments import cli, index, runner
-from experiments.doors import EXPERIMENTS
+from experiments import index
+from tfprune import __main__ as door
 from tfprune import layout
+from tfprune.experiments import cli, runner
+from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.store import read_results
 
-ROOT = Path(door.__file__).parent
+ROOT = Path(door.__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "BUILD.md", *sorted((ROOT / "docs").rglob("*.md"))]
 END_TO_END = "\n".join(path.read_text() for path in (ROOT / "tests/end_to_end").glob("test_*.py"))
 
@@ -162,7 +163,7 @@ def test_every_command_of_a_page_is_valid(page, words, about):
         assert {flag(word)[0] for word in words[1:]} <= {"output_dir", "figure_format"}
     elif words not in ([], ["--list"]):
         assert words[0] in EXPERIMENTS, (page, words)
-        cli.parse(importlib.import_module(f"experiments.{words[0]}").EXPERIMENT, words[1:])
+        cli.parse(importlib.import_module(f"tfprune.experiments.{words[0]}").EXPERIMENT, words[1:])
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +246,7 @@ def session(text):
         elif language == "bash":
             words = [shlex.split(line, comments=True) for line in code.splitlines()]
             parts += [
-                f"import run\nassert run.dispatch({rest}) == 0"
+                f"from tfprune.__main__ import dispatch\nassert dispatch({rest}) == 0"
                 if program == "run.py"
                 else f"subprocess.run([sys.executable, {program!r}, *{rest}], check=True)"
                 for _, program, *rest in words
@@ -373,7 +374,7 @@ def test_the_costs_of_gsts_presets_follow_from_their_settings(row):
     names, trainings, operations, _ = row
     experiment = re.search(r"(\w+) --preset", names)
     module = importlib.import_module(
-        f"experiments.{experiment[1] if experiment else 'generalization_stability'}"
+        f"tfprune.experiments.{experiment[1] if experiment else 'generalization_stability'}"
     )
     presets = re.findall(r"`(?:\w+ --preset=)?(\w+)`", names)
     assert presets

@@ -10,14 +10,14 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 
-import run
 import tfprune
-from experiments import cli
-from experiments.command import Experiment, with_flags
-from experiments.doors import EXPERIMENTS
+from tfprune import __main__ as door
 from tfprune.config import from_settings
 from tfprune.data import label_noise
 from tfprune.errors import SettingError, arguments_from
+from tfprune.experiments import cli
+from tfprune.experiments.command import Experiment, with_flags
+from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.measures.landscape import alpha_grid
 from tfprune.measures.plane import grid_axes
 from tfprune.pruning.filter_schedule import FilterSchedule
@@ -25,13 +25,18 @@ from tfprune.pruning.masks import Masks
 from tfprune.pruning.selection import prune, prune_to_sparsity
 from tfprune.settings import Section, join, settings_of
 
-SOURCES = sorted(Path(tfprune.__file__).parent.rglob("*.py"))
+PACKAGE = Path(tfprune.__file__).parent
+# The library: what has flags is the command line.
+COMMAND_LINE = {PACKAGE / "__main__.py", *(PACKAGE / "experiments").rglob("*.py")}
+SOURCES = sorted(set(PACKAGE.rglob("*.py")) - COMMAND_LINE)
 MASKS = Masks.dense({"a": (4,)})
 SCORES = {"a": np.arange(4.0)}
 
 
 def experiments():
-    return [importlib.import_module(f"experiments.{name}").EXPERIMENT for name in EXPERIMENTS]
+    return [
+        importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT for name in EXPERIMENTS
+    ]
 
 
 # ---------------------------------------------------------------- what a setting refuses
@@ -69,7 +74,7 @@ def test_a_refused_setting_is_named_as_an_argument_in_python_and_as_a_flag_by_it
 ):
     text = join(value) if isinstance(value, tuple) else value
     argv = [REFUSED[name, value], f"--{name}={text}"]
-    assert cli.exit_code(lambda: run.dispatch(argv)) == 2
+    assert cli.exit_code(lambda: door.dispatch(argv)) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"tfprune: error: --{name}={text}: ")
     assert said.count("\n") == 1
@@ -109,14 +114,21 @@ def constants(tree):
     return [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
 
 
+def texts_of(tree):
+    """Every text of a module, a formatted one as it is written."""
+    formatted = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    parts = {id(part) for node in formatted for part in constants(node)}
+    whole = [node.value for node in constants(tree) if id(node) not in parts]
+    return [ast.unparse(node) for node in formatted] + [t for t in whole if isinstance(t, str)]
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_the_library_names_no_flag_but_in_whole_commands(path):
     """XLA's flags and TensorBoard's are not the suite's."""
-    texts = [node.value for node in constants(ast.parse(path.read_text()))]
-    for text in filter(lambda value: isinstance(value, str), texts):
+    for text in texts_of(ast.parse(path.read_text())):
         flags = re.findall(r"(?<![\w-])--[a-z_]{2,}", text)
         others = ("--logdir", "--tf_xla", "--xla")
-        assert re.search(r"run\.(py|main)", text) or all(
+        assert re.search(r"run\.py|program\(\)|__main__ import main", text) or all(
             flag.startswith(others) for flag in flags
         ), text
 

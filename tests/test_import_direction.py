@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 # From the ground up; a module stands where its longest prefix does. Imports that are only for
 # types count as well.
 FLOORS = (
-    "tfprune.backend tfprune.errors tfprune.layout tfprune.registry tfprune.seeds "
-    "tfprune.stopping tfprune.versions",
+    "tfprune._version tfprune.backend tfprune.door tfprune.errors tfprune.layout "
+    "tfprune.registry tfprune.seeds tfprune.stopping tfprune.versions",
     "tfprune.catalog tfprune.files tfprune.settings",
     "tfprune.claims tfprune.optimizers tfprune.precision",
     "tfprune.event_folders tfprune.store",
@@ -28,11 +28,12 @@ FLOORS = (
     "tfprune.papers",
     "tfprune.pages",
     "tfprune.engine",
-    "experiments.sweeps experiments.command experiments.doors",
-    "experiments.runner",
-    "experiments.cli",
-    "experiments",
-    "run",
+    "tfprune.experiments.sweeps tfprune.experiments.command tfprune.experiments.doors",
+    "tfprune.experiments.runner",
+    "tfprune.experiments.cli",
+    "tfprune.experiments",
+    "tfprune.__main__",
+    "experiments run",
     "tfprune",  # It names what the packages offer, and imports it when it is asked for.
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}

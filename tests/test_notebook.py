@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import run as door
-from experiments.doors import EXPERIMENTS
+from tfprune import __main__ as door
+from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.store import read_results
 
-ROOT = Path(door.__file__).parent
+ROOT = Path(door.__file__).parents[1]
 NOTEBOOK = ROOT / "docs" / "tour.ipynb"
 DRAWN = ["sdd", "peg", "gst"]
 EXPERIMENTS_RUN = ["sparse_double_descent", "pruning_effect", "generalization_stability"]

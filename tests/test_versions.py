@@ -1,5 +1,6 @@
 """The digest of the code that makes numbers: the same wherever that code is the same."""
 
+import configparser
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tfprune
+from tfprune import __main__ as door
 from tfprune import versions
 
 PACKAGE = Path(tfprune.__file__).parent
@@ -79,6 +81,7 @@ def test_other_versions_of_python_find_the_same_code():
     for python in other_pythons():
         process = subprocess.run(
             [python, "-c", program, str(PACKAGE / "versions.py")],
+            cwd=PACKAGE.parent,
             capture_output=True,
             text=True,
             check=False,
@@ -102,3 +105,21 @@ def test_versions_name_what_makes_numbers():
     found = versions.versions()
     assert {"python", "code", "tensorflow", "tf_keras", "numpy"} <= set(found)
     assert re.fullmatch("[0-9a-f]{12}", found["code"])
+
+
+def test_the_version_stands_in_one_place():
+    """What is built takes it from there, without importing the package's dependencies."""
+    setup = configparser.ConfigParser()
+    setup.read(PACKAGE.parent / "setup.cfg")
+    assert setup["metadata"]["version"] == "attr: tfprune._version.__version__"
+    assert versions.versions()["tfprune"] == tfprune.__version__
+
+
+@pytest.mark.parametrize(
+    "words", [["--version"], ["redense", "--version"], ["report", "--version"]], ids=" ".join
+)
+def test_every_door_says_the_version(words, capsys):
+    assert door.dispatch(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"tfprune {tfprune.__version__}"
+    assert f"  code {versions.versions()['code']}" in lines

@@ -34,10 +34,10 @@ def trial_in(folder, seed=0, levels=2, criterion="magnitude", **training):
     return Trial(config, seed)
 
 
-def event(what, trial, level, epochs=0, test_accuracy=None, process=0):
+def event(what, trial, level, epochs=0, test_accuracy=None, process=0, before=0):
     """What a process tells of a level of a trial."""
     told = StageEvent(Happened[what], trial, trial.stage(level), epochs, test_accuracy)
-    return replace(told, process=("machine", process))
+    return replace(told, process=("machine", process), epochs_before=before)
 
 
 def plan(tell, *trials):

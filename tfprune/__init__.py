@@ -11,10 +11,10 @@ import importlib
 import os
 from typing import Any
 
+from tfprune._version import __version__ as __version__
+
 # TensorFlow reads it when `tf.keras` is touched for the first time.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
-
-__version__ = "0.1.0"
 
 _EXPORTS = {
     "Ablations": "tfprune.measures.ablation",

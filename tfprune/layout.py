@@ -36,6 +36,9 @@ def snapshot(epoch: int) -> str:
     return f"epoch_{epoch:05d}.npz"
 
 
+# Beside the metrics of a training that goes on from a checkpoint: the epochs before it.
+EPOCHS_BEFORE = "epochs_before"
+
 # The columns of results.csv that are always there, in order; an experiment's own come after them.
 RESULT_COLUMNS = (
     "experiment",

@@ -27,6 +27,12 @@ def between(low: float, high: float) -> Check:
     return check
 
 
+def below_one(name: str, value: Any) -> None:
+    """A check of a fraction that leaves something."""
+    if not 0 <= value < 1:
+        raise SettingError(name, value, "a number in [0, 1)")
+
+
 def at_least(low: float) -> Check:
     def check(name: str, value: Any) -> None:
         if not value >= low:

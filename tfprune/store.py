@@ -17,6 +17,7 @@ from etils import epath
 
 from tfprune import layout
 from tfprune.claims import exclusively
+from tfprune.door import program
 from tfprune.errors import InputError, reason, unknown_name
 from tfprune.files import set_aside, write_text_atomic
 from tfprune.settings import hash8
@@ -292,7 +293,7 @@ def read_results(output_dir: epath.PathLike, every_variant: bool = False) -> pd.
     if not path.exists():
         raise InputError(
             f"{path} does not exist: run an experiment first, for example "
-            f"python run.py sparse_double_descent --output_dir={output_dir}"
+            f"{program()} sparse_double_descent --output_dir={output_dir}"
         )
     numbers = [name for name in layout.RESULT_COLUMNS if name not in _TEXT_COLUMNS]
     types: dict[str, Any] = dict.fromkeys(numbers, "float64")

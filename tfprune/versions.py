@@ -11,8 +11,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tfprune._version import __version__
+
 _PACKAGES = (
-    "tfprune",
     "tensorflow",
     "tf_keras",
     "tensorflow-model-optimization",
@@ -32,7 +33,7 @@ def versions() -> dict[str, str]:
     `code` is a digest of the modules of tfprune that make numbers, comments and docstrings left
     out, so that an edited checkout is told from the release.
     """
-    found = {"python": platform.python_version(), "code": _code()}
+    found = {"python": platform.python_version(), "code": _code(), "tfprune": __version__}
     for package in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-import run as door
-from experiments import cli, runner
+from tfprune import __main__ as door
 from tfprune import layout
+from tfprune.experiments import cli, runner
 
-ROOT = Path(door.__file__).parent
+ROOT = Path(door.__file__).parents[1]
 # Without XLA, which would compile in each of many processes.
 # A small study that several processes can share, and one long enough to be interrupted.
 SHARED = (
@@ -89,7 +89,7 @@ def trained(text):
 
 def done_lines(text):
     """Which stages a command says are done, in the order of their names."""
-    return sorted(re.findall(r"(\S+ seed \d \S+ \d): done", text))
+    return sorted(re.findall(r"^(.*, seed \d+, \S+ \d+): done", text, re.MULTILINE))
 
 
 def read_csv(path):

@@ -237,8 +237,8 @@ DAMAGES = {
 )
 def test_a_report_on_a_damaged_folder_is_one_clear_line_at_worst(copy, pattern, damages, capsys):
     """In this process: what a report does with a damaged file needs no other one."""
-    import run as door
-    from experiments import cli
+    from tfprune import __main__ as door
+    from tfprune.experiments import cli
 
     path = next(iter(copy.glob(pattern)))
     good = path.read_bytes()

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from end_to_end.commands import ROOT, assert_complete, run
-from experiments import command
-from experiments.doors import EXPERIMENTS
 from tfprune import papers, registry
+from tfprune.experiments import command
+from tfprune.experiments.doors import EXPERIMENTS
 
 NAME = "live_inputs"
 PAGE = (ROOT / "docs/your_own.md").read_text()
@@ -27,11 +27,11 @@ def file_of(name):
 @pytest.fixture
 def added(tmp_path, monkeypatch):
     """The page's files in folders that stand for the repository's, and its two lines."""
-    for name in (f"experiments/{NAME}.py", f"tfprune/papers/{NAME}.py"):
+    for name in (f"tfprune/experiments/{NAME}.py", f"tfprune/papers/{NAME}.py"):
         (tmp_path / f"own_{Path(name).parts[-2]}.py").write_text(file_of(name))
     preset = tmp_path / "presets" / NAME / "quick.flags"
     preset.parent.mkdir(parents=True)
-    preset.write_text(file_of(f"experiments/presets/{NAME}/quick.flags"))
+    preset.write_text(file_of(f"tfprune/experiments/presets/{NAME}/quick.flags"))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(command, "PRESETS", tmp_path / "presets")
     for table in (EXPERIMENTS, papers.REPORTS):

@@ -45,8 +45,8 @@ def test_standard_error_holds_progress_and_nothing_of_tensorflow(finished):
     _, process = finished
     lines = process.stderr.splitlines()
     assert len(lines) == 3
-    trial = "magnitude-weight_rewind"
-    assert all(line.startswith(f"{trial} seed 0 level") for line in lines)
+    trial = "40% symmetric noise, magnitude pruning"
+    assert all(line.startswith(f"{trial}, seed 0, level") for line in lines)
 
 
 def test_every_trial_says_what_it_was(finished):

@@ -65,6 +65,29 @@ def test_a_dense_stage_that_trials_share_is_counted_once(study, timer, tmp_path)
     assert study.seconds_left() == pytest.approx(20)
 
 
+def test_one_stage_that_was_starved_does_not_count_for_all(study, timer, tmp_path):
+    trial = trial_in(tmp_path, levels=9)
+    plan(study.take, trial)
+    for level, seconds in enumerate([3600, 20, 20]):
+        run(study.take, timer, trial, level, seconds)
+        if level:
+            assert study.seconds_left() == pytest.approx((9 - level) * 20)
+
+
+def test_epochs_from_before_an_interruption_are_trained_but_took_no_time(study, timer, tmp_path):
+    trial = trial_in(tmp_path, levels=1)
+    plan(study.take, trial)
+    study.take(event("BEGAN", trial, 0, 10))
+    study.take(event("TRAINED", trial, 0, 6, before=6))
+    assert (study.seconds_left(), study.stages[trial.stage(0).relative].left) == (None, 4)
+    timer.now += 2
+    study.take(event("TRAINED", trial, 0, 8, before=6))
+    assert study.seconds_left() == pytest.approx(2 + 10)
+    timer.now += 2
+    study.take(event("FINISHED", trial, 0, 10, before=6))
+    assert study.seconds_left() == pytest.approx(10)
+
+
 @pytest.mark.parametrize("trained", [0, 3, 25], ids=["restored", "rewound", "longer"])
 def test_other_epochs_than_expected_count_as_expected_once_done(study, timer, tmp_path, trained):
     """A rewound stage trains fewer; PEG's dense_subset trains more until it has the same steps."""
@@ -101,7 +124,7 @@ def test_what_another_process_has_trained_is_neither_waited_for_nor_missing(stud
     run(study.take, timer, trial, 0, seconds=10)
     study.take(event("BLOCKED", trial, 1))
     (row,) = study.trials.values()
-    assert row.standing == "waits for another process"
+    assert row.standing == "elsewhere"
     study.take(event("FOUND", trial, 1))
     assert row.standing == "done"
     assert study.counted == "2/2 stages"

@@ -43,6 +43,16 @@ def test_epochs_are_told_in_between_but_no_oftener_than_they_need(tmp_path, monk
     assert [one.test_accuracy for one in heard[1:]] == [0.25, 0.25, 0.25]
 
 
+def test_a_training_that_goes_on_tells_at_once_from_which_epoch(tmp_path):
+    trial, heard = trial_in(tmp_path, levels=0), []
+    with told(heard.append, trial, trial.stage(0), 5) as advance:
+        advance({"test_accuracy": 0.5, layout.EPOCHS_BEFORE: 3})
+        advance({"test_accuracy": 0.75})
+    assert in_short(heard) == [("BEGAN", 0, 5), ("TRAINED", 0, 3), ("FINISHED", 0, 4)]
+    assert [one.epochs_before for one in heard] == [0, 3, 3]
+    assert [one.test_accuracy for one in heard] == [None, 0.5, 0.75]
+
+
 @pytest.mark.parametrize(
     ("error", "end"), [(TrainingDiverged, "STOPPED"), (KeyboardInterrupt, "GIVEN_UP")]
 )

@@ -2,9 +2,9 @@
 
 import pytest
 
-from experiments import cli, redense
 from tfprune.config import from_settings
 from tfprune.engine.plan import PlannedTrial, plan
+from tfprune.experiments import cli, redense
 from tfprune.measures.descent import ROLES
 from tfprune.studies.procedure import Branch
 

@@ -5,8 +5,8 @@ import pwd
 import pytest
 from wording import says
 
-from experiments import cli, flatness, generalization_stability, sparse_double_descent
 from tfprune.errors import InputError
+from tfprune.experiments import cli, flatness, generalization_stability, sparse_double_descent
 
 SDD, GST = sparse_double_descent.EXPERIMENT, generalization_stability.EXPERIMENT
 

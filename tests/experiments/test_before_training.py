@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from synthetic import prepared_data
 
-import run
-from experiments.doors import EXPERIMENTS
+from tfprune import __main__ as door
 from tfprune.data import sources
 from tfprune.errors import SettingError
+from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.files import load_arrays
 
 DATA = prepared_data(examples=60, test_examples=30, side=8, channels=3, noise=0)
@@ -69,7 +69,7 @@ def test_every_experiment_is_among_those_tried_here():
 def test_streamed_data_are_refused_where_they_cannot_be_measured(name, streamed, tmp_path):
     folder = tmp_path / "runs"
     with pytest.raises(SettingError, match=f"--dataset=patterns: .* what {name} measures"):
-        run.dispatch([name, *streamed, f"--output_dir={folder}"])
+        door.dispatch([name, *streamed, f"--output_dir={folder}"])
     assert not list(folder.glob("**/*.*"))
 
 
@@ -77,20 +77,20 @@ def test_of_a_finished_trunk_too(streamed, tmp_path, monkeypatch):
     """Nothing is trained for a measurement that cannot be made, by whomever the trunk was."""
     small = ["redense", *SMALL, "--dataset=patterns", *streamed[-1:], f"--output_dir={tmp_path}"]
     small += ["--levels=1", "--train_epochs=1", "--alpha_step=0.5", "--line_points=3"]
-    monkeypatch.setattr("experiments.redense.further", lambda command, study: None)
-    monkeypatch.setattr("experiments.redense.EXPERIMENT", _unchecked())
-    assert run.dispatch(small) == 0
+    monkeypatch.setattr("tfprune.experiments.redense.further", lambda command, study: None)
+    monkeypatch.setattr("tfprune.experiments.redense.EXPERIMENT", _unchecked())
+    assert door.dispatch(small) == 0
     monkeypatch.undo()
     monkeypatch.setattr(sources, "RESIDENT_BYTES_LIMIT", 0)
     with pytest.raises(SettingError, match="--dataset=patterns"):
-        run.dispatch(small)
+        door.dispatch(small)
     assert not list(tmp_path.glob("trials/*/*/redense*"))
 
 
 def _unchecked():
     import dataclasses
 
-    from experiments.redense import EXPERIMENT
+    from tfprune.experiments.redense import EXPERIMENT
 
     return dataclasses.replace(EXPERIMENT, check=None)
 
@@ -99,7 +99,7 @@ def test_galleries_of_streamed_data_show_the_images_and_name_the_classes(
     streamed, tmp_path, capsys
 ):
     short = ("--levels=1", "--train_epochs=2", "--seeds=0", f"--output_dir={tmp_path}")
-    assert run.dispatch(["example_galleries", *streamed, *short]) == 0
+    assert door.dispatch(["example_galleries", *streamed, *short]) == 0
     assert "not measured" not in "".join(capsys.readouterr())
     (path,) = tmp_path.glob("trials/*/seed_0/level_00/gallery-*.npz")
     gallery = load_arrays(path)
@@ -118,7 +118,7 @@ def test_families_that_no_gallery_shows_are_refused(tmp_path):
     folder = tmp_path / "runs"
     argv = ["example_galleries", "--preset=smoke", f"--output_dir={folder}"]
     with pytest.raises(SettingError, match="--methods=lr_rewind,random: lr_rewind"):
-        run.dispatch([*argv, "--methods=lr_rewind,random"])
+        door.dispatch([*argv, "--methods=lr_rewind,random"])
     assert not list(folder.glob("**/*.*"))
 
 
@@ -133,5 +133,5 @@ def test_sets_without_an_example_are_refused(flags, setting, tmp_path):
     folder = tmp_path / "runs"
     argv = ["leave_out", "--preset=smoke", "--train_subset=20", f"--output_dir={folder}", *flags]
     with pytest.raises(SettingError, match=f"--{setting}=.*at least one of the 20 training"):
-        run.dispatch(argv)
+        door.dispatch(argv)
     assert not list(folder.glob("**/*.*"))

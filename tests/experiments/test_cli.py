@@ -8,22 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import run
-from experiments import cli, example_effects, leave_out, pruning_effect, redense, utility_pruned
-from experiments.doors import EXPERIMENTS
-from experiments.sparse_double_descent import EXPERIMENT
+from tfprune import __main__ as door
 from tfprune import papers
 from tfprune.errors import InputError
+from tfprune.experiments import (
+    cli,
+    example_effects,
+    leave_out,
+    pruning_effect,
+    redense,
+    utility_pruned,
+)
+from tfprune.experiments.doors import EXPERIMENTS
+from tfprune.experiments.sparse_double_descent import EXPERIMENT
 from tfprune.measures.example_groups import partial_epochs
 from tfprune.papers.published import published
 from tfprune.studies.settings import at_noise
 
-ROOT = Path(run.__file__).parent
+ROOT = Path(door.__file__).parents[1]
 
 
 def error_of(*argv):
     with pytest.raises(InputError) as error:
-        run.dispatch(argv)
+        door.dispatch(argv)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -76,7 +83,7 @@ def test_every_experiment_has_its_own_figures_tables_and_report():
 
 def test_every_preset_of_every_experiment_is_a_valid_command():
     for name in EXPERIMENTS:
-        experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+        experiment = importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT
         assert {"smoke", "quick"} < set(experiment.presets)
         for preset in experiment.presets:
             command = cli.parse(experiment, [f"--preset={preset}"])
@@ -157,7 +164,7 @@ GST_INITIALIZATION = {
 
 @pytest.mark.parametrize("name", [*SDD, *PEG, *GST])
 def test_paper_presets_start_and_normalize_as_the_papers_code_does(name):
-    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    experiment = importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT
     commands = {p: cli.parse(experiment, [f"--preset={p}"]) for p in experiment.presets}
     of_the_paper = {
         preset: command.configs
@@ -200,7 +207,7 @@ def test_paper_presets_start_and_normalize_as_the_papers_code_does(name):
 )
 def test_paper_presets_hold_what_pm_states(experiment, preset, epochs, advanced):
     """PM 2.1.2, 2.2, 3, A.2.4: rate 0.1, divided by 10 at 50% and 75%; 500 subsets, six ratios."""
-    module = importlib.import_module(f"experiments.{experiment}")
+    module = importlib.import_module(f"tfprune.experiments.{experiment}")
     command = cli.parse(module.EXPERIMENT, [f"--preset={preset}"])
     for config in command.configs:
         training = config.training
@@ -264,13 +271,13 @@ def test_an_input_error_is_exit_code_2_and_any_other_failure_1(capsys):
 
 
 def test_list_names_every_experiment_with_its_summary(capsys):
-    assert run.dispatch(["--list"]) == 0
+    assert door.dispatch(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(EXPERIMENTS)
 
 
 def test_help_shows_every_flag_with_the_presets_value(capsys):
-    assert run.dispatch(["sparse_double_descent", "--help", "--preset=smoke"]) == 0
+    assert door.dispatch(["sparse_double_descent", "--help", "--preset=smoke"]) == 0
     text = capsys.readouterr().out
     assert "--train_epochs=3" in text
     required = (
@@ -288,7 +295,7 @@ def test_help_shows_every_flag_with_the_presets_value(capsys):
 )
 def test_lists_help_and_flag_errors_import_no_tensorflow(argv):
     code = (
-        "import sys, run\nsys.argv[1:] = " + repr(argv) + "\nrun.main()\n"
+        "import sys\nfrom tfprune.__main__ import main\nsys.argv[1:] = " + repr(argv) + "\nmain()\n"
         "heavy = {'tensorflow', 'tf_keras', 'pandas', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from experiments import index
-from experiments.doors import EXPERIMENTS
 from tfprune import papers
 from tfprune.catalog import MODELS
+from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.pages.report import PAPERS
 from tfprune.papers import items as paper_items
 
@@ -54,7 +54,9 @@ def test_an_item_names_presets_that_there_are_and_pages_that_there_are(item):
     assert bool(item.experiment) == bool(item.presets) == bool(item.files) == is_made
     assert is_made or item.departs
     if is_made:
-        presets = importlib.import_module(f"experiments.{item.experiment}").EXPERIMENT.presets
+        presets = importlib.import_module(
+            f"tfprune.experiments.{item.experiment}"
+        ).EXPERIMENT.presets
         assert {*item.presets, *filter(None, [item.ran])} <= set(presets)
     assert bool(item.where) >= (item.run in ("part", "reduced"))
     for target in item.where:

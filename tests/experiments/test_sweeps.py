@@ -2,9 +2,9 @@
 
 import pytest
 
-from experiments import sweeps
 from tfprune.config import from_settings
 from tfprune.errors import InputError
+from tfprune.experiments import sweeps
 
 BASE = from_settings({"label_noise": "symmetric", "noise_fraction": 0.4}, experiment="e")
 

@@ -19,7 +19,7 @@ from devices import WITHOUT_GPUS
 from processes import outputs_of
 from training import distributed_runs
 
-import run as door
+from tfprune import __main__ as door
 from tfprune.backend import keras
 from tfprune.catalog import MODELS
 from tfprune.config import from_settings
@@ -27,7 +27,7 @@ from tfprune.errors import SettingError, Stopped
 from tfprune.training import cluster, strategies
 from tfprune.training.callbacks.chief import StopWithChief
 
-ROOT = Path(door.__file__).parent
+ROOT = Path(door.__file__).parents[1]
 RUNS = Path(__file__).with_name("distributed_runs.py")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic import is_nested, prepared_data
 
-import run as door
+from tfprune import __main__ as door
 from tfprune import layout
 from tfprune.config import from_settings
 from tfprune.errors import TrainingDiverged
@@ -95,8 +95,15 @@ def test_an_interrupted_training_ends_bit_for_bit_where_an_uninterrupted_one_doe
         trainer.train(DATA, plan_of(trainer), interrupted)
     # A new process has a new trainer, whose optimizer has not taken a step.
     fresh = Trainer(CONFIG, DATA.input_shape, DATA.num_classes)
-    again = fresh.train(DATA, plan_of(fresh), outputs_of(tmp_path / "cut"))
+    told = []
+    outputs = outputs_of(tmp_path / "cut", advance=told.append)
+    again = fresh.train(DATA, plan_of(fresh), outputs)
     assert len(again) == EPOCHS
+    # Where it goes on is told before its first epoch.
+    assert [logs.get(layout.EPOCHS_BEFORE) for logs in told] == [EPOCHS - len(told) + 1] + [
+        None
+    ] * (len(told) - 1)
+    assert 1 < len(told) <= EPOCHS
     assert without_clock(again) == without_clock(rows)
     for name, value in read_weights(fresh.model).items():
         np.testing.assert_array_equal(value, whole[name])
@@ -153,7 +160,7 @@ t = Trainer(CONFIG, DATA.input_shape, DATA.num_classes)
 t.train(DATA, plan_of(t), outputs_of(Path(sys.argv[1])))
 save_arrays(Path(sys.argv[1]) / "end.npz", read_weights(t.model))
 """
-    root = Path(door.__file__).parent
+    root = Path(door.__file__).parents[1]
     code = code.format(root=str(root), tests=str(root / "tests"))
     folder = tmp_path / "there"
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True)

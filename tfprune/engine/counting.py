@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tfprune.engine.events import Happened, StageEvent
 from tfprune.studies.trial import DENSE, Stage, trial_name
 
-_STOPPED, _BLOCKED, _WAITING, _DONE = "stopped", "waits for another process", "waiting", "done"
-# How a trial may stand that is not being trained, the most telling first.
+_STOPPED, _BLOCKED, _WAITING, _DONE = "stopped", "elsewhere", "waiting", "done"
+# How a trial may stand that is not being trained, the most telling first; `elsewhere` is in another
+# process, which this one waits for.
 STANDINGS = (_STOPPED, _BLOCKED, _WAITING, _DONE)
+
+# Finished stages of a kind whose seconds count for those to come.
+_REMEMBERED = 15
 
 TrialKey = tuple[str, int]  # The trial's name and seed.
 
@@ -26,6 +32,7 @@ class StageCount:
       is_asked: whether the study has, or had, it to train.
       is_done: whether it is there.
       trained: the epochs of a training that is under way.
+      before: those of them that were trained before it began.
       process: the one that trains it.
       began_at: when, by the monotonic clock.
     """
@@ -35,6 +42,7 @@ class StageCount:
     is_asked: bool = False
     is_done: bool = False
     trained: int = 0
+    before: int = 0
     process: tuple[str, int, int] | None = None
     began_at: float = 0.0
 
@@ -82,7 +90,8 @@ class StudyCount:
         self.stages: dict[str, StageCount] = {}
         self.running: dict[str, tuple[TrialKey, Stage]] = {}
         self.at_once = 0
-        self._rates: dict[str, tuple[float, int]] = {}  # By kind: seconds, epochs.
+        # Seconds per epoch of the last finished stages of a kind.
+        self._rates: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
 
     def take(self, event: StageEvent) -> bool:
         """Takes an event into account; False if another process has taken the stage over."""
@@ -98,7 +107,7 @@ class StudyCount:
                 stage.is_asked, stage.epochs = True, event.epochs
         elif what is Happened.BEGAN:
             stage.is_asked, stage.is_done, trial.state = True, False, ""
-            stage.epochs, stage.trained = event.epochs, 0
+            stage.epochs, stage.trained, stage.before = event.epochs, 0, 0
             stage.process, stage.began_at = event.process, time.monotonic()
             self.running.pop(name, None)
             self.running[name] = key, event.stage
@@ -111,20 +120,19 @@ class StudyCount:
 
     def _go_on(self, event: StageEvent, trial: TrialCount, stage: StageCount) -> None:
         """Takes into account how far a running training is, or how it ended."""
-        stage.trained = event.epochs
+        stage.trained, stage.before = event.epochs, event.epochs_before
         if event.test_accuracy is not None:
             trial.accuracy = event.test_accuracy
         if event.what is Happened.TRAINED:
             return
         if event.what is Happened.FINISHED:
             stage.is_done = True
-            seconds, epochs = self._rates.get(stage.kind, (0.0, 0))
-            if event.epochs:
-                seconds += time.monotonic() - stage.began_at
-                self._rates[stage.kind] = seconds, epochs + event.epochs
+            epochs = event.epochs - event.epochs_before
+            if epochs:
+                self._rates[stage.kind].append((time.monotonic() - stage.began_at) / epochs)
         elif event.what is Happened.STOPPED:
             trial.state = _STOPPED
-        stage.process, stage.trained = None, 0
+        stage.process, stage.trained, stage.before = None, 0, 0
         del self.running[event.stage.relative]
 
     @property
@@ -154,10 +162,18 @@ class StudyCount:
         return sum(stage.left * (self._rate(stage.kind) or 0.0) for stage in stages)
 
     def _rate(self, kind: str) -> float | None:
-        """Seconds per epoch: of finished stages of a kind, else of all, else of running ones."""
-        found = [self._rates[kind]] if kind in self._rates else list(self._rates.values())
-        if not found:
+        """Seconds per epoch: of finished stages of a kind, else of all, else of running ones.
+
+        It is their median, the lower of two: one stage that was starved of its processor, or that
+        compiled its network first, does not count for all.
+        """
+        own = self._rates.get(kind)
+        rates = own or [rate for those in self._rates.values() for rate in those]
+        if not rates:
             running, now = [self.stages[name] for name in self.running], time.monotonic()
-            found = [(now - each.began_at, each.trained) for each in running if each.trained]
-        epochs = sum(epochs for _, epochs in found)
-        return sum(seconds for seconds, _ in found) / epochs if epochs else None
+            rates = [
+                (now - stage.began_at) / (stage.trained - stage.before)
+                for stage in running
+                if stage.trained > stage.before
+            ]
+        return statistics.median_low(rates) if rates else None

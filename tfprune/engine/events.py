@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
+from tfprune import layout
 from tfprune.errors import TrainingDiverged
 from tfprune.studies.procedure import Advance
 from tfprune.studies.trial import Row, Stage, Trial
@@ -41,9 +42,10 @@ class StageEvent:
       trial: for which trial and seed; trials share the dense stages.
       stage: which stage.
       epochs: those that are expected of it, where it is planned or begins; else those that are
-        trained since it began.
+        trained.
       test_accuracy: of its last epoch, in [0, 1], where it has one.
       measurement: the name of what is measured.
+      epochs_before: those that were trained before it began, by a training that was interrupted.
       process: the machine, the process and its thread that tell it.
     """
 
@@ -53,6 +55,7 @@ class StageEvent:
     epochs: int = 0
     test_accuracy: float | None = None
     measurement: str = ""
+    epochs_before: int = 0
     process: tuple[str, int, int] = field(
         default_factory=lambda: (os.uname().nodename, os.getpid(), threading.get_ident())
     )
@@ -75,17 +78,18 @@ def told(tell: Tell, trial: Trial, stage: Stage, epochs: int) -> Iterator[Advanc
     Yields:
       What to call after every epoch with its metrics.
     """
-    trained, accuracy, told_at = 0, None, time.monotonic()
+    trained, before, accuracy, told_at = 0, 0, None, time.monotonic()
 
     def now(what: Happened) -> StageEvent:
-        return StageEvent(what, trial, stage, trained, accuracy)
+        return StageEvent(what, trial, stage, trained, accuracy, epochs_before=before)
 
     def advance(logs: Row) -> None:
-        nonlocal trained, accuracy, told_at
-        trained += 1
+        nonlocal trained, before, accuracy, told_at
+        resumed = int(logs.get(layout.EPOCHS_BEFORE, 0))
+        trained, before = (resumed, resumed) if resumed else (trained + 1, before)
         if logs.get("test_accuracy") is not None:
             accuracy = float(logs["test_accuracy"])
-        if time.monotonic() - told_at > _TELL_SECONDS:
+        if resumed or time.monotonic() - told_at > _TELL_SECONDS:
             told_at = time.monotonic()
             tell(now(Happened.TRAINED))
 

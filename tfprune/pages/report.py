@@ -16,6 +16,7 @@ import pandas as pd
 from etils import epath
 
 from tfprune import files, layout, papers, store
+from tfprune.door import program
 from tfprune.errors import InputError
 from tfprune.papers import items as paper_items
 from tfprune.report import accuracy, style, tables, trials
@@ -367,7 +368,7 @@ def _command(record: Mapping[str, Any]) -> str:
     words = list(map(str, record.get("argv") or ()))
     experiment = (record.get("config") or {}).get("experiment")
     if experiment and not any(word.endswith("run.py") for word in words[:2]):
-        words = ["python", "run.py", experiment, *words]
+        words = [*program().split(), experiment, *words]
     return shlex.join(words)
 
 

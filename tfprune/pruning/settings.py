@@ -8,7 +8,7 @@ import re
 from tfprune.catalog import CRITERIA, FILTER_CRITERIA, RETRAINING, Retraining
 from tfprune.errors import SettingError
 from tfprune.registry import Names
-from tfprune.settings import Section, at_least, between, join, setting
+from tfprune.settings import Section, at_least, below_one, between, join, setting
 
 # Which filters go first, by their scores (PruneS, PruneR and PruneL of GST).
 TARGETS = ("smallest", "random", "largest")
@@ -43,11 +43,6 @@ class RewindPoint:
 MAX_LEVELS = 10_000
 
 
-def _fraction(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise SettingError(name, value, "a number in [0, 1)")
-
-
 @dataclasses.dataclass(frozen=True)
 class PruningConfig(Section):
     """What is removed between trainings, and how training goes on."""
@@ -62,7 +57,7 @@ class PruningConfig(Section):
     )
     scope: str = setting("global", "weights compete across layers or within one", choices=SCOPES)
     prune_fraction: float = setting(
-        0.2, "fraction of the remaining weights that a level removes", check=_fraction
+        0.2, "fraction of the remaining weights that a level removes", check=below_one
     )
     levels: int = setting(
         22,

@@ -20,6 +20,7 @@ from tfprune.studies.trial import Row, Stage, Trial
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
 
+# See `tfprune.training.trainer.TrainingOutputs.advance`.
 Advance = Callable[[Row], None]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tfprune.errors import SettingError
-from tfprune.settings import Section, above, at_least, between, join, setting
+from tfprune.settings import Section, above, at_least, below_one, join, setting
 
 LR_DECAYS = {
     "drops": "the learning rate drops after `lr_drop_epochs`",
@@ -38,7 +38,8 @@ class TrainingConfig(Section):
     warmup_epochs: int = setting(
         0, "epochs in which the learning rate first rises, step by step, from 0", check=at_least(0)
     )
-    momentum: float = setting(0.0, "momentum of sgd and nesterov", check=between(0, 1))
+    # Of 1, nothing that a step added is ever lost: the weights swing for ever.
+    momentum: float = setting(0.0, "momentum of sgd and nesterov", check=below_one)
     weight_decay: float = setting(
         0.0, "coupled L2: this times the weights is added to the gradient", check=at_least(0)
     )

@@ -183,7 +183,7 @@ def split_cpu(devices: int) -> None:
 
     Example:
       python -c "from tfprune.training.strategies import split_cpu; split_cpu(2); \
-import run; run.main()" sparse_double_descent --strategy=mirrored
+from tfprune.__main__ import main; main()" sparse_double_descent --strategy=mirrored
     """
     (cpu,) = tf.config.list_physical_devices("CPU")
     logical = [tf.config.LogicalDeviceConfiguration()] * devices

@@ -85,7 +85,8 @@ class TrainingOutputs:
       folder: for metrics.csv and the checkpoint.
       tensorboard: the run's event folder.
       checkpoint_seconds: time between checkpoints.
-      advance: called after every epoch with its metrics.
+      advance: called after every epoch with its metrics; before the first of a training that goes
+        on from a checkpoint, with the last metrics and `layout.EPOCHS_BEFORE`.
       stop_requested: the signal that asked the process to end, if any: training stops after the
         epoch, with a checkpoint.
       note: told what the user should know.
@@ -197,6 +198,8 @@ class Trainer:
         checkpoints = Checkpoints(outputs.folder, outputs.note, beside.noise)
         steps = steps_per_epoch(len(data.labels), self._batch_size)
         first_epoch, rows = self._resume(checkpoints, plan.start_step // steps)
+        if rows:
+            outputs.advance({**rows[-1], layout.EPOCHS_BEFORE: len(rows)})
         self.attach(data, plan.feeding())
         writes = self.distribution.is_chief
         record = EpochRecord(outputs.folder / layout.METRICS if writes else None, rows=rows)

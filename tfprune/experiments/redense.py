@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from experiments import cli
-from experiments.command import Command, Experiment
+from tfprune.experiments import cli
+from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.branches import check_redense
 from tfprune.studies.landscapes import check_in_memory
 from tfprune.studies.settings import BranchConfig, LandscapeConfig

@@ -1,6 +1,7 @@
-"""The examples that pruning worsens, improves and leaves alone, as pictures.
+"""Which examples does pruning help, and which does it hurt?
 
-Reproduces PEG figure 16 and table 4.
+Reproduces PEG figures 1b, 2, 5, 13, 18, 19 and 20 and table 3: the change of the training loss by
+groups of examples of equal difficulty (EL2N), and how far two algorithms affect the same examples.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments import cli
-from experiments.command import Command, Experiment
-from tfprune.studies.examples import check_galleries
+from tfprune.experiments import cli
+from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.families import families_of_methods
 from tfprune.studies.settings import FamilyConfig, ScoresConfig
 
@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
 
 EXPERIMENT = Experiment(
-    "example_galleries",
-    str(__doc__),
-    (FamilyConfig, ScoresConfig),
-    expand=families_of_methods,
-    check=check_galleries,
+    "example_effects", str(__doc__), (FamilyConfig, ScoresConfig), expand=families_of_methods
 )
 
 
@@ -32,7 +28,12 @@ def further(command: Command, study: Study) -> None:
     from tfprune.studies import examples
 
     study.measure(examples.losses(), {trial: trial.finished() for trial in study.trials})
-    examples.measure_galleries(study, command.options[1])
+    full_width = [
+        trial
+        for trial in study.trials
+        if trial.stage(0).trial == command.columns_of[trial.name]["dense_trial"]
+    ]
+    examples.train_el2n(study, command.options[1], full_width)
 
 
 def main(argv: Sequence[str]) -> int:

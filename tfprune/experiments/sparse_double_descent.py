@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments import cli
-from experiments.command import Experiment
+from tfprune.experiments import cli
+from tfprune.experiments.command import Experiment
 from tfprune.settings import Section, between, setting
 
 

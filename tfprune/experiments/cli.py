@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import Field
 from functools import partial
 from pathlib import Path
@@ -18,18 +18,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from absl import flags
 
-from experiments import sweeps
-from experiments.command import (
-    COMMAND_FLAGS,
-    DEFAULT_PRESET,
-    PRESETS,
-    Command,
-    Experiment,
-    errors_name_flags,
-    read_preset,
-    with_flags,
-)
 from tfprune.config import from_settings
+from tfprune.door import program
 from tfprune.errors import (
     InputError,
     SettingError,
@@ -38,6 +28,17 @@ from tfprune.errors import (
     close_names,
     reason,
     unknown_name,
+)
+from tfprune.experiments import sweeps
+from tfprune.experiments.command import (
+    COMMAND_FLAGS,
+    DEFAULT_PRESET,
+    PRESETS,
+    Command,
+    Experiment,
+    errors_name_flags,
+    read_preset,
+    with_flags,
 )
 from tfprune.settings import join, settings_of
 from tfprune.studies.trial import trial_name
@@ -104,6 +105,7 @@ def _parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         experiment.flags,
         tuple(argv),
         values["verbosity"].value,
+        _given(argv, experiment.flags),
     )
 
 
@@ -125,7 +127,9 @@ def run(
     command = parse(experiment, argv)
     if command is None:
         return 0
-    from experiments.runner import run_and_report  # Slow to import: not for help and errors.
+    from tfprune.experiments.runner import (
+        run_and_report,  # Slow to import: not for help and errors.
+    )
 
     with errors_name_flags(experiment.flags):
         return run_and_report(command, lambda study: further(command, study))
@@ -183,6 +187,14 @@ def _sweep_texts(preset_flags: Sequence[str], argv: Sequence[str]) -> list[str]:
         text for text in _values_of("sweep", preset_flags) if text.split("=")[0] not in explicit
     ]
     return [*kept, *asked]
+
+
+def _given(argv: Sequence[str], flags_of_it: Collection[str]) -> frozenset[str]:
+    """The settings that a command line names, in a file of flags and in sweeps too."""
+    words = flags.FlagValues().read_flags_from_files(list(argv), force_gnu=False)
+    names = {word.lstrip("-").split("=")[0] for word in words if word.startswith("-")}
+    names |= {text.split("=")[0] for text in _values_of("sweep", words)}
+    return frozenset(n if n in flags_of_it else n.removeprefix("no") for n in names)
 
 
 def _values_of(flag: str, arguments: Sequence[str]) -> list[str]:
@@ -339,7 +351,7 @@ def _help(experiment: Experiment, values: flags.FlagValues, preset: str) -> str:
     lines = [
         experiment.summary.strip(),
         "",
-        f"usage: python run.py {experiment.name} [--flag=value ...]",
+        f"usage: {program()} {experiment.name} [--flag=value ...]",
         "",
         f"Values shown are those of --preset={preset}; flags you give win over the preset's.",
         "",

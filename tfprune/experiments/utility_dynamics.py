@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments import cli
-from experiments.command import Command, Experiment
+from tfprune.experiments import cli
+from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.settings import UtilityConfig
 from tfprune.studies.utility import check_examples
 

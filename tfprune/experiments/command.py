@@ -81,6 +81,7 @@ class Command:
       flags: the names of the experiment's flags.
       argv: what was typed.
       verbosity: 0 hides TensorFlow's own messages.
+      given: the settings that were typed, those that a preset has left out.
     """
 
     configs: tuple[RunConfig, ...]
@@ -92,6 +93,7 @@ class Command:
     flags: frozenset[str]
     argv: tuple[str, ...]
     verbosity: int
+    given: frozenset[str]
 
 
 def read_preset(experiment: str, preset: str) -> list[str]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from experiments import cli
-from experiments.command import Experiment
+from tfprune.experiments import cli
+from tfprune.experiments.command import Experiment
 from tfprune.studies.families import families_of_methods
 from tfprune.studies.settings import FamilyConfig
 

@@ -1,7 +1,8 @@
-"""Random reinitialization: may random weights beat the winning ticket under the same mask?
+"""Learning distance: does staying near the initialization explain robustness to label noise?
 
-Reproduces the poster of SDD: at every sparsity, the lottery ticket (weights rewound) against the
-same mask with fresh random weights, both trained for the same steps of the schedule.
+Reproduces SDD figure 7: the L2 distance from initialization and the test accuracy of sparse
+(dashed) and re-dense (solid) networks against sparsity, where the two cross, and the correlation
+of distance and accuracy.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments import cli
-from experiments.command import Command, Experiment
+from tfprune.experiments import cli
+from tfprune.experiments.command import Command, Experiment
+from tfprune.studies.branches import check_redense
 from tfprune.studies.settings import BranchConfig
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
 
-EXPERIMENT = Experiment("random_reinit", str(__doc__), (BranchConfig,))
+EXPERIMENT = Experiment("learning_distance", str(__doc__), (BranchConfig,), check=check_redense)
 
 
 def further(command: Command, study: Study) -> None:
@@ -25,7 +27,7 @@ def further(command: Command, study: Study) -> None:
     from tfprune.studies import branches
 
     (branch,) = command.options
-    study.train_branches(branches.reinit, branches.levels(branch, study))
+    branches.train_redense(study, branch)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -6,20 +6,23 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from experiments.command import Command, with_flags
 from tfprune import layout
+from tfprune.door import program
 from tfprune.engine import study
 from tfprune.engine.events import Tell
 from tfprune.engine.executors import Executor, InProcess, OnRay, Processes
+from tfprune.engine.naming import names_of
 from tfprune.engine.progress import StudyProgress
 from tfprune.engine.sharing import places_of, processes_of
 from tfprune.engine.start import import_tensorflow
 from tfprune.engine.workers import Chief, follow
 from tfprune.engine.workshop import Workshop
+from tfprune.experiments.command import Command, with_flags
 from tfprune.pages import report, tensorboard
 from tfprune.report.tables import print_table
 from tfprune.stopping import StopSignals
 from tfprune.store import read_results
+from tfprune.studies.without_effect import without_effect
 from tfprune.training.cluster import worker_of
 
 
@@ -39,10 +42,11 @@ def run_and_report(
     if not worker_of(command.configs[0]).is_chief:
         return _follow(command)
     spelled = partial(with_flags, flags=command.flags)
+    names = names_of(command.configs, command.columns_of)
     with StopSignals() as signals:
         with (
             # TensorFlow's own messages would tear a table.
-            StudyProgress(lines=command.verbosity >= 1, spelled=spelled) as progress,
+            StudyProgress(None, command.verbosity >= 1, spelled, names) as progress,
             _executor(command, progress.tell, signals) as executor,
         ):
             work = study.StudyEngine(
@@ -55,6 +59,8 @@ def run_and_report(
                 executor,
                 command.check,
             )
+            for sentence in without_effect(command.configs, command.options, command.given):
+                progress.tell(sentence)
             work.train_trunks()
             further(work)
         _show_results(command, work)
@@ -65,7 +71,7 @@ def _show_results(command: Command, work: study.StudyEngine) -> None:
     """The table and the report of what is there, and how much was trained."""
     config = command.configs[0]
     if config.shard_of[1] > 1:
-        print(f"shard {config.shard} is done: run.py report --output_dir={config.output_dir}")
+        print(f"shard {config.shard} is done: {program()} report --output_dir={config.output_dir}")
     elif any(stage.is_done for trial in work.trials for stage in trial.stages()):
         show(config.output_dir, config.experiment, config.figure_format)
     print(f"{work.trained} stages trained, {work.reused} reused")
@@ -92,7 +98,8 @@ def _follow(command: Command) -> int:
     before_training = partial(
         import_tensorflow, command.verbosity, command.configs[0].compilation_cache
     )
-    with StopSignals(raises=False) as signals, StudyProgress(lines=True) as progress:
+    names = names_of(command.configs, command.columns_of)
+    with StopSignals(raises=False) as signals, StudyProgress(lines=True, names=names) as progress:
         workshop = Workshop(command.argv, progress.tell, before_training, signals)
         follow(workshop, command.configs[0])
     print("the chief has written the results")

@@ -1,0 +1,64 @@
+"""One door to every experiment.
+
+python run.py                       sparse double descent on real digits, about a minute
+python run.py --list                every experiment in a line
+python run.py EXPERIMENT --help     its presets and flags
+python run.py EXPERIMENT --flags    run it; --preset=NAME fills in what you leave out
+python run.py report --output_dir=D rebuild tables, figures and report from the files alone
+python run.py --version             the versions of tfprune and of what its numbers depend on
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from tfprune.door import program
+from tfprune.errors import InputError, nearest
+from tfprune.experiments import cli
+from tfprune.experiments.doors import EXPERIMENTS
+from tfprune.papers.items import reproduces
+from tfprune.versions import versions
+
+DEFAULT_EXPERIMENT = "sparse_double_descent"
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Runs the command and returns its exit code; errors of the user's raise InputError."""
+    first = argv[0] if argv else ""
+    if "--version" in argv:
+        print(versions_text())
+        return 0
+    if first in ("--list", "list"):
+        width = max(map(len, EXPERIMENTS))
+        for name in EXPERIMENTS:
+            print(f"{name:<{width}}  {EXPERIMENTS.entry(name).summary} ({reproduces(name)})")
+        return 0
+    if first in ("--help", "-h", "help"):
+        print(str(__doc__).replace("python run.py", program()))
+        return 0
+    if first == "report":
+        from tfprune.experiments import report
+
+        return report.main(argv[1:])
+    if not first or first.startswith("-"):
+        return EXPERIMENTS[DEFAULT_EXPERIMENT](list(argv))
+    if first not in EXPERIMENTS:
+        raise InputError(f"there is no experiment {first!r}: {nearest(first, EXPERIMENTS)}")
+    return EXPERIMENTS[first](list(argv[1:]))
+
+
+def versions_text() -> str:
+    """tfprune's version on the first line, then what `config.json` records beside it."""
+    found = versions()
+    first = f"tfprune {found.pop('tfprune')}"
+    return "\n".join((first, *(f"  {name} {version}" for name, version in found.items())))
+
+
+def main() -> int:
+    """The `tfprune` command."""
+    return cli.exit_code(lambda: dispatch(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The experiments' entry points: flags to config, study, report, and nothing else."""
