@@ -1,7 +1,8 @@
 """The processes of one training find each other, before TensorFlow waits for them in its own way.
 
-TensorFlow's waiting neither says for whom nor heeds a signal, and it lasts an hour. So each process first
-listens where TF_CONFIG puts it, and greets those that it has not heard of, until it knows all.
+TensorFlow's waiting neither says for whom nor heeds a signal, and it lasts an hour. So each
+process first listens where TF_CONFIG puts it, and greets those that it has not heard of, until it
+knows all.
 
 Importing this module imports no TensorFlow.
 """
@@ -49,11 +50,11 @@ def meet(
     with _Listener(worker) as listener:
         while True:
             check_stop()
-            absent = [name for name in worker.peers if name not in listener.seen]
-            if not absent:
+            away = [name for name in worker.peers if name not in listener.seen]
+            if not away:
                 return
             waited = time.monotonic() - began
-            whom = ", ".join(f"{name} ({worker.peers[name]})" for name in absent)
+            whom = ", ".join(f"{name} ({worker.peers[name]})" for name in away)
             if waited > seconds:
                 raise SettingError(
                     "peer_seconds", f"{seconds:g}", f"in that time did not come: {whom}"
@@ -61,10 +62,23 @@ def meet(
             if waited > min(_PATIENCE_SECONDS, seconds / 2) and whom != said:
                 tell(f"{worker.name} waits for {whom}, {seconds:g} seconds at most")
                 said = whom
-            for name in absent:
+            for name in away:
                 if _greet(worker, name):
                     listener.seen.add(name)
             time.sleep(_PAUSE_SECONDS)
+
+
+def absent(worker: Worker) -> list[str]:
+    """The other processes at whose port nothing listens, with the port."""
+    return [f"{name} ({a})" for name, a in worker.peers.items() if not _listens(a)]
+
+
+def _listens(address: str) -> bool:
+    try:
+        socket.create_connection(host_and_port(address), timeout=_ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 class _Listener:
