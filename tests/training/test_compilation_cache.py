@@ -93,3 +93,5 @@ def test_off_and_a_disk_without_room_keep_nothing_and_a_file_is_no_folder(tmp_pa
     (tmp_path / "file").touch()
     with pytest.raises(SettingError, match=r"compilation_cache=.*: off, or a folder that can"):
         compilation_cache.environment(str(tmp_path / "file"))
+    with pytest.raises(SettingError, match="off, auto, or a folder"):
+        compilation_cache.environment("")  # Not a folder `xla` wherever one stands.

@@ -281,8 +281,11 @@ def _parse_flags(values: flags.FlagValues, arguments: Sequence[str]) -> list[str
 def _check_flagfiles(arguments: Sequence[str]) -> None:
     """Raises InputError for a --flagfile of anything but flags; absl would quote it."""
     for path in _values_of("flagfile", arguments):
+        file = Path(path).expanduser()
+        if file.exists() and not file.is_file():  # As a pipe, which is read but once.
+            raise InputError(f"--flagfile={path}: cannot be read (no regular file)")
         try:
-            lines = Path(path).expanduser().read_text().splitlines()
+            lines = file.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--flagfile={path}: cannot be read ({reason(error)})") from None
         if not all(line.strip()[:1] in ("", "-", "#") or line.startswith("//") for line in lines):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,36 @@ from tfprune.models.task import task_of
 from tfprune.precision import products
 from tfprune.pruning.model import kernels
 
+SummedGradients = Callable[..., Mapping[str, tf.Tensor]]
+
+
+def summed_gradients(model: keras.Model, layers: Iterable[str]) -> SummedGradients:
+    """The compiled gradients of the summed loss of a batch, for any weights and masks of a model.
+
+    Whoever asks for several changes of one network's loss compiles once.
+
+    Args:
+      model: wrapped or plain; its compiled loss, or cross-entropy.
+      layers: names of layers with kernels.
+
+    Returns:
+      A function of images, labels as the model's task gives them, and the mean and std by which
+      images are normalized or None, to {layer: the gradient by its kernel}.
+    """
+    task, variables = task_of(model), kernels(model, layers)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def gradients(images: Any, labels: Any, mean: Any, std: Any) -> Mapping[str, tf.Tensor]:
+        if mean is not None and std is not None:
+            images = normalize(images, mean, std)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(list(variables.values()))
+            loss = tf.reduce_sum(task.example_losses(labels, model(images, training=False)))
+        zero = tf.UnconnectedGradients.ZERO
+        return tape.gradient(loss, variables, unconnected_gradients=zero)
+
+    return gradients
+
 
 @products("ieee")
 def linear_loss_change(
@@ -21,6 +52,7 @@ def linear_loss_change(
     before: Mapping[str, np.ndarray],
     after: Mapping[str, np.ndarray],
     batch_size: int = 128,
+    gradients_of: SummedGradients | None = None,
 ) -> dict[str, float]:
     """ΔL ≈ gᵀ(w ⊙ (m₊ − m)) of a pruning event, to first order (SDD equation 1).
 
@@ -35,6 +67,7 @@ def linear_loss_change(
       before: bool masks before the event, of the kernels' shapes, by layer.
       after: masks after it; what they keep must be kept by `before` too.
       batch_size: how many examples' gradient is taken at a time.
+      gradients_of: the `summed_gradients` of the model, to share one program among calls.
 
     Returns:
       {layer: its part, in nats}; the change is their sum.
@@ -49,20 +82,13 @@ def linear_loss_change(
     if any((np.asarray(mask) & ~np.asarray(before[name])).any() for name, mask in after.items()):
         raise ValueError("a weight that was pruned before is there after")
     variables = kernels(model, before)
-    task = task_of(model)
-    targets = task.labels(examples.labels)
+    gradients_of = gradients_of or summed_gradients(model, before)
+    targets = task_of(model).labels(examples.labels)
     gradients = {name: np.zeros(mask.shape) for name, mask in removed.items()}
     for start in range(0, len(examples.labels), batch_size):
-        images = tf.constant(examples.images[start : start + batch_size])
-        if examples.mean is not None and examples.std is not None:
-            images = normalize(images, examples.mean, examples.std)
-        labels = tf.constant(targets[start : start + batch_size])
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(list(variables.values()))
-            losses = task.example_losses(labels, model(images, training=False))
-            loss = tf.reduce_sum(losses)
-        found = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        for name, value in found.items():
+        batch = slice(start, start + batch_size)
+        images, labels = tf.constant(examples.images[batch]), tf.constant(targets[batch])
+        for name, value in gradients_of(images, labels, examples.mean, examples.std).items():
             gradients[name] += value.numpy().astype(np.float64) / len(examples.labels)
     return {
         name: -float(np.sum(gradients[name] * variables[name].numpy() * mask))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,10 @@ def by_seed(rows: pd.DataFrame, column: str) -> dict[int, float]:
     """seed -> a column's value, seeds without one left out; {} where there is no such column."""
     if column not in rows:
         return {}
-    rows = rows.dropna(subset=[column]).sort_values("seed")
-    return {int(s): float(v) for s, v in zip(rows["seed"], rows[column], strict=True)}
+    pairs = sorted(
+        zip(rows["seed"].tolist(), rows[column].tolist(), strict=True), key=itemgetter(0)
+    )
+    return {int(seed): float(value) for seed, value in pairs if not pd.isna(value)}
 
 
 def described(

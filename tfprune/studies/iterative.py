@@ -13,7 +13,7 @@ from tfprune.data.prepare import PreparedData
 from tfprune.errors import SettingError, arguments_from
 from tfprune.files import save_arrays, whole_or_set_aside
 from tfprune.measures.evaluation import splits_of
-from tfprune.measures.loss_change import linear_loss_change
+from tfprune.measures.loss_change import linear_loss_change, summed_gradients
 from tfprune.measures.stability import instability
 from tfprune.pruning.filter_selection import kept_filters
 from tfprune.pruning.masks import Masks
@@ -153,7 +153,9 @@ class PruneRetrain:
             return None
         self.trainer.load(trained, before)
         train, size = splits_of(self.data)["train"], self.config.training.batch_size
-        change = linear_loss_change(self.trainer.model, train, before, after, size)
+        model = self.trainer.model
+        gradients = self.trainer.once("loss gradients", lambda: summed_gradients(model, before))
+        change = linear_loss_change(model, train, before, after, size, gradients)
         return sum(change.values())
 
     def initial_weights(self, level: int) -> Arrays:

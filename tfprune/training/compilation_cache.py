@@ -43,8 +43,11 @@ def environment(setting: str) -> dict[str, str]:
       programs are kept, or the variables name a folder already.
 
     Raises:
-      SettingError: the folder that was named cannot be written. `auto` does without it.
+      SettingError: the folder that was named cannot be written, or has no name. `auto` does
+        without it.
     """
+    if not setting.strip():
+        raise SettingError("compilation_cache", setting, "off, auto, or a folder")
     if setting == OFF or _FOLDER_FLAG in os.environ.get("TF_XLA_FLAGS", ""):
         return {}
     root = Path(platformdirs.user_cache_dir("tfprune") if setting == AUTO else setting)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -138,14 +139,19 @@ class Family:
     def members(self) -> list[int]:
         return sorted(int(member) for member in self.points["member"].unique())
 
-    @property
+    @cached_property
     def is_validated(self) -> bool:
         """Whether there is a validation split to choose by."""
         return bool(self.points[VAL_ERROR].notna().any())
 
+    @cached_property
+    def _rows(self) -> dict[int, pd.DataFrame]:
+        by_member = self.points.sort_values("seed").groupby("member")
+        return {int(str(member)): rows for member, rows in by_member}
+
     def rows(self, member: int) -> pd.DataFrame:
         """One member's rows, by seed."""
-        return self.points[self.points["member"] == member].sort_values("seed")
+        return self._rows.get(member, self.points.iloc[:0])
 
     def by_seed(self, column: str, member: int | None) -> dict[int, float]:
         """seed -> a member's value of a column, seeds without one left out; {} for no member."""
@@ -164,6 +170,11 @@ class Family:
             values = values - values.index.get_level_values("seed").map(dense).to_numpy(float)
         return values.groupby("member").mean().dropna()
 
+    @cached_property
+    def _change(self) -> pd.Series:
+        """Of the error that optimal members are chosen by."""
+        return self.from_dense(VAL_ERROR if self.is_validated else TEST_ERROR)
+
     def optimal(self, with_dense: bool = True) -> int | None:
         """The member of best mean validation error over seeds; of equals, the least pruned.
 
@@ -177,8 +188,7 @@ class Family:
         Args:
           with_dense: whether the dense model may be the optimal one.
         """
-        change = self.from_dense(VAL_ERROR if self.is_validated else TEST_ERROR)
-        change = change[change.index.isin(self._candidates(with_dense))]
+        change = self._change[self._change.index.isin(self._candidates(with_dense))]
         return int(change.index.to_numpy()[int(change.argmin())]) if len(change) else None
 
     def _candidates(self, with_dense: bool) -> list[int]:
