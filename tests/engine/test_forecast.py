@@ -9,7 +9,7 @@ from tfprune import layout
 from tfprune.config import from_settings
 from tfprune.engine import forecast as module
 from tfprune.engine.costs import CPU, GPU, cost_of
-from tfprune.engine.forecast import device_of, forecast
+from tfprune.engine.forecast import device_of
 from tfprune.engine.plan import Plan, Planned, PlannedMeasurement
 from tfprune.engine.sharing import devices_of
 from tfprune.studies.procedure import Measurement, Passes
@@ -38,6 +38,10 @@ def plan_of(*configs, measurement=None):
     ]
     measured = [PlannedMeasurement(c, s.relative, measurement) for c, s in stages if measurement]
     return Plan([Planned(c, s.relative, "", EPOCHS) for c, s in stages], measured)
+
+
+def forecast(plan, configs):
+    return module.forecast(plan, configs, device_of(configs[0]))
 
 
 def finish(stage, config, seconds_per_epoch, stack=1):

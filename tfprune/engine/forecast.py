@@ -85,18 +85,19 @@ class Forecast:
         return sum(row.stages - row.there for row in self.rows)
 
 
-def forecast(plan: Plan, configs: Sequence[RunConfig]) -> Forecast:
+def forecast(plan: Plan, configs: Sequence[RunConfig], speed: Speed | None) -> Forecast:
     """What is left of a plan, by what its output folder holds.
 
     Args:
       plan: of the study, whatever folder it was made in.
       configs: the study's runs, which name the output folder.
+      speed: of the device, where the folder has no measured seconds; None if it is not known.
 
     Raises:
       InputError: data that no table knows cannot be read.
     """
     folder = epath.Path(configs[0].output_dir)
-    costs = _Costs(_measured(folder), device_of(configs[0]))
+    costs = _Costs(_measured(folder), speed)
     left = [one for one in plan.trainings if not (folder / one.stage / layout.RESULT).exists()]
     measured = [one for one in plan.measurements if not (folder / one.file).exists()]
     seconds = _seconds_by_seed(left, measured, costs)

@@ -64,7 +64,8 @@ class Experiment:
     def presets(self) -> list[str]:
         """Names of the presets, quickest first."""
         names = [path.stem for path in (PRESETS / self.name).glob("*.flags")]
-        return sorted(names, key=lambda name: (name != "smoke", name != "quick", name))
+        first = ("smoke", "quick", "gpu_hour")
+        return sorted(names, key=lambda name: (*(name != one for one in first), name))
 
 
 @dataclass(frozen=True)

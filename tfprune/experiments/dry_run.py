@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tfprune.config import RunConfig, replace
 from tfprune.engine.costs import duration
-from tfprune.engine.forecast import Forecast, Row, forecast
+from tfprune.engine.forecast import Forecast, Row, device_of, forecast
 from tfprune.engine.naming import names_of
 from tfprune.engine.plan import plan
 from tfprune.engine.study import StudyEngine
@@ -34,7 +34,7 @@ def show(command: Command, further: Callable[[StudyEngine], None]) -> int:
     def study(folder: str) -> tuple[Sequence[RunConfig], Callable[[StudyEngine], None]]:
         return [replace(config, output_dir=folder) for config in command.configs], further
 
-    found = forecast(plan(study), command.configs)
+    found = forecast(plan(study), command.configs, device_of(command.configs[0]))
     for sentence in without_effect(command.configs, command.options, command.given):
         print(with_flags(sentence, command.flags))
     names = names_of(command.configs, command.columns_of)
