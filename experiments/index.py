@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from tfprune.config import RunConfig
+from tfprune.engine.costs import cost_of, duration
 from tfprune.engine.plan import Planned, plan
 from tfprune.experiments import cli
 from tfprune.experiments.doors import EXPERIMENTS
@@ -33,36 +34,6 @@ PAPERS = {
 }
 DEPARTS = "what-departs-from-the-paper-and-why"
 
-# Floating-point operations of a forward pass of one image, at the full width, by model, image and
-# classes: `tfprune.pruning.shrink.flops`.
-FORWARD = {
-    ("lenet_300_100", "mnist"): 532_400,
-    ("resnet18", "cifar10"): 1_110_845_440,
-    ("resnet18", "cifar100"): 1_110_937_600,
-    ("resnet20", "cifar10"): 81_626_368,
-    ("resnet32", "cifar100"): 138_260_992,
-    ("resnet50", "imagenet2012"): 8_178_368_512,
-    ("resnet56", "cifar10"): 251_495_680,
-    ("resnet101", "folder:tiny-imagenet-200"): 20_080_525_312,
-    ("vanilla_cnn", "cifar10"): 24_478_976,
-    ("vgg11", "cifar10"): 305_539_072,
-    ("vgg16", "cifar10"): 626_403_328,
-}
-# Training examples of the sets, and what of `FORWARD` their images are.
-EXAMPLES = {
-    "mnist": 60_000,
-    "cifar10": 50_000,
-    "cifar100": 50_000,
-    "imagenet2012": 1_281_167,
-    "folder:tiny-imagenet-200": 100_000,
-}
-IMAGES = {
-    "mnist": ((28, 28, 1), 10),
-    "cifar10": ((32, 32, 3), 10),
-    "cifar100": ((32, 32, 3), 100),
-    "imagenet2012": ((224, 224, 3), 1000),
-    "folder:tiny-imagenet-200": ((64, 64, 3), 200),
-}
 # What "10 TFLOP/s" of the page is.
 _OPERATIONS_PER_SECOND = 1e13
 
@@ -94,7 +65,7 @@ def planned(experiment: str, preset: str) -> list[Planned]:
         further = getattr(module, "further", lambda command, study: None)
         return command.configs, partial(further, command)
 
-    return plan(study)
+    return plan(study).trainings
 
 
 def cost(experiment: str, preset: str) -> Cost:
@@ -107,15 +78,8 @@ def cost(experiment: str, preset: str) -> Cost:
     return Cost(
         len(trainings),
         sum(one.epochs for one in trainings),
-        sum(one.epochs * _operations_of_epoch(one.config) for one in trainings),
+        sum(one.epochs * cost_of(one.config).training for one in trainings),
     )
-
-
-def _operations_of_epoch(config: RunConfig) -> float:
-    data = config.data
-    forward = FORWARD[config.model.model, data.dataset] * config.model.width**2
-    examples = EXAMPLES[data.dataset] - data.validation_examples
-    return 3 * forward * examples
 
 
 def presets_of_items() -> list[tuple[str, str]]:
@@ -137,7 +101,7 @@ def figures_page() -> str:
     lines += [_COSTS]
     lines += _table(("command", "trainings", "epochs", "operations", "at 10 TFLOP/s"))
     for (experiment, preset), found in costs.items():
-        time = _duration(found.operations / _OPERATIONS_PER_SECOND)
+        time = duration(found.operations / _OPERATIONS_PER_SECOND)
         name = f"`{experiment} --preset={preset}`"
         cells = (f"{found.trainings:,}", f"{found.epochs:,}", _power(found.operations), time)
         lines.append(_row((name, *cells)))
@@ -244,14 +208,6 @@ def _row(cells: Sequence[str]) -> str:
 def _power(value: float) -> str:
     """2.6e18."""
     return f"{value:.1e}".replace("e+", "e")
-
-
-def _duration(seconds: float) -> str:
-    """About how long, as a person would say it."""
-    for unit, size in (("years", 365 * 86400), ("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return "minutes"
 
 
 def main() -> int:

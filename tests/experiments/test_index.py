@@ -8,7 +8,7 @@ import pytest
 
 from experiments import index
 from tfprune import papers
-from tfprune.catalog import MODELS
+from tfprune.engine.costs import NETWORKS
 from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.pages.report import PAPERS
 from tfprune.papers import items as paper_items
@@ -102,15 +102,5 @@ def test_trainings_are_those_that_the_program_plans(experiment, preset, training
 
 def test_operations_are_forward_and_twice_that_backward():
     found = index.cost("utility_dynamics", "paper_vanilla_cnn")
-    forward = index.FORWARD["vanilla_cnn", "cifar10"]
+    forward = NETWORKS["vanilla_cnn", "cifar10"].forward
     assert found.operations == 3 * forward * 50_000 * 600
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("key", index.FORWARD, ids=" ".join)
-def test_the_operations_of_a_forward_pass_are_those_of_the_network(key):
-    from tfprune.pruning.shrink import flops
-
-    model, dataset = key
-    shape, classes = index.IMAGES[dataset]
-    assert flops(MODELS[model](shape, classes)) == index.FORWARD[key]

@@ -17,6 +17,7 @@ from tfprune.engine.sharing import places_of, processes_of
 from tfprune.engine.start import import_tensorflow
 from tfprune.engine.workers import Chief, follow
 from tfprune.engine.workshop import Workshop
+from tfprune.experiments import dry_run
 from tfprune.experiments.command import Command, with_flags
 from tfprune.pages import report, tensorboard
 from tfprune.report.tables import print_table
@@ -39,6 +40,8 @@ def run_and_report(
     Returns:
       0, or 1 if a trial stopped; the others are reported all the same.
     """
+    if command.dry_run:
+        return dry_run.show(command, further)
     if not worker_of(command.configs[0]).is_chief:
         return _follow(command)
     spelled = partial(with_flags, flags=command.flags)
