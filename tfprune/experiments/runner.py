@@ -119,11 +119,11 @@ def show(output_dir: str, only: str | None = None, formats: Sequence[str] = ()) 
     """
     results = read_results(output_dir)
     report_file = report.build_report(output_dir, formats)
-    tensorboard.publish(output_dir)
+    overview = tensorboard.publish(output_dir)
     for experiment in [only] if only else results["experiment"].unique():
         for table in report.build_tables(results, experiment, output_dir):
             print_table(table)
     print(f"report       {report_file}")
     print(f"figures      {output_dir}/{layout.FIGURES}/")
     print(f"results      {output_dir}/{layout.RESULTS}")
-    print(f"TensorBoard  tensorboard --logdir {output_dir}/{layout.TENSORBOARD}")
+    print("TensorBoard  " + "\n             ".join(tensorboard.how_to_open(output_dir, overview)))
