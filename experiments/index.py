@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from tfprune.config import RunConfig
-from tfprune.engine.plan import Planned, plan
+from tfprune.engine.costs import GPU, cost_of, duration
+from tfprune.engine.forecast import Forecast, forecast
+from tfprune.engine.plan import Plan, Planned, plan
 from tfprune.experiments import cli
 from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.papers import items as paper_items
@@ -25,37 +27,8 @@ from tfprune.papers.items import PaperItem
 ROOT = Path(__file__).parent.parent
 PAGE = "docs/figures.md"
 DEPARTS = "what-departs-from-the-paper-and-why"
+GPU_HOUR = "gpu_hour"
 
-# Floating-point operations of a forward pass of one image, at the full width, by model, image and
-# classes: `tfprune.pruning.shrink.flops`.
-FORWARD = {
-    ("lenet_300_100", "mnist"): 532_400,
-    ("resnet18", "cifar10"): 1_110_845_440,
-    ("resnet18", "cifar100"): 1_110_937_600,
-    ("resnet20", "cifar10"): 81_626_368,
-    ("resnet32", "cifar100"): 138_260_992,
-    ("resnet50", "imagenet2012"): 8_178_368_512,
-    ("resnet56", "cifar10"): 251_495_680,
-    ("resnet101", "folder:tiny-imagenet-200"): 20_080_525_312,
-    ("vanilla_cnn", "cifar10"): 24_478_976,
-    ("vgg11", "cifar10"): 305_539_072,
-    ("vgg16", "cifar10"): 626_403_328,
-}
-# Training examples of the sets, and what of `FORWARD` their images are.
-EXAMPLES = {
-    "mnist": 60_000,
-    "cifar10": 50_000,
-    "cifar100": 50_000,
-    "imagenet2012": 1_281_167,
-    "folder:tiny-imagenet-200": 100_000,
-}
-IMAGES = {
-    "mnist": ((28, 28, 1), 10),
-    "cifar10": ((32, 32, 3), 10),
-    "cifar100": ((32, 32, 3), 100),
-    "imagenet2012": ((224, 224, 3), 1000),
-    "folder:tiny-imagenet-200": ((64, 64, 3), 200),
-}
 # What "10 TFLOP/s" of the page is.
 _OPERATIONS_PER_SECOND = 1e13
 
@@ -77,7 +50,18 @@ class Cost:
 
 def planned(experiment: str, preset: str) -> list[Planned]:
     """Every training of a preset."""
+    return _plan(experiment, preset)[0].trainings
+
+
+def on_a_gpu(experiment: str, preset: str) -> Forecast:
+    """What a preset takes on the GPU that epochs were measured on, by one process."""
+    found, configs = _plan(experiment, preset)
+    return forecast(found, configs, GPU)
+
+
+def _plan(experiment: str, preset: str) -> tuple[Plan, Sequence[RunConfig]]:
     module = importlib.import_module(f"tfprune.experiments.{experiment}")
+    configs: list[RunConfig] = []
 
     def study(folder: str) -> tuple[Sequence[RunConfig], Callable[..., None]]:
         argv = [f"--preset={preset}", f"--output_dir={folder}"]
@@ -85,9 +69,10 @@ def planned(experiment: str, preset: str) -> list[Planned]:
         if command is None:
             raise ValueError(f"{experiment} --preset={preset} is no study")
         further = getattr(module, "further", lambda command, study: None)
+        configs.extend(command.configs)
         return command.configs, partial(further, command)
 
-    return plan(study)
+    return plan(study), configs
 
 
 def cost(experiment: str, preset: str) -> Cost:
@@ -100,15 +85,8 @@ def cost(experiment: str, preset: str) -> Cost:
     return Cost(
         len(trainings),
         sum(one.epochs for one in trainings),
-        sum(one.epochs * _operations_of_epoch(one.config) for one in trainings),
+        sum(one.epochs * cost_of(one.config).training for one in trainings),
     )
-
-
-def _operations_of_epoch(config: RunConfig) -> float:
-    data = config.data
-    forward = FORWARD[config.model.model, data.dataset] * config.model.width**2
-    examples = EXAMPLES[data.dataset] - data.validation_examples
-    return 3 * forward * examples
 
 
 def presets_of_items() -> list[tuple[str, str]]:
@@ -131,11 +109,22 @@ def figures_page() -> str:
     lines += [_COSTS]
     lines += _table(("command", "trainings", "epochs", "operations", "at 10 TFLOP/s"))
     for (experiment, preset), found in costs.items():
-        time = _duration(found.operations / _OPERATIONS_PER_SECOND)
+        time = duration(found.operations / _OPERATIONS_PER_SECOND)
         name = f"`{experiment} --preset={preset}`"
         cells = (f"{found.trainings:,}", f"{found.epochs:,}", _power(found.operations), time)
         lines.append(_row((name, *cells)))
-    return "\n".join(lines) + "\n"
+    lines += ["", _GPU_HOUR]
+    lines += _table(("command", "what", "trainings", "epochs", "on an H200, an estimate"))
+    return "\n".join([*lines, *map(_gpu_hour_row, EXPERIMENTS)]) + "\n"
+
+
+def _gpu_hour_row(experiment: str) -> str:
+    found = on_a_gpu(experiment, GPU_HOUR)
+    what = cli.preset_summary(experiment, GPU_HOUR).split(": ", 1)[1]
+    stages, epochs = (sum(getattr(row, n) for row in found.rows) for n in ("stages", "epochs"))
+    time = duration(found.seconds or 0.0)
+    name = f"`{experiment} --preset={GPU_HOUR}`"
+    return _row((name, what, f"{stages:,}", f"{epochs:,}", time))
 
 
 _INTRODUCTION = """# Every figure and table of the four papers
@@ -156,11 +145,22 @@ _COSTS = """## What a preset costs
 
 Nothing here was measured. Trainings and epochs are counted by the program's own planning;
 operations are of training alone, forward and twice that backward, a narrower network counted by the
-square of its width and a part of the examples as all of them; the time at 10 TFLOP/s is arithmetic.
+square of its width and a part of the examples that results choose as all of them; the time at
+10 TFLOP/s is arithmetic.
 In one `--output_dir` trainings that experiments share are done once. What was measured stands
 above, on the papers' pages and in [BUILD.md](../BUILD.md#what-a-stage-costs). LeNet's steps are so
 small that a GPU spends its time on starting kernels, far from 10 TFLOP/s; `--stack=32` starts as
 many for 32 trainings as for one: [accelerators.md](accelerators.md#stacks).
+"""
+
+_GPU_HOUR = """## An hour on a GPU
+
+Each experiment has a preset `gpu_hour`: MNIST or CIFAR-10, one seed or three, fewer epochs, levels
+or kinds than the paper, so that what the study is about may be seen in about an hour. The times are
+estimates, and no `gpu_hour` was run: they follow from the epochs that one H200 took with an earlier
+code ([accelerators.md](accelerators.md)), 0.84 s for LeNet-300-100 on MNIST, 2.44 s (1.70 s in
+bfloat16) for ResNet-18 on CIFAR-10; other networks by their operations and kernels, measurements by
+their forward passes. Start and compilation come on top; `--dry_run` says what yours would take.
 """
 
 
@@ -240,14 +240,6 @@ def _row(cells: Sequence[str]) -> str:
 def _power(value: float) -> str:
     """2.6e18."""
     return f"{value:.1e}".replace("e+", "e")
-
-
-def _duration(seconds: float) -> str:
-    """About how long, as a person would say it."""
-    for unit, size in (("years", 365 * 86400), ("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return "minutes"
 
 
 def main() -> int:

@@ -29,6 +29,7 @@ FLOORS = (
     "tfprune.pages",
     "tfprune.engine",
     "tfprune.experiments.sweeps tfprune.experiments.command tfprune.experiments.doors",
+    "tfprune.experiments.dry_run",
     "tfprune.experiments.runner",
     "tfprune.experiments.cli",
     "tfprune.experiments",

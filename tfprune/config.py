@@ -20,6 +20,7 @@ from tfprune.pruning.settings import PruningConfig, RewindPoint
 from tfprune.seeds import MAX_SEED
 from tfprune.settings import (
     Section,
+    above,
     at_least,
     auto_or_count,
     between,
@@ -99,6 +100,12 @@ class RunConfig(Section):
         "which devices share a training's batches; "
         + "; ".join(f"{name}: {devices}" for name, devices in STRATEGIES.items()),
         choices=STRATEGIES,
+        identity=False,
+    )
+    peer_seconds: float = setting(
+        600.0,
+        "how long the processes of `strategy=multi_worker` wait for each other at the start",
+        check=above(0),
         identity=False,
     )
     tpu: str = setting(

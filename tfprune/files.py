@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import math
+import os
 import uuid
 import zipfile
 import zlib
@@ -115,6 +116,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def is_regular_file(path: epath.PathLike) -> bool:
+    """Whether there is a file that ends: no folder, and no pipe or device either.
+
+    etils.epath takes everything for a file that is no folder.
+    """
+    path = epath.Path(path)
+    return path.is_file() if "://" in str(path) else os.path.isfile(path)
 
 
 def read_json(path: epath.PathLike) -> Any:

@@ -9,7 +9,8 @@ FIGURES = "figures"
 FIGURE_FORMATS = ("png", "pdf", "svg")
 TABLES = "tables"
 TRIALS = "trials"
-TENSORBOARD = "tensorboard"
+TENSORBOARD = "tensorboard"  # A run for each stage, by epoch.
+OVERVIEW = "tensorboard_overview"  # A run for each trial and seed, by level.
 CLAIMS = ".claims"
 
 CONFIG = "config.json"

@@ -212,7 +212,7 @@ def test_an_unusable_folder_is_refused(tmp_path):
         load_source(config)
     save_images(tmp_path / "set", "test", "b", [(4, 4)])
     (tmp_path / "set" / "test" / "b" / "zz.png").write_bytes(b"no image")
-    with pytest.raises(SettingError, match=r"zz\.png could not be decoded"):
+    with pytest.raises(SettingError, match=r"zz\.png cannot be read"):
         load_source(config)
 
 

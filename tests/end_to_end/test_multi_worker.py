@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 from devices import WITHOUT_GPUS
-from processes import outputs_of
+from processes import output_of, outputs_of, wait_for
+from wording import says
 
 from end_to_end.commands import ROOT, run, run_unreported
 from tfprune import layout
@@ -31,12 +32,12 @@ def free_ports(count):
     return ports
 
 
-def start(folder, ports, index):
+def start(folder, ports, index, *flags):
     cluster = {"worker": [f"localhost:{port}" for port in ports]}
     config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
     return subprocess.Popen(
         [sys.executable, str(ROOT / "run.py"), *COMMAND, "--strategy=multi_worker",
-         f"--output_dir={folder}"],
+         f"--output_dir={folder}", *flags],
         env={**os.environ, **WITHOUT_GPUS, "TF_CONFIG": json.dumps(config)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -80,3 +81,28 @@ def test_a_worker_without_tf_config_is_told_what_to_set(monkeypatch):
     assert process.returncode == 2
     assert process.stderr.startswith("tfprune: error: --strategy=multi_worker: it needs TF_CONFIG")
     assert len(process.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_process_that_is_lost_in_training_is_one_line_in_the_other(tmp_path):
+    ports = free_ports(2)
+    processes = [start(tmp_path, ports, index, "--train_epochs=3000") for index in (0, 1)]
+    wait_for(processes[0], tmp_path, "trials/*/seed_0/level_00/start.npz")
+    processes[1].kill()
+    processes[1].communicate()
+    _, text = output_of(processes[0])
+    assert processes[0].returncode == 1
+    (line,) = text.splitlines()
+    assert says(line, "tfprune: worker 1", str(ports[1]), "is gone")
+
+
+def test_a_process_whose_peer_does_not_come_says_so_and_heeds_a_signal(tmp_path):
+    process = start(tmp_path, free_ports(2), 1, "--peer_seconds=100")
+    line = process.stderr.readline()
+    process.terminate()
+    _, rest = output_of(process)
+    assert process.returncode == 143
+    assert says(line, "worker 1 waits for worker 0", "100 seconds at most")
+    assert says(rest, "ended by SIGTERM")
+    assert len(rest.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

@@ -36,7 +36,7 @@ def test_the_smoke_preset_ends_with_every_promised_file(finished):
 def test_it_prints_the_table_and_where_everything_is(finished):
     folder, process = finished
     assert "last test" in process.stdout
-    assert f"tensorboard --logdir {folder}/tensorboard" in process.stdout
+    assert f"-m tensorboard.main --logdir {folder}/{layout.OVERVIEW}" in process.stdout
     assert f"{folder}/report.html" in process.stdout
     assert "3 stages trained, 0 reused" in process.stdout
 

@@ -8,7 +8,8 @@ import pytest
 
 from experiments import index
 from tfprune import papers
-from tfprune.catalog import MODELS
+from tfprune.engine.costs import NETWORKS
+from tfprune.experiments import cli
 from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.papers import items as paper_items
 
@@ -101,15 +102,21 @@ def test_trainings_are_those_that_the_program_plans(experiment, preset, training
 
 def test_operations_are_forward_and_twice_that_backward():
     found = index.cost("utility_dynamics", "paper_vanilla_cnn")
-    forward = index.FORWARD["vanilla_cnn", "cifar10"]
+    forward = NETWORKS["vanilla_cnn", "cifar10"].forward
     assert found.operations == 3 * forward * 50_000 * 600
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("key", index.FORWARD, ids=" ".join)
-def test_the_operations_of_a_forward_pass_are_those_of_the_network(key):
-    from tfprune.pruning.shrink import flops
-
-    model, dataset = key
-    shape, classes = index.IMAGES[dataset]
-    assert flops(MODELS[model](shape, classes)) == index.FORWARD[key]
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_gpu_hour_is_about_one_and_says_how_long_by_estimate(experiment):
+    found = index.on_a_gpu(experiment, index.GPU_HOUR)
+    minutes = found.seconds / 60
+    assert 25 <= minutes <= 60
+    assert cli.preset_summary(experiment, index.GPU_HOUR).startswith(
+        f"About {minutes:.0f} minutes on one H200, an estimate: "
+    )
+    configs = cli.parse(
+        importlib.import_module(f"tfprune.experiments.{experiment}").EXPERIMENT,
+        [f"--preset={index.GPU_HOUR}"],
+    ).configs
+    assert {len(config.seeds) for config in configs} <= {1, 3}
+    assert {config.data.dataset for config in configs} <= {"mnist", "cifar10"}

@@ -15,10 +15,10 @@ from matplotlib.collections import QuadMesh
 from matplotlib.image import imread
 from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
 from tensorboard.util import tensor_util
-from test_tensorboard import Reader, files_of
+from test_tensorboard import Reader, files_of, published
 from wording import says
 
-from tfprune import store
+from tfprune import layout, store
 from tfprune.errors import InputError
 from tfprune.pages import tensorboard
 from tfprune.papers.pm import dynamics, planes, pruned, size
@@ -195,8 +195,7 @@ RUN = "a-trial/seed_0/level_00"
 
 
 def test_tensorboard_has_utility_at_its_epochs_and_lays_out_a_chart_of_all_ratios(tmp_path):
-    logdir = tensorboard.publish(trained(tmp_path, {0: table()}))
-    reader = Reader(logdir)
+    reader = published(trained(tmp_path, {0: table()}))
     assert reader.scalar(RUN, "utility/mean_0.1") == [(0, 1), (1, 2), (2, 3), (3, 4)]
     assert reader.scalar(RUN, "utility/minimum_0.1")[-1] == (3, 1)
     views = json.loads(CustomScalarsPlugin(reader.context).layout_impl(reader.request, ""))
@@ -204,13 +203,17 @@ def test_tensorboard_has_utility_at_its_epochs_and_lays_out_a_chart_of_all_ratio
     assert {chart["title"]: chart["multiline"]["tag"] for chart in charts}["utility mean"] == [
         "^utility/mean_"
     ]
+    # In the overview too, where a stage is a run if there is no other level.
+    overview = Reader(tmp_path / layout.OVERVIEW)
+    found = overview.scalar("seed 0", "utility by epoch/mean_0.1")
+    assert found == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
 def test_tensorboard_has_a_histogram_of_subsets_for_each_ratio(tmp_path):
     one = pm.row(DYNAMICS, 0, 0)
     subsets = pm.subsets({0.1: [0.0, 1.0, 1.0, 3.0]})
     folder = pm.write(tmp_path, [pm.measured(tmp_path, one, "utility_ratio", subsets)])
-    reader = Reader(tensorboard.publish(folder))
+    reader = published(folder)
     (event,) = reader.events.Tensors(RUN, "utility_ratio/0.1")
     low, high, counts = tensor_util.make_ndarray(event.tensor_proto).T
     assert (event.step, low[0], high[-1], counts.sum()) == (0, 0, 3, 4)
@@ -650,7 +653,7 @@ def test_fewer_cycles_than_five_have_no_number_of_the_papers(tmp_path):
 
 def test_tensorboard_shows_the_plane_in_the_run_of_its_stage(tmp_path):
     folder = pm.write(tmp_path, [cycle(tmp_path, 2)])
-    images = Reader(tensorboard.publish(folder)).images("a-trial/seed_0/level_02")
+    images = published(folder).images("a-trial/seed_0/level_02")
     ((width, height, png),) = images.values()
     assert list(images) == ["accuracy_surface/plane"]
     (surface,) = loaded(planes, folder).trials[0].surfaces

@@ -229,7 +229,17 @@ def test_the_chief_is_the_task_named_so_or_the_first_worker(environment, worker)
         ({"TF_CONFIG": "[]"}, "it needs TF_CONFIG"),
         (tf_config(WORKERS, "ps", 0), "task ps 0 is not in the cluster"),
         (tf_config(WORKERS, "worker", 2), "task worker 2 is not in the cluster"),
-        (tf_config({"worker": [1]}, "worker", 0), "it needs TF_CONFIG"),
+        ({"TF_CONFIG": "[" * 100_000}, "it needs TF_CONFIG"),
+        ({"TF_CONFIG": '{"cluster": ["a:1"], "task": {}}'}, "it needs TF_CONFIG"),
+        (tf_config(WORKERS, "worker", "one"), "it needs TF_CONFIG"),
+        (tf_config(WORKERS, ["worker"], 0), "it needs TF_CONFIG"),
+        (tf_config({"worker": [1]}, "worker", 0), "list of HOST:PORT; 1 of worker"),
+        (tf_config({"worker": "a:1"}, "worker", 0), "list of HOST:PORT; worker is 'a:1'"),
+        (tf_config({"worker": {"0": "a:1"}}, "worker", 0), "list of HOST:PORT; worker is"),
+        (tf_config({"worker": ["a", "b"]}, "worker", 0), "list of HOST:PORT; 'a' of worker"),
+        (tf_config({"worker": ["a:x"]}, "worker", 0), "list of HOST:PORT; 'a:x' of worker"),
+        (tf_config({"worker": ["a:99999"]}, "worker", 0), "list of HOST:PORT; 'a:99999' of worker"),
+        (tf_config({"worker": ["a:1", "a:1"]}, "worker", 0), "'a:1' of worker stands twice"),
     ],
 )
 def test_a_cluster_that_cannot_be_is_refused(environment, message):

@@ -15,6 +15,7 @@ from tfprune.data.settings import DataConfig
 from tfprune.data.sources import Source
 from tfprune.data.streaming import StreamedData, StreamedSource
 from tfprune.errors import SettingError, arguments_from
+from tfprune.files import is_regular_file
 from tfprune.seeds import Stream, generator
 
 
@@ -199,13 +200,13 @@ def _train_indices(
 def _read_indices(path: str, examples: int) -> np.ndarray:
     """Distinct positions in [0, examples) from a .npy file, or a text file of one a line."""
     file = epath.Path(path).expanduser()
-    if not file.is_file():
+    if not is_regular_file(file):
         raise SettingError(
             "train_subset", path, f"a number of examples, or a file of indices; no file {file}"
         )
     try:
         indices = _parse_indices(file)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # A damaged header may raise any, as tokenize.TokenError.
         raise SettingError(
             "train_subset", path, "a .npy file of integers [K], or text with one integer per line"
         ) from error

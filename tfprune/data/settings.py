@@ -11,6 +11,7 @@ from etils import epath
 
 from tfprune.catalog import DATASETS, LABEL_NOISE, NORMALIZATIONS, PATH_DATASETS
 from tfprune.errors import SettingError
+from tfprune.files import is_regular_file
 from tfprune.settings import Section, at_least, between, setting
 
 # How training images are changed, fresh every epoch.
@@ -91,11 +92,16 @@ def _kind_of_path(dataset: str) -> str:
 def _digest(path: str) -> str:
     """A file by its bytes, a folder by the names and sizes of the files in it."""
     file = epath.Path(path).expanduser()
-    if not file.exists():  # Reported with its flag when the data are loaded.
+    # What cannot be read is reported with its flag when the data are loaded.
+    try:
+        if file.is_dir():
+            there = (part for part in file.glob("*/*/*") if part.exists())
+            found = sorted(f"{part.relative_to(file)} {part.stat().length}" for part in there)
+            content = "\n".join(found).encode()
+        elif is_regular_file(file):  # Not a pipe, which would be read for ever.
+            content = file.read_bytes()
+        else:
+            return path
+    except OSError:
         return path
-    if file.is_dir():
-        found = sorted(f"{p.relative_to(file)} {p.stat().length}" for p in file.glob("*/*/*"))
-        content = "\n".join(found).encode()
-    else:
-        content = file.read_bytes()
     return hashlib.sha256(content).hexdigest()[:16]

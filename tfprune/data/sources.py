@@ -14,7 +14,6 @@ import socket
 import urllib.parse
 import urllib.request
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -25,7 +24,8 @@ from etils import epath
 
 from tfprune.catalog import DATASETS, PATH_DATASETS
 from tfprune.data.normalization import IMAGENET, statistics_of_counts
-from tfprune.errors import SettingError
+from tfprune.errors import SettingError, reason
+from tfprune.files import is_regular_file
 
 if TYPE_CHECKING:
     from tfprune.data.settings import DataConfig
@@ -93,7 +93,12 @@ def load_source(config: DataConfig) -> Source | StreamedSource:
         load = PATH_DATASETS[kind]
     elif name in DATASETS:
         load = DATASETS[name]
-    source = load(name, config.data_dir)
+    try:
+        source = load(name, config.data_dir)
+    except OSError as error:
+        from tfprune.data.reading import unreadable
+
+        raise unreadable(name, error) from error
     absent = _absent_classes(source.train_labels, source.num_classes)
     if absent:
         warnings.warn(
@@ -132,7 +137,8 @@ def npz_arrays(name: str, data_dir: str = "") -> Source:
     [N, H, W, channels], and integer labels [N]: 0 to C − 1, every class in training, C at least 2.
 
     Raises:
-      SettingError: the file is missing or unreadable, or a key, dtype, shape or label is wrong.
+      SettingError: the file is missing, unreadable or too large for memory, or a key, dtype, shape
+        or label is wrong.
     """
     del data_dir
     arrays = _read_npz(name)
@@ -192,7 +198,7 @@ def image_folder(name: str, data_dir: str = "") -> Source | StreamedSource:
     root = epath.Path(name.partition(":")[2]).expanduser()
     if not root.is_dir():
         raise SettingError("dataset", name, f"a folder of images; there is no folder {root}")
-    train = _class_files(root / "train")
+    train = _class_files(name, root / "train")
     if len(train) < 2:
         raise SettingError("dataset", name, f"images in {root}/train/CLASS, at least two classes")
     class_names = tuple(sorted(train))
@@ -233,8 +239,8 @@ def tfds_images(name: str, data_dir: str = "") -> Source | StreamedSource:
     class_names = tuple(builder.info.features[label_key].names)
     if None in shape or examples * math.prod(shape) > RESIDENT_BYTES_LIMIT:
         return _streamed_tfds(name, builder, test_split, image_key, label_key)
-    train = _read_tfds(builder, "train", image_key, label_key)
-    test = _read_tfds(builder, test_split, image_key, label_key)
+    train = _read_tfds(name, builder, "train", image_key, label_key)
+    test = _read_tfds(name, builder, test_split, image_key, label_key)
     for split, (_, labels) in (("train", train), (test_split, test)):
         if labels.min() < 0 or labels.max() >= len(class_names):
             raise SettingError("dataset", name, f"a set with labels; its {split} split has none")
@@ -302,8 +308,9 @@ _MOST_CHANNELS = 4
 
 def _read_npz(name: str) -> dict[str, np.ndarray]:
     path = epath.Path(name.partition(":")[2]).expanduser()
-    if not path.is_file():
-        raise SettingError("dataset", name, f"an .npz file; there is no file {path}")
+    if not is_regular_file(path):
+        what = f"{path} is none" if path.exists() else f"there is no file {path}"
+        raise SettingError("dataset", name, f"an .npz file; {what}")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
             keys = list(loaded)
@@ -316,9 +323,13 @@ def _read_npz(name: str) -> dict[str, np.ndarray]:
                     f"found {', '.join(keys) or 'none'}",
                 )
             return {key: loaded[key] for key in _NPZ_KEYS}
-    except (zipfile.BadZipFile, EOFError, OSError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, SettingError):
-            raise
+    except (SettingError, PermissionError):
+        raise
+    except MemoryError as error:
+        raise SettingError(
+            "dataset", name, f"arrays that fit in memory ({reason(error)})"
+        ) from error
+    except Exception as error:  # A damaged header may raise any, as tokenize.TokenError.
         raise SettingError(
             "dataset", name, "a file that numpy.savez wrote, of arrays without Python objects"
         ) from error
@@ -360,25 +371,32 @@ def _checked_labels(name: str, key: str, labels: np.ndarray, examples: int) -> n
 # --- folders of images ---
 
 
-def _class_files(folder: epath.Path) -> dict[str, list[str]]:
+def _class_files(name: str, folder: epath.Path) -> dict[str, list[str]]:
     """Image files of each class, sorted; classes without images are left out."""
     if not folder.is_dir():
         return {}
     files = {
-        entry.name: _image_files(entry) or _image_files(entry / "images")
+        entry.name: _image_files(name, entry) or _image_files(name, entry / "images")
         for entry in folder.iterdir()
         if entry.is_dir()
     }
     return {label: paths for label, paths in files.items() if paths}
 
 
-def _image_files(folder: epath.Path) -> list[str]:
-    """The image files of a folder, sorted; none where there is no folder."""
+def _image_files(name: str, folder: epath.Path) -> list[str]:
+    """The image files of a folder, sorted; none where there is no folder.
+
+    Raises:
+      SettingError: one is a link to nothing, or no regular file: a pipe would be read for ever.
+    """
     if not folder.is_dir():
         return []
-    return sorted(
-        os.fspath(file) for file in folder.iterdir() if file.name.lower().endswith(_IMAGE_SUFFIXES)
-    )
+    found = [file for file in folder.iterdir() if file.name.lower().endswith(_IMAGE_SUFFIXES)]
+    for file in found:
+        if not is_regular_file(file):
+            what = "is no file" if file.exists() else "is a link to a file that is not there"
+            raise SettingError("dataset", name, f"data that can be read; {file} {what}")
+    return sorted(map(os.fspath, found))
 
 
 def _annotated_files(name: str, folder: epath.Path) -> dict[str, list[str]]:
@@ -391,7 +409,8 @@ def _annotated_files(name: str, folder: epath.Path) -> dict[str, list[str]]:
     if not annotations.exists():
         return {}
     classes = {}
-    for number, line in enumerate(annotations.read_text().splitlines(), start=1):
+    text = annotations.read_bytes().decode(errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
         cells = line.split("\t")
         if len(cells) < 2:
             raise SettingError(
@@ -399,7 +418,7 @@ def _annotated_files(name: str, folder: epath.Path) -> dict[str, list[str]]:
             )
         classes[cells[0]] = cells[1]
     files: dict[str, list[str]] = {}
-    for path in _image_files(folder / "images"):
+    for path in _image_files(name, folder / "images"):
         if os.path.basename(path) not in classes:
             raise SettingError("dataset", name, f"a line for {path} in {annotations}")
         files.setdefault(classes[os.path.basename(path)], []).append(path)
@@ -410,7 +429,7 @@ def _labelled_test_files(
     name: str, root: epath.Path, class_names: Iterable[str]
 ) -> dict[str, list[str]]:
     for split in _TEST_SPLITS:
-        files = _annotated_files(name, root / split) or _class_files(root / split)
+        files = _annotated_files(name, root / split) or _class_files(name, root / split)
         if files and set(files) <= set(class_names):
             return files
     return {}
@@ -436,9 +455,9 @@ def _folder_source(
         return _source(name, class_names, images[:examples], train[1], images[examples:], test[1])
     from tfprune.data.streaming import SAMPLE_EXAMPLES, StreamedSource, folder_reader, look_at
 
-    read = folder_reader({"train": train[0], "test": test[0]})
+    reader = folder_reader({"train": train[0], "test": test[0]})
     some = np.unique(np.linspace(0, len(train[0]) - 1, SAMPLE_EXAMPLES).astype(int))
-    look = look_at(read, some, len(train[0]))
+    look = look_at(name, reader, some, len(train[0]))
     _say(name, look)
     return StreamedSource(
         name=name,
@@ -448,7 +467,7 @@ def _folder_source(
         std=look.std,
         train_labels=train[1],
         test_labels=test[1],
-        read=read,
+        reader=reader,
         **look.size,
     )
 
@@ -467,29 +486,23 @@ def _say(name: str, look: Look) -> None:
 def _read_one_shape(name: str, paths: list[str]) -> np.ndarray | None:
     """All images as uint8 [N, H, W, 3], or None if shapes vary or they would not fit."""
     from tfprune.backend import tf
+    from tfprune.data.reading import Images, decode
 
-    def decode(path: Any) -> Any:
-        return tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
-
-    decoded = tf.data.Dataset.from_tensor_slices(paths).map(
-        decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    encoded = tf.data.Dataset.from_tensor_slices(paths).map(tf.io.read_file).enumerate()
+    decoded = encoded.map(
+        lambda position, image: decode(image),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
     )
     images: np.ndarray | None = None
-    count = 0
-    try:
-        for image in decoded.as_numpy_iterator():
-            if images is None:
-                if len(paths) * image.size > RESIDENT_BYTES_LIMIT:
-                    return None
-                images = np.empty((len(paths), *image.shape), np.uint8)
-            if image.shape != images.shape[1:]:
+    for count, image in enumerate(Images(name, decoded, encoded, paths.__getitem__)):
+        if images is None:
+            if len(paths) * int(tf.size(image)) > RESIDENT_BYTES_LIMIT:
                 return None
-            images[count] = image
-            count += 1
-    except tf.errors.OpError as error:
-        raise SettingError(
-            "dataset", name, f"readable images; {paths[count]} could not be decoded"
-        ) from error
+            images = np.empty((len(paths), *image.shape), np.uint8)
+        if image.shape != images.shape[1:]:
+            return None
+        images[count] = image
     return images
 
 
@@ -505,7 +518,7 @@ def _prepared_builder(name: str, folder: str) -> Any:
         try:
             builder = tfds.builder(name, data_dir=folder, try_gcs=False)
         except tfds.core.DatasetNotFoundError as error:
-            raise _no_such_set(name) from error
+            raise _no_such_set(name, folder) from error
         except Exception as error:  # TFDS raises many kinds for a wrong version or configuration.
             raise SettingError(
                 "dataset", name, f"a set that TFDS can find ({_brief(error)})"
@@ -546,8 +559,12 @@ def _brief(error: BaseException) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
-def _no_such_set(name: str) -> SettingError:
+def _no_such_set(name: str, folder: str) -> SettingError:
     import tensorflow_datasets as tfds
+
+    begun = epath.Path(folder) / _base_name(name)
+    if begun.exists():
+        return SettingError("dataset", name, f"a whole set of TFDS; in {begun} is none")
 
     known = [*DATASETS, *tfds.list_builders(with_community_datasets=False)]
     nearest = get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.6)
@@ -617,10 +634,13 @@ def _test_split(name: str, splits: Sequence[str]) -> str:
 
 
 def _read_tfds(
-    builder: Any, split: str, image_key: str, label_key: str
+    name: str, builder: Any, split: str, image_key: str, label_key: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """A whole split in the order of its files: uint8 [N, H, W, C], int32 [N]."""
     import tensorflow_datasets as tfds
+
+    from tfprune.data.reading import readable
+    from tfprune.data.streaming import record_files
 
     count = builder.info.splits[split].num_examples
     images = np.empty((count, *builder.info.features[image_key].shape), np.uint8)
@@ -632,10 +652,11 @@ def _read_tfds(
         read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
     )
     start = 0
-    for batch in tfds.as_numpy(dataset.batch(512).prefetch(2)):
-        stop = start + len(batch[label_key])
-        images[start:stop], labels[start:stop] = batch[image_key], batch[label_key]
-        start = stop
+    with readable(name, record_files(builder, split)):
+        for batch in tfds.as_numpy(dataset.batch(512).prefetch(2)):
+            stop = start + len(batch[label_key])
+            images[start:stop], labels[start:stop] = batch[image_key], batch[label_key]
+            start = stop
     return images, labels
 
 
@@ -653,12 +674,12 @@ def _streamed_tfds(
     class_names = tuple(builder.info.features[label_key].names)
     shape = builder.info.features[image_key].shape
     size = {} if None in shape else {"resize": min(shape[:2]), "crop": min(shape[:2])}
-    read = tfds_reader(builder, {"train": "train", "test": test_split}, image_key)
+    reader = tfds_reader(builder, {"train": "train", "test": test_split}, image_key)
     published = CHANNEL_STATISTICS.get(_base_name(name))
     if published is None:
         examples = builder.info.splits["train"].num_examples
         # TFDS shuffles a set when it prepares it: the first ones are as good as any.
-        look = look_at(read, np.arange(min(SAMPLE_EXAMPLES, examples)), examples)
+        look = look_at(name, reader, np.arange(min(SAMPLE_EXAMPLES, examples)), examples)
         size = size or look.size
         mean, std = look.mean, look.std
         _say(name, look._replace(shorter_side=size["resize"]))
@@ -670,8 +691,8 @@ def _streamed_tfds(
         class_names=class_names,
         mean=mean,
         std=std,
-        train_labels=tfds_labels(builder, "train", label_key),
-        test_labels=tfds_labels(builder, test_split, label_key),
-        read=read,
+        train_labels=tfds_labels(name, builder, "train", label_key),
+        test_labels=tfds_labels(name, builder, test_split, label_key),
+        reader=reader,
         **size,
     )

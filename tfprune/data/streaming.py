@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from tfprune.backend import tf
 from tfprune.data import augmentation
 from tfprune.data.normalization import statistics_of_counts
+from tfprune.data.reading import Images, decode, readable
 from tfprune.seeds import Stream, generator
 
 CROP_AREA_RANGE = (0.1, 1.0)
@@ -34,7 +36,33 @@ RESIZE, CROP = 256, 224
 # `read(split, wanted, rng)`: a dataset of (int64 position, string encoded image), the positions
 # where bool [N] `wanted` holds, each once; in increasing order without rng, shuffled with it.
 # Of a few positions only the files that hold them are read.
-Reader = Callable[[str, np.ndarray, "np.random.Generator | None"], tf.data.Dataset]
+Read = Callable[[str, np.ndarray, "np.random.Generator | None"], tf.data.Dataset]
+
+
+class Reader(NamedTuple):
+    """How the images of a set are read, and where one of them is, should it be no image.
+
+    Attributes:
+      read: see `Read`.
+      where: says in words where the image of a split and a position is.
+      records: the TFRecord files that hold the images of a split.
+    """
+
+    read: Read
+    where: Callable[[str, int], str]
+    records: Callable[[str], tuple[str, ...]] = lambda split: ()
+
+    def images(
+        self,
+        name: str,
+        split: str,
+        encoded: tf.data.Dataset,
+        dataset: tf.data.Dataset,
+        size: int = 1,
+    ) -> Images:
+        """What `dataset`, made of `encoded`, shows; see `Images`."""
+        where = partial(self.where, split)
+        return Images(name, dataset, encoded, where, self.records(split), size)
 
 
 @dataclass(frozen=True)
@@ -50,7 +78,7 @@ class StreamedSource:
       std: float32 [3], likewise.
       train_labels: int32 [N].
       test_labels: int32 [M].
-      read: reads encoded images of the splits `train` and `test`.
+      reader: reads encoded images of the splits `train` and `test`.
       resize: pixels of an image's shorter side before the central crop.
       crop: height and width of what a model sees, in pixels.
     """
@@ -62,7 +90,7 @@ class StreamedSource:
     std: np.ndarray
     train_labels: np.ndarray
     test_labels: np.ndarray
-    read: Reader
+    reader: Reader
     resize: int = RESIZE
     crop: int = CROP
 
@@ -90,19 +118,25 @@ class Look(NamedTuple):
         return {"resize": self.shorter_side, "crop": self.shorter_side}
 
 
-def look_at(read: Reader, positions: np.ndarray, examples: int) -> Look:
+def look_at(name: str, reader: Reader, positions: np.ndarray, examples: int) -> Look:
     """Decodes some training images of a set.
 
     Args:
-      read: of the set.
+      name: of the set.
+      reader: of the set.
       positions: int [K], which.
       examples: how many training images there are.
+
+    Raises:
+      SettingError: one of them cannot be read.
     """
     wanted = np.zeros(examples, bool)
     wanted[positions] = True
     counts, sides = np.zeros((3, 256), np.int64), []
-    encoded = read("train", wanted, None).take(len(positions))
-    for image in encoded.map(lambda position, image: _decode(image)).as_numpy_iterator():
+    encoded = reader.read("train", wanted, None).take(len(positions))
+    decoded = encoded.map(lambda position, image: decode(image))
+    for tensor in reader.images(name, "train", encoded, decoded):
+        image = tensor.numpy()
         sides.append(min(image.shape[:2]))
         for channel in range(3):
             counts[channel] += np.bincount(image[..., channel].ravel(), minlength=256)
@@ -164,7 +198,7 @@ class StreamedData:
     def input_shape(self) -> tuple[int, int, int]:
         return (self.source.crop, self.source.crop, 3)
 
-    def train_epoch(self, seed: int, level: int, epoch: int, batch_size: int) -> tf.data.Dataset:
+    def train_epoch(self, seed: int, level: int, epoch: int, batch_size: int) -> Images:
         """One epoch of training batches, each example once, the short last batch included.
 
         Order and augmentation are functions of (seed, level, epoch). A folder is shuffled
@@ -173,10 +207,11 @@ class StreamedData:
 
         Returns:
           Batches of normalized float32 images [B, crop, crop, 3], observed int32 labels [B] and
-          int64 rows [B]: positions in `labels`, `selected` and `indices`.
+          int64 rows [B]: positions in `labels`, `selected` and `indices`. Iterating them raises
+          SettingError where an image cannot be read.
         """
         rng = generator(seed, Stream.DATA_ORDER, level, epoch)
-        encoded = self.source.read("train", self._mask(self.indices), rng)
+        encoded = self.source.reader.read("train", self._mask(self.indices), rng)
         rows = self._rows(encoded, self.indices)
         draws = augmentation.draw(self.augment, len(self.labels), seed, level, epoch)
         if self.augment == "crop_flip":
@@ -185,9 +220,10 @@ class StreamedData:
             images = self._decoded(rows, lambda i, row: self._random_crop(i, row, crop_key))
         else:
             images = self._decoded(rows, lambda i, row: self._central_crop(i))
-        return self._batches(images, self.labels, draws, batch_size)
+        batches = self._batches(images, self.labels, draws, batch_size)
+        return self._images("train", encoded, batches, batch_size)
 
-    def evaluation(self, split: str, batch_size: int) -> tf.data.Dataset:
+    def evaluation(self, split: str, batch_size: int) -> Images:
         """A split in increasing order: central crops, nothing random, the short batch included.
 
         The validation examples lie among the training files, so a TFDS set is read whole for them.
@@ -198,24 +234,26 @@ class StreamedData:
 
         Returns:
           Batches of normalized float32 images [B, crop, crop, 3], int32 labels [B] (the observed
-          ones for `train`) and int64 rows [B]: positions in that split's labels.
+          ones for `train`) and int64 rows [B]: positions in that split's labels. Iterating them
+          raises SettingError where an image cannot be read.
 
         Raises:
           ValueError: there is no such split.
         """
         if split == "test":
-            positions = np.arange(len(self.test_labels))
-            encoded = self.source.read("test", np.ones(len(positions), bool), None)
-            labels = self.test_labels
+            files, positions = "test", np.arange(len(self.test_labels))
+            wanted, labels = np.ones(len(positions), bool), self.test_labels
         elif split in ("train", "val"):
-            positions = self.indices if split == "train" else self.val_indices
-            encoded = self.source.read("train", self._mask(positions), None)
+            files, positions = "train", self.indices if split == "train" else self.val_indices
+            wanted = self._mask(positions)
             labels = self.labels if split == "train" else self.val_labels
         else:
             raise ValueError(f"split {split!r}: train, val or test")
+        encoded = self.source.reader.read(files, wanted, None)
         rows = self._rows(encoded, positions)
         images = self._decoded(rows, lambda i, row: self._central_crop(i))
-        return self._batches(images, labels, None, batch_size)
+        batches = self._batches(images, labels, None, batch_size)
+        return self._images(files, encoded, batches, batch_size)
 
     def pictures(self, rows: np.ndarray) -> np.ndarray:
         """Some training images as a person looks at them: central crops, not normalized.
@@ -225,13 +263,23 @@ class StreamedData:
 
         Returns:
           uint8 [K, crop, crop, 3], in the order of `rows`.
+
+        Raises:
+          SettingError: one of them cannot be read.
         """
         positions = self.indices[rows]
         places = {int(position): place for place, position in enumerate(positions)}
         images = np.zeros((len(places), *self.input_shape), np.uint8)
-        for position, encoded in self.source.read("train", self._mask(positions), None):
-            images[places[int(position)]] = np.rint(self._central_crop(encoded))
+        encoded = self.source.reader.read("train", self._mask(positions), None)
+        cropped = encoded.map(lambda position, image: (position, self._central_crop(image)))
+        for position, image in self._images("train", encoded, cropped):
+            images[places[int(position)]] = np.rint(image)
         return images
+
+    def _images(
+        self, split: str, encoded: tf.data.Dataset, dataset: tf.data.Dataset, size: int = 1
+    ) -> Images:
+        return self.source.reader.images(self.name, split, encoded, dataset, size)
 
     def _mask(self, positions: np.ndarray) -> np.ndarray:
         mask = np.zeros(len(self.source.train_labels), bool)
@@ -275,12 +323,12 @@ class StreamedData:
         return batches.prefetch(tf.data.AUTOTUNE)
 
     def _central_crop(self, encoded: tf.Tensor) -> tf.Tensor:
-        image = central_crop(_decode(encoded), self.source.resize, self.source.crop)
+        image = central_crop(decode(encoded), self.source.resize, self.source.crop)
         return tf.ensure_shape(image, self.input_shape)
 
     def _random_crop(self, encoded: tf.Tensor, row: tf.Tensor, key: int) -> tf.Tensor:
         seed = tf.stack([tf.constant(key, tf.int64), row])
-        image = random_resized_crop(_decode(encoded), seed, self.source.crop)
+        image = random_resized_crop(decode(encoded), seed, self.source.crop)
         return tf.ensure_shape(image, self.input_shape)
 
 
@@ -341,11 +389,15 @@ def folder_reader(paths: Mapping[str, Sequence[str]]) -> Reader:
             deterministic=True,
         )
 
-    return read
+    return Reader(read, lambda split, position: paths[split][position])
 
 
-def tfds_labels(builder: Any, split: str, label_key: str) -> np.ndarray:
-    """A split's labels in the order of its files, int32 [N]; no image is decoded."""
+def tfds_labels(name: str, builder: Any, split: str, label_key: str) -> np.ndarray:
+    """A split's labels in the order of its files, int32 [N]; no image is decoded.
+
+    Raises:
+      SettingError: a file cannot be read.
+    """
     import tensorflow_datasets as tfds
 
     dataset = builder.as_dataset(
@@ -354,7 +406,8 @@ def tfds_labels(builder: Any, split: str, label_key: str) -> np.ndarray:
         decoders=tfds.decode.PartialDecoding({label_key: True}),
         read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
     )
-    parts = [batch[label_key] for batch in tfds.as_numpy(dataset.batch(4096))]
+    with readable(name, record_files(builder, split)):
+        parts = [batch[label_key] for batch in tfds.as_numpy(dataset.batch(4096))]
     return np.concatenate(parts).astype(np.int32)
 
 
@@ -393,13 +446,23 @@ def tfds_reader(builder: Any, splits: Mapping[str, str], image_key: str) -> Read
         positions = dataset.map(lambda example: (position(example["tfds_id"]), example[image_key]))
         kept = tf.constant(wanted)
         chosen = positions.filter(lambda position, image: kept[position])
+        # A file that was cut after a whole record says nothing of the others.
+        chosen = chosen.apply(tf.data.experimental.assert_cardinality(int(wanted.sum())))
         if rng is None:
             return chosen
         return chosen.shuffle(
             SHUFFLE_BUFFER_EXAMPLES, seed=int(rng.integers(2**31)), reshuffle_each_iteration=False
         )
 
-    return read
+    def where(split: str, position: int) -> str:
+        return f"image {position} of the split {splits[split]} in {builder.data_dir}"
+
+    return Reader(read, where, lambda split: record_files(builder, splits[split]))
+
+
+def record_files(builder: Any, split: str) -> tuple[str, ...]:
+    """The TFRecord files of a prepared TFDS set's split."""
+    return tuple(map(str, builder.info.splits[split].filepaths))
 
 
 def _files_with(wanted: np.ndarray, info: Any) -> np.ndarray:
@@ -421,7 +484,3 @@ def _position_of(info: Any) -> Callable[[tf.Tensor], tf.Tensor]:
         return starts[file] + tf.strings.to_number(parts[1], tf.int64)
 
     return position
-
-
-def _decode(encoded: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(encoded, channels=3, expand_animations=False)

@@ -47,6 +47,34 @@ class Planned:
     epochs: int
 
 
+@dataclasses.dataclass(frozen=True)
+class PlannedMeasurement:
+    """One measurement of a plan.
+
+    Attributes:
+      config: the run that it belongs to.
+      stage: what is measured, as in `Planned`.
+      measurement: what of it.
+    """
+
+    config: RunConfig
+    stage: str
+    measurement: Measurement
+
+    @property
+    def file(self) -> str:
+        """What says that it is done, relative to the output folder."""
+        return f"{self.stage}/{self.measurement.file_name('json')}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that a study is, trunks first, nothing twice."""
+
+    trainings: list[Planned]
+    measurements: list[PlannedMeasurement]
+
+
 class PlannedStage(Stage):
     """A stage that is taken as done; all of them share one folder."""
 
@@ -90,8 +118,9 @@ class PlannedStudy(StudyEngine):
     def __init__(self, configs: Sequence[RunConfig]):
         super().__init__(configs, (), lambda event: None)
         self.all_trials = [PlannedTrial(trial.config, trial.seed) for trial in self.all_trials]
-        self.trials = self.all_trials
+        self.trials = [PlannedTrial(trial.config, trial.seed) for trial in self.trials]
         self.planned: dict[str, Planned] = {}
+        self.measured: dict[str, PlannedMeasurement] = {}
 
     def train_trunks(self) -> None:
         """Plans the levels of every trial."""
@@ -108,19 +137,20 @@ class PlannedStudy(StudyEngine):
         return {trial: list(stages) for trial, (_, stages) in plan.items()}
 
     def measure(self, measurement: Measurement, stages: Mapping[Trial, Sequence[Stage]]) -> None:
-        """Measures nothing."""
+        """Plans these measurements."""
+        for trial, those in stages.items():
+            for stage in those:
+                one = PlannedMeasurement(trial.config, stage.relative, measurement)
+                self.measured.setdefault(one.file, one)
 
 
 def plan(
     configs_in: Callable[[str], tuple[Sequence[RunConfig], Callable[[StudyEngine], None]]],
-) -> list[Planned]:
-    """Every training of a study.
+) -> Plan:
+    """Every training and every measurement of a study.
 
     Args:
       configs_in: from an output folder to the study's runs, and what follows their trunks.
-
-    Returns:
-      The trainings, trunks first; none twice.
     """
     with tempfile.TemporaryDirectory() as folder:
         configs, further = configs_in(folder)
@@ -128,7 +158,7 @@ def plan(
         study = PlannedStudy(configs)
         study.train_trunks()
         further(study)
-    return list(study.planned.values())
+    return Plan(list(study.planned.values()), list(study.measured.values()))
 
 
 def _leave_what_is_read(folder: epath.Path) -> None:

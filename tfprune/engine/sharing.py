@@ -20,7 +20,8 @@ def processes_of(configs: Sequence[RunConfig]) -> int:
     config = configs[0]
     if config.takes_all_devices:
         return 1
-    asked = _devices(config) if config.workers == "auto" else int(config.workers)
+    gpus, cores = devices_of(config)
+    asked = (gpus or cores) if config.workers == "auto" else int(config.workers)
     return max(min(asked, _trials(configs)), 1)
 
 
@@ -36,12 +37,12 @@ def places_of(configs: Sequence[RunConfig]) -> int:
     return 1 if stack == "auto" else int(stack)
 
 
-def _devices(config: RunConfig) -> int:
-    """The GPUs of this machine; where there is none, its cores that this process may use."""
+def devices_of(config: RunConfig) -> tuple[int, int]:
+    """The GPUs of this machine that a run may take, and the cores that this process may use."""
     gpus = len(list(_GPUS.iterdir())) if _GPUS.exists() and config.strategy != "cpu" else 0
-    if gpus or not hasattr(os, "sched_getaffinity"):  # macOS has none.
-        return gpus or os.cpu_count() or 1
-    return len(os.sched_getaffinity(0))
+    if not hasattr(os, "sched_getaffinity"):  # macOS has none.
+        return gpus, os.cpu_count() or 1
+    return gpus, len(os.sched_getaffinity(0))
 
 
 def _trials(configs: Sequence[RunConfig]) -> int:

@@ -107,6 +107,7 @@ def _parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         tuple(argv),
         values["verbosity"].value,
         _given(argv, experiment.flags),
+        values["dry_run"].value,
     )
 
 
@@ -238,6 +239,12 @@ def _flag_values(experiment: Experiment) -> flags.FlagValues:
         upper_bound=1,
         flag_values=values,
     )
+    flags.DEFINE_boolean(
+        "dry_run",
+        False,
+        "say what would be trained, with its operations, time and disk, and train nothing",
+        flag_values=values,
+    )
     for section in experiment.sections.values():
         hints = get_type_hints(section)
         for name, field in settings_of(section).items():
@@ -275,8 +282,11 @@ def _parse_flags(values: flags.FlagValues, arguments: Sequence[str]) -> list[str
 def _check_flagfiles(arguments: Sequence[str]) -> None:
     """Raises InputError for a --flagfile of anything but flags; absl would quote it."""
     for path in _values_of("flagfile", arguments):
+        file = Path(path).expanduser()
+        if file.exists() and not file.is_file():  # As a pipe, which is read but once.
+            raise InputError(f"--flagfile={path}: cannot be read (no regular file)")
         try:
-            lines = Path(path).expanduser().read_text().splitlines()
+            lines = file.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--flagfile={path}: cannot be read ({reason(error)})") from None
         if not all(line.strip()[:1] in ("", "-", "#") or line.startswith("//") for line in lines):
@@ -356,7 +366,7 @@ def _help(experiment: Experiment, values: flags.FlagValues, preset: str) -> str:
         "",
         "presets",
         *(
-            f"  {name:<{width}}  {_preset_summary(experiment.name, name)}"
+            f"  {name:<{width}}  {preset_summary(experiment.name, name)}"
             for name in experiment.presets
         ),
         "",
@@ -395,7 +405,7 @@ def _flag_lines(values: flags.FlagValues, names: Sequence[str]) -> list[str]:
     return lines
 
 
-def _preset_summary(experiment: str, preset: str) -> str:
+def preset_summary(experiment: str, preset: str) -> str:
     """The first comment line of a preset's file."""
     first = (PRESETS / experiment / f"{preset}.flags").read_text().splitlines()[0]
     return first.lstrip("# ")

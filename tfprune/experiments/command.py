@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "quick"
 # Flags of every experiment that are no settings of a run.
-COMMAND_FLAGS = ("preset", "sweep", "verbosity")
+COMMAND_FLAGS = ("preset", "sweep", "verbosity", "dry_run")
 
 
 # Runs, each with columns of its own in results.csv.
@@ -64,7 +64,8 @@ class Experiment:
     def presets(self) -> list[str]:
         """Names of the presets, quickest first."""
         names = [path.stem for path in (PRESETS / self.name).glob("*.flags")]
-        return sorted(names, key=lambda name: (name != "smoke", name != "quick", name))
+        first = ("smoke", "quick", "gpu_hour")
+        return sorted(names, key=lambda name: (*(name != one for one in first), name))
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Command:
       argv: what was typed.
       verbosity: 0 hides TensorFlow's own messages.
       given: the settings that were typed, those that a preset has left out.
+      dry_run: whether to say what would be trained, and train nothing.
     """
 
     configs: tuple[RunConfig, ...]
@@ -94,6 +96,7 @@ class Command:
     argv: tuple[str, ...]
     verbosity: int
     given: frozenset[str]
+    dry_run: bool = False
 
 
 def read_preset(experiment: str, preset: str) -> list[str]:

@@ -17,6 +17,7 @@ from tfprune.engine.sharing import places_of, processes_of
 from tfprune.engine.start import import_tensorflow
 from tfprune.engine.workers import Chief, follow
 from tfprune.engine.workshop import Workshop
+from tfprune.experiments import dry_run
 from tfprune.experiments.command import Command, with_flags
 from tfprune.pages import report, tensorboard
 from tfprune.report.tables import print_table
@@ -38,6 +39,8 @@ def run_and_report(
     Returns:
       0, or 1 if a trial stopped; the others are reported all the same.
     """
+    if command.dry_run:
+        return dry_run.show(command, further)
     if not worker_of(command.configs[0]).is_chief:
         return _follow(command)
     spelled = partial(with_flags, flags=command.flags)
@@ -114,11 +117,11 @@ def show(output_dir: str, only: str | None = None, formats: Sequence[str] = ()) 
       formats: of figures, beside png.
     """
     built = report.build_report(output_dir, formats)
-    tensorboard.publish(output_dir)
+    overview = tensorboard.publish(output_dir)
     for experiment, tables in built.tables.items():
         for table in tables if only in (None, experiment) else ():
             print_table(table)
     print(f"report       {built.file}")
     print(f"figures      {output_dir}/{layout.FIGURES}/")
     print(f"results      {output_dir}/{layout.RESULTS}")
-    print(f"TensorBoard  tensorboard --logdir {output_dir}/{layout.TENSORBOARD}")
+    print("TensorBoard  " + "\n             ".join(tensorboard.how_to_open(output_dir, overview)))

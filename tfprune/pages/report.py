@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from markupsafe import Markup
 
 from tfprune import files, layout, papers, store
 from tfprune.errors import InputError
-from tfprune.pages import runs
+from tfprune.pages import runs, tensorboard
 from tfprune.papers import items as paper_items
 from tfprune.report import accuracy, style, tables
 from tfprune.report.experiment import Drawn, Experiment
@@ -190,7 +189,8 @@ def _page(folder: epath.Path, results: pd.DataFrame, sections: list[_Section]) -
         settings_of_trials=differing,
         missing=[*notes, *runs.unfinished(folder)],
         problems=[problem for part in sections for problem in part.problems],
-        tensorboard=_tensorboard(folder),
+        tensorboard=tensorboard.command(folder) if (folder / layout.TENSORBOARD).exists() else "",
+        tensorboard_address=tensorboard.ADDRESS,
         results_file=layout.RESULTS,
         tables_folder=layout.TABLES,
         json=_json,
@@ -243,12 +243,6 @@ def _json(value: Any) -> Markup:
     """A value for a script element, which ends at the first "</"."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))
-
-
-def _tensorboard(folder: epath.Path) -> str:
-    """The command that opens the folder's logs; "" where there are none."""
-    logs = folder / layout.TENSORBOARD
-    return f"tensorboard --logdir {shlex.quote(str(logs))}" if logs.exists() else ""
 
 
 def _data_url(png: bytes) -> str:

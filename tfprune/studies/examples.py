@@ -14,7 +14,7 @@ from tfprune.errors import SettingError
 from tfprune.files import load_arrays, save_arrays
 from tfprune.seeds import LevelDraw
 from tfprune.settings import join
-from tfprune.studies.procedure import Advance, Branch, Measurement, Study
+from tfprune.studies.procedure import Advance, Branch, Measurement, Passes, Study
 from tfprune.studies.settings import ScoresConfig, at_noise
 from tfprune.studies.trial import Row, Stage, Trial
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def losses() -> Measurement:
     """The loss and the prediction of every training example, at the end of a stage (PEG 3)."""
-    return Measurement("examples", {}, _measure_losses, suffix="npz")
+    return Measurement("examples", {}, _measure_losses, suffix="npz", passes=Passes(train=1))
 
 
 def read_losses(stage: Stage) -> dict[str, np.ndarray]:
@@ -97,7 +97,9 @@ def _train_part(loop: PruneRetrain, stage: Stage, advance: Advance, epochs: int)
 
 def _el2n_scores(options: ScoresConfig) -> Measurement:
     used = {"el2n_models": options.el2n_models, "el2n_percent": options.el2n_percent}
-    return Measurement("el2n", used, partial(_measure_el2n, options=options), suffix="npz")
+    measure = partial(_measure_el2n, options=options)
+    passes = Passes(train=options.el2n_models)
+    return Measurement("el2n", used, measure, suffix="npz", passes=passes)
 
 
 def _measure_el2n(

@@ -10,7 +10,7 @@ from etils import epath
 from tfprune.files import csv_text, write_text_atomic
 from tfprune.studies.filter_trainings import check_layers
 from tfprune.studies.landscapes import check_in_memory, splits
-from tfprune.studies.procedure import Measurement
+from tfprune.studies.procedure import Measurement, Passes
 from tfprune.studies.settings import FlatnessConfig
 from tfprune.studies.trial import Row, Stage
 
@@ -26,7 +26,13 @@ def flatness(options: FlatnessConfig) -> Measurement:
     `perturbations-*.csv`, how the test loss rises along the eigenvectors, and `examples-*.csv`,
     the indices of the test examples that derivatives are taken on.
     """
-    return Measurement("flatness", options.identity(), partial(_measure, options=options))
+    # A Hessian-vector product is about three gradients, a gradient three forward passes; Lanczos
+    # takes some three products for each eigenvalue. The loss is taken at 81 distances.
+    products = 3 * options.eigenvalues + options.trace_probes
+    vectors = min(options.perturbed_eigenvectors, options.eigenvalues)
+    passes = Passes(test=81 * vectors, examples=(9 * products + 3) * options.flatness_examples)
+    measure = partial(_measure, options=options)
+    return Measurement("flatness", options.identity(), measure, passes=passes)
 
 
 def check_flatness(loop: PruneRetrain, options: tuple[Any, ...]) -> None:

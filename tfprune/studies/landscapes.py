@@ -10,7 +10,7 @@ from etils import epath
 
 from tfprune.errors import SettingError
 from tfprune.files import write_text_atomic
-from tfprune.studies.procedure import Measurement
+from tfprune.studies.procedure import Measurement, Passes
 from tfprune.studies.settings import LandscapeConfig
 from tfprune.studies.trial import Row, Stage
 
@@ -27,7 +27,11 @@ def interpolation(options: LandscapeConfig) -> Measurement:
         "alpha_step": options.alpha_step,
         "interpolation_batch_norm": options.interpolation_batch_norm,
     }
-    return Measurement("interpolation", used, partial(_measure_interpolation, options=options))
+    points = round(1 / options.alpha_step) + 1
+    again = 1 + (options.interpolation_batch_norm == "reestimated")
+    measure = partial(_measure_interpolation, options=options)
+    passes = Passes(train=again * points, test=points)
+    return Measurement("interpolation", used, measure, passes=passes)
 
 
 def _measure_interpolation(
@@ -60,7 +64,9 @@ def line(options: LandscapeConfig) -> Measurement:
         "line_points": options.line_points,
         "sparse_subspace": options.sparse_subspace,
     }
-    return Measurement("line", used, partial(_measure_line, options=options))
+    points = options.directions * options.line_points
+    measure = partial(_measure_line, options=options)
+    return Measurement("line", used, measure, passes=Passes(train=points, test=points))
 
 
 def _measure_line(
@@ -94,7 +100,9 @@ def surface(options: LandscapeConfig) -> Measurement:
         "line_distance": options.line_distance,
         "sparse_subspace": options.sparse_subspace,
     }
-    return Measurement("surface", used, partial(_measure_surface, options=options))
+    points = options.surface_points**2
+    measure = partial(_measure_surface, options=options)
+    return Measurement("surface", used, measure, passes=Passes(train=points, test=points))
 
 
 def _measure_surface(

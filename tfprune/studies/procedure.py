@@ -46,6 +46,21 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class Passes:
+    """How many examples a measurement sends through the network forward, about.
+
+    Attributes:
+      train: all training examples so many times.
+      test: all test examples so many times.
+      examples: single ones besides.
+    """
+
+    train: float = 0.0
+    test: float = 0.0
+    examples: float = 0.0
+
+
+@dataclass(frozen=True)
 class Measurement:
     """Something measured on the network at the end of a stage, kept beside it.
 
@@ -56,12 +71,14 @@ class Measurement:
       measure: measures, and writes the table to the path it is given; returns columns of the
         stage's row in results.csv. As for `Branch.train`, a function of a module.
       suffix: of the table: csv, or npz for arrays.
+      passes: what it costs.
     """
 
     name: str
     options: Mapping[str, Any]
     measure: Callable[[PruneRetrain, Stage, epath.Path], Row]
     suffix: str = "csv"
+    passes: Passes = Passes()
 
     @property
     def columns(self) -> Row:
@@ -74,7 +91,11 @@ class Measurement:
 
     def file(self, stage: Stage, suffix: str) -> epath.Path:
         """The measurement's file beside the stage."""
-        return stage.folder / f"{self.name}-{hash8(dict(self.options))}.{suffix}"
+        return stage.folder / self.file_name(suffix)
+
+    def file_name(self, suffix: str) -> str:
+        """The name of that file."""
+        return f"{self.name}-{hash8(dict(self.options))}.{suffix}"
 
     def is_done(self, stage: Stage) -> bool:
         return not self.damage(stage) and self.file(stage, "json").exists()

@@ -13,7 +13,7 @@ from tfprune.errors import SettingError, arguments_from
 from tfprune.seeds import LevelDraw, Stream, generator
 from tfprune.studies.landscapes import check_in_memory, splits
 from tfprune.studies.partial_tables import PartialTable
-from tfprune.studies.procedure import Measurement, Study
+from tfprune.studies.procedure import Measurement, Passes, Study
 from tfprune.studies.settings import SurfaceConfig
 from tfprune.studies.small import check_twins
 from tfprune.studies.trial import Row, Stage
@@ -85,7 +85,10 @@ def plane(options: SurfaceConfig) -> Measurement:
         for name, value in options.identity().items()
         if name.startswith("plane_") and name != "plane_levels"
     }
-    return Measurement("plane", used, partial(_measure_plane, options=options))
+    points = options.plane_points**2
+    few, again = options.plane_examples, 1 + (options.plane_batch_norm == "reestimated")
+    passes = Passes(test=points, **{"examples" if few else "train": again * points * (few or 1)})
+    return Measurement("plane", used, partial(_measure_plane, options=options), passes=passes)
 
 
 def trajectory() -> Measurement:

@@ -12,7 +12,7 @@ from tfprune.config import RunConfig
 from tfprune.errors import SettingError
 from tfprune.studies.landscapes import check_in_memory, splits
 from tfprune.studies.partial_tables import PartialTable
-from tfprune.studies.procedure import Measurement, Study
+from tfprune.studies.procedure import Measurement, Passes, Study
 from tfprune.studies.settings import UtilityConfig
 from tfprune.studies.small import check_twins
 from tfprune.studies.trial import Row, Stage, Trial
@@ -45,7 +45,17 @@ def check_pruned(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
 def utility_dynamics(config: RunConfig, options: UtilityConfig) -> Measurement:
     """Utility every `snapshot_every` epochs of the dense training (PM 2.1.2, figure 2)."""
     used = {**options.identity(), "snapshot_every": config.snapshot_every}
-    return Measurement("utility_dynamics", used, partial(_measure_dynamics, options=options))
+    every, epochs = config.snapshot_every, config.training.train_epochs
+    snapshots = 2 + (epochs - 1) // every if every else 2
+    measure = partial(_measure_dynamics, options=options)
+    return Measurement("utility_dynamics", used, measure, passes=_passes(options, snapshots))
+
+
+def _passes(options: UtilityConfig, networks: int = 1) -> Passes:
+    count = networks * (len(options.ablation_ratios) * options.ablation_subsets + 1)
+    if options.ablation_examples:
+        return Passes(examples=count * options.ablation_examples)
+    return Passes(train=count)
 
 
 def utility(kind: str, options: UtilityConfig) -> Measurement:
@@ -57,7 +67,7 @@ def utility(kind: str, options: UtilityConfig) -> Measurement:
       options: how it is measured.
     """
     measure = partial(_measure, kind=kind, options=options)
-    return Measurement(f"utility_{kind}", options.identity(), measure)
+    return Measurement(f"utility_{kind}", options.identity(), measure, passes=_passes(options))
 
 
 def measure_dynamics(study: Study, options: UtilityConfig) -> None:

@@ -1,0 +1,267 @@
+"""What a person sees first in TensorBoard: a run for each trial and seed, a few dozen at most."""
+
+import importlib
+import inspect
+import io
+import shlex
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from test_tensorboard import SETTINGS, Reader, categories, charts_of, folder, png, row
+
+from tfprune import layout, store
+from tfprune.errors import InputError
+from tfprune.pages import tensorboard
+from tfprune.pages.tensorboard import overview
+
+DENSE = "trials/digits-dense-00000000/seed_0"
+__all__ = ["folder"]  # A fixture.
+
+
+def published(folder):
+    """The reader of the overview."""
+    tensorboard.publish(folder)
+    return Reader(folder / layout.OVERVIEW)
+
+
+def runs(folder, rows, columns=SETTINGS):
+    """The names of the overview's runs, without the one of the figures."""
+    store.merge_rows(folder, rows, columns)
+    return sorted(set(published(folder).events.Runs()) - {overview.FIGURES})
+
+
+# ---------------------------------------------------------------- which runs there are
+def test_each_seed_of_a_trial_is_a_run_with_its_metrics_by_level(folder):
+    reader = published(folder)
+    for seed in (0, 1):
+        found = reader.scalar(f"random/seed {seed}", "accuracy by level/test")
+        expected = [(n, float(np.float32(0.9 - n / 10 - seed / 100))) for n in (0, 1, 2)]
+        assert found == expected
+    sparsity = reader.scalar("random/seed 0", "sparsity by level/sparsity")
+    assert sparsity[1] == (1, float(np.float32(1 - 0.8)))
+    # Empty at level 0.
+    assert reader.scalar("random/seed 0", "stability by level/instability") == [
+        (1, 0.125),
+        (2, 0.125),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ([{}], ["seed 0"]),
+        ([{}, {"seed": 3}], ["seed 0", "seed 3"]),
+        ([{}, {"branch": "redense"}], ["redense/seed 0", "trunk/seed 0"]),
+        ([{}, {"trial": "t-2", "criterion": "random"}], ["magnitude/seed 0", "random/seed 0"]),
+        (
+            [{}, {"trial": "t-2", "criterion": "random", "noise_fraction": 0.25}],
+            ["magnitude, 40% label noise/seed 0", "random, 25% label noise/seed 0"],
+        ),
+        # What differs is not among the settings.
+        ([{}, {"trial": "t-2"}], ["digits-magnitude-1/seed 0", "t-2/seed 0"]),
+        # PEG's methods, which differ in criterion or retraining.
+        (
+            [{"method": "lr_rewind"}, {"trial": "t-2", "method": "random", "criterion": "random"}],
+            ["lr_rewind/seed 0", "random/seed 0"],
+        ),
+        # A path is no folder.
+        (
+            [{"dataset": "npz:a/b.npz"}, {"trial": "t-2", "dataset": "digits"}],
+            ["digits/seed 0", "npz:a_b.npz/seed 0"],
+        ),
+    ],
+)
+def test_a_run_is_named_by_what_differs(tmp_path, changes, names):
+    rows = []
+    for change in changes:
+        one = {"trial": "digits-magnitude-1", "seed": 0, "criterion": "magnitude"} | change
+        trial, seed = one.pop("trial"), one.pop("seed")
+        rows += [row(trial, seed, level, **one) for level in (1, 2)]
+    assert runs(tmp_path, rows, (*SETTINGS, "method", "dataset")) == names
+
+
+def many(trials, seeds, levels=2, branches=("",)):
+    return [
+        row(f"digits-magnitude-{trial}", seed, level, noise_fraction=trial / 100, branch=branch)
+        for trial in range(trials)
+        for seed in range(seeds)
+        for branch in branches
+        for level in range(1, levels + 1)
+    ]
+
+
+@pytest.fixture
+def room_for_four(monkeypatch):
+    monkeypatch.setattr(overview, "MOST_RUNS", 4)
+
+
+def test_the_most_runs_are_no_more_than_tensorboard_selects():
+    assert overview.MOST_RUNS + 1 <= 40  # And the figures.
+
+
+@pytest.mark.usefixtures("room_for_four")
+def test_trials_and_seeds_that_do_not_fit_are_means_over_seeds(tmp_path):
+    assert len(runs(tmp_path / "a", many(2, 2))) == 4
+    name = "2% label noise/mean of 2"
+    found = runs(tmp_path / "b", many(3, 2))
+    assert found == [name.replace("2%", "1%"), name, name.replace("2% label", "no label")]
+    accuracy = Reader(tmp_path / "b" / layout.OVERVIEW).scalar(name, "accuracy by level/test")
+    assert accuracy == [(n, pytest.approx(0.9 - n / 10 - 0.005)) for n in (1, 2)]
+
+
+@pytest.mark.usefixtures("room_for_four")
+def test_branches_go_before_trunks_and_single_points_before_curves(tmp_path):
+    assert len(runs(tmp_path / "a", many(3, 1, branches=("", "redense")))) == 3
+    single = [row(f"digits-dense-{n}", 0, 0, criterion="none", width=n) for n in (2, 3)]
+    found = runs(tmp_path / "b", many(3, 1) + single, (*SETTINGS, "width"))
+    assert len(found) == 3
+    assert not any("width" in name for name in found)
+
+
+@pytest.mark.usefixtures("room_for_four")
+def test_how_many_trials_found_no_room_is_said(tmp_path):
+    store.merge_rows(tmp_path, many(7, 1), SETTINGS)
+    found = tensorboard.publish(tmp_path)
+    assert (len(found.runs), found.left_out) == (4, 3)
+    *_, last = tensorboard.how_to_open(tmp_path, found)
+    assert last == "it shows 4 of 7 trials; figures show all"
+
+
+def test_branches_have_curves_of_their_own_and_numbered_networks_have_none(tmp_path):
+    trial = "digits-magnitude-12345678"
+    rows = [row(trial, 0, n, branch="redense", test_accuracy_last=n / 4) for n in (1, 2)]
+    rows += [row(trial, 0, n, branch="el2n", stage=f"{DENSE}/el2n_{n:02d}") for n in (1, 2)]
+    # Another experiment has the same stages, and one column more.
+    rows += [
+        {**one, "experiment": "other", "val_accuracy": one["level"] / 8}
+        for one in rows
+        if one["branch"] == "redense"
+    ]
+    assert runs(tmp_path, rows) == ["seed 0"]
+    reader = Reader(tmp_path / layout.OVERVIEW)
+    assert reader.scalar("seed 0", "accuracy by level/test")[0] == (1, 0.25)
+    assert reader.scalar("seed 0", "accuracy by level/validation") == [(1, 0.125), (2, 0.25)]
+
+
+def metrics_of(folder, stage, accuracies):
+    path = store.metrics_path(folder, stage)
+    path.parent.mkdir(parents=True)
+    lines = [",".join(layout.METRIC_COLUMNS)]
+    for epoch, accuracy in enumerate(accuracies, 1):
+        cells = {"epoch": str(epoch), "test_accuracy": str(accuracy)}
+        lines.append(",".join(cells.get(name, "") for name in layout.METRIC_COLUMNS))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_where_no_trial_has_several_levels_steps_are_epochs(tmp_path):
+    trial = "digits-magnitude-1"
+    rows = [row(trial, 0, 0, branch=name, stability=0.5) for name in ("", "filters_p1")]
+    metrics_of(tmp_path, rows[1]["stage"], [0.25, 0.75])
+    # The folder of the trunk is gone.
+    assert runs(tmp_path, rows, (*SETTINGS, "stability")) == ["filters_p1/seed 0", "trunk/seed 0"]
+    reader = Reader(tmp_path / layout.OVERVIEW)
+    assert reader.scalar("filters_p1/seed 0", "accuracy by epoch/test") == [(1, 0.25), (2, 0.75)]
+    hparams, metrics, _ = reader.rows()["trunk/seed 0"]
+    assert hparams == {"branch": "trunk"}
+    assert metrics["final/stability"] == 0.5
+
+
+def test_runs_whose_names_are_of_the_past_are_gone(tmp_path):
+    assert runs(tmp_path, many(1, 1)) == ["seed 0"]
+    assert runs(tmp_path, many(2, 1)) == ["1% label noise/seed 0", "no label noise/seed 0"]
+    assert not (tmp_path / layout.OVERVIEW / "seed 0").exists()
+
+
+# ---------------------------------------------------------------- its pages
+def test_the_hparams_table_has_a_row_for_each_run_with_what_its_curve_reaches(folder):
+    hparams, metrics, _ = published(folder).rows()["random/seed 1"]
+    assert hparams == {"criterion": "random", "seed": "seed 1"}
+    assert metrics == {
+        "final/dense test accuracy": pytest.approx(0.89),
+        "final/lowest test accuracy": pytest.approx(0.69),
+        "final/highest test accuracy": pytest.approx(0.89),
+        "final/sparsity of the highest": 0,
+    }
+
+
+def test_custom_scalars_has_a_section_for_each_group_and_one_for_the_landscape(tmp_path):
+    measured = {"sharpness": 0.5, "barrier_height": 0.25, "line_points": 41, "weights": 7}
+    measured |= {"distance_from_init/dense1": 1.0, "unpermuted_accuracy": 0.5}
+    rows = [one | measured for one in many(1, 1)]
+    store.merge_rows(tmp_path, rows, (*SETTINGS, *measured))
+    tensorboard.publish(tmp_path)
+    charts = charts_of(tmp_path / layout.OVERVIEW)
+    assert categories(charts) == [
+        *("accuracy", "distance", "stability", "landscape", "sparsity"),
+        *("distance of layers", "other"),
+    ]
+    assert [title for category, title in charts if category == "landscape"] == [
+        "sharpness by level",
+        "barrier by level",
+    ]
+    # Options of measurements are no measurements.
+    assert [title for category, title in charts if category == "other"] == ["weights by level"]
+    reader = Reader(tmp_path / layout.OVERVIEW)
+    assert reader.scalar("seed 0", "landscape by level/barrier") == [(1, 0.25), (2, 0.25)]
+
+
+def test_every_chart_has_a_curve(folder):
+    reader = published(folder)
+    tags = set(reader.events.Runs()["random/seed 0"]["tensors"])
+    for patterns in charts_of(folder / layout.OVERVIEW).values():
+        assert all(any(overview.re.search(p, tag) for tag in tags) for p in patterns)
+
+
+def test_images_are_the_figures_byte_for_byte(folder):
+    reader = published(folder)
+    found = reader.images(overview.FIGURES)
+    names = {
+        "sparse_double_descent/accuracy": ("sparse_double_descent_accuracy", 120, 80),
+        "sparse_double_descent/memorization_by_sparsity": (
+            "sparse_double_descent_memorization_by_sparsity",
+            60,
+            90,
+        ),
+        "other": ("other", 30, 30),
+    }
+    assert found == {
+        tag: (width, height, (folder / layout.FIGURES / f"{name}.png").read_bytes())
+        for tag, (name, width, height) in names.items()
+    }
+    pixels = imread(io.BytesIO(found["sparse_double_descent/accuracy"][2]))
+    assert pixels.shape == (80, 120, 4)
+    np.testing.assert_allclose(pixels[..., :3], 0.25, atol=1 / 255)
+
+
+def test_a_figure_belongs_to_the_experiment_with_the_longest_name(tmp_path):
+    rows = [row("digits-magnitude-1", 0, 1, experiment=name) for name in ("redense", "redense_b")]
+    store.merge_rows(tmp_path, rows, SETTINGS)
+    (tmp_path / layout.FIGURES).mkdir()
+    for name in ("redense_line", "redense_b_line"):
+        (tmp_path / layout.FIGURES / f"{name}.png").write_bytes(png(30, 30, 0.5))
+    images = published(tmp_path).images(overview.FIGURES)
+    assert set(images) == {"redense/line", "redense_b/line"}
+
+
+def test_figures_that_are_gone_leave_tensorboard(folder):
+    tensorboard.publish(folder)
+    for file in (folder / layout.FIGURES).iterdir():
+        file.unlink()
+    assert published(folder).images(overview.FIGURES) == {}
+
+
+def test_an_image_that_is_no_png_is_named(folder):
+    (folder / layout.FIGURES / "other.png").write_bytes(b"GIF89a" + bytes(100))
+    with pytest.raises(InputError, match="image other is not a PNG file: rebuild it"):
+        tensorboard.publish(folder)
+
+
+# ---------------------------------------------------------------- how it is opened
+def test_the_printed_line_is_for_any_folder_and_this_python(tmp_path):
+    folder = tmp_path / "it's my run; $HOME"
+    python, flag, module, option, logdir = shlex.split(tensorboard.command(folder))
+    assert (python, flag, option) == (sys.executable, "-m", "--logdir")
+    assert logdir == str(folder / layout.OVERVIEW)
+    assert "run_main()" in inspect.getsource(importlib.import_module(module))

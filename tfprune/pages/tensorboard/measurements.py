@@ -1,0 +1,86 @@
+"""What was measured beside a stage, in its run: utility by epoch, its distribution, planes (PM)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from tfprune import store
+from tfprune.event_folders import event_folder
+from tfprune.pages.tensorboard.event_files import (
+    spoken,
+    write_curves,
+    write_histograms,
+    write_images,
+)
+from tfprune.papers.pm import planes, utility
+
+# Of weight utility (PM 2.1.2): what is a curve by epoch, for each ablation ratio, and the tables
+# of subsets whose utilities are histograms.
+_UTILITY_CURVES = {
+    "utility_imbalance": "imbalance",
+    "utility_mean": "mean",
+    "utility_min": "minimum",
+    "utility_max": "maximum",
+    "ablated_accuracy_mean": "accuracy",
+}
+_UTILITY_SUBSETS = ("utility_ratio", "utility_number", "utility_pretrained")
+_MEASURED = ("utility_dynamics", *_UTILITY_SUBSETS, "plane")
+
+
+def publish(output_dir: epath.PathLike, results: pd.DataFrame) -> bool:
+    """What was measured beside stages, in their runs; whether there are curves of utility."""
+    columns = [name for name in _MEASURED if name in results]
+    named = results[results[columns].fillna("").ne("").any(axis=1) & results[store.STAGE].ne("")]
+    has_curves = False
+    for stage, rows in named.groupby(store.STAGE, sort=False):
+        folder, level = event_folder(output_dir, str(stage)), int(rows["level"].min())
+        curves = utility_curves(output_dir, rows)
+        has_curves |= bool(curves)
+        write_curves(folder, curves)
+        write_histograms(folder, _utility_samples(output_dir, rows), level)
+        write_images(folder, _planes(output_dir, rows), level)
+    return has_curves
+
+
+def _last_named(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The row of a stage whose measurement is shown: experiments may have other options."""
+    if column not in rows:
+        return rows.iloc[:0]
+    return rows[rows[column].fillna("").ne("")].iloc[-1:]
+
+
+def utility_charts(group: str = "utility") -> dict[str, list[str]]:
+    """A chart for each quantity of the tags GROUP/QUANTITY_RATIO, with a curve per ratio."""
+    return {spoken(column): [f"^{group}/{name}_"] for column, name in _UTILITY_CURVES.items()}
+
+
+def utility_curves(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[int, dict[str, float]]:
+    """epoch -> {utility/QUANTITY_RATIO: value}, of the rows of one stage."""
+    one = _last_named(rows, utility.DYNAMICS)
+    found: dict[int, dict[str, float]] = {}
+    table = utility.read(output_dir, one, utility.DYNAMICS, utility.DYNAMICS_COLUMNS)
+    for row in table.to_dict("records"):
+        scalars = found.setdefault(int(row["epoch"]), {})
+        for column, name in _UTILITY_CURVES.items():
+            scalars[f"utility/{name}_{row[utility.AMOUNT]:g}"] = float(row[column])
+    return found
+
+
+def _utility_samples(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """MEASUREMENT/RATIO -> the utilities of all subsets, nats."""
+    found = {}
+    for column in _UTILITY_SUBSETS:
+        table = utility.read_subsets(output_dir, _last_named(rows, column), column)
+        for amount, subsets in table.groupby(utility.AMOUNT):
+            found[f"{column}/{amount:g}"] = subsets["utility"].to_numpy(float)
+    return found
+
+
+def _planes(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str, bytes]:
+    """The picture of a stage's plane, if it was measured."""
+    surface = planes.surface_of(output_dir, _last_named(rows, "plane"))
+    if surface is None:
+        return {}
+    return {"accuracy_surface/plane": planes.png(surface)}
