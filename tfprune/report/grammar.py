@@ -95,8 +95,8 @@ class Scale:
 class Line:
     """A line as it is drawn: its rows, and its points by the column `at`.
 
-    `values` are those of the column of x, `x` where they stand, `n` how many a mean is of; `low` and
-    `high` are where its spread ends, NaN where it has none, and empty without any. `name` says
+    `values` are those of the column of x, `x` where they stand, `n` how many a mean is of; `low`
+    and `high` are where its spread ends, NaN where it has none, and empty without any. `name` says
     what tells it from others.
     """
 
