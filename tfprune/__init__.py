@@ -54,6 +54,7 @@ _EXPORTS = {
     "get_masks": "tfprune.pruning.model",
     "grid_axes": "tfprune.measures.plane",
     "kernels": "tfprune.pruning.model",
+    "load_data": "tfprune.studies.loading",
     "load_model": "tfprune.pruning.export",
     "load_stage": "tfprune.studies.loading",
     "load_weights": "tfprune.pruning.plain_weights",
