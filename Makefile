@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-gpu golden test-slow test-architectures soak bench tpu-check lint format clean
+.PHONY: run docs test test-gpu golden test-slow test-architectures soak bench tpu-check lint format clean
 
 run: $(READY)
 	$(BIN)/python run.py
@@ -45,6 +45,12 @@ tpu-check: $(READY)
 # kill -9 at random moments, 20 times in one process and 20 with two workers; about ten minutes.
 soak: $(READY)
 	PYTHONPATH=tests:. $(BIN)/python -m end_to_end.soak --kills=20
+
+# One site of README.md, docs/ and the reference, made from the docstrings: build/site/index.html.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -55,9 +55,9 @@ def versions_text() -> str:
     return "\n".join((first, *(f"  {name} {version}" for name, version in found.items())))
 
 
-def main() -> int:
-    """The `tfprune` command."""
-    return cli.exit_code(lambda: dispatch(sys.argv[1:]))
+def main(*first: str) -> int:
+    """The `tfprune` command, these words before those that are typed; returns the exit code."""
+    return cli.exit_code(lambda: dispatch([*first, *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

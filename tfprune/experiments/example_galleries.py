@@ -5,7 +5,6 @@ Reproduces PEG figure 16 and table 4.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,3 @@ def further(command: Command, study: Study) -> None:
 def main(argv: Sequence[str]) -> int:
     """Runs the study and writes its tables, figures and report; returns the exit code."""
     return cli.run(EXPERIMENT, argv, further)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

@@ -7,7 +7,6 @@ loss on noisy and on original examples. --methods says which algorithms are comp
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from tfprune.experiments import cli
@@ -21,7 +20,3 @@ EXPERIMENT = Experiment("pruning_effect", str(__doc__), (FamilyConfig,), expand=
 def main(argv: Sequence[str]) -> int:
     """Runs the study and writes its tables, figures and report; returns the exit code."""
     return cli.run(EXPERIMENT, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

@@ -8,7 +8,6 @@ again at 0, and the whole network trains on at the last learning rate.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,3 @@ def further(command: Command, study: Study) -> None:
 def main(argv: Sequence[str]) -> int:
     """Runs the study and writes its tables, figures and report; returns the exit code."""
     return cli.run(EXPERIMENT, argv, further)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

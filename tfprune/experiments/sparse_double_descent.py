@@ -8,7 +8,6 @@ retraining are the poster's sweeps.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,7 +35,3 @@ EXPERIMENT = Experiment(
 def main(argv: Sequence[str]) -> int:
     """Runs the study and writes its tables, figures and report; returns the exit code."""
     return cli.run(EXPERIMENT, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

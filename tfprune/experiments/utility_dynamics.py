@@ -7,7 +7,6 @@ the network without them, at random and by magnitude. --snapshot_every says how 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,3 @@ def further(command: Command, study: Study) -> None:
 def main(argv: Sequence[str]) -> int:
     """Runs the study and writes its tables, figures and report; returns the exit code."""
     return cli.run(EXPERIMENT, argv, further)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

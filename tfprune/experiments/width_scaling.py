@@ -6,7 +6,6 @@ trained as usual, or trained as long as one-shot pruning trains.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from tfprune.experiments import cli
@@ -20,7 +19,3 @@ EXPERIMENT = Experiment("width_scaling", str(__doc__), (FamilyConfig,), expand=f
 def main(argv: Sequence[str]) -> int:
     """Runs the study and writes its tables, figures and report; returns the exit code."""
     return cli.run(EXPERIMENT, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.exit_code(lambda: main(sys.argv[1:])))

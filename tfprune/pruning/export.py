@@ -59,9 +59,9 @@ def load_model(
 
     Args:
       path: a Keras archive (`.keras`), an HDF5 file (`.h5`) or the folder of a SavedModel.
-      custom_objects, compile, safe_mode: as for `keras.models.load_model`: your own layers, losses
-        and so on by name; whether to compile as it was, which needs them; and whether to refuse an
-        archive with `Lambda` layers, whose code would be run.
+      custom_objects: your own layers, losses and so on by name, as Keras takes them.
+      compile: whether to compile it as it was, which needs them.
+      safe_mode: whether to refuse an archive with `Lambda` layers, whose code would be run.
 
     Raises:
       InputError: a SavedModel has layers of your own, and their classes are not known.

@@ -50,23 +50,24 @@ class FilterNoise(FilterEvents):
     `steps_per_execution` 1. To go on after an interruption, set `state` to a `NoiseState` of the
     model that was given what `state.read()` returned.
 
+    What stands neither under arguments nor under attributes here is as in `FilterEvents`; of an
+    event, `filters_removed` are those newly targeted, `filters_kept` those never targeted.
+
     Args:
       schedules: one for each layer with targets.
       kind: one of `NOISE_KINDS`.
       noise_batches: N, training batches with noise after each event.
       cumulative: whether all filters targeted so far are disturbed, not only the new ones.
-      criterion, target: which filters an event targets (GST 3.3: the largest by l2 norm).
+      criterion: which score tells the filters that an event targets (GST 3.3: their l2 norm).
+      target: which of them, by the score (GST 3.3: the largest).
       evaluation_batches: batches of the test set, each of which adds Gaussian noise in each of an
         epoch's two evaluations (GST figure 5: 79 of 128 examples); 0 adds none. In a plain `fit`
         an evaluation's are added together just before it.
-      test, batches, num_batches, seed, on_event, path, rows: see `FilterEvents`; `filters_removed`
-        are those newly targeted, `filters_kept` those never targeted.
       state: for a training program that calls `state.before_batch()`, `state.after_batch()` and
         `state.during_evaluation()` itself; None for a plain `fit`, in which this callback does.
 
     Attributes:
       state: the `NoiseState`, None before `fit`.
-      events, mean_stability, mean_instability: see `FilterEvents`.
 
     Raises:
       SettingError: unknown kind, criterion or target, or no batches.

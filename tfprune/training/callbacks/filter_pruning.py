@@ -256,15 +256,12 @@ class FilterPruning(FilterEvents):
     gate (`tfprune.pruning.dead_filters.gate_shortcuts`). The optimizer keeps its slots. What `fit`
     itself logs of an epoch, validation included, is from just before the event.
 
+    What stands neither under arguments nor under attributes here is as in `FilterEvents`.
+
     Args:
       schedules: one for each layer that is pruned. With `FilterSchedule.scratch` the pruned
         network is trained from the outset.
-      criterion, target, test, batches, num_batches, seed, on_event, path, rows: see
-        `FilterEvents`.
       cut_shortcuts: whether the shortcut into a pruned channel is cut (GST's published code).
-
-    Attributes:
-      events, mean_stability, mean_instability: see `FilterEvents`.
 
     Raises:
       SettingError: unknown criterion or target.

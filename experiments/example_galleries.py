@@ -1,0 +1,8 @@
+"""The door to an experiment: `tfprune/experiments/example_galleries.py`."""
+
+import sys
+
+from tfprune.__main__ import main
+
+if __name__ == "__main__":
+    sys.exit(main("example_galleries"))

@@ -1,0 +1,8 @@
+"""The door to an experiment: `tfprune/experiments/flatness.py`."""
+
+import sys
+
+from tfprune.__main__ import main
+
+if __name__ == "__main__":
+    sys.exit(main("flatness"))
