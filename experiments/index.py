@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from tfprune.config import RunConfig
-from tfprune.engine.costs import cost_of, duration
-from tfprune.engine.plan import Planned, plan
+from tfprune.engine.costs import GPU, cost_of, duration
+from tfprune.engine.forecast import Forecast, forecast
+from tfprune.engine.plan import Plan, Planned, plan
 from tfprune.experiments import cli
 from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.papers import items as paper_items
@@ -33,6 +34,7 @@ PAPERS = {
     "GST": ("The Generalization-Stability Tradeoff", "docs/generalization_stability.md"),
 }
 DEPARTS = "what-departs-from-the-paper-and-why"
+GPU_HOUR = "gpu_hour"
 
 # What "10 TFLOP/s" of the page is.
 _OPERATIONS_PER_SECOND = 1e13
@@ -55,7 +57,18 @@ class Cost:
 
 def planned(experiment: str, preset: str) -> list[Planned]:
     """Every training of a preset."""
+    return _plan(experiment, preset)[0].trainings
+
+
+def on_a_gpu(experiment: str, preset: str) -> Forecast:
+    """What a preset takes on the GPU that epochs were measured on, by one process."""
+    found, configs = _plan(experiment, preset)
+    return forecast(found, configs, GPU)
+
+
+def _plan(experiment: str, preset: str) -> tuple[Plan, Sequence[RunConfig]]:
     module = importlib.import_module(f"tfprune.experiments.{experiment}")
+    configs: list[RunConfig] = []
 
     def study(folder: str) -> tuple[Sequence[RunConfig], Callable[..., None]]:
         argv = [f"--preset={preset}", f"--output_dir={folder}"]
@@ -63,9 +76,10 @@ def planned(experiment: str, preset: str) -> list[Planned]:
         if command is None:
             raise ValueError(f"{experiment} --preset={preset} is no study")
         further = getattr(module, "further", lambda command, study: None)
+        configs.extend(command.configs)
         return command.configs, partial(further, command)
 
-    return plan(study).trainings
+    return plan(study), configs
 
 
 def cost(experiment: str, preset: str) -> Cost:
@@ -105,7 +119,18 @@ def figures_page() -> str:
         name = f"`{experiment} --preset={preset}`"
         cells = (f"{found.trainings:,}", f"{found.epochs:,}", _power(found.operations), time)
         lines.append(_row((name, *cells)))
-    return "\n".join(lines) + "\n"
+    lines += ["", _GPU_HOUR]
+    lines += _table(("command", "what", "trainings", "epochs", "on an H200, an estimate"))
+    return "\n".join([*lines, *map(_gpu_hour_row, EXPERIMENTS)]) + "\n"
+
+
+def _gpu_hour_row(experiment: str) -> str:
+    found = on_a_gpu(experiment, GPU_HOUR)
+    what = cli.preset_summary(experiment, GPU_HOUR).split(": ", 1)[1]
+    stages, epochs = (sum(getattr(row, n) for row in found.rows) for n in ("stages", "epochs"))
+    time = duration(found.seconds or 0.0)
+    name = f"`{experiment} --preset={GPU_HOUR}`"
+    return _row((name, what, f"{stages:,}", f"{epochs:,}", time))
 
 
 _INTRODUCTION = """# Every figure and table of the four papers
@@ -126,11 +151,22 @@ _COSTS = """## What a preset costs
 
 Nothing here was measured. Trainings and epochs are counted by the program's own planning;
 operations are of training alone, forward and twice that backward, a narrower network counted by the
-square of its width and a part of the examples as all of them; the time at 10 TFLOP/s is arithmetic.
+square of its width and a part of the examples that results choose as all of them; the time at
+10 TFLOP/s is arithmetic.
 In one `--output_dir` trainings that experiments share are done once. What was measured stands
 above, on the papers' pages and in [BUILD.md](../BUILD.md#what-a-stage-costs). LeNet's steps are so
 small that a GPU spends its time on starting kernels, far from 10 TFLOP/s; `--stack=32` starts as
 many for 32 trainings as for one: [accelerators.md](accelerators.md#stacks).
+"""
+
+_GPU_HOUR = """## An hour on a GPU
+
+Each experiment has a preset `gpu_hour`: MNIST or CIFAR-10, one seed or three, fewer epochs, levels
+or kinds than the paper, so that what the study is about may be seen in about an hour. The times are
+estimates, and no `gpu_hour` was run: they follow from the epochs that one H200 took with an earlier
+code ([accelerators.md](accelerators.md)), 0.84 s for LeNet-300-100 on MNIST, 2.44 s (1.70 s in
+bfloat16) for ResNet-18 on CIFAR-10; other networks by their operations and kernels, measurements by
+their forward passes. Start and compilation come on top; `--dry_run` says what yours would take.
 """
 
 

@@ -9,6 +9,7 @@ import pytest
 from experiments import index
 from tfprune import papers
 from tfprune.engine.costs import NETWORKS
+from tfprune.experiments import cli
 from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.pages.report import PAPERS
 from tfprune.papers import items as paper_items
@@ -104,3 +105,19 @@ def test_operations_are_forward_and_twice_that_backward():
     found = index.cost("utility_dynamics", "paper_vanilla_cnn")
     forward = NETWORKS["vanilla_cnn", "cifar10"].forward
     assert found.operations == 3 * forward * 50_000 * 600
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_gpu_hour_is_about_one_and_says_how_long_by_estimate(experiment):
+    found = index.on_a_gpu(experiment, index.GPU_HOUR)
+    minutes = found.seconds / 60
+    assert 25 <= minutes <= 60
+    assert cli.preset_summary(experiment, index.GPU_HOUR).startswith(
+        f"About {minutes:.0f} minutes on one H200, an estimate: "
+    )
+    configs = cli.parse(
+        importlib.import_module(f"tfprune.experiments.{experiment}").EXPERIMENT,
+        [f"--preset={index.GPU_HOUR}"],
+    ).configs
+    assert {len(config.seeds) for config in configs} <= {1, 3}
+    assert {config.data.dataset for config in configs} <= {"mnist", "cifar10"}

@@ -402,6 +402,7 @@ def interrupted(folder, trained, others, branch_of, after):
     fresh = loop_in(others, loop.trial)
     rest = []
     train(fresh, branch_of(fresh), rest.append)
+    assert rest.pop(0)[layout.EPOCHS_BEFORE] == after
     assert len(rest) == loop.config.training.train_epochs - after
     return stage, max(saved, key=lambda arrays: int(arrays["epoch"]))
 

@@ -112,13 +112,14 @@ class Speed:
         return max(cost.training / self.operations / half, cost.steps * step)
 
 
-# ResNet-18's epoch of 2.44 s (1.70 in bfloat16) on CIFAR-10's images gives operations and, over
-# its 391 steps of 301 kernels, the seconds of a kernel; LeNet's of 0.84 s the least step.
+# ResNet-18's epoch of 2.44 s on CIFAR-10's images gives operations; in bfloat16 it took 1.70 s,
+# over its 391 steps of 301 kernels the seconds of a kernel: those of smaller networks take less.
+# LeNet's epoch of 0.84 s gives the least step.
 GPU = Speed(
     "one H200, as an earlier code took there (docs/accelerators.md)",
     operations=3 * 1_110_845_440 * 50_000 / 2.44,
     half=2.44 / 1.70,
-    kernel_seconds=2.44 / 391 / 301,
+    kernel_seconds=1.70 / 391 / 301,
     step_seconds=0.84 / 469,
 )
 # LeNet's epoch on MNIST took 0.68 s, the vanilla CNN's on CIFAR-10 34 s, ResNet-20's a bit over

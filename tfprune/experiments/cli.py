@@ -364,7 +364,7 @@ def _help(experiment: Experiment, values: flags.FlagValues, preset: str) -> str:
         "",
         "presets",
         *(
-            f"  {name:<{width}}  {_preset_summary(experiment.name, name)}"
+            f"  {name:<{width}}  {preset_summary(experiment.name, name)}"
             for name in experiment.presets
         ),
         "",
@@ -394,7 +394,7 @@ def _flag_lines(values: flags.FlagValues, names: Sequence[str]) -> list[str]:
     return lines
 
 
-def _preset_summary(experiment: str, preset: str) -> str:
+def preset_summary(experiment: str, preset: str) -> str:
     """The first comment line of a preset's file."""
     first = (PRESETS / experiment / f"{preset}.flags").read_text().splitlines()[0]
     return first.lstrip("# ")
