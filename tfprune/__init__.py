@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # For editors and type checkers; as below, which a test holds
     from tfprune.pruning.shrink import shrink as shrink
     from tfprune.pruning.weights import read_weights as read_weights
     from tfprune.pruning.wrapper import MaskedLayer as MaskedLayer
+    from tfprune.studies.loading import load_data as load_data
     from tfprune.studies.loading import load_stage as load_stage
     from tfprune.training.callbacks.distance_from_init import DistanceFromInit as DistanceFromInit
     from tfprune.training.callbacks.epoch_progress import EpochProgress as EpochProgress
@@ -108,6 +109,7 @@ _EXPORTS = {
     "get_masks": "tfprune.pruning.model",
     "grid_axes": "tfprune.measures.plane",
     "kernels": "tfprune.pruning.model",
+    "load_data": "tfprune.studies.loading",
     "load_model": "tfprune.pruning.export",
     "load_stage": "tfprune.studies.loading",
     "load_weights": "tfprune.pruning.plain_weights",

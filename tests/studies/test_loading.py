@@ -1,22 +1,29 @@
 """A finished stage as a model in a user's own script."""
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from synthetic import tell_nobody
 
 import tfprune
 from tfprune import layout
+from tfprune.backend import keras
 from tfprune.config import from_settings
 from tfprune.data.prepare import prepare
 from tfprune.data.sources import load_source
+from tfprune.data.streaming import StreamedData
 from tfprune.engine.executors import InProcess
 from tfprune.engine.study import StudyEngine
 from tfprune.engine.workshop import Workshop
 from tfprune.errors import InputError
-from tfprune.files import load_arrays
+from tfprune.files import load_arrays, read_json, write_text_atomic
 from tfprune.pruning.weights import mask_variables, read_weights
 from tfprune.store import read_results
 from tfprune.studies import filter_trainings
+from tfprune.studies.loading import StageData
 from tfprune.studies.settings import FilterConfig
 
 FILTERS = {"prunable": "conv", "criterion": "filter_l2", "prune_fraction": 0.4}
@@ -46,13 +53,11 @@ def test_a_loaded_stage_is_the_network_that_was_trained(tmp_path, run):
     study, workshop = study_of(tmp_path, **RUNS[run])
     study.train_trunks()
     (trial,) = study.trials
-    data = prepare(load_source(trial.config.data), trial.config.data, seed=0)
-    inputs = (data.test_images / 255 - data.mean) / data.std
     trainer = workshop.loop(trial).trainer
     for row in read_results(tmp_path).itertuples():
         model = tfprune.load_stage(tmp_path / row.stage)
-        predicted = model.predict(inputs, verbose=0).argmax(1)
-        accuracy = np.mean(predicted == data.test_labels)
+        data = tfprune.load_data(tmp_path / row.stage)
+        _, accuracy = model.evaluate(*data.test, verbose=0)
         assert np.float32(accuracy) == np.float32(row.test_accuracy_last)
         assert tfprune.sparsity(model) == row.sparsity
         assert model.output.dtype == ("float64" if run == "float64" else "float32")
@@ -89,6 +94,72 @@ def test_filters_that_went_during_a_training_are_there_at_its_start(tmp_path):
     assert tfprune.sparsity(tfprune.load_stage(stage.folder)) > 0
 
 
+def test_the_readmes_lines_end_at_the_accuracies_of_results_csv(tmp_path):
+    study, _ = study_of(tmp_path, levels=0, label_noise="symmetric", noise_fraction=0.4)
+    study.train_trunks()
+    (row,) = read_results(tmp_path).itertuples()
+    text = (Path(tfprune.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"```py\nstage = .*\n((?:.*\n)*?)```", text)
+    names = {"tfprune": tfprune, "stage": tmp_path / row.stage}
+    exec(lines, names)
+    assert np.float32(names["accuracy"]) == np.float32(row.test_accuracy_last)
+    assert names["loss"] == pytest.approx(row.test_loss, rel=1e-5)
+    loss, accuracy = names["network"].evaluate(*names["data"].train, verbose=0)
+    assert np.float32(accuracy) == np.float32(row.train_accuracy)  # Against the noisy labels.
+    assert loss == pytest.approx(row.train_loss, rel=1e-5)
+
+
+def test_a_streamed_set_is_read_whole(tmp_path):
+    rng = np.random.default_rng(0)
+    for index in range(8):
+        folder = tmp_path / ("train" if index < 6 else "test") / f"class_{index % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (12 + index, 14, 3)).astype("uint8")
+        keras.utils.save_img(folder / f"{index}.png", pixels, scale=False)
+    config = from_settings({"dataset": f"folder:{tmp_path}"}).data
+    data = StageData(prepare(load_source(config), config, seed=0))
+    assert isinstance(data.prepared, StreamedData)
+    for split, (images, _, _) in (
+        (data.train, next(iter(data.prepared.evaluation("train", 6)))),
+        (data.test, next(iter(data.prepared.evaluation("test", 2)))),
+    ):
+        np.testing.assert_array_equal(split.images, images)
+    assert data.test.labels.tolist() == [0, 1]
+    assert data.val.images.shape == (0, *data.prepared.input_shape)
+
+
+def test_the_data_of_a_stage_are_those_of_its_trial_and_seed(tmp_path):
+    noisy = {"label_noise": "symmetric", "noise_fraction": 0.4, "validation_examples": 50}
+    study, workshop = study_of(tmp_path, **noisy, seeds=(3,), levels=0, train_epochs=1)
+    study.train_trunks()
+    (trial,) = study.trials
+    used = workshop.loop(trial).data
+    data = tfprune.load_data(trial.stage(0).folder)
+    assert (data.original_labels != data.train.labels).any()
+    np.testing.assert_array_equal(data.train.labels, used.labels)
+    np.testing.assert_array_equal(data.original_labels, used.original_labels)
+    np.testing.assert_array_equal(data.val.labels, used.val_labels)
+    expected = (used.images / 255 - used.mean) / used.std
+    np.testing.assert_allclose(data.train.images, expected, atol=1e-6)
+    shapes = [split.images.shape for split in (data.train, data.val, data.test)]
+    assert shapes == [(200, 8, 8, 1), (50, 8, 8, 1), (360, 8, 8, 1)]
+    assert (data.train.images.dtype, data.train.labels.dtype) == ("float32", "int32")
+
+
+def test_a_stage_that_was_trained_on_a_part_says_so_and_still_has_its_test_set(tmp_path):
+    study, _ = study_of(tmp_path, levels=0, train_epochs=1)
+    study.train_trunks()
+    folder = study.trials[0].stage(0).folder
+    result = read_json(folder / layout.RESULT)
+    write_text_atomic(folder / layout.RESULT, json.dumps(result | {"subset_examples": 150}))
+    data = tfprune.load_data(folder)
+    assert len(data.test.labels) == 360
+    with pytest.raises(InputError, match="trained without 50 of the training examples"):
+        data.train  # noqa: B018
+
+
 def test_a_folder_that_is_no_stage_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"result\.json does not exist"):
+        tfprune.load_data(tmp_path)
     with pytest.raises(InputError, match=r"end\.npz does not exist"):
         tfprune.load_stage(tmp_path)

@@ -1,24 +1,120 @@
-"""A finished stage's network, for a user's own script."""
+"""A finished stage's network and its data, for a user's own script."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
 from etils import epath
 
 from tfprune import layout
 from tfprune.backend import keras
-from tfprune.config import from_values
+from tfprune.config import RunConfig, from_values
+from tfprune.data import augmentation
+from tfprune.data.prepare import PreparedData, prepare
+from tfprune.data.sources import load_source
+from tfprune.data.streaming import StreamedData
 from tfprune.errors import InputError
 from tfprune.files import load_arrays, read_json
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import write_weights
 from tfprune.training.network import build_network, set_masks
+from tfprune.training.optimizers import build_optimizer
+
+_BATCH = 256  # Images that are decoded at once.
+
+
+class Split(NamedTuple):
+    """Examples as a network takes them; `model.evaluate(*split)` and `model.fit(*split)` work.
+
+    Attributes:
+      images: [N, H, W, channels], normalized as in training; float64 for a stage of that `dtype`,
+        else float32.
+      labels: int32 [N], in [0, C).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class StageData:
+    """What a stage was trained and tested on. A split is made when it is first asked for.
+
+    Sets that are streamed in training are read as a whole: [N, crop, crop, 3] floats must fit in
+    memory. They show central crops.
+
+    Attributes:
+      prepared: the trial's data as they are, with pixels, positions in the source and `selected`.
+      dtype: of the images.
+      left_out: how many training examples the stage was not trained on.
+    """
+
+    prepared: PreparedData | StreamedData
+    dtype: str = "float32"
+    left_out: int = 0
+
+    @cached_property
+    def train(self) -> Split:
+        """The training examples, not augmented, with the labels trained on, noise and all.
+
+        Raises:
+          InputError: the stage was trained on a part of them that pruning chose (PEG D, E, K.2).
+        """
+        if self.left_out:
+            raise InputError(
+                f"this stage was trained without {self.left_out} of the training examples, and "
+                "which is not kept: its trial's level 0 has all of them"
+            )
+        return self._split("train")
+
+    @cached_property
+    def val(self) -> Split:
+        """The validation examples, without noise; N is 0 without a validation split."""
+        return self._split("val")
+
+    @cached_property
+    def test(self) -> Split:
+        """The test examples."""
+        return self._split("test")
+
+    @property
+    def original_labels(self) -> np.ndarray:
+        """The labels of `train` before label noise, int32 [N]."""
+        return self.prepared.original_labels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """C names."""
+        return self.prepared.class_names
+
+    def _split(self, name: str) -> Split:
+        data = self.prepared
+        if isinstance(data, StreamedData):
+            batches = [(i.numpy(), y.numpy()) for i, y, _ in data.evaluation(name, _BATCH)]
+            empty = (np.zeros((0, *data.input_shape), self.dtype), np.zeros(0, np.int32))
+            images, labels = (np.concatenate(part) for part in zip(empty, *batches, strict=True))
+            return Split(images.astype(self.dtype), labels.astype(np.int32))
+        prefix = "" if name == "train" else f"{name}_"
+        pixels, labels = getattr(data, f"{prefix}images"), getattr(data, f"{prefix}labels")
+        return Split(
+            augmentation.normalize(pixels, data.mean, data.std, self.dtype).numpy(), labels
+        )
 
 
 def load_stage(folder: epath.PathLike, weights: str = "end") -> keras.Model:
-    """The network of a stage with its masks, as `prune_model` gives: not compiled.
+    """The network of a stage with its masks, as `prune_model` gives, compiled as it was trained.
 
     It is the network that was trained: in its `dtype`, with its gates where shortcuts are cut,
-    and with the masks of batch norms where filters are pruned.
+    and with the masks of batch norms where filters are pruned. It maps normalized images
+    [N, H, W, channels] to logits [N, C]; its loss is cross-entropy, its metric accuracy, and its
+    optimizer the run's, at the initial learning rate and before its first step.
+
+    Example:
+      >>> network = load_stage("runs/mine/trials/TRIAL/seed_0/level_07")  # doctest: +SKIP
+      >>> network.evaluate(*load_data(FOLDER).test)  # doctest: +SKIP
 
     Args:
       folder: `OUTPUT_DIR/trials/TRIAL/seed_S/STAGE`; the column `stage` of results.csv is it,
@@ -34,8 +130,7 @@ def load_stage(folder: epath.PathLike, weights: str = "end") -> keras.Model:
         raise InputError(
             f"{file} does not exist: give the folder of a trained stage, and start or end"
         )
-    about = read_json(folder.parent / layout.CONFIG)
-    config = from_values(about["config"])
+    about, config = _about(folder)
     model = build_network(config, tuple(about["input_shape"]), about["num_classes"])
     values = load_arrays(file)
     write_weights(model, values)
@@ -43,4 +138,42 @@ def load_stage(folder: epath.PathLike, weights: str = "end") -> keras.Model:
     # Filters that go during a training are in the masks at its end, and were there at its start.
     there = {name: mask | (values[f"{name}/kernel"] != 0) for name, mask in masks.items()}
     set_masks(model, config, Masks(there))
+    model.compile(
+        build_optimizer(config.training),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
     return model
+
+
+def load_data(folder: epath.PathLike) -> StageData:
+    """The data of a stage: the same examples and labels, normalized with the same numbers.
+
+    They are read from where the run read them, and split and noised again, which its seed makes
+    the same draws; nothing of the output folder but config.json and result.json is needed.
+
+    Args:
+      folder: as `load_stage` takes it.
+
+    Returns:
+      `train`, `val` and `test`, each (images, labels).
+
+    Raises:
+      InputError: the folder is not that of a finished stage.
+      SettingError: the data cannot be had any more.
+    """
+    folder = epath.Path(folder)
+    if not (folder / layout.RESULT).exists():
+        raise InputError(f"{folder / layout.RESULT} does not exist: give the folder of a stage")
+    _, config = _about(folder)
+    seed = int(folder.parent.name.removeprefix(layout.seed_folder(0)[:-1]))
+    prepared = prepare(load_source(config.data), config.data, seed)
+    trained_on = read_json(folder / layout.RESULT).get("subset_examples", len(prepared.labels))
+    dtype = "float64" if config.training.dtype == "float64" else "float32"
+    return StageData(prepared, dtype, len(prepared.labels) - int(trained_on))
+
+
+def _about(folder: epath.Path) -> tuple[dict[str, Any], RunConfig]:
+    """What config.json of a stage's trial says, and the run in it."""
+    about = read_json(folder.parent / layout.CONFIG)
+    return about, from_values(about["config"])
