@@ -33,6 +33,7 @@ def slurm(folder, index, *flags, **values):
     )
 
 
+@pytest.mark.slow
 def test_a_job_of_the_slurm_array_and_a_pod_of_kubernetes_are_the_two_halves(inline, tmp_path):
     yaml = pytest.importorskip("yaml")
     whole, _ = inline

@@ -132,6 +132,7 @@ def loads_tensorflow(pid):
         return False
 
 
+@pytest.mark.slow
 def test_workers_save_on_a_signal(two_trials, tmp_path):
     ended = interrupted(WORKERS, tmp_path, "trials/*/seed_0/level_00/start.npz", signal.SIGTERM)
     assert ended.returncode == 143, ended.stderr

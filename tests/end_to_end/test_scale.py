@@ -106,7 +106,8 @@ def test_stacks_leave_what_trainings_alone_leave(inline, stacked):
     assert config == 3
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_stack_that_is_killed_goes_on_to_the_same_bits_whoever_is_beside(
     stacked, tmp_path, workers
 ):

@@ -5,10 +5,14 @@ import subprocess
 import sys
 
 import pytest
+from wording import says
 
 from tfprune.__main__ import dispatch
 from tfprune.engine import forecast
+from tfprune.experiments import cli
 from tfprune.experiments.doors import EXPERIMENTS
+from tfprune.experiments.sparse_double_descent import EXPERIMENT
+from tfprune.studies.trial import Trial
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +66,30 @@ def test_many_rows_are_counted(capsys, tmp_path):
     lines = said(capsys, "width_scaling", *words)
     assert len(lines) == 1 + 60 + 1 + 1 + 4
     assert lines[61] == "and 120 more rows"
+
+
+def test_what_is_there_leaves_nothing_to_do(capsys, tmp_path):
+    words = ("sparse_double_descent", "--preset=smoke", f"--output_dir={tmp_path}")
+    for config in cli.parse(EXPERIMENT, words[1:]).configs:
+        for stage in (stage for seed in config.seeds for stage in Trial(config, seed).stages()):
+            stage.folder.mkdir(parents=True)
+            stage.finish({})
+    lines = said(capsys, *words)
+    assert lines[-4:] == [
+        "stages      3, 3 of them there: 0 to train, 0 epochs",
+        "operations  none",
+        "time        none for training",
+        f"disk        about 0 bytes more in {tmp_path}",
+    ]
+
+
+def test_data_that_cannot_be_read_are_refused_in_a_line(capsys, tmp_path):
+    words = [f"--dataset=npz:{tmp_path}/x.npz", "--dry_run", f"--output_dir={tmp_path}/runs"]
+    assert cli.exit_code(lambda: dispatch(words)) == 2
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert says(line, f"--dataset=npz:{tmp_path}/x.npz", "no file")
+    assert printed.out == ""
 
 
 def test_it_imports_no_tensorflow():

@@ -157,6 +157,7 @@ def facts_of(folder, name):
     return json.loads((folder / f"{name}.json").read_text())
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(workers):
     """Interrupted after an epoch and taken up again, from the chief's plan and checkpoint."""
     one, chief, other = (np.load(workers / f"{name}.npz") for name in ("one", "0", "1"))
@@ -165,6 +166,7 @@ def test_two_processes_train_as_one_does(workers):
         np.testing.assert_array_equal(other[name], chief[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_processes_measure_as_one_does(workers):
     one, chief, other = (facts_of(workers, name) for name in ("one", "0", "1"))
     for each in (chief, other):
@@ -176,6 +178,7 @@ def test_two_processes_measure_as_one_does(workers):
         assert each["evaluated"] == pytest.approx(one["rows"][-1]["test_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_only_the_chief_writes(workers):
     chief, other = facts_of(workers, "0"), facts_of(workers, "1")
     assert "metrics.csv" in chief["files"]
@@ -183,6 +186,7 @@ def test_only_the_chief_writes(workers):
     assert other["files"] == []
 
 
+@pytest.mark.slow
 def test_every_process_is_told_what_the_chief_says(workers):
     assert facts_of(workers, "0")["told"] == {"from": 0, "x": [None]}
     assert facts_of(workers, "1")["told"] == {"from": 0, "x": [None]}

@@ -81,7 +81,7 @@ def metrics_of(rows):
     [
         ("lenet_300_100", {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01}),
         ("lenet_300_100", {"optimizer": "adam", "weight_decay": 0.01}),
-        (
+        pytest.param(
             "vanilla_cnn_bn",
             {
                 "optimizer": "nesterov",
@@ -90,6 +90,7 @@ def metrics_of(rows):
                 "prunable": "conv",
                 "criterion": "filter_l2",  # Whole filters are dead.
             },
+            marks=pytest.mark.slow,
         ),
         pytest.param("resnet20", {}, marks=pytest.mark.slow),
     ],

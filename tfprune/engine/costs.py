@@ -159,6 +159,12 @@ class TrainingCost:
         return self.network.forward * (self.train + self.test)
 
 
+def is_known(config: RunConfig) -> bool:
+    """Whether the tables have a run's data and network, so that nothing must be read and built."""
+    dataset = config.data.dataset
+    return dataset in IMAGES and (config.model.model, dataset) in NETWORKS
+
+
 def cost_of(config: RunConfig) -> TrainingCost:
     """What an epoch of a run takes. Data or networks that are not in the tables are made.
 

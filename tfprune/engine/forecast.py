@@ -117,7 +117,7 @@ def forecast(plan: Plan, configs: Sequence[RunConfig], speed: Speed | None) -> F
         else None,
         processes=processes,
         basis=costs.basis,
-        bytes=sum(_bytes(one, costs) for one in left) + report_bytes() * bool(plan.trainings),
+        bytes=sum(_bytes(one, costs) for one in left) + report_bytes() * bool(left or measured),
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tfprune.config import RunConfig, replace
-from tfprune.engine.costs import duration
+from tfprune.engine.costs import duration, is_known
 from tfprune.engine.forecast import Forecast, Row, device_of, forecast
 from tfprune.engine.naming import names_of
 from tfprune.engine.plan import plan
+from tfprune.engine.start import import_tensorflow
 from tfprune.engine.study import StudyEngine
 from tfprune.experiments.command import Command, with_flags
 from tfprune.studies.without_effect import without_effect
@@ -34,6 +35,8 @@ def show(command: Command, further: Callable[[StudyEngine], None]) -> int:
     def study(folder: str) -> tuple[Sequence[RunConfig], Callable[[StudyEngine], None]]:
         return [replace(config, output_dir=folder) for config in command.configs], further
 
+    if not all(map(is_known, command.configs)):
+        import_tensorflow(command.verbosity, cache="off")
     found = forecast(plan(study), command.configs, device_of(command.configs[0]))
     for sentence in without_effect(command.configs, command.options, command.given):
         print(with_flags(sentence, command.flags))
@@ -65,7 +68,7 @@ def _cells(row: Row, names: dict[str, str]) -> tuple[str, ...]:
         f"{row.stages:,}",
         f"{row.there:,}",
         f"{row.epochs:,}",
-        f"{row.operations:.1e}",
+        f"{row.operations:.1e}" if row.epochs else "",
         "?" if row.seconds is None else duration(row.seconds) if row.epochs else "",
     )
 
@@ -85,7 +88,7 @@ def _whole(found: Forecast, config: RunConfig) -> list[str]:
     return [
         f"stages      {stages:,}, {there:,} of them there: {found.left:,} to train, "
         f"{epochs:,} epochs{measured}",
-        f"operations  {operations or 'none'}, floating-point",
+        f"operations  {operations + ', floating-point' if operations else 'none'}",
         f"time        {_time(found, config)}",
         f"disk        about {_size(found.bytes)} more in {config.output_dir}",
     ]
