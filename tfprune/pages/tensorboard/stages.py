@@ -99,7 +99,7 @@ def _remove_old_views(logdir: epath.Path, results: pd.DataFrame) -> None:
     remove_run(logdir / _OLD_OVERVIEW)
     stages = set(results[store.STAGE].str.rpartition("/")[2])
     for trial, rows in results.groupby("trial", sort=False):
-        branches = {"", *rows["branch"]} - stages
+        branches = {"", *(set(rows["branch"]) - stages)}
         for seed in rows["seed"].unique():
             folder = trial_folder(logdir, str(trial)) / layout.seed_folder(int(seed))
             for branch in sorted(branches, reverse=True):  # The trunk's folder holds the others.
