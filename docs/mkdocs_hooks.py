@@ -2,7 +2,8 @@
 
 README.md is its first page, BUILD.md and others of the repository's top are pages too, and source
 files that a page links to are shown as pages. `<!-- table: NAME -->` on a page stands for a table
-of `tfprune.catalog`: its names, and what each is, from the docstrings.
+of `tfprune.catalog`: its names, and what each is, from the docstrings; `<!-- settings -->` stands
+for the settings of a run.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ TOP = {
 SOURCE = "source"
 _LANGUAGES = {".py": "python", ".sh": "bash", ".yaml": "yaml", ".json": "json", ".md": "markdown"}
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)\s#]+)(#[^)\s]*)?(?=\))")
+_SETTINGS = "<!-- settings -->"
 _TABLE = re.compile(r"^<!-- table: (\w+) -->$", re.MULTILINE)
 
 
@@ -128,8 +130,33 @@ def _outside_code(change: Any, text: str) -> str:
 
 
 def with_tables(text: str) -> str:
-    """A page's text with each `<!-- table: NAME -->` as that table of `tfprune.catalog`."""
+    """A page's text with its marks filled in: see the module's docstring."""
+    if _SETTINGS in text:
+        text = text.replace(_SETTINGS, settings())
     return _TABLE.sub(lambda found: table(found[1], getattr(catalog, found[1])), text)
+
+
+def settings() -> str:
+    """Every setting of a run with its default and what it means, by the section that has it."""
+    from tfprune.config import SECTIONS, RunConfig
+    from tfprune.settings import join, settings_of
+
+    lines = []
+    for name, section in {"": RunConfig, **SECTIONS}.items():
+        field = f"RunConfig.{name}" if name else "RunConfig"
+        lines += [
+            "",
+            f"### `{field}`",
+            "",
+            "| setting | default | what it is |",
+            "| --- | --- | --- |",
+        ]
+        for setting, declared in settings_of(section).items():
+            default = declared.default
+            shown = join(default) if isinstance(default, tuple) else str(default)
+            meaning = declared.metadata["help"].replace("|", "\\|")
+            lines.append(f"| `{setting}` | {f'`{shown}`' if shown else ''} | {meaning} |")
+    return "\n".join(lines)
 
 
 def table(title: str, registry: Registry) -> str:

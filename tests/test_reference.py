@@ -9,7 +9,9 @@ import pytest
 import tfprune
 from docs import mkdocs_hooks as site
 from tfprune import catalog
+from tfprune.config import SECTIONS, RunConfig
 from tfprune.registry import Registry
+from tfprune.settings import join, settings_of
 
 ROOT = Path(tfprune.__file__).parents[1]
 RAW = "\n".join(page.read_text() for page in sorted((ROOT / "docs/api").glob("*.md")))
@@ -32,6 +34,13 @@ def test_every_table_stands_on_a_page_with_every_name_and_what_it_is(table):
         assert re.search(rf"^\| \[?`{name}`.* \| {re.escape(summary)} \|$", TEXT, re.MULTILINE)
         if isinstance(entry.target, str):
             assert entry.target.replace(":", ".") in DOCUMENTED
+
+
+def test_every_setting_of_a_run_stands_there_with_its_default():
+    for section in (RunConfig, *SECTIONS.values()):
+        for name, field in settings_of(section).items():
+            shown = join(field.default) if isinstance(field.default, tuple) else field.default
+            assert re.search(rf"^\| `{name}` \| `?{re.escape(str(shown))}`? \| .+ \|$", TEXT, re.M)
 
 
 def docstring_of(name):

@@ -28,6 +28,7 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
+from tfprune.door import program
 from tfprune.errors import InputError
 from tfprune.files import write_bytes_atomic
 
@@ -289,7 +290,7 @@ def _hparams_value(tag: str, **data: Any) -> Summary.Value:
 
 def _image(tag: str, data: bytes) -> Summary.Value:
     if len(data) < 24 or not data.startswith(_PNG):
-        raise InputError(f"the image {tag} is not a PNG file: rebuild it with run.py report")
+        raise InputError(f"the image {tag} is not a PNG file: rebuild it with {program()} report")
     width, height = struct.unpack(">II", data[16:24])  # The header comes first in every PNG.
     return Summary.Value(
         tag=tag,
