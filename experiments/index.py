@@ -26,13 +26,6 @@ from tfprune.papers.items import PaperItem
 
 ROOT = Path(__file__).parent.parent
 PAGE = "docs/figures.md"
-# By short name: the title, and the page.
-PAPERS = {
-    "SDD": ("Sparse Double Descent", "docs/sparse_double_descent.md"),
-    "PEG": ("Pruning's Effect on Generalization", "docs/pruning_effect.md"),
-    "PM": ("An empirical study of a pruning mechanism", "docs/pruning_mechanism.md"),
-    "GST": ("The Generalization-Stability Tradeoff", "docs/generalization_stability.md"),
-}
 DEPARTS = "what-departs-from-the-paper-and-why"
 GPU_HOUR = "gpu_hour"
 
@@ -106,11 +99,12 @@ def figures_page() -> str:
     """docs/figures.md."""
     costs = {pair: cost(*pair) for pair in presets_of_items()}
     lines = [_INTRODUCTION]
-    for paper, (title, page) in PAPERS.items():
-        lines += [f"## {title}", ""]
-        lines += [f"What departs: [{Path(page).name}]({Path(page).name}#{DEPARTS}).", ""]
+    for short, paper in paper_items.PAPERS.items():
+        page = Path(paper.page).name
+        lines += [f"## {paper.title} ({short})", ""]
+        lines += [f"What departs: [{page}]({page}#{DEPARTS}).", ""]
         lines += _table(("item", "what it shows", "made by", "leaves", "run here", "departs"))
-        lines += [_row(_cells(i, costs)) for i in paper_items.items() if i.paper == paper]
+        lines += [_row(_cells(i, costs)) for i in paper_items.items() if i.paper == short]
         lines.append("")
     lines += [_COSTS]
     lines += _table(("command", "trainings", "epochs", "operations", "at 10 TFLOP/s"))
@@ -204,7 +198,8 @@ def experiments_table(paper: str | None = None) -> list[str]:
         summary = EXPERIMENTS.entry(name).summary
         if paper is None:
             shown = f"{paper_items.listed(mine)}: {summary}"
-            lines.append(_row((f"`{name}`", PAPERS[mine[0].paper][0], shown)))
+            study = f"{paper_items.PAPERS[mine[0].paper].title} ({mine[0].paper})"
+            lines.append(_row((f"`{name}`", study, shown)))
         elif mine[0].paper == paper:
             presets = importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT.presets
             listed = ", ".join(f"`{preset}`" for preset in presets)
@@ -216,8 +211,9 @@ def pages() -> Iterator[tuple[Path, str]]:
     """Every file that is made here, or holds a table that is: where, and its text."""
     yield ROOT / PAGE, figures_page()
     yield ROOT / "README.md", _with_table(ROOT / "README.md", experiments_table())
-    for paper, (_, page) in PAPERS.items():
-        yield ROOT / page, _with_table(ROOT / page, experiments_table(paper))
+    for short, paper in paper_items.PAPERS.items():
+        page = ROOT / paper.page
+        yield page, _with_table(page, experiments_table(short))
 
 
 _MARKS = ("<!-- from here: python -m experiments.index -->", "<!-- to here -->")

@@ -10,6 +10,7 @@ python run.py --version             the versions of tfprune and of what its numb
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ from tfprune.door import program
 from tfprune.errors import InputError, nearest
 from tfprune.experiments import cli
 from tfprune.experiments.doors import EXPERIMENTS
-from tfprune.papers.items import reproduces
+from tfprune.papers.items import PAPERS, paper_of, reproduces
 from tfprune.versions import versions
 
 DEFAULT_EXPERIMENT = "sparse_double_descent"
@@ -30,9 +31,7 @@ def dispatch(argv: Sequence[str]) -> int:
         print(versions_text())
         return 0
     if first in ("--list", "list"):
-        width = max(map(len, EXPERIMENTS))
-        for name in EXPERIMENTS:
-            print(f"{name:<{width}}  {EXPERIMENTS.entry(name).summary} ({reproduces(name)})")
+        print("\n".join(listing()))
         return 0
     if first in ("--help", "-h", "help"):
         print(str(__doc__).replace("python run.py", program()))
@@ -46,6 +45,19 @@ def dispatch(argv: Sequence[str]) -> int:
     if first not in EXPERIMENTS:
         raise InputError(f"there is no experiment {first!r}: {nearest(first, EXPERIMENTS)}")
     return EXPERIMENTS[first](list(argv[1:]))
+
+
+def listing() -> list[str]:
+    """Every experiment in a line, below the paper that it is of, if any."""
+    width = max(map(len, EXPERIMENTS))
+    lines: list[str] = []
+    for short, names in itertools.groupby(EXPERIMENTS, paper_of):
+        title = f"{PAPERS[short].title} ({short})" if short else "Others"
+        lines += [""] * bool(lines) + [title]
+        for name in names:
+            made = f" ({reproduces(name)})" if short else ""
+            lines.append(f"  {name:<{width}}  {EXPERIMENTS.entry(name).summary}{made}")
+    return lines
 
 
 def versions_text() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ _TEXT_COLUMNS = (
 )
 # What differs between rows of one key that other settings made: where they come from.
 _ORIGIN = (STAGE, *_FILES)
+_HASH = re.compile(r"-[0-9a-f]{8}$")  # At the end of a trial's name.
 _WHOLE_COLUMNS = ("train_epochs", "best_epoch")  # Whole numbers that may be missing.
 
 
@@ -81,13 +83,30 @@ def merge_rows(
         _check_columns(cells, declared)
     new = {_key(cells, path): cells for cells in given}
     with exclusively(epath.Path(output_dir) / layout.CLAIMS / f"{layout.RESULTS}.lock"):
-        columns, table = _read_cells(path) if path.exists() else (declared, {})
+        columns, before = _read_cells(path) if path.exists() else (declared, {})
+        table = _renamed(before, new)
         columns = list(dict.fromkeys((*layout.RESULT_COLUMNS, *columns, *declared)))
-        if all(key in table and {**table[key], **new[key]} == table[key] for key in new):
+        same = all(key in table and {**table[key], **new[key]} == table[key] for key in new)
+        if same and table == before:
             return
         for key, cells in new.items():
             _put(table, key, cells)
         _write(path, columns, table)
+
+
+def _renamed(table: Table, new: Iterable[Key]) -> Table:
+    """The table, its trials called as in new rows of the same experiment.
+
+    The hash at its end tells which trial it is; the words before it may have become others, as when
+    a trial of the dense level alone is given further ones.
+    """
+    names = {(key[0], hashed[0]): key[1] for key in new if (hashed := _HASH.search(str(key[1])))}
+    found: Table = {}
+    for key, cells in table.items():
+        hashed = _HASH.search(str(key[1]))
+        name = names.get((key[0], hashed[0]), key[1]) if hashed else key[1]
+        found[key[0], str(name), key[2], key[3], key[4], key[5]] = {**cells, "trial": str(name)}
+    return found
 
 
 def _put(table: Table, key: Key, cells: Cells) -> None:

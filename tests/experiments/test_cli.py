@@ -22,6 +22,7 @@ from tfprune.experiments import (
 from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.experiments.sparse_double_descent import EXPERIMENT
 from tfprune.measures.example_groups import partial_epochs
+from tfprune.papers.items import PAPERS
 from tfprune.papers.published import published
 from tfprune.studies.settings import at_noise
 
@@ -273,7 +274,9 @@ def test_an_input_error_is_exit_code_2_and_any_other_failure_1(capsys):
 def test_list_names_every_experiment_with_its_summary(capsys):
     assert door.dispatch(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(EXPERIMENTS)
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == list(EXPERIMENTS)
+    titles = [line for line in lines if line and not line.startswith("  ")]
+    assert titles == [f"{paper.title} ({short})" for short, paper in PAPERS.items()]
 
 
 def test_help_shows_every_flag_with_the_presets_value(capsys):

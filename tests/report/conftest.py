@@ -248,5 +248,7 @@ def _make_seed(
             "argv": ["run.py", experiment, "--noise_fraction=0.4"],
             "versions": {"tfprune": "0.1.0", "tensorflow": "2.21.0"},
             "device": "CPU, 2 cores",
+            "host": "a-host",
+            "started": "2026-11-26T17:05:12+00:00",
         },
     )

@@ -59,7 +59,7 @@ def test_what_needs_what_was_not_run_is_left_out(
 
 def test_a_folder_that_is_still_being_filled_makes_a_report(tmp_path):
     rows = [row(method, 1, 0, 5.0) for method in METHODS] + [row(LR_REWIND, 0, 1, math.nan)]
-    assert report.build_report(write(tmp_path, rows)).exists()
+    assert report.build_report(write(tmp_path, rows)).file.exists()
 
 
 @pytest.mark.parametrize("columns", [(), ("el2n",), ("el2n", "examples")])

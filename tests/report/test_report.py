@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import json
 import re
 import shutil
 import subprocess
@@ -16,10 +17,11 @@ import pytest
 
 from tfprune import files, layout, papers, store
 from tfprune.errors import InputError
-from tfprune.pages import report
+from tfprune.pages import report, runs
 from tfprune.report import tables
 from tfprune.report.experiment import Drawn
 
+EXPERIMENT = "sparse_double_descent"
 FIGURES = [
     "figures/sparse_double_descent_accuracy.png",
     "figures/sparse_double_descent_dynamics.png",
@@ -34,7 +36,9 @@ def text_of(folder) -> str:
 
 def test_the_whole_report_of_a_dip_and_a_rise(make_folder):
     folder = make_folder(skip=[(0, 2, 5), (0, 2, 6)])
-    assert report.build_report(folder) == folder / layout.REPORT
+    built = report.build_report(folder)
+    assert built.file == folder / layout.REPORT
+    assert all((folder / f"tables/{t.name}.csv").exists() for t in built.tables[EXPERIMENT])
     page = text_of(folder)
     for file in FIGURES:
         assert (folder / file).read_bytes().startswith(b"\x89PNG")
@@ -65,15 +69,17 @@ class Page(HTMLParser):
         self.ids += [given["id"]] if "id" in given else []
         self.links += [given["href"]] if "href" in given else []
         self.sources += [given["src"]] if "src" in given else []
+        self._told = tag == "script" and given.get("type") == "application/json"
         if tag == "figure":
-            self.figures.append(dict.fromkeys(("alt", "title", "reading", "where"), ""))
+            self.figures.append(dict.fromkeys(("alt", "title", "reading", "where", "points"), ""))
         elif tag == "img":
             self.figures[-1]["alt"] = given["alt"]
         parts = {"strong": "title", "span": "reading", "small": "where"}
         self._within = parts.get(tag, self._within if tag in ("cite", "a") else "")
+        self._within = "points" if self._told else self._within
 
     def handle_endtag(self, tag):
-        self._within = "" if tag in ("strong", "span", "small") else self._within
+        self._within = "" if tag in ("strong", "span", "small", "script") else self._within
 
     def handle_data(self, data):
         if self._within and self.figures:
@@ -91,16 +97,17 @@ def of_many(make_folder):
 
 def test_the_page_loads_nothing_and_its_links_exist(of_many):
     page = Page(of_many)
-    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert not {"link", "iframe"} & set(page.tags)
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    files_linked = [link for link in page.links if not link.startswith("#")]
+    # TensorBoard's own, where someone has opened it.
+    files_linked = [link for link in page.links if not re.match(r"#|http://localhost", link)]
     assert {"results.csv", "tables/mystery_accuracy.csv"} <= set(files_linked)
     assert all((of_many / link).is_file() for link in files_linked)
     anchors = [link.removeprefix("#") for link in page.links if link.startswith("#")]
     assert {"sparse_double_descent", "mystery", "run"} <= set(anchors)
     assert set(anchors) <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
-    assert not re.search(r"url\(|@import|https?://", text_of(of_many))
+    assert not re.search(r"url\(|@import|https?://(?!localhost:)", text_of(of_many))
 
 
 def test_every_figure_has_an_alt_text_a_caption_a_reading_and_its_place_in_the_paper(of_many):
@@ -108,6 +115,7 @@ def test_every_figure_has_an_alt_text_a_caption_a_reading_and_its_place_in_the_p
     assert len(found) == len(list(of_many.glob("figures/*.png"))) == 5
     for figure in found:
         assert figure["reading"].endswith(".")
+        assert json.loads(figure["points"])[0]["points"]
         assert figure["alt"] == f"{figure['title']} {figure['reading']}"
         assert "In the paper: SDD" in figure["where"] or "mystery" in figure["title"]
 
@@ -115,7 +123,10 @@ def test_every_figure_has_an_alt_text_a_caption_a_reading_and_its_place_in_the_p
 def test_what_was_run_is_said_once_for_stages_that_experiments_share(of_many):
     page = re.sub(r"<[^>]+>", "", text_of(of_many))
     assert "2 stages, 40 epochs, 0.4 s of training" in page
-    assert "tfprune 0.1.0, tensorflow 2.21.0" in page
+    assert page.count("tfprune 0.1.0, tensorflow 2.21.0") == 1
+    parts = ["Accuracy against sparsity.", "Last test accuracy, mean", "tfprune 0.1.0"]
+    assert [page.index(part) for part in parts] == sorted(page.index(part) for part in parts)
+    assert page.count("26 November 2026, 17:05 UTC · a-host") == 1
 
 
 def test_a_figure_of_one_seed_says_so_and_one_of_several_does_not():
@@ -156,7 +167,7 @@ def test_a_trial_of_branches_of_another_has_the_settings_of_the_other(make_folde
     report.build_report(folder)
     page = re.sub(r"<[^>]+>", "", text_of(folder))
     assert "CPU, 2 cores" in page
-    assert "Every setting of digits-lenet-00000000, whose training it shares" in page
+    assert "with the settings of digits-lenet-00000000, whose training it shares" in page
     assert "are not there yet" not in page
 
 
@@ -173,20 +184,45 @@ def test_of_a_damaged_file_the_page_names_it_and_shows_the_rest(make_folder):
     assert "tables/sparse_double_descent_accuracy.csv" in Page(folder).links
 
 
+# What a reader does: points at a figure, filters and sorts the trials.
+_READER = """
+const [narrow, wide] = [frames[0], frames[1]].map(({document: page}) => [
+  page.documentElement.scrollWidth, page.documentElement.clientWidth,
+  page.querySelector(".scroll").scrollWidth]);
+const page = frames[1].document, shown = page.querySelector(".frame");
+const box = shown.querySelector("img").getBoundingClientRect();
+const [x, y] = JSON.parse(shown.querySelector("script").textContent)[0].points[1];
+shown.dispatchEvent(new frames[1].PointerEvent("pointermove",
+  {clientX: box.left + x * box.width / 1e4 + 2, clientY: box.top + y * box.height / 1e4 - 2}));
+const table = page.querySelector("section[aria-labelledby=trials] table");
+const names = () => [...table.tBodies[0].rows].filter((row) => !row.hidden)
+  .map((row) => row.cells[0].textContent);
+const highest = [...table.tHead.rows[0].cells]
+  .find((cell) => cell.textContent === "highest test (%)");
+highest.click();
+const up = names();
+highest.click();
+const down = names();
+const input = table.closest(".scroll").previousElementSibling.querySelector("input");
+input.value = "random 20%";
+input.dispatchEvent(new frames[1].Event("input"));
+document.title = JSON.stringify({narrow, wide, width: box.width,
+  tip: page.querySelector(".tip").textContent, up, down, filtered: names()});
+"""
+
+
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
-def test_the_page_is_not_wider_than_the_window(make_folder):
-    folder = make_folder([{"criterion": c} for c in ("magnitude", "random")], levels=2)
+def test_in_a_browser_the_page_fits_and_tells_values_and_its_trials_sort_and_filter(make_folder):
+    trials = [{"criterion": c, "noise_fraction": n} for c in ("magnitude", "random")
+              for n in (0.2, 0.4)]  # fmt: skip
+    folder = make_folder(trials, levels=2, seeds=(0, 1))
     report.build_report(folder)
     # Iframes, for a window has a least width.
     frames = [
         f'<iframe src="{layout.REPORT}" width="{width}" height="900" style="border:0"></iframe>'
         for width in (400, 1280)
     ]
-    script = (
-        "<script>onload = () => { document.title = [frames[0], frames[1]].map("
-        "({document: page}) => [page.documentElement.scrollWidth, page.documentElement.clientWidth,"
-        "page.querySelector('.scroll').scrollWidth]).join() }</script>"
-    )
+    script = f"<script>onload = () => {{ {_READER} }}</script>"
     (folder / "frames.html").write_text("".join([*frames, script]))
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     options = ["--allow-file-access-from-files", f"--user-data-dir={folder / 'profile'}"]
@@ -194,14 +230,22 @@ def test_the_page_is_not_wider_than_the_window(make_folder):
         [*command, *options, "--dump-dom", (folder / "frames.html").as_uri()],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    title = re.search(r"<title>([\d,]+)</title>", done.stdout)
+    title = re.search(r"<title>(\{.*?\})</title>", done.stdout)
     assert title is not None, done.stdout[:2000]
-    narrow, narrow_window, table, wide, wide_window, _ = map(int, title[1].split(","))
+    found = json.loads(html.unescape(title[1]))
+    (narrow, narrow_window, table), (wide, wide_window, _) = found["narrow"], found["wide"]
     # A scroll bar takes a few pixels of the window.
     assert 380 <= narrow_window <= 400
     assert 1260 <= wide_window <= 1280
     assert (narrow, wide) == (narrow_window, wide_window)
     assert table > narrow_window  # So that it is the table's own box that scrolls.
+    assert found["width"] > 0.6 * wide_window
+    means = store.read_results(folder).query("level == 1 and noise_fraction == 0.2")
+    mean = 100 * means.query("criterion == 'magnitude'")["train_accuracy"].mean()
+    assert found["tip"].startswith(f"magnitude\nSparsity (%): 20.0\nTrain accuracy (%): {mean:.1f}")
+    assert found["up"] == found["down"][::-1]
+    assert len(found["up"]) == 4
+    assert found["filtered"] == ["20% label noise, random pruning"]
 
 
 def test_the_same_files_give_the_same_bytes_and_need_no_checkpoints(make_folder):
@@ -252,13 +296,13 @@ def test_stages_that_experiments_and_trials_share_cost_once(make_folder):
     folder = make_folder(({}, {"criterion": "random"}), levels=2, seeds=(0,), experiment="redense")
     results = store.read_results(folder)
     assert len(results) == 8
-    assert report.stage_seconds(results) == pytest.approx(0.8)
+    assert runs.stage_seconds(results) == pytest.approx(0.8)
     results.loc[results["level"] == 0, "stage"] = "trials/dense/seed_0/level_00"
-    assert report.stage_seconds(results) == pytest.approx(0.6)
+    assert runs.stage_seconds(results) == pytest.approx(0.6)
 
 
 def test_durations_are_said_in_words():
-    assert [report.duration(s) for s in (0, 59.94, 59.99, 75, 3600, 7260)] == [
+    assert [runs.duration(s) for s in (0, 59.94, 59.99, 75, 3600, 7260)] == [
         "0.0 s", "59.9 s", "1 min 0 s", "1 min 15 s", "1 h 0 min", "2 h 1 min"
     ]  # fmt: skip
 
@@ -284,4 +328,4 @@ def test_a_study_interrupted_before_its_first_measurement_is_reported(tmp_path, 
         for seed in (0, 1)
     ]
     folder = peg.write(tmp_path, rows)
-    assert "<html" in report.build_report(folder).read_text()
+    assert "<html" in report.build_report(folder).file.read_text()

@@ -58,6 +58,18 @@ def test_cells_that_a_new_row_does_not_name_are_kept(tmp_path):
     assert (row["criterion"], row["test_loss"]) == ("snip", 0.2)
 
 
+def test_a_trial_that_is_called_otherwise_now_keeps_its_rows(tmp_path):
+    rows = [{**KEY, "trial": "digits-0a1b2c3d", "level": level} for level in (0, 1)]
+    other = {**KEY, "experiment": "other", "trial": "digits-0a1b2c3d", "level": 0}
+    store.merge_rows(tmp_path, [{**row, "test_loss": 0.5} for row in (*rows, other)])
+    store.merge_rows(tmp_path, [{**rows[0], "trial": "digits-magnitude-0a1b2c3d"}])
+    found = store.read_results(tmp_path).sort_values(["experiment", "level"])
+    mine = found["experiment"] == KEY["experiment"]
+    assert set(found["trial"][~mine]) == {"digits-0a1b2c3d"}
+    assert found["trial"][mine].tolist() == ["digits-magnitude-0a1b2c3d"] * 2
+    assert found["test_loss"].tolist() == [0.5] * 3
+
+
 def test_columns_are_the_fixed_ones_then_others_in_order_of_coming(tmp_path):
     store.merge_rows(tmp_path, [KEY], ["zeta"])
     store.merge_rows(tmp_path, [{**KEY, "experiment": "f"}], ["alpha", "zeta"])

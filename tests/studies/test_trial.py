@@ -67,6 +67,16 @@ def test_names_are_readable_and_safe_in_any_file_system(tmp_path):
         tmp_path, dataset="mnist", label_noise="symmetric", noise_fraction=0.4, width=0.5
     ).name
     assert name.startswith("mnist-symmetric0.4-lenet_300_100-w0.5-magnitude-weight_rewind-")
+    # Neither what is not pruned, nor filters pruned in training, have a retraining.
+    slug = "digits-lenet_300_100"
+    for settings, words in (
+        ({"levels": 0}, ""),
+        ({"levels": 0, "criterion": "filter_l2"}, "-filter_l2"),
+        ({"levels": 1, "criterion": "filter_gamma"}, "-filter_gamma-weight_rewind"),
+        ({"levels": 0, "sparsities": (0.5,)}, "-magnitude-weight_rewind"),
+    ):
+        assert trial(tmp_path, **settings).name[:-9] == f"{slug}{words}", settings
+    assert trial(tmp_path, levels=0).name[-8:] == trial(tmp_path, levels=1).name[-8:]
     odd = trial(tmp_path, dataset="folder:/some where/x*y").name
     assert not set(odd) & set(' /:*?"<>|')
 

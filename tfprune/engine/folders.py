@@ -29,7 +29,7 @@ def write_config(stage: Stage, config: RunConfig, about: dict[str, Any]) -> None
     Args:
       stage: any stage of the trial.
       config: the run.
-      about: argv, versions, device.
+      about: argv, versions, device, host, when the process started.
     """
     path = stage.folder.parent / layout.CONFIG
     before = _read(path) if path.exists() else None

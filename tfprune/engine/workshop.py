@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from tfprune.engine.events import Tell
@@ -53,6 +55,7 @@ class Workshop:
         stack: int = 1,
     ):
         self._argv = list(argv)
+        self._since = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.tell = tell
         self._before_training = before_training
         self._signals = signals or StopSignals()
@@ -136,6 +139,8 @@ class Workshop:
             "argv": self._argv,
             "versions": versions(),
             "device": runtime.device_description(loop.config),
+            "host": socket.gethostname(),
+            "started": self._since,
             "stack": self._together.places,
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
             "input_shape": loop.data.input_shape,

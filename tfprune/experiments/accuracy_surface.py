@@ -1,8 +1,8 @@
 """Where does retraining lead: back to the pretrained solution, or to another one?
 
-Reproduces PM figures 6 and 16 and table 1: accuracy and loss on the plane through the pretrained,
-the pruned and the retrained network, over cycles that prune single weights or whole channels, and
-a network pruned at random at initialization, trained for as long, beside the last cycle.
+Accuracy and loss on the plane through the pretrained, the pruned and the retrained network, over
+cycles that prune single weights or whole channels, and a network pruned at random at
+initialization, trained for as long, beside the last cycle.
 """
 
 from __future__ import annotations

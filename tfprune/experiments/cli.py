@@ -40,6 +40,7 @@ from tfprune.experiments.command import (
     read_preset,
     with_flags,
 )
+from tfprune.papers import items
 from tfprune.settings import join, settings_of
 from tfprune.studies.trial import trial_name
 
@@ -357,6 +358,7 @@ def _help(experiment: Experiment, values: flags.FlagValues, preset: str) -> str:
     width = max(map(len, experiment.presets))
     lines = [
         experiment.summary.strip(),
+        *_reproduces(experiment),
         "",
         f"usage: {program()} {experiment.name} [--flag=value ...]",
         "",
@@ -376,6 +378,15 @@ def _help(experiment: Experiment, values: flags.FlagValues, preset: str) -> str:
         if names:
             lines += ["", title.replace("_", " "), *_flag_lines(values, names)]
     return "\n".join(lines)
+
+
+def _reproduces(experiment: Experiment) -> list[str]:
+    """Lines on which figures and tables of whose it makes, and on the papers' short names."""
+    said = items.said(experiment.name)
+    mine = items.paper_of(experiment.name)
+    others = (f"{short}, {paper.title}" for short, paper in items.PAPERS.items() if short != mine)
+    text = f"Reproduces {said}. The other papers: {'; '.join(others)}."
+    return ["", *textwrap.wrap(text, 100)] if said else []
 
 
 def _help_text(field: Field) -> str:

@@ -1,7 +1,7 @@
 """Which examples does pruning help, and which does it hurt?
 
-Reproduces PEG figures 1b, 2, 5, 13, 18, 19 and 20 and table 3: the change of the training loss by
-groups of examples of equal difficulty (EL2N), and how far two algorithms affect the same examples.
+The change of the training loss by groups of examples of equal difficulty (EL2N), and how far two
+algorithms affect the same examples.
 """
 
 from __future__ import annotations

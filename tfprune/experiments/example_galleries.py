@@ -1,7 +1,4 @@
-"""The examples that pruning worsens, improves and leaves alone, as pictures.
-
-Reproduces PEG figure 16 and table 4.
-"""
+"""The examples that pruning worsens, improves and leaves alone, as pictures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Does unstable pruning lead to flatter minima?
 
-Reproduces GST figures 6 and E1 to E6: the spectrum and the trace of the Hessian, the covariance of
-gradients and how far the weights can be perturbed, at the end of the runs of figure 2.
+The spectrum and the trace of the Hessian, the covariance of gradients and how far the weights can
+be perturbed, at the end of the runs of generalization_stability.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Does less stable pruning generalize better?
 
-Reproduces GST figures 2, 3, 4, B1, B2 and C1 to C3 and tables C1 and F1: filters are pruned while
-a network trains, and the test accuracy it ends with is compared with how much each pruning event
-costs (instability), over targets, periods and seeds. What --prunings lists decides the figure.
+Filters are pruned while a network trains, and the test accuracy it ends with is compared with how
+much each pruning event costs (instability), over targets, periods and seeds. What --prunings lists
+decides the figure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Learning distance: does staying near the initialization explain robustness to label noise?
 
-Reproduces SDD figure 7: the L2 distance from initialization and the test accuracy of sparse
-(dashed) and re-dense (solid) networks against sparsity, where the two cross, and the correlation
-of distance and accuracy.
+The L2 distance from initialization and the test accuracy of sparse (dashed) and re-dense (solid)
+networks against sparsity, where the two cross, and the correlation of distance and accuracy.
 """
 
 from __future__ import annotations

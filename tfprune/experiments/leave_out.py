@@ -1,8 +1,7 @@
 """What do the examples that pruning affects most do to dense training?
 
-Reproduces PEG figures 9, 10 and 17 and table 8: dense networks trained without the examples that
-pruning improves most, with or without those it worsens most, and on those alone that a sparse
-network classifies right.
+Dense networks trained without the examples that pruning improves most, with or without those it
+worsens most, and on those alone that a sparse network classifies right.
 """
 
 from __future__ import annotations

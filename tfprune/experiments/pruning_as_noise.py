@@ -1,7 +1,7 @@
 """Is pruning a kind of noise?
 
-Reproduces GST figures 5 and D2: filters that would be pruned are set to zero for some batches and
-come back, at zero or as they were, or get Gaussian noise, beside networks that are pruned and not.
+Filters that would be pruned are set to zero for some batches and come back, at zero or as they
+were, or get Gaussian noise, beside networks that are pruned and not.
 """
 
 from __future__ import annotations

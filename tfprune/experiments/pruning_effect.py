@@ -1,8 +1,7 @@
 """What does pruning do to generalization, with and without label noise?
 
-Reproduces PEG figures 1a, 3, 4, 6, 8, 14 and 15 and tables 2, 5, 6, 9, 10 and 11: test error of
-pruned networks against their size, of dense ones against their training time, and the training
-loss on noisy and on original examples. --methods says which algorithms are compared.
+Test error of pruned networks against their size, of dense ones against their training time, and the
+training loss on noisy and on original examples. --methods says which algorithms are compared.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Random reinitialization: may random weights beat the winning ticket under the same mask?
 
-Reproduces the poster of SDD: at every sparsity, the lottery ticket (weights rewound) against the
-same mask with fresh random weights, both trained for the same steps of the schedule.
+At every sparsity, the lottery ticket (weights rewound) against the same mask with fresh random
+weights, both trained for the same steps of the schedule.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Re-dense training: do highly sparse solutions sit in flat basins?
 
-Reproduces SDD figures 4, 11 and 13 (accuracy through sparse and re-dense training), 5 and 14
-(linear interpolation from sparse to re-dense solutions) and 6 (sharpness of re-dense minima by
-the sparsity they came from). Masks are lifted at some levels of the trunk, pruned weights start
-again at 0, and the whole network trains on at the last learning rate.
+Accuracy through sparse and re-dense training, linear interpolation from sparse to re-dense
+solutions, and the sharpness of re-dense minima by the sparsity they came from. Masks are lifted at
+some levels of the trunk, pruned weights start again at 0, and the whole network trains on at the
+last learning rate.
 """
 
 from __future__ import annotations

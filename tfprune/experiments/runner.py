@@ -22,7 +22,6 @@ from tfprune.experiments.command import Command, with_flags
 from tfprune.pages import report, tensorboard
 from tfprune.report.tables import print_table
 from tfprune.stopping import StopSignals
-from tfprune.store import read_results
 from tfprune.studies.without_effect import without_effect
 from tfprune.training.cluster import worker_of
 
@@ -117,13 +116,12 @@ def show(output_dir: str, only: str | None = None, formats: Sequence[str] = ()) 
       only: the experiment whose tables are printed; None prints all.
       formats: of figures, beside png.
     """
-    results = read_results(output_dir)
-    report_file = report.build_report(output_dir, formats)
+    built = report.build_report(output_dir, formats)
     overview = tensorboard.publish(output_dir)
-    for experiment in [only] if only else results["experiment"].unique():
-        for table in report.build_tables(results, experiment, output_dir):
+    for experiment, tables in built.tables.items():
+        for table in tables if only in (None, experiment) else ():
             print_table(table)
-    print(f"report       {report_file}")
+    print(f"report       {built.file}")
     print(f"figures      {output_dir}/{layout.FIGURES}/")
     print(f"results      {output_dir}/{layout.RESULTS}")
     print("TensorBoard  " + "\n             ".join(tensorboard.how_to_open(output_dir, overview)))

@@ -1,8 +1,8 @@
 """How does the utility of weights change while a network trains?
 
-Reproduces PM figures 1, 2 and 7 to 13: the mean, the standard deviation (utility imbalance) and
-the minimum of the utility of random subsets of the weights through training, and the accuracy of
-the network without them, at random and by magnitude. --snapshot_every says how often.
+The mean, the standard deviation (utility imbalance) and the minimum of the utility of random
+subsets of the weights through training, and the accuracy of the network without them, at random
+and by magnitude. --snapshot_every says how often.
 """
 
 from __future__ import annotations

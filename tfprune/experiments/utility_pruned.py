@@ -1,8 +1,8 @@
 """Is the utility of a pruned and retrained network that of the pretrained or of a small one?
 
-Reproduces PM figures 5 and 15 and table 2: the utility of random subsets of the pretrained network
-(over the weights that pruning leaves), of the pruned and retrained one, and of one pruned at
-random at initialization to as many weights and trained for as long.
+The utility of random subsets of the pretrained network (over the weights that pruning leaves), of
+the pruned and retrained one, and of one pruned at random at initialization to as many weights and
+trained for as long.
 """
 
 from __future__ import annotations

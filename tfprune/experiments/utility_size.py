@@ -1,7 +1,7 @@
 """How does the utility of weights depend on the size of a network?
 
-Reproduces PM figures 3, 4 and 14: the utility of random subsets, by ratio and by number of
-weights, of a network and of smaller ones, pruned at random at initialization (--sizes).
+The utility of random subsets, by ratio and by number of weights, of a network and of smaller ones,
+pruned at random at initialization (--sizes).
 """
 
 from __future__ import annotations

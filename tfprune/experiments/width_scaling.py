@@ -1,7 +1,7 @@
 """Is it the size that matters? Narrower dense networks against pruned ones.
 
-Reproduces PEG figures 7, 11 and 12 and table 7: networks each 80% as wide as the one before,
-trained as usual, or trained as long as one-shot pruning trains.
+Networks each 80% as wide as the one before, trained as usual, or trained as long as one-shot
+pruning trains.
 """
 
 from __future__ import annotations

@@ -20,6 +20,40 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper: its title, in short and in full, and our page on it."""
+
+    title: str
+    full: str
+    page: str
+
+
+# By short name.
+PAPERS = {
+    "SDD": Paper(
+        "Sparse Double Descent",
+        "Sparse Double Descent: Where Network Pruning Aggravates Overfitting, and its poster "
+        "Can network pruning benefit deep learning under label noise?",
+        "docs/sparse_double_descent.md",
+    ),
+    "PEG": Paper(
+        "Pruning's Effect on Generalization",
+        "Pruning's Effect on Generalization Through the Lens of Training and Regularization",
+        "docs/pruning_effect.md",
+    ),
+    "PM": Paper(
+        "An empirical study of a pruning mechanism",
+        "An empirical study of a pruning mechanism",
+        "docs/pruning_mechanism.md",
+    ),
+    "GST": Paper(
+        "The Generalization-Stability Tradeoff",
+        "The Generalization-Stability Tradeoff in Neural Network Pruning",
+        "docs/generalization_stability.md",
+    ),
+}
 RUN = ("full", "part", "reduced", "no", "settings", "not made")
 
 
@@ -99,10 +133,20 @@ def listed(chosen: Iterable[PaperItem]) -> str:
     return "; ".join(texts)
 
 
+def paper_of(experiment: str) -> str:
+    """The short name of the paper that an experiment is of; "" for none."""
+    return next((item.paper for item in of_experiment(experiment)), "")
+
+
 def reproduces(experiment: str) -> str:
-    """What an experiment makes of which paper: "PEG figures 7, 11, 12; table 7"."""
-    mine = of_experiment(experiment)
-    return f"{mine[0].paper} {listed(mine)}" if mine else ""
+    """What an experiment makes of its paper: "figures 7, 11, 12; table 7"; "" for nothing."""
+    return listed(of_experiment(experiment))
+
+
+def said(experiment: str) -> str:
+    """The same with the paper spelled out: "Sparse Double Descent (SDD): figure 7; section 5"."""
+    short = paper_of(experiment)
+    return f"{PAPERS[short].title} ({short}): {reproduces(experiment)}" if short else ""
 
 
 def shown_at(experiment: str, file: str) -> str:

@@ -51,7 +51,10 @@ def percent(column: str, label: str, **more: Any) -> Axis:
     return Axis(column, label, 100, finish=lambda p: style.percent_axis(p.axes, label), **more)
 
 
-SPARSITY = Axis("weights_remaining", "Sparsity (%)", 1, style.sparsity_position, sparsity_ticks)
+SPARSITY = Axis(
+    "weights_remaining", "Sparsity (%)", 1, style.sparsity_position, sparsity_ticks,
+    text=lambda remaining: tables.sparsity_percent(1 - remaining),
+)  # fmt: skip
 # Of sampled sparsities, from light to dark.
 ROLE_COLORS = style.sequence(descent.ROLES)
 _COLOR = Scale("line", lambda names: {name: style.color_of(name, names) for name in names})

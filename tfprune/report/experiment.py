@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from etils import epath
 
 from tfprune.report import style
 from tfprune.report.grammar import Figure, draw
+from tfprune.report.pointer import placed
 from tfprune.report.tables import Table
 
 
@@ -25,12 +26,16 @@ class Drawn:
       title: one line.
       reading: one sentence, made from the data, that says what the figure shows.
       paper_figures: where the paper shows it ("SDD figures 1 and 8"); "" if nowhere.
+      points: what the pointer is told over it, as of `pointer.placed`.
+      is_picture: whether colours fill its panels, so that they must stay what they are.
     """
 
     file: str
     title: str
     reading: str
     paper_figures: str
+    points: Sequence[Mapping[str, Any]] = ()
+    is_picture: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,8 @@ class Experiment:
         drawn = []
         for figure in self.figures:
             for suffix, title, part in _parts(figure, figure.of(loaded)):
-                made = (
-                    figure.draw(part)
+                made, traces = (
+                    (figure.draw(part), [])
                     if isinstance(figure, Drawing)
                     else draw(figure, figure.data(part))
                 )
@@ -108,8 +113,16 @@ class Experiment:
                     name = f"{self.name}_{figure.name}{suffix}"
                     file = style.save_figure(output_dir, name, made, formats)
                     paper = where(self.name, f"figures/{figure.name}")
-                    drawn.append(Drawn(file, title, figure.reading(part), paper))
+                    points = placed(made, traces)  # Panels stand where saving has put them.
+                    told = (file, title, figure.reading(part), paper)
+                    drawn.append(Drawn(*told, points, _is_picture(made)))
         return drawn
+
+
+def _is_picture(figure: matplotlib.figure.Figure) -> bool:
+    """Whether a panel shows an image, or cells or contours in a scale of colours."""
+    filled = (area.get_array() is not None for axes in figure.axes for area in axes.collections)
+    return any(axes.images for axes in figure.axes) or any(filled)
 
 
 def _parts(figure: Figure | Drawing, found: Any) -> Iterator[tuple[str, str, Any]]:

@@ -20,7 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tfprune.report import style
+from tfprune.report import style, tables
+from tfprune.report.pointer import Trace
 from tfprune.report.summary import over_seeds
 
 Handle = Line2D | Patch
@@ -43,6 +44,7 @@ class Axis:
       finish: ticks and limits, a function of the panel once all is drawn.
       right: whether it is a second y axis, on the right.
       marked: whether lines of it have their markers.
+      text: a value of the column as the pointer is told it; default four digits.
     """
 
     column: str
@@ -52,11 +54,16 @@ class Axis:
     finish: Callable[[Panel], None] | None = None
     right: bool = False
     marked: bool = True
+    text: Callable[[float], str] | None = None
 
     def of(self, values: Any) -> np.ndarray:
         """Values of the column as places on the axis, float64 `[points]`."""
         known = self.scale * np.asarray(values, float)
         return known if self.place is None else self.place(known)
+
+    def told(self, value: float) -> str:
+        """A value of the column in words, in the unit of the label."""
+        return self.text(value) if self.text else f"{self.scale * value:.4g}"
 
 
 @dataclass(frozen=True)
@@ -88,8 +95,9 @@ class Scale:
 class Line:
     """A line as it is drawn: its rows, and its points by the column `at`.
 
-    `values` are those of the column of x, and `x` where they stand; `low` and `high` are where its
-    spread ends, NaN where it has none, and empty without any.
+    `values` are those of the column of x, `x` where they stand, `n` how many a mean is of; `low`
+    and `high` are where its spread ends, NaN where it has none, and empty without any. `name` says
+    what tells it from others.
     """
 
     quantity: Axis
@@ -99,8 +107,20 @@ class Line:
     x: pd.Series
     mean: pd.Series
     std: pd.Series
+    n: pd.Series
+    name: str = ""
     low: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
     high: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+
+    def trace(self, axes: Axes, x: Axis) -> Trace:
+        """What the pointer is told of it in a panel that is finished."""
+        across = [x.told(value) for value in self.values]
+        labels = (x.label or axes.get_xlabel(), axes.get_ylabel())
+        up = [
+            f"{text} (n = {n})" if n > 1 else text
+            for text, n in zip(tables.measured(self.mean, self.std), self.n, strict=True)
+        ]
+        return Trace(axes, self.name, self.x, self.mean, across, up, labels)
 
 
 @dataclass(frozen=True)
@@ -160,13 +180,24 @@ class Mark:
 
 
 class Legend:
-    """Entries by label, in the order of their ranks."""
+    """Entries by label, in the order of their ranks; and what the pointer is told.
+
+    Attributes:
+      traces: of the panels that it is of.
+    """
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[float, Handle]] = {}
+        self.traces: list[Trace] = []
 
     def add(self, rank: float, handle: Handle) -> None:
         self._entries.setdefault(str(handle.get_label()), (rank, handle))
+
+    def take(self, other: Legend, entries: bool) -> None:
+        """Adds what another tells the pointer, and its entries or not."""
+        self.traces += other.traces
+        for rank, handle in other._entries.values() if entries else ():
+            self.add(rank, handle)
 
     def handles(self, spread: bool = True) -> list[Handle]:
         """Their handles, the one of the spread among them or not."""
@@ -235,6 +266,7 @@ class Lines:
         self._finish(panel, sides)
         self._tell_marks(panel, legend, late=True)
         self._tell(looks, known, legend)
+        legend.traces += [line.trace(sides[line.quantity.right], self.x) for line in lines]
 
     def draw_line(self, axes: Axes, line: Line) -> None:
         """A line and its spread."""
@@ -273,13 +305,18 @@ class Lines:
         if table.empty:
             return None
         look: dict[str, Any] = {"color": self.color, "marker": self.marker, "dash": self.dash}
+        names: dict[str, str] = {}
         for name, scale in self.scales.items():
             value = column if scale.column == QUANTITY else rows[scale.column].iloc[0]
             look[name] = looks[name].get(value, _NO_LOOK[name])
+            called = scale.name(value)
+            if called != str(value) or scale.column not in names:
+                names[scale.column] = called
         values = table[self.x.column]
         x = pd.Series(self.x.of(values), table.index)
         mean, std = (quantity.scale * table[f"{column}_{what}"] for what in ("mean", "std"))
-        line = Line(quantity, look, rows, values, x, mean, std)
+        called = ", ".join(filter(None, names.values()))
+        line = Line(quantity, look, rows, values, x, mean, std, table[f"{column}_n"], called)
         if self.spread is None:
             return line
         low, high = (pd.Series(end, table.index, dtype=float) for end in self.spread.ends(line))
@@ -354,6 +391,12 @@ class Bars:
             mark.draw(panel)
         finish(self.y, panel, "y")
         finish(self.x, panel, "x")
+        values, n = table[self.x.column], table[f"{self.y.column}_n"]
+        places, middle, around = (
+            pd.Series(side, table.index) for side in (self.x.of(values), mean, std)
+        )
+        bars = Line(self.y, {}, rows, values, places, middle, around, n)
+        legend.traces.append(bars.trace(axes, self.x))
 
 
 def finish(axis: Axis, panel: Panel, side: str) -> None:
@@ -451,8 +494,11 @@ class _Cell:
     row_name: str = ""
 
 
-def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
-    """Draws a figure of its rows; None of no rows, or where no kind has a value of them."""
+def draw(figure: Figure, rows: pd.DataFrame) -> tuple[matplotlib.figure.Figure | None, list[Trace]]:
+    """Draws a figure of its rows, and says what it tells the pointer.
+
+    The figure is None of no rows, or where no kind has a value of them.
+    """
     by = figure.by or figure.column
     if isinstance(figure.show, Mapping) and by not in rows and len(rows):
         names = pd.CategoricalDtype(list(figure.show))
@@ -465,7 +511,7 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
     kinds = figure.show if isinstance(figure.show, tuple) else ()
     kinds = tuple(kind for kind in kinds if _is_there(kind, rows))
     if rows.empty or (not kinds and isinstance(figure.show, tuple)):
-        return None
+        return None, []
     cells = _cells(figure, rows)
     number = max(len(kinds), 1)
     down, across = (1, number) if figure.beside else (number, 1)
@@ -480,9 +526,10 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
         )
         for axes in grid.flatten():
             axes.set_axis_off()
-        below, placed = Legend(), []
+        below, placed, legends = Legend(), [], []
         for cell in cells:
             legend = below if figure.legend == "below" else Legend()
+            legends += [legend] if legend not in legends else []
             known = rows if figure.legend == "below" else cell.rows
             line, column = cell.place
             block = grid[down * line : down * (line + 1), across * column : across * (column + 1)]
@@ -522,7 +569,7 @@ def draw(figure: Figure, rows: pd.DataFrame) -> matplotlib.figure.Figure | None:
             made.colorbar(colored, ax=grid, label=figure.bar, shrink=0.9, format="%.3g")
         if below.handles():
             legend_below(made, below.handles())
-    return made
+    return made, [trace for legend in legends for trace in legend.traces]
 
 
 def _kind(figure: Figure, rows: pd.DataFrame, by: str) -> Any:

@@ -39,6 +39,17 @@ def _line_distance(name: str, value: Any) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
+class EfficacyConfig(Section):
+    """How pruning efficacy is read off."""
+
+    efficacy_tolerance: float = setting(
+        0.01,
+        "training accuracy that a sparsity may lose and still count for pruning efficacy",
+        check=between(0, 1),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class BranchConfig(Section):
     """What is trained further from the levels of a trunk."""
 

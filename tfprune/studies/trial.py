@@ -25,14 +25,23 @@ PRUNED = (*DENSE, "pruning")
 
 
 def trial_name(config: RunConfig, sections: tuple[str, ...] = PRUNED) -> str:
-    """SLUG-HASH8: readable first, then what tells apart any two trials with other numbers."""
+    """SLUG-HASH8: readable first, then what tells apart any two trials with other numbers.
+
+    The words say what is done: a trial of no level beyond the dense one has no retraining, and a
+    criterion only where it scores filters, which are pruned while the network trains.
+    """
     data, model, pruning = config.data, config.model, config.pruning
     parts = [data.dataset.split("/")[-1], model.model]
     if data.noise_fraction:
         parts.insert(1, f"{data.label_noise}{data.noise_fraction:g}")
     if model.width != 1:
         parts.append(f"w{model.width:g}")
-    parts += [pruning.criterion, pruning.retrain] if "pruning" in sections else ["dense"]
+    if "pruning" not in sections:
+        parts.append("dense")
+    elif pruning.last_level:
+        parts += [pruning.criterion, pruning.retrain]
+    elif pruning.prunes_filters:
+        parts.append(pruning.criterion)
     slug = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(parts))
     return f"{slug}-{hash8(identity(config, sections))}"
 

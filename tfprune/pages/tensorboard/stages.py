@@ -97,14 +97,13 @@ def charts(measured: Collection[str], utility: bool = False) -> Charts:
 def _remove_old_views(logdir: epath.Path, results: pd.DataFrame) -> None:
     """What older versions put here, and is in a folder of its own now: curves by level, figures."""
     remove_run(logdir / _OLD_OVERVIEW)
-    pairs = results[["trial", "seed"]].drop_duplicates()
-    for trial, seed in pairs.itertuples(index=False, name=None):
-        folder = trial_folder(logdir, trial) / layout.seed_folder(int(seed))
-        of_trial = results[results["trial"].eq(trial) & results["branch"].ne("")]
-        stages = set(results[store.STAGE].str.rpartition("/")[2])
-        for branch in set(of_trial["branch"]) - stages:
-            remove_run(folder / branch)
-        remove_run(folder)
+    stages = set(results[store.STAGE].str.rpartition("/")[2])
+    for trial, rows in results.groupby("trial", sort=False):
+        branches = {"", *(set(rows["branch"]) - stages)}
+        for seed in rows["seed"].unique():
+            folder = trial_folder(logdir, str(trial)) / layout.seed_folder(int(seed))
+            for branch in sorted(branches, reverse=True):  # The trunk's folder holds the others.
+                remove_run(folder / branch if branch else folder)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from tfprune.report import style
 from tfprune.report.grammar import Legend
+from tfprune.report.pointer import cells
 
 _MARKS = {
     "W*": ("*", 15, "pretrained, W*"),
@@ -38,6 +40,8 @@ class Plane:
         axes.pcolormesh(
             surface.x, surface.y, accuracy, shading="nearest", cmap="viridis", vmin=0, vmax=100
         )
+        x, y = (side.ravel() for side in np.meshgrid(surface.x, surface.y))
+        legend.traces.append(cells(axes, x, y, accuracy.ravel(), "Train accuracy (%)"))
         limits = axes.get_xlim(), axes.get_ylim()
         if len(surface.path):
             axes.plot(*surface.path.T, color="white", linewidth=2.6)

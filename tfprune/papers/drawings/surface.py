@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm
 
 from tfprune.report import style
 from tfprune.report.grammar import Axis, Legend
+from tfprune.report.pointer import cells
 
 # Geometric from the lowest point on, so that a flat minimum shows its shape.
 _CONTOURS = 14
@@ -23,6 +24,7 @@ class Contours:
     x: Axis
     y: Axis
     of: str
+    label: str
 
     def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
         levels = contours(known[self.of])
@@ -30,6 +32,9 @@ class Contours:
         norm = LogNorm(levels[0], levels[-1])
         axes.contourf(z.columns, z.index, z, levels, norm=norm, cmap="viridis", extend="both")
         axes.contour(z.columns, z.index, z, levels, colors="white", linewidths=0.4)
+        legend.traces.append(
+            cells(axes, rows[self.x.column], rows[self.y.column], rows[self.of], self.label)
+        )
         axes.plot(0, 0, marker="+", color=style.BLACK, markersize=8)
         axes.set_aspect("equal")
         axes.grid(False)

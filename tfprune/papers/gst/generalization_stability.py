@@ -72,6 +72,7 @@ from tfprune.report.grammar import (
     Spread,
     line_handle,
 )
+from tfprune.report.pointer import Trace
 from tfprune.report.readings import p_value
 from tfprune.report.summary import Printed
 from tfprune.report.tables import Table
@@ -317,6 +318,9 @@ class Densities:
         low, normal = rows["low"].to_numpy(), np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
         axes.bar(low, rows["density"], low[1] - low[0], align="edge", color=_GREY)
         axes.plot(x, normal, color=style.BLACK, linewidth=1.3)
+        middle, labels = low + (low[1] - low[0]) / 2, ("Output", "Density")
+        across, up = ([f"{value:.3g}" for value in side] for side in (middle, rows["density"]))
+        legend.traces.append(Trace(axes, "", middle, rows["density"], across, up, labels))
         axes.set(xlim=(-5, 5), ylim=(0, 1.05 * max(known["density"].max(), normal.max())),
                  xlabel="Output before scale and shift", ylabel="Density")  # fmt: skip
         legend.add(0, Patch(color=_GREY, label="all channels and positions"))

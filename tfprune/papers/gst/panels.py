@@ -188,7 +188,9 @@ class Points(Lines):
     def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
         points = replace(self, at="run", marks=(Mark(_trend, _trend_handle),))
         rows = rows.assign(run=range(len(rows)))
-        super(Points, points).draw(axes, rows, known, legend if self.told else Legend())
+        own = Legend()
+        super(Points, points).draw(axes, rows, known, own)
+        legend.take(own, self.told)
         axes.ticklabel_format(axis="both", useOffset=False)
         axes.margins(0.08)
         axes.set_ylabel(style.wrapped(axes.get_ylabel(), 32))
@@ -262,11 +264,14 @@ Say = Callable[[Benchmark], str]
 def on_each(*say: Say, premise: bool = False) -> Callable[[Found], str]:
     """A reading of sentences on every benchmark, those of one kind after those of another.
 
+    Of several benchmarks each sentence has a line.
+
     With `premise`, it ends in the warning of `with_premise`.
     """
 
     def reading(found: Found) -> str:
-        text = " ".join(filter(None, (of(benchmark) for of in say for benchmark in found)))
+        said = filter(None, (of(benchmark) for of in say for benchmark in found))
+        text = ("\n" if len(found) > 1 else " ").join(said)
         return with_premise(text, found if premise else ())
 
     return reading

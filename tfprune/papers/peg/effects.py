@@ -395,6 +395,8 @@ def _along(method: str, name: str, words: str) -> Figure:
 def hard_reading(changes: Sequence[Change], found: Found) -> str:
     """Whether it is the hard examples whose loss changes, and what is not shown (PEG 3).
 
+    How many groups gain is a line per benchmark.
+
     Args:
       changes: to the optimal models.
       found: the benchmarks that these are of, and others whose optimal model is the dense one.
@@ -408,16 +410,20 @@ def hard_reading(changes: Sequence[Change], found: Found) -> str:
     ends = dict.fromkeys(f"{ratio:.3g}" for ratio in (min(ratios), max(ratios))) if ratios else {}
     times = f"{' to '.join(ends)} times" if ends else "not comparable to"
     return (
-        f"At the optimal sparsity, {_counted(changes[0])}; the mean |change| of the 20% of "
-        f"examples of highest EL2N is {times} that of the rest.{but}"
+        "At the optimal sparsity, the mean |change| of the 20% of examples of highest EL2N is "
+        f"{times} that of the rest.{but}{_lines_of('At the optimal sparsity', changes)}"
     )
+
+
+def _lines_of(where: str, changes: Iterable[Change]) -> str:
+    return "".join(f"\n{where}, {_counted(change)}." for change in changes)
 
 
 def _two_reading(found: Found) -> str:
     best, deepest = _optimal(found), _highest(found)
-    paper = " The paper has 3.5 to 71 times." if best else ""
-    high = f" At the highest sparsity that beats dense, {_counted(deepest[0])}." if deepest else ""
-    return f"{hard_reading(best, found)}{paper}{high}"
+    paper = "\nThe paper has 3.5 to 71 times." if best else ""
+    high = _lines_of("At the highest sparsity that beats dense", deepest)
+    return f"{hard_reading(best, found)}{high}{paper}"
 
 
 def _counted(change: Change) -> str:
@@ -448,10 +454,12 @@ def matched_reading(found: Found) -> str:
 
 
 def along_reading(lines: list[list[Change]]) -> str:
-    """How the groups fare at the ends of a family, in one sentence, and what titles mean."""
-    first, last = lines[0][0], lines[0][-1]
-    ends = [_counted(change) for change in dict.fromkeys((first, last))]
-    return f"Along it, {'; then '.join(ends)}. {_ABBREVIATIONS[first.family.method]}"
+    """How the groups fare at the ends of every family, a line each, and what titles mean."""
+    told = []
+    for line in lines:
+        ends = [_counted(change) for change in dict.fromkeys((line[0], line[-1]))]
+        told.append(f"Along it, {'; then '.join(ends)}.")
+    return "\n".join([*told, _ABBREVIATIONS[lines[0][0].family.method]])
 
 
 # ---------------------------------------------------------------- tables
@@ -571,7 +579,7 @@ EXAMPLE_EFFECTS = Experiment(
         Figure(
             "by_noise", "Loss change by EL2N at the optimal sparsity, with label noise",
             _by_noise, _lines(noise_colors),
-            lambda found: f"{hard_reading(_optimal(found), found)} WR: weights remaining.",
+            lambda found: f"{hard_reading(_optimal(found), found)}\nWR: weights remaining.",
             _noisy(True), panel="panel", size=_SIZE, legend="panel"),
         Figure(
             "matched_training", "Loss change by EL2N of one-shot pruning and of width down-scaling",

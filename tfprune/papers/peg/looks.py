@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from tfprune.papers.peg.families import METHOD_NAMES, TEST_ERROR, Family, rows_of, with_methods
 from tfprune.report import style
+from tfprune.report.accuracy import SPARSITY
 from tfprune.report.grammar import Axis, Figure, Lines, Mark, Panel, Scale, level_line, star
 from tfprune.report.tables import percent_text
 
@@ -73,8 +75,9 @@ def from_zero(panel: Panel) -> None:
 
 
 REMAINING = Axis(
-    "weights_remaining", "Weights remaining (%)", 1, style.sparsity_position, _remaining_ticks
-)
+    "weights_remaining", "Weights remaining (%)", 1, style.sparsity_position, _remaining_ticks,
+    text=percent_text,
+)  # fmt: skip
 EPOCHS = Axis("total_epochs", "Training epochs", finish=_epoch_ticks)
 WEIGHTS = Axis("weights", "Weights", finish=_weight_ticks)
 ERROR = Axis(TEST_ERROR, "Test error (%)", finish=_error_limits)
@@ -87,7 +90,7 @@ def sparsity(label: str) -> Axis:
         style.sparsity_axis(panel.axes, pd.concat([line.values for line in panel.lines]).dropna())
         panel.axes.set_xlabel(label)
 
-    return Axis("weights_remaining", label, 1, style.sparsity_position, ticks)
+    return replace(SPARSITY, label=label, finish=ticks)
 
 
 def noise_colors(names: Sequence[str]) -> dict[str, str]:

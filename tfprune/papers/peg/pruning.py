@@ -196,9 +196,11 @@ def _loss_rows(found: Found) -> pd.DataFrame:
 
 
 def loss_reading(found: Found) -> str:
-    """What pruning does to the loss on noisy and on original examples, in one sentence."""
-    # The noisiest benchmark tells most.
-    family = max(_with_parts(found), key=lambda f: f.benchmark.noise_fraction)
+    """What pruning does to the loss on noisy and on original examples, by benchmark."""
+    return "\n".join(map(_loss_change, _with_parts(found)))
+
+
+def _loss_change(family: Family) -> str:
     optimal = family.optimal()
     changes = [
         f"on {part} examples from {mean_at(family, column, 0):.2f} to "

@@ -232,7 +232,7 @@ def _drawn(found: Found, last: bool) -> pd.DataFrame:
 def png(surface: Surface) -> bytes:
     """One surface as a picture of its own; the same surface gives the same bytes."""
     rows = pd.DataFrame([{"surface": surface, "title": f"seed {surface.seed}, {_said(surface)}"}])
-    made, data = draw(_ALONE, rows), io.BytesIO()
+    made, data = draw(_ALONE, rows)[0], io.BytesIO()
     assert made is not None
     with style.house_style():
         made.savefig(data, format="png", dpi=style.DPI, metadata={"Software": None})

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle
+from itertools import cycle, pairwise
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from tfprune.papers.pm.utility import AMOUNT, BY_RATIO, MAXIMUM, MEAN, MINIMUM, 
 from tfprune.report import readings, style, trials
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import Axis, Figure, Legend, Panel, Scale, line_handle
+from tfprune.report.pointer import Trace
 from tfprune.report.tables import Table, measured
 
 FULL = "1×"
@@ -121,6 +122,11 @@ class Histogram:
             counts = np.histogram(own["utility"], edges)[0] / own["seed"].nunique()
             axes.stairs(counts, edges, fill=True, color=colors[size], alpha=0.2)
             axes.stairs(counts, edges, color=colors[size], linewidth=1.3)
+            ranges = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges)]
+            legend.traces.append(
+                Trace(axes, str(size), (edges[1:] + edges[:-1]) / 2, counts, ranges,
+                      [f"{count:.4g}" for count in counts], ("Utility (nats)", "Subsets"))
+            )  # fmt: skip
         axes.set_xlabel("Utility (nats)")
         axes.set_ylabel("Subsets")
         axes.set_title(f"ratio {rows[AMOUNT].iloc[0]:g}")

@@ -167,11 +167,20 @@ def _dashes(names: Sequence[str]) -> dict[str, str]:
 
 
 def crossing_reading(found: Distances) -> str:
-    """Where the sparse and re-dense curves cross, in one sentence."""
-    pairs = ((t, b, levels) for t in found.trials for b, levels in t.pairs if len(levels) > 1)
-    trial, branch, levels = next(pairs, (None, "", pd.Index([])))
-    if trial is None:
+    """Where the sparse and re-dense curves cross, a sentence per trial and branch."""
+    pairs = [(t, b, levels) for t in found.trials for b, levels in t.pairs if len(levels) > 1]
+    if not pairs:
         return "There are no two levels yet at which both sparse and re-dense networks are there."
+    several = len(pairs) > 1
+    return "\n".join(f"{_whose(*pair[:2]) * several}{_crossed(*pair)}" for pair in pairs)
+
+
+def _whose(trial: Trial, branch: str) -> str:
+    options = f", {name(branch)}" if len(trial.pairs) > 1 else ""
+    return f"With {trial.name}{options}: "
+
+
+def _crossed(trial: Trial, branch: str, levels: pd.Index) -> str:
     said = []
     for column, called in _QUANTITIES.items():
         texts = [sparsity_text(s) for s in crossings(trial.rows, column, branch)]
@@ -180,11 +189,10 @@ def crossing_reading(found: Distances) -> str:
             where = f"cross {len(texts)} times between {texts[0]} and {texts[-1]} sparsity"
         said.append(f"the {called} curves {where}")
     sparsity: Any = trial.means[TRUNK]["sparsity"][levels[-1]]
-    start = f"With {trial.name}: of" if len(found.trials) > 1 else "Of"
     last = trial.rows[trial.rows["level"] == levels[-1]]
     ends = [_place(last[last["branch"] == b]) for b in (TRUNK, branch)]
     return (
-        f"{start} sparse and re-dense networks, {' and '.join(said)}; at "
+        f"Of sparse and re-dense networks, {' and '.join(said)}; at "
         f"{sparsity_text(sparsity)} the sparse one lies "
         f"{ends[0]}, the re-dense one {ends[1]}."
     )
@@ -226,8 +234,15 @@ def _cross(panel: Panel) -> None:
 
 
 def correlation_reading(found: Distances) -> str:
-    """How distance and accuracy go together over levels, in one sentence."""
-    trial = found.trials[0]
+    """How distance and accuracy go together over levels, a sentence per trial."""
+    several = len(found.trials) > 1
+    return "\n".join(
+        f"With {trial.name}: {_correlated(trial)}" if several else _correlated(trial)
+        for trial in found.trials
+    )
+
+
+def _correlated(trial: Trial) -> str:
     said = []
     for called, c in trial.correlations().items():
         text = f"{called} not measurably (n = {c.n})"
@@ -237,9 +252,8 @@ def correlation_reading(found: Distances) -> str:
                 f"τ = {c.kendall:.2f} ({readings.p_value(c.kendall_p)}), n = {c.n}"
             )
         said.append(text)
-    start = f"With {trial.name}: over" if len(found.trials) > 1 else "Over"
     return (
-        f"{start} levels, distance from initialization and last test accuracy correlate for "
+        f"Over levels, distance from initialization and last test accuracy correlate for "
         f"{'; '.join(said)}."
     )
 

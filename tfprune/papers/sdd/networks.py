@@ -202,6 +202,11 @@ class Study:
         """The start of a sentence, with the networks' name where there are several."""
         return f"With {network.name}: {text[:1].lower()}{text[1:]}" if self.several else text
 
+    def on_each(self, say: Callable[[Networks], str]) -> str:
+        """What `say` tells of each of the networks, if anything, a line each."""
+        told = [(network, text) for network in self.networks if (text := say(network))]
+        return "\n".join(self.start(network, text) for network, text in told)
+
     def sampled(self, read: Read) -> pd.DataFrame:
         """`Networks.sampled` of all."""
         found = [table for n in self.networks if len(table := n.sampled(read))]

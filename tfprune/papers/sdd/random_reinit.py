@@ -12,6 +12,7 @@ from tfprune.measures.statistics import Difference
 from tfprune.papers.sdd.networks import (
     REINIT,
     TRUNK,
+    Networks,
     Study,
     difference_table,
     listed,
@@ -66,20 +67,18 @@ _MATCHES = Mark(
 
 
 def gain_reading(column: str, what: str) -> Callable[[Study], str]:
-    """At which sparsities reinitialization ends better, and by how much, in one sentence."""
+    """At which sparsities reinitialization ends better, and by how much, by network."""
 
-    def read(found: Study) -> str:
+    def read(network: Networks) -> str:
+        table = network.differences(column)
         # Without the dense network, which has no mask: reinitialized, it is another seed.
-        gaps = [(n, table[table["sparsity"] > 0]) for n in found.networks
-                if len(table := n.differences(column))]  # fmt: skip
-        gaps = [(network, table) for network, table in gaps if len(table)]
-        if not gaps:
+        table = table[table["sparsity"] > 0]
+        if table.empty:
             return ""
-        network, table = max(gaps, key=lambda item: item[1]["mean"].max())
         top = table.loc[table["mean"].idxmax()]
         gain = tables.points([top["mean"]], [top["std"]])[0]
         most = f"the largest gain is {gain} points, at {sparsity_text(top['sparsity'])}"
-        start = found.start(network, f"{what} test accuracy of random reinitialization is")
+        start = f"{what} test accuracy of random reinitialization is"
         if (table["n"] < 2).all():
             above = f"above the lottery ticket's at {(table['mean'] > 0).sum()} of {len(table)}"
             return (
@@ -94,7 +93,7 @@ def gain_reading(column: str, what: str) -> Callable[[Study], str]:
             f"{count['matches']}; {most}."
         )
 
-    return read
+    return lambda found: found.on_each(read)
 
 
 # fmt: off

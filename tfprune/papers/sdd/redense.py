@@ -57,10 +57,12 @@ _LIFTED = Mark(_lifting, lambda: line_handle("masks lifted", "#777777", dash=":"
 
 
 def escape_reading(found: Study) -> str:
-    """What lifting the masks does to train and test accuracy, in one sentence."""
-    gaps = {n: n.differences(LAST) for n in found.networks}
-    network = max(gaps, key=lambda n: gaps[n]["mean"].abs().max())
-    test, train = _pruned(gaps[network]), network.differences("train_accuracy")
+    """What lifting the masks does to train and test accuracy, a sentence per network."""
+    return found.on_each(_escape)
+
+
+def _escape(network: Networks) -> str:
+    test, train = _pruned(network.differences(LAST)), network.differences("train_accuracy")
     if test.empty:
         return ""
     level: Any = test["mean"].abs().idxmax()
@@ -69,8 +71,8 @@ def escape_reading(found: Study) -> str:
         f"{100 * gap.loc[level, 'branch']:.1f}%"
         for what, gap in (("train", train), ("last test", test))
     )
-    start = found.start(network, "Re-dense training takes")
-    said = f"{start} {moved} at {sparsity_text(test['sparsity'][level])} sparsity"
+    at = sparsity_text(test["sparsity"][level])
+    said = f"Re-dense training takes {moved} at {at} sparsity"
     if (test["n"] < 2).all():
         falls = f"falls at {(test['mean'] < 0).sum()} of {len(test)} sparsities, for the one seed"
         return f"{said}; last test accuracy {falls}."
@@ -158,12 +160,14 @@ def _draw_scratch(panel: Panel) -> None:
 
 
 def sharpness_reading(found: Study) -> str:
-    """Whether re-dense minima are sharper the sparser the network was, in one sentence."""
-    there = [n for n in found.networks if n.rows["sharpness"].notna().any()]
-    if not there:
-        return ""
-    network = there[0]
+    """Whether re-dense minima are sharper the sparser the network was, by network."""
+    return found.on_each(_sharpness)
+
+
+def _sharpness(network: Networks) -> str:
     rows = network.rows.dropna(subset="sharpness")
+    if rows.empty:
+        return ""
     table = rows.groupby("level")[["sparsity", "sharpness"]].mean()
     trend = statistics.correlation(table["sparsity"], table["sharpness"])
     ends = [
@@ -177,12 +181,11 @@ def sharpness_reading(found: Study) -> str:
     rank = f"Kendall's τ = {trend.kendall:.2f}, {readings.p_value(trend.kendall_p)}, n = {trend.n}"
     if math.isnan(trend.kendall_p):
         rank = f"{trend.n} sparsit{'ies are' if trend.n > 1 else 'y is'} too few to tell"
-    start = found.start(network, "Sharpness of re-dense minima")
     dense = network.trunk.loc[network.trunk["level"] == 0, "sharpness"].dropna()
     scratch = f"; that of the dense network from scratch is {_nats(dense)}" if len(dense) else ""
     return (
-        f"{start} {said} the sparsity before the masks were lifted ({rank}), {', '.join(ends)}"
-        f"{scratch}."
+        f"Sharpness of re-dense minima {said} the sparsity before the masks were lifted ({rank}), "
+        f"{', '.join(ends)}{scratch}."
     )
 
 
@@ -209,22 +212,27 @@ def _surfaces(found: Study) -> pd.DataFrame:
 
 
 def surface_reading(found: Study) -> str:
-    """How far train loss rises from the minimum to the edge of every surface, in one sentence.
+    """How far train loss rises from the minimum to the edge of every surface, by network.
 
     Raises:
       InputError: a file is damaged.
     """
-    network = found.networks[0]
-    said = [
-        f"{_nats([edge_rise(surface)]) or '?'} nats around {' ('.join(str(name).splitlines())})"
-        for name, surface in _surfaces(found).query("name == @network.name").groupby(
-            "heading", sort=False)
-    ]  # fmt: skip
-    start = found.start(network, "From the minimum (the cross) to the edge of its panel")
-    return (
-        f"{start}, train loss rises on average by {', '.join(said)}; one surface each, so without "
-        "a spread."
-    )
+    surfaces = _surfaces(found)
+
+    def rises(network: Networks) -> str:
+        own = surfaces[surfaces["name"] == network.name] if len(surfaces) else surfaces
+        if own.empty:
+            return ""
+        said = [
+            f"{_nats([edge_rise(surface)]) or '?'} nats around {' ('.join(str(name).splitlines())})"
+            for name, surface in own.groupby("heading", sort=False)
+        ]
+        return (
+            "From the minimum (the cross) to the edge of its panel, train loss rises on average by "
+            f"{', '.join(said)}; one surface each, so without a spread."
+        )
+
+    return found.on_each(rises)
 
 
 def edge_rise(surface: pd.DataFrame) -> float:
@@ -321,7 +329,7 @@ REDENSE = Experiment(
         Figure(
             "surface", "Loss surfaces around re-dense minima", _surfaces,
             Contours(Axis("x", f"First {_FILTER_NORMS}"), Axis("y", f"Second {_FILTER_NORMS}"),
-                     "train_loss"),
+                     "train_loss", "Train loss (nats)"),
             surface_reading, bar="Train loss (nats)", size=(5, 2.7, 3.1), **_GRID),
     ),
     tables=(

@@ -46,22 +46,15 @@ def _fall(network: Networks) -> float:
     return network.mean(LAST, 0) - network.mean(LAST, network.roles["overfitting"])
 
 
-def _deepest(found: Study, column: str = LAST) -> Networks | None:
-    """Among the networks that have values of a column, those with the deepest fall."""
-    there = [n for n in found.networks if n.rows[column].notna().any()]
-    return max(there, key=_fall) if there else None
-
-
 def descent_reading(found: Study) -> str:
-    """Whether last test accuracy falls and rises again with sparsity, in one sentence."""
-    network = max(found.networks, key=_fall)
-    said = _descent(network)
+    """Whether last test accuracy falls and rises again with sparsity, a sentence per network."""
+    each = found.on_each(lambda network: f"Last test accuracy {_descent(network)}.")
     if not found.several:
-        return f"Last test accuracy {said}."
+        return each
     double = sum(_fall(n) > 0 for n in found.networks)
     return (
         "Last test accuracy falls and rises again, both by at least a std over seeds, in "
-        f"{double} of {len(found.networks)} settings; with {network.name}, it {said}."
+        f"{double} of {len(found.networks)} settings.\n{each}"
     )
 
 
@@ -91,21 +84,27 @@ def _descent(network: Networks) -> str:
 
 
 def dynamics_reading(found: Study) -> str:
-    """How much test accuracy the last epochs cost at the sampled sparsities, in one sentence."""
-    network = max(found.networks, key=_fall)
-    losses = []
-    for role, where in _LOSERS.items():
-        if (level := network.roles.get(role)) is not None:
-            lost = 100 * (network.mean(BEST, level) - network.mean(LAST, level))
-            losses.append(f"{lost:.1f} points {where.format(network.sparsity(level))}")
-    start = found.start(network, "From the best epoch to the last")
-    return f"{start}, test accuracy falls by {', '.join(losses)}." if losses else ""
+    """How much test accuracy the last epochs cost at the sampled sparsities, by network."""
+
+    def lost(network: Networks) -> str:
+        losses = []
+        for role, where in _LOSERS.items():
+            if (level := network.roles.get(role)) is not None:
+                points = 100 * (network.mean(BEST, level) - network.mean(LAST, level))
+                losses.append(f"{points:.1f} points {where.format(network.sparsity(level))}")
+        fall = f"From the best epoch to the last, test accuracy falls by {', '.join(losses)}."
+        return fall if losses else ""
+
+    return found.on_each(lost)
 
 
 def memorization_reading(found: Study) -> str:
-    """What the sweet spot does to permuted and to other examples, in one sentence."""
-    network = _deepest(found, "permuted_accuracy")
-    if network is None:
+    """What the sweet spot does to permuted and to other examples, a sentence per network."""
+    return found.on_each(_memorization)
+
+
+def _memorization(network: Networks) -> str:
+    if network.rows["permuted_accuracy"].isna().all():
         return ""
     level = network.roles.get("sweet_spot_last", int(network.rows["level"].max()))
     changes = [
@@ -114,14 +113,16 @@ def memorization_reading(found: Study) -> str:
         for column, name in EXAMPLES.items()
     ]
     where = f" and at {network.sparsity(level)} sparsity" if level else ""
-    start = found.start(network, f"Final accuracy in the dense network{where}")
-    return f"{start}: {', '.join(changes)}."
+    return f"Final accuracy in the dense network{where}: {', '.join(changes)}."
 
 
 def forgetting_reading(found: Study) -> str:
-    """Which examples sparsity makes a network lose first, in one sentence."""
-    network = _deepest(found, "permuted_accuracy")
-    if network is None:
+    """Which examples sparsity makes a network lose first, a sentence per network."""
+    return found.on_each(_forgetting)
+
+
+def _forgetting(network: Networks) -> str:
+    if network.rows["permuted_accuracy"].isna().all():
         return ""
     said = []
     for column in ("permuted_accuracy", "unpermuted_accuracy"):
@@ -133,8 +134,7 @@ def forgetting_reading(found: Study) -> str:
             else ""
         )
         said.append(at or "at least half are fitted at every sparsity")
-    start = found.start(network, f"Of the permuted examples, {said[0]}")
-    return f"{start}; of the unpermuted, {said[1]}."
+    return f"Of the permuted examples, {said[0]}; of the unpermuted, {said[1]}."
 
 
 def loss_change_reading(found: Study) -> str:
