@@ -349,3 +349,16 @@ def test_without_the_client_library_the_error_says_what_to_install(monkeypatch):
     monkeypatch.delattr("google.cloud.storage", raising=False)
     with pytest.raises(InputError, match=r"pip install 'tfprune\[gcs\]'"):
         claim(epath.Path(CLAIM)).__enter__()
+
+
+def test_a_path_in_the_cloud_asks_for_credentials_before_anything_is_tried(monkeypatch):
+    from google.auth import exceptions
+    from google.cloud import storage
+
+    def nobody():
+        raise exceptions.DefaultCredentialsError("none were found")
+
+    monkeypatch.setattr(storage, "Client", nobody)
+    claims.check_cloud("/a/folder")
+    with pytest.raises(InputError, match=r"credentials \(none were found\): gcloud auth"):
+        claims.check_cloud("gs://bucket/runs")

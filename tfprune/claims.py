@@ -9,6 +9,7 @@ is taken over, again by one process only.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import threading
@@ -197,12 +198,30 @@ def _cloud_explained(blob: Any) -> Iterator[None]:
         ) from error
 
 
+def check_cloud(path: epath.PathLike) -> None:
+    """Looks for what a path on gs:// needs; of another path, for nothing.
+
+    TensorFlow, which reads and writes there, would try for a minute without credentials, and fill
+    the terminal with its attempts.
+
+    Raises:
+      InputError: the client library, or credentials are missing.
+    """
+    if str(path).startswith("gs://"):
+        _has_credentials()
+
+
+@functools.cache  # Of a success: it is asked for every file.
+def _has_credentials() -> None:
+    _cloud_client()
+
+
 def _cloud_client() -> Any:
     try:
         from google.cloud import storage
     except ImportError:
         raise InputError(
-            "an `output_dir` on gs:// needs google-cloud-storage: pip install 'tfprune[gcs]'"
+            "a path on gs:// needs google-cloud-storage: pip install 'tfprune[gcs]'"
         ) from None
     from google.auth.exceptions import GoogleAuthError
 
@@ -210,6 +229,6 @@ def _cloud_client() -> Any:
         return storage.Client()
     except (GoogleAuthError, OSError) as error:  # OSError: no project can be told.
         raise InputError(
-            f"an `output_dir` on gs:// needs credentials ({reason(error)}): "
+            f"a path on gs:// needs credentials ({reason(error)}): "
             "gcloud auth application-default login"
         ) from error

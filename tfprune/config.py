@@ -54,6 +54,16 @@ def _shard(name: str, value: Any) -> None:
         raise SettingError(name, value, "I/N with I from 0 to N-1, as 0/8")
 
 
+# All of a stack's networks are there at once.
+_LARGEST_STACK = 1024
+
+
+def _stack(name: str, value: Any) -> None:
+    auto_or_count(name, value)
+    if value != "auto" and int(value) > _LARGEST_STACK:
+        raise SettingError(name, value, f"auto, or a number from 1 to {_LARGEST_STACK}")
+
+
 @dataclasses.dataclass(frozen=True)
 class RunConfig(Section):
     """A whole run: what, with which seeds, where to, and on what."""
@@ -125,7 +135,7 @@ class RunConfig(Section):
         "auto",
         "trainings of one shape that a process trains together, as one program; their numbers "
         "differ by rounding from those of other sizes. auto is 1 until more are measured to pay",
-        check=auto_or_count,
+        check=_stack,
         identity=False,
     )
     shard: str = setting(

@@ -9,7 +9,7 @@ from etils import epath
 from tfprune import layout
 from tfprune.claims import exclusively
 from tfprune.errors import InputError
-from tfprune.files import write_text_atomic
+from tfprune.files import read_text, write_text_atomic
 
 _HASHED = re.compile(r"(.+)-[0-9a-f]{8}")  # A trial's name: readable, then eight digits.
 _SEED = re.compile(r"seed_[0-9]+")
@@ -43,17 +43,22 @@ def trial_folder(logdir: epath.PathLike, trial: str) -> epath.Path:
     named = logdir / match[1]
     if _owner(named) is None:
         with exclusively(logdir.parent / layout.CLAIMS / f"{layout.TENSORBOARD}.lock"):
-            if not named.exists() and not (logdir / trial).exists():
+            is_free = not named.exists() or (named / _OWNER).exists()  # Its file is damaged.
+            if is_free and not (logdir / trial).exists():
                 write_text_atomic(named / _OWNER, trial)
     return named if _owner(named) == trial else logdir / trial
 
 
 def _owner(folder: epath.Path) -> str | None:
-    """The trial whose runs are in the folder; None if nobody took it."""
-    try:
-        return (folder / _OWNER).read_text()
-    except FileNotFoundError:
+    """The trial whose runs are in the folder; None if nobody took it, or what it says is no trial.
+
+    A trial whose runs lie here has none under its whole name, and so is known again.
+    """
+    path = folder / _OWNER
+    if not path.exists():
         return None
+    match = _HASHED.fullmatch(read_text(path))
+    return match[0] if match and match[1] == folder.name else None
 
 
 def run_folder(folder: epath.PathLike) -> epath.Path:

@@ -135,10 +135,10 @@ def read_json(path: epath.PathLike) -> Any:
       DamagedFile: it is not whole.
     """
     path = epath.Path(path)
-    text = _read(path)
+    text = read_bytes(path)
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedFile(path, reason(error)) from error
 
 
@@ -168,14 +168,20 @@ def read_sealed(path: epath.PathLike) -> dict[str, Any]:
     return {name: value for name, value in _sealed(path).items() if name != _FILES}
 
 
-def damage_of_sealed(path: epath.PathLike) -> str:
-    """What is wrong with the file, or with those it was written with; nothing if all are whole."""
+def damage_of_sealed(path: epath.PathLike, large: bool = True) -> str:
+    """What is wrong with the file, or with those it was written with; nothing if all are whole.
+
+    Args:
+      path: the JSON file.
+      large: whether weights and masks are among those that must be there.
+    """
     path = epath.Path(path)
     try:
         files = _sealed(path)[_FILES]
     except DamagedFile as error:
         return f"{path.name}: {error.what}"
-    found = (changed_since(path.parent / name, before) for name, before in files.items())
+    wanted = {name: before for name, before in files.items() if large or name not in _LARGE}
+    found = (changed_since(path.parent / name, before) for name, before in wanted.items())
     return next(filter(None, found), "")
 
 
@@ -225,7 +231,7 @@ def load_arrays(path: epath.PathLike) -> dict[str, np.ndarray]:
       DamagedFile: it is not whole.
     """
     path = epath.Path(path)
-    content = _read(path)
+    content = read_bytes(path)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             # At the archive's end; `zipfile` would leave out arrays without a word.
@@ -278,7 +284,7 @@ def fingerprint(path: epath.PathLike) -> list[int]:
     """
     path = epath.Path(path)
     size = path.stat().length
-    return [size] if path.name in _LARGE else [size, zlib.crc32(_read(path))]
+    return [size] if path.name in _LARGE else [size, zlib.crc32(read_bytes(path))]
 
 
 def changed_since(path: epath.PathLike, before: Any) -> str:
@@ -294,8 +300,24 @@ def changed_since(path: epath.PathLike, before: Any) -> str:
     return f"{path.name} has {now[0]} bytes, not {before[0]}"
 
 
-def _read(path: epath.Path) -> bytes:
+def read_bytes(path: epath.PathLike) -> bytes:
+    """All that a file holds.
+
+    Raises:
+      InputError: there is no such file, it is a folder, or it cannot be read.
+    """
     try:
-        return path.read_bytes()
+        return epath.Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path} ({reason(error)})") from error
+
+
+def read_text(path: epath.PathLike) -> str:
+    """A file as text, without the mark that some programs put before UTF-8.
+
+    What is no UTF-8 becomes U+FFFD, for whoever looks whether the text is whole.
+
+    Raises:
+      InputError: as for `read_bytes`.
+    """
+    return read_bytes(path).decode("utf-8-sig", errors="replace")

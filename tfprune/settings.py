@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -64,10 +65,13 @@ def expanded(name: str, path: str) -> str:
     """A path, `npz:PATH` or `folder:PATH` with the home folder that a leading `~` stands for.
 
     Raises:
-      SettingError: there is no such user.
+      SettingError: there is no such user, or it is on a kind of storage that nothing here reads.
     """
     kind = next((kind for kind in ("npz:", "folder:") if path.startswith(kind)), "")
     whole = os.path.expanduser(path.removeprefix(kind))
+    storage = re.match(r"([\w+.-]+)://", whole)
+    if storage and storage[1] != "gs":
+        raise SettingError(name, path, f"a path of this machine, or gs://..., not {storage[0]}")
     if whole.startswith("~"):
         raise SettingError(name, path, f"a path; there is no user {whole[1:].split('/')[0]!r}")
     return kind + whole

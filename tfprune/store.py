@@ -19,8 +19,8 @@ from etils import epath
 from tfprune import layout
 from tfprune.claims import exclusively
 from tfprune.door import program
-from tfprune.errors import InputError, reason, unknown_name
-from tfprune.files import set_aside, write_text_atomic
+from tfprune.errors import DamagedFile, InputError, reason, unknown_name
+from tfprune.files import read_json, read_text, set_aside, write_text_atomic
 from tfprune.settings import hash8
 
 Cells = dict[str, str]
@@ -236,7 +236,7 @@ def _read_cells(path: epath.Path) -> tuple[list[str], Table]:
 
 def _lines(path: epath.Path) -> tuple[list[str], list[list[str]], bool]:
     """The header, the rows that have as many cells, and whether that is all there is."""
-    text = path.read_bytes().decode(errors="replace").replace("\0", "\ufffd")
+    text = read_text(path).replace("\0", "\ufffd")
     columns, *lines = [_parsed(line) for line in text.split("\n")[:-1]] or [[]]
     whole = [line for line in lines if len(line) == len(columns) and _is_text(line)]
     if set(layout.RESULT_COLUMNS) - set(columns):
@@ -286,10 +286,59 @@ def _csv_text(columns: list[str], rows: list[dict[str, str]]) -> str:
 def _require(columns: Iterable[str], needed: Iterable[str], path: epath.Path) -> None:
     missing = [name for name in needed if name not in list(columns)]
     if missing:
+        more = f" and {len(missing) - 3} more" if missing[3:] else ""
         raise InputError(
-            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: it is not a "
-            "file of this version of tfprune; move it away and run the experiment again"
+            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing[:3])}{more}: it "
+            "is not a file of this version of tfprune; move it away and run the experiment again"
         )
+
+
+# What must be of which kind in an output folder.
+_FOLDERS = (
+    *(layout.FIGURES, layout.TABLES, layout.TRIALS),
+    *(layout.TENSORBOARD, layout.OVERVIEW, layout.CLAIMS),
+)
+
+
+def check_kinds(output_dir: epath.PathLike) -> None:
+    """Raises InputError if a file stands where a folder belongs in an output folder, or vice versa.
+
+    Args:
+      output_dir: the output folder.
+    """
+    folder = epath.Path(output_dir)
+    for name in (layout.RESULTS, layout.REPORT):
+        if (folder / name).is_dir():
+            raise InputError(f"{folder / name} is a folder, and must be a file: move it away")
+    for name in _FOLDERS:
+        if (folder / name).exists() and not (folder / name).is_dir():
+            raise InputError(f"{folder / name} is a file, and must be a folder: move it away")
+
+
+# What parts of a config.json are.
+_ABOUT = {"config": dict, "versions": dict, "mixed_with": list, "argv": list, "device": str}
+
+
+def read_about(path: epath.PathLike) -> dict[str, Any]:
+    """What a trial's config.json says of it; not every version wrote every part.
+
+    Raises:
+      InputError: there is no such file, or it cannot be read.
+      DamagedFile: it is not whole, or a part is not what it must be.
+    """
+    about = read_json(path)
+    if not isinstance(about, dict):
+        raise DamagedFile(path, "it does not hold names and values")
+    for name, kind in _ABOUT.items():
+        if name in about and not isinstance(about[name], kind):
+            raise DamagedFile(path, f"its {name} is {str(about[name])[:40]!r}")
+    config = about.get("config", {})
+    if not isinstance(config.get("seeds", []), list):
+        raise DamagedFile(path, f"its seeds are {str(config['seeds'])[:40]!r}")
+    for versions in (about.get("versions", {}), *about.get("mixed_with", ())):
+        if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
+            raise DamagedFile(path, f"it has the versions {str(versions)[:40]!r}")
+    return about
 
 
 def read_results(output_dir: epath.PathLike, every_variant: bool = False) -> pd.DataFrame:
@@ -389,7 +438,7 @@ def _exact_floats() -> dict[str, Any]:
 
 
 def _read_csv(path: epath.Path, needed: Iterable[str], types: dict[str, Any]) -> pd.DataFrame:
-    text = path.read_bytes().decode(errors="replace")
+    text = read_text(path)
     header = next(csv.reader(io.StringIO(text, newline="")), [])
     _require(header, needed, path)
     try:

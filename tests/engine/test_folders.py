@@ -8,7 +8,12 @@ import pytest
 
 from tfprune import layout
 from tfprune.config import from_settings
-from tfprune.engine.folders import check_folders, set_aside_configs, write_config
+from tfprune.engine.folders import (
+    check_folders,
+    set_aside_configs,
+    without_config,
+    write_config,
+)
 from tfprune.errors import InputError
 from tfprune.studies.trial import Trial
 from tfprune.versions import versions
@@ -96,7 +101,17 @@ def test_an_edited_setting_is_named_with_both_values(tmp_path, level, section, n
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"config": {}}', '{"config": 3, "versions": {}}', "\0\0\0"]
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"config": {}}',
+        '{"config": 3, "versions": {}}',
+        "\0\0\0",
+        pytest.param("[" * 100_000, id="deep"),
+        pytest.param('{"a":' * 100_000, id="deep objects"),
+    ],
 )
 def test_a_damaged_config_is_set_aside_with_a_sentence(tmp_path, content):
     trial = trial_of(tmp_path)
@@ -110,3 +125,29 @@ def test_a_damaged_config_is_set_aside_with_a_sentence(tmp_path, content):
     assert not path_of(trial, 1).exists()
     assert path_of(trial, 0).exists()
     assert list(set_aside_configs([trial])) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("versions", {"code": 3}), ("argv", 3), ("device", [1])]
+    + [("mixed_with", value) for value in (3, "x", [3], {"a": 1}, [{"code": 3}])],
+)
+def test_parts_of_a_config_that_are_something_else_are_damage(tmp_path, part, value):
+    trial = trial_of(tmp_path)
+    write(trial, versions())
+    about = json.loads(path_of(trial, 1).read_text())
+    path_of(trial, 1).write_text(json.dumps({**about, part: value}))
+    check_folders([trial])
+    assert len(list(set_aside_configs([trial]))) == 1
+
+
+def test_only_finished_stages_are_told_to_lack_their_config(tmp_path):
+    trial = trial_of(tmp_path, levels=2)
+    trial.stage(0).finish({})
+    trial.stage(2).finish({})
+    assert {(path, stage.level) for path, (_, stage) in without_config([trial]).items()} == {
+        (path_of(trial, 0), 0),
+        (path_of(trial, 1), 2),
+    }
+    write(trial, versions())
+    assert without_config([trial]) == {}

@@ -6,7 +6,15 @@ import pytest
 from wording import says
 
 from tfprune.errors import InputError
-from tfprune.experiments import cli, flatness, generalization_stability, sparse_double_descent
+from tfprune.experiments import (
+    accuracy_surface,
+    cli,
+    flatness,
+    generalization_stability,
+    redense,
+    sparse_double_descent,
+    utility_dynamics,
+)
 
 SDD, GST = sparse_double_descent.EXPERIMENT, generalization_stability.EXPERIMENT
 
@@ -25,6 +33,9 @@ SDD, GST = sparse_double_descent.EXPERIMENT, generalization_stability.EXPERIMENT
         (["--workers=0"], ["--workers=0", "auto", "at least 1"]),
         (["--workers=many"], ["--workers=many", "auto", "at least 1"]),
         (["--stack=-2"], ["--stack=-2", "auto", "at least 1"]),
+        (["--output_dir=s3://bucket/runs"], ["--output_dir=s3://bucket/runs", "gs://", "not s3"]),
+        (["--dataset=folder:nosuch://a"], ["--dataset=folder:nosuch://a", "not nosuch"]),
+        (["--dataset=gs://bucket/a"], ["--dataset=gs://bucket/a", "folder:gs://bucket/a?"]),
         (["--output_dir=~nosuchuser/runs"], ["--output_dir=~nosuchuser/runs", "'nosuchuser'"]),
         (["--dataset=npz:~nosuchuser/x.npz"], ["--dataset=npz:~nosuchuser/x.npz", "'nosuchuser'"]),
         (
@@ -44,9 +55,33 @@ def test_the_line_names_the_flag_the_value_and_what_is_allowed(capsys, words, fa
     assert says(line, *facts)
 
 
-def test_bounds_are_checked_before_any_work():
-    with pytest.raises(InputError, match="eigenvalues=1000000"):
-        cli.parse(flatness.EXPERIMENT, ["--eigenvalues=1000000"])
+@pytest.mark.parametrize(
+    ("experiment", "flag"),
+    [
+        (flatness, "--eigenvalues=1000000"),
+        (flatness, "--trace_probes=1000000000"),
+        (flatness, "--perturbed_eigenvectors=1000000"),
+        (sparse_double_descent, "--train_epochs=10000000000000000000000"),
+        (sparse_double_descent, "--batch_size=99999999999"),
+        (sparse_double_descent, "--stack=99999999"),
+        (redense, "--alpha_step=1e-09"),
+        (redense, "--line_points=100000001"),
+        (redense, "--surface_points=100001"),
+        (redense, "--directions=1000000"),
+        (accuracy_surface, "--plane_points=1000000"),
+        (utility_dynamics, "--ablation_subsets=1000000000"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bounds_are_checked_before_any_work(experiment, flag):
+    with pytest.raises(InputError, match=flag):
+        cli.parse(experiment.EXPERIMENT, [flag])
+
+
+def test_what_the_system_refuses_is_one_line(capsys, tmp_path):
+    assert cli.exit_code(lambda: len((tmp_path / "gone").read_text())) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says(line, "tfprune: error: cannot use", str(tmp_path / "gone"), "No such file")
 
 
 def test_a_preset_of_flags_is_no_sweep_of_ones_own():

@@ -8,6 +8,7 @@ import struct
 import numpy as np
 import pandas as pd
 import pytest
+from wording import says
 
 from tfprune import files, layout, store
 from tfprune.errors import InputError, SettingError
@@ -183,3 +184,48 @@ def test_damaged_json_is_an_input_error_that_names_the_file(tmp_path):
     (tmp_path / "a.json").write_text('{"a": ')
     with pytest.raises(InputError, match=r"a\.json"):
         files.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("damage", "whole"),
+    [
+        (lambda text: text[:-9], 1),
+        (lambda text: text + text, 2),
+        (lambda text: text + text.split("\n", 1)[1], 2),
+        (lambda text: text.replace("0.5", "\ufffd"), 1),
+    ],
+    ids=["cut", "doubled", "rows doubled", "no text"],
+)
+def test_of_a_damaged_table_each_whole_row_stays_once(tmp_path, damage, whole):
+    rows = [{**KEY, "test_loss": 0.25}, {**KEY, "level": 1, "test_loss": 0.5}]
+    store.merge_rows(tmp_path, rows)
+    path = tmp_path / layout.RESULTS
+    path.write_text(damage(path.read_text()))
+    assert says(store.mend_results(tmp_path), "set aside", f"{whole} rows were whole")
+    assert store.read_results(tmp_path)["test_loss"].tolist() == [0.25, 0.5][:whole]
+    assert store.mend_results(tmp_path) == ""
+
+
+def test_a_mark_before_the_text_is_no_damage(tmp_path):
+    """Spreadsheet programs write one."""
+    store.merge_rows(tmp_path, [{**KEY, "test_loss": 0.25}])
+    path = tmp_path / layout.RESULTS
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert store.mend_results(tmp_path) == ""
+    assert store.read_results(tmp_path)["test_loss"].tolist() == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_folder"),
+    [(name, True) for name in (layout.RESULTS, layout.REPORT)]
+    + [
+        (name, False)
+        for name in (layout.TENSORBOARD, layout.TRIALS, layout.FIGURES, layout.TABLES, ".claims")
+    ],
+)
+def test_files_and_folders_that_stand_in_each_others_place_are_named(tmp_path, name, is_folder):
+    store.check_kinds(tmp_path)
+    (tmp_path / name).mkdir() if is_folder else (tmp_path / name).touch()
+    with pytest.raises(InputError) as refused:
+        store.check_kinds(tmp_path)
+    assert says(str(refused.value), str(tmp_path / name), "must be a", "move it away")

@@ -482,3 +482,14 @@ def test_publishing_needs_no_tensorflow(folder):
     root = Path(tensorboard.__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
     assert len(Reader(folder / layout.TENSORBOARD).rows()) == 10
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"another", FIRST.encode()[:-1]])
+def test_a_trial_knows_its_runs_again_whose_folder_says_nothing(tmp_path, content):
+    logdir = tmp_path / "tensorboard"
+    assert tensorboard.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
+    (logdir / SECOND).mkdir()
+    (logdir / "digits-magnitude" / "trial.txt").write_bytes(content)
+    assert tensorboard.trial_folder(logdir, SECOND) == logdir / SECOND
+    assert tensorboard.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
+    assert tensorboard.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"

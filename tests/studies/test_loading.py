@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synthetic import tell_nobody
+from wording import says
 
 import tfprune
 from tfprune import layout
@@ -163,3 +164,24 @@ def test_a_folder_that_is_no_stage_is_refused(tmp_path):
         tfprune.load_data(tmp_path)
     with pytest.raises(InputError, match=r"end\.npz does not exist"):
         tfprune.load_stage(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        (None, "does not exist"),
+        ("[]", "is damaged"),
+        ("{}", "'input_shape'"),
+        ('{"input_shape": 3, "num_classes": 2, "config": {}}', "it does not say"),
+        ('{"input_shape": [3], "num_classes": 2, "config": {"colour": 1}}', "'colour'"),
+    ],
+)
+def test_a_config_that_cannot_be_used_says_how_to_get_it_back(tmp_path, content, fact):
+    stage = tmp_path / "seed_0" / "level_00"
+    stage.mkdir(parents=True)
+    (stage / "end.npz").touch()
+    if content is not None:
+        (stage.parent / layout.CONFIG).write_text(content)
+    with pytest.raises(InputError) as refused:
+        tfprune.load_stage(stage)
+    assert says(str(refused.value), str(stage.parent / layout.CONFIG), fact, "trains nothing")

@@ -200,12 +200,14 @@ def _train_indices(
 def _read_indices(path: str, examples: int) -> np.ndarray:
     """Distinct positions in [0, examples) from a .npy file, or a text file of one a line."""
     file = epath.Path(path).expanduser()
-    if not is_regular_file(file):
-        raise SettingError(
-            "train_subset", path, f"a number of examples, or a file of indices; no file {file}"
-        )
     try:
+        if not is_regular_file(file):
+            raise SettingError(
+                "train_subset", path, f"a number of examples, or a file of indices; no file {file}"
+            )
         indices = _parse_indices(file)
+    except SettingError:
+        raise
     except Exception as error:  # A damaged header may raise any, as tokenize.TokenError.
         raise SettingError(
             "train_subset", path, "a .npy file of integers [K], or text with one integer per line"

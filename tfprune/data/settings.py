@@ -10,6 +10,7 @@ from typing import Any
 from etils import epath
 
 from tfprune.catalog import DATASETS, LABEL_NOISE, NORMALIZATIONS, PATH_DATASETS
+from tfprune.claims import check_cloud
 from tfprune.errors import SettingError
 from tfprune.files import is_regular_file
 from tfprune.settings import Section, at_least, between, setting
@@ -85,12 +86,15 @@ def _kind_of_path(dataset: str) -> str:
         return ""
     if dataset.endswith(".npz"):
         return "npz"
+    if dataset.startswith("gs://"):
+        return "folder"
     # Names of TFDS may have a slash, but no folder is called so.
     return "folder" if "/" in dataset and epath.Path(dataset).expanduser().is_dir() else ""
 
 
 def _digest(path: str) -> str:
     """A file by its bytes, a folder by the names and sizes of the files in it."""
+    check_cloud(path)
     file = epath.Path(path).expanduser()
     # What cannot be read is reported with its flag when the data are loaded.
     try:
@@ -102,6 +106,6 @@ def _digest(path: str) -> str:
             content = file.read_bytes()
         else:
             return path
-    except OSError:
+    except Exception:  # Cloud storage raises classes of its own.
         return path
     return hashlib.sha256(content).hexdigest()[:16]

@@ -23,6 +23,7 @@ import numpy as np
 from etils import epath
 
 from tfprune.catalog import DATASETS, PATH_DATASETS
+from tfprune.claims import check_cloud
 from tfprune.data.normalization import IMAGENET, statistics_of_counts
 from tfprune.errors import SettingError, reason
 from tfprune.files import is_regular_file
@@ -95,7 +96,9 @@ def load_source(config: DataConfig) -> Source | StreamedSource:
         load = DATASETS[name]
     try:
         source = load(name, config.data_dir)
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError) and not _is_of_cloud_storage(error):
+            raise
         from tfprune.data.reading import unreadable
 
         raise unreadable(name, error) from error
@@ -107,6 +110,11 @@ def load_source(config: DataConfig) -> Source | StreamedSource:
             stacklevel=2,
         )
     return source
+
+
+def _is_of_cloud_storage(error: Exception) -> bool:
+    """Whether TensorFlow says so, through which everything on gs:// is read."""
+    return type(error).__module__.startswith("tensorflow.") and "gs://" in str(error)
 
 
 def digits(name: str = "digits", data_dir: str = "") -> Source:
@@ -230,6 +238,7 @@ def tfds_images(name: str, data_dir: str = "") -> Source | StreamedSource:
         downloadable.
     """
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    check_cloud(folder)
     builder = _prepared_builder(name, os.path.expanduser(folder))
     image_key, label_key = _image_and_label_keys(name, builder)
     test_split = _test_split(name, list(builder.info.splits))

@@ -11,7 +11,8 @@ from etils import epath
 from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import DamagedFile, InputError
-from tfprune.files import read_json, set_aside, write_json
+from tfprune.files import set_aside, write_json
+from tfprune.store import read_about
 from tfprune.studies.trial import DENSE, PRUNED, Stage, Trial
 from tfprune.versions import differences, versions
 
@@ -58,7 +59,7 @@ def check_folders(trials: Iterable[Trial]) -> None:
 def set_aside_configs(trials: Iterable[Trial]) -> Iterator[str]:
     """Sets aside every config.json that is not whole, with a sentence about it.
 
-    It is written again with the trial's next stage.
+    It is written again before a stage of the trial is trained, or at once where some are finished.
     """
     for path in _configs(trials):
         if _read(path) is None:
@@ -80,11 +81,22 @@ def _configs(trials: Iterable[Trial]) -> dict[epath.Path, tuple[Trial, tuple[str
 def _read(path: epath.Path) -> dict[str, Any] | None:
     """What config.json says; None if it is not whole."""
     try:
-        about = read_json(path)
+        about = read_about(path)
         parts = (about["versions"], *(about["config"][section] for section in DENSE))
-    except (DamagedFile, KeyError, TypeError):
+    except (DamagedFile, KeyError):
         return None
     return about if all(isinstance(part, dict) for part in parts) else None
+
+
+def without_config(trials: Iterable[Trial]) -> dict[epath.Path, tuple[Trial, Stage]]:
+    """The config.json that finished stages lack, each with a trial and a stage of its folder."""
+    lost: dict[epath.Path, tuple[Trial, Stage]] = {}
+    for trial in trials:
+        for stage in trial.stages():
+            path = stage.folder.parent / layout.CONFIG
+            if path not in lost and not path.exists() and stage.is_done:
+                lost[path] = (trial, stage)
+    return lost
 
 
 def _check_config(

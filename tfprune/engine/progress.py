@@ -21,6 +21,7 @@ from rich.text import Text
 
 from tfprune.engine.counting import STANDINGS, StudyCount, TrialKey
 from tfprune.engine.events import Happened, StageEvent
+from tfprune.engine.streams import Stream
 from tfprune.studies.trial import Stage
 
 _FRAMES_PER_SECOND = 4
@@ -311,6 +312,7 @@ def _own_terminal() -> Any:
         if not os.isatty(sys.stderr.fileno()):
             return None
         encoding = sys.stderr.encoding
-        return open(os.dup(sys.stderr.fileno()), "w", encoding=encoding, errors="replace")
+        number = os.dup(sys.stderr.fileno())
+        return Stream(open(number, "w", encoding=encoding, errors="replace"))
     except (OSError, ValueError, AttributeError):
         return None

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING, Any
 
+from tfprune.claims import check_cloud
 from tfprune.config import RunConfig
 from tfprune.engine.events import Happened, StageEvent, Tell
 from tfprune.engine.executors import Executor, InProcess, explained
-from tfprune.engine.folders import check_folders, set_aside_configs
+from tfprune.engine.folders import check_folders, set_aside_configs, without_config
 from tfprune.engine.work import (
     Check,
     Columns,
+    Describe,
     Measure,
     Outcome,
     Train,
@@ -27,7 +29,7 @@ from tfprune.engine.work import (
 )
 from tfprune.engine.workshop import Workshop
 from tfprune.files import check_writable, set_aside
-from tfprune.store import KEY_COLUMNS, keep_aside, mend_results, read_results
+from tfprune.store import KEY_COLUMNS, check_kinds, keep_aside, mend_results, read_results
 from tfprune.studies.forgetting import keep_rows_before
 from tfprune.studies.procedure import Branch, Measurement, trunk
 from tfprune.studies.trial import Stage, Trial
@@ -93,14 +95,17 @@ class StudyEngine:
           InputError: something cannot be trained as asked; nothing was written.
         """
         plan = {trial: (trunk(trial.config), trial.stages()) for trial in self.trials}
+        check_cloud(self.trials[0].output_dir)
         for trial in self.trials:
             check_writable(trial.output_dir)
+        check_kinds(self.trials[0].output_dir)
         check_folders(self.trials)
         self._missing_of(plan)  # Their rows are shown while data are read and networks built.
         self._check(trial for trial in self.trials if not trial.is_finished())
         for sentence in (*set_aside_configs(self.trials), mend_results(self.trials[0].output_dir)):
             if sentence:
                 self.note(sentence)
+        self._give([Describe(*lost) for lost in without_config(self.trials).values()])
         self.train(plan)
 
     def train_branches(

@@ -35,6 +35,9 @@ class Loops(Protocol):
     def train(self, trial: Trial, branch: Branch, stage: Stage, advance: Advance) -> None:
         """Trains a stage; a signal ends it after an epoch."""
 
+    def describe(self, trial: Trial, stage: Stage) -> None:
+        """Writes the config.json beside a stage."""
+
     def check_stop(self) -> None:
         """Raises Stopped if a signal asked the process to end."""
 
@@ -91,6 +94,27 @@ class Check:
         if self.also is not None:
             self.also(loop)
         return Outcome()
+
+
+@dataclass(frozen=True)
+class Describe:
+    """Writes the config.json that finished stages have lost: without it nobody can load them.
+
+    Attributes:
+      trial: whose.
+      stage: a finished one of the folder.
+    """
+
+    trial: Trial
+    stage: Stage
+
+    def carry_out(self, loops: Loops) -> Outcome:
+        """Writes it with the settings, which the folder's name holds, and the versions of now."""
+        with claim(self.stage.claim_file) as mine:
+            if mine:  # Else the other process does it.
+                loops.describe(self.trial, self.stage)
+        path = self.stage.folder.parent / layout.CONFIG
+        return Outcome(note=f"{path} was lost and is written again, with the versions of now")
 
 
 @dataclass(frozen=True)
@@ -246,7 +270,7 @@ class _Busy(Exception):
     """Another process works on this stage."""
 
 
-Work = Check | Train | Measure
+Work = Check | Describe | Train | Measure
 
 
 def write_rows(

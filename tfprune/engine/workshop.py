@@ -119,9 +119,15 @@ class Workshop:
         loop = self.loop(trial)
         self.announce((trial, branch, stage))
         with self._signals.held():
-            if loop.writes and not stage.branch:
-                write_config(stage, trial.config, self._about(loop))
+            if not stage.branch:
+                self.describe(trial, stage)
             branch.train(loop, stage, advance)
+
+    def describe(self, trial: Trial, stage: Stage) -> None:
+        """Writes the config.json beside a stage, in the process that writes."""
+        loop = self.loop(trial)
+        if loop.writes:
+            write_config(stage, trial.config, self._about(loop))
 
     def check_stop(self) -> None:
         """Raises Stopped if a signal asked the process to end."""

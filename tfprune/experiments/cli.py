@@ -5,12 +5,15 @@ Importing this module imports no TensorFlow, so help and flag errors are instant
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import re
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import Field
 from functools import partial
 from pathlib import Path
@@ -20,6 +23,7 @@ from absl import flags
 
 from tfprune.config import from_settings
 from tfprune.door import program
+from tfprune.engine.streams import standard_streams
 from tfprune.errors import (
     InputError,
     SettingError,
@@ -138,7 +142,30 @@ def run(
 
 
 def exit_code(main: Callable[[], int]) -> int:
-    """Runs a command; an error of the user's becomes one line on stderr and exit code 2."""
+    """Runs a command; an error of the user's becomes one line on stderr and exit code 2.
+
+    Standard output that cannot be written, as in `tfprune --list | head`, ends nothing.
+    """
+    with standard_streams() as out, _figures_need_no_display():
+        code = _exit_code(main)
+    if out.error is None or out.error.errno == errno.EPIPE:
+        return code
+    print(f"tfprune: standard output is lost ({reason(out.error)})", file=sys.stderr)
+    return code or 1
+
+
+@contextmanager
+def _figures_need_no_display() -> Iterator[None]:
+    """Nothing opens a window, so MPLBACKEND, which may name what is not here, does not matter."""
+    before = os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ["MPLBACKEND"] = before
+
+
+def _exit_code(main: Callable[[], int]) -> int:
     try:
         return main()
     except InputError as error:
@@ -151,9 +178,6 @@ def exit_code(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("tfprune: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # As in `run.py ... | head`.
-        sys.stdout = None
-        return 0
     except TfpruneError as error:
         print(f"tfprune: {error}", file=sys.stderr)
         return 1
@@ -161,6 +185,11 @@ def exit_code(main: Callable[[], int]) -> int:
         if "Keras 3 was loaded" not in str(error):
             raise
         print(f"tfprune: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(f"tfprune: error: cannot use {error.filename} ({reason(error)})", file=sys.stderr)
         return 2
     except Exception as error:
         # Named, not imported: TensorFlow may not be loaded.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from tfprune import layout
+from tfprune.claims import check_cloud
 from tfprune.door import program
 from tfprune.engine import study
 from tfprune.engine.events import Tell
@@ -22,6 +23,7 @@ from tfprune.experiments.command import Command, with_flags
 from tfprune.pages import report, tensorboard
 from tfprune.report.tables import print_table
 from tfprune.stopping import StopSignals
+from tfprune.store import check_kinds, mend_results
 from tfprune.studies.without_effect import without_effect
 from tfprune.training.cluster import worker_of
 
@@ -116,7 +118,12 @@ def show(output_dir: str, only: str | None = None, formats: Sequence[str] = ()) 
       only: the experiment whose tables are printed; None prints all.
       formats: of figures, beside png.
     """
-    built = report.build_report(output_dir, formats)
+    check_cloud(output_dir)
+    check_kinds(output_dir)
+    mended = mend_results(output_dir)
+    if mended:
+        _say(mended)
+    built = report.build_report(output_dir, formats, _say)
     overview = tensorboard.publish(output_dir)
     for experiment, tables in built.tables.items():
         for table in tables if only in (None, experiment) else ():
@@ -125,3 +132,7 @@ def show(output_dir: str, only: str | None = None, formats: Sequence[str] = ()) 
     print(f"figures      {output_dir}/{layout.FIGURES}/")
     print(f"results      {output_dir}/{layout.RESULTS}")
     print("TensorBoard  " + "\n             ".join(tensorboard.how_to_open(output_dir, overview)))
+
+
+def _say(sentence: str) -> None:
+    print(f"tfprune: {sentence}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from tfprune import files, layout, papers, store
 from tfprune.errors import InputError
-from tfprune.pages import runs, tensorboard
+from tfprune.pages import damage, runs, tensorboard
 from tfprune.papers import items as paper_items
 from tfprune.report import accuracy, style, tables
 from tfprune.report.experiment import Drawn, Experiment
@@ -59,7 +59,11 @@ class Report:
     tables: dict[str, list[tables.Table]]
 
 
-def build_report(output_dir: epath.PathLike, formats: Iterable[str] = ()) -> Report:
+def build_report(
+    output_dir: epath.PathLike,
+    formats: Iterable[str] = (),
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Report:
     """Draws every figure and table of an output folder again, and the page that shows them.
 
     Writes figures/*.png, tables/*.csv, tables/*.md and report.html. Nothing is read but
@@ -70,6 +74,7 @@ def build_report(output_dir: epath.PathLike, formats: Iterable[str] = ()) -> Rep
     Args:
       output_dir: the output folder.
       formats: of figures, as of `style.save_figure`.
+      tell: takes sentences on files that are lost or damaged; the page has them too.
 
     Raises:
       InputError: there is no results.csv, a file is damaged, or the folder cannot be written. Of
@@ -78,8 +83,14 @@ def build_report(output_dir: epath.PathLike, formats: Iterable[str] = ()) -> Rep
     folder = epath.Path(output_dir)
     results = store.read_results(folder)
     sections = [_section(folder, results, name, formats) for name in results["experiment"].unique()]
-    page = _page(folder, results, sections)
+    lost = damage.damaged_stages(folder, results)
+    for part in sections:
+        drawn = [Path(info.file).stem for info in part.drawn]
+        lost += damage.old_pictures(folder, part.name, drawn, [each.name for each in sections])
+    page = _page(folder, results, sections, lost)
     files.write_text_atomic(folder / layout.REPORT, page)
+    for sentence in lost:
+        tell(sentence)
     problems = [problem for section in sections for problem in section.problems]
     if problems:
         raise InputError(f"{folder / layout.REPORT} is there, but not whole: {problems[0]}")
@@ -158,7 +169,9 @@ def _made(problems: list[str], build: Callable[[], list[Any]]) -> list[Any]:
         return []
 
 
-def _page(folder: epath.Path, results: pd.DataFrame, sections: list[_Section]) -> str:
+def _page(
+    folder: epath.Path, results: pd.DataFrame, sections: list[_Section], lost: Sequence[str]
+) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -187,7 +200,7 @@ def _page(folder: epath.Path, results: pd.DataFrame, sections: list[_Section]) -
         shared_settings=runs.shared_settings(found),
         own_settings=differ,
         settings_of_trials=differing,
-        missing=[*notes, *runs.unfinished(folder)],
+        missing=[*notes, *runs.unfinished(folder), *lost],
         problems=[problem for part in sections for problem in part.problems],
         tensorboard=tensorboard.command(folder) if (folder / layout.TENSORBOARD).exists() else "",
         tensorboard_address=tensorboard.ADDRESS,

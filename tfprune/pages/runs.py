@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
-from tfprune import files, layout, store
+from tfprune import layout, store
 from tfprune.door import program
+from tfprune.errors import InputError
 from tfprune.report import tables, trials
 from tfprune.report.accuracy import LAST
 
@@ -229,7 +230,15 @@ def _owner(folder: epath.Path, rows: pd.DataFrame) -> str:
 
 def _records(folder: epath.Path, trial: str, seeds: Iterable[int]) -> list[dict[str, Any]]:
     paths = [folder / layout.TRIALS / trial / layout.seed_folder(s) / layout.CONFIG for s in seeds]
-    return [files.read_json(path) for path in paths if path.exists()]
+    return [about for path in paths if (about := _about(path))]
+
+
+def _about(path: epath.Path) -> dict[str, Any]:
+    """What config.json says; nothing of one that is damaged, which `damage` names."""
+    try:
+        return store.read_about(path) if path.exists() else {}
+    except InputError:
+        return {}
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, str]:

@@ -53,7 +53,7 @@ class PruningConfig(Section):
         choices=Names(CRITERIA, FILTER_CRITERIA),
     )
     criterion_batches: int = setting(
-        10, "training batches that snip averages over", check=at_least(1)
+        10, "training batches that snip averages over", check=between(1, 10**6)
     )
     scope: str = setting("global", "weights compete across layers or within one", choices=SCOPES)
     prune_fraction: float = setting(

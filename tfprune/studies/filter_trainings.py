@@ -14,7 +14,7 @@ from etils import epath
 from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
-from tfprune.files import csv_text
+from tfprune.files import csv_text, read_text
 from tfprune.settings import as_columns, hash8, join
 from tfprune.studies.procedure import Advance, Branch, Measurement, Study, train_one_after_another
 from tfprune.studies.settings import FilterConfig, NoiseConfig
@@ -327,7 +327,7 @@ def read_events(stage: Stage) -> list[Row]:
             name: int(value) if name in whole else value if name == "layers" else float(value)
             for name, value in row.items()
         }
-        for row in csv.DictReader(io.StringIO(path.read_text()))
+        for row in csv.DictReader(io.StringIO(read_text(path)))
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from etils import epath
@@ -16,10 +16,11 @@ from tfprune.data import augmentation
 from tfprune.data.prepare import PreparedData, prepare
 from tfprune.data.sources import load_source
 from tfprune.data.streaming import StreamedData
-from tfprune.errors import InputError
-from tfprune.files import load_arrays, read_json
+from tfprune.errors import DamagedFile, InputError
+from tfprune.files import load_arrays, read_sealed
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import write_weights
+from tfprune.store import read_about
 from tfprune.training.network import build_network, set_masks
 from tfprune.training.optimizers import build_optimizer
 
@@ -122,7 +123,9 @@ def load_stage(folder: epath.PathLike, weights: str = "end") -> keras.Model:
       weights: `end`, after training, or `start`, before it.
 
     Raises:
-      InputError: the folder is not that of a stage, or its training is not that far.
+      InputError: the folder is not that of a stage, its training is not that far, or its trial's
+        config.json is lost.
+      DamagedFile: a file is not whole.
     """
     folder = epath.Path(folder)
     file = folder / f"{weights}.npz"
@@ -130,8 +133,8 @@ def load_stage(folder: epath.PathLike, weights: str = "end") -> keras.Model:
         raise InputError(
             f"{file} does not exist: give the folder of a trained stage, and start or end"
         )
-    about, config = _about(folder)
-    model = build_network(config, tuple(about["input_shape"]), about["num_classes"])
+    config, input_shape, num_classes = _described(folder.parent / layout.CONFIG)
+    model = build_network(config, input_shape, num_classes)
     values = load_arrays(file)
     write_weights(model, values)
     masks = Masks.load(folder / layout.MASKS)
@@ -159,21 +162,35 @@ def load_data(folder: epath.PathLike) -> StageData:
       `train`, `val` and `test`, each (images, labels).
 
     Raises:
-      InputError: the folder is not that of a finished stage.
+      InputError: the folder is not that of a finished stage, or its trial's config.json is lost.
+      DamagedFile: a file is not whole.
       SettingError: the data cannot be had any more.
     """
     folder = epath.Path(folder)
     if not (folder / layout.RESULT).exists():
         raise InputError(f"{folder / layout.RESULT} does not exist: give the folder of a stage")
-    _, config = _about(folder)
+    config, _, _ = _described(folder.parent / layout.CONFIG)
     seed = int(folder.parent.name.removeprefix(layout.seed_folder(0)[:-1]))
     prepared = prepare(load_source(config.data), config.data, seed)
-    trained_on = read_json(folder / layout.RESULT).get("subset_examples", len(prepared.labels))
+    trained_on = read_sealed(folder / layout.RESULT).get("subset_examples", len(prepared.labels))
     dtype = "float64" if config.training.dtype == "float64" else "float32"
     return StageData(prepared, dtype, len(prepared.labels) - int(trained_on))
 
 
-def _about(folder: epath.Path) -> tuple[dict[str, Any], RunConfig]:
-    """What config.json of a stage's trial says, and the run in it."""
-    about = read_json(folder.parent / layout.CONFIG)
-    return about, from_values(about["config"])
+# The file is made of the command alone, so a run that trains nothing makes it anew.
+_AGAIN = "run the command of its experiment again, which writes it anew and trains nothing"
+
+
+def _described(path: epath.Path) -> tuple[RunConfig, tuple[int, ...], int]:
+    """The settings, the shape of an image and the number of classes that config.json has."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist: {_AGAIN}")
+    try:
+        about = read_about(path)
+        shape = tuple(map(int, about["input_shape"]))
+        return from_values(about["config"]), shape, int(about["num_classes"])
+    except DamagedFile as error:
+        raise DamagedFile(path, error.what, f"delete it and {_AGAIN}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"it does not say what was trained: {type(error).__name__}: {error}"
+        raise DamagedFile(path, what, f"delete it and {_AGAIN}") from error

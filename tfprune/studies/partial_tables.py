@@ -10,7 +10,7 @@ from typing import Any
 
 from etils import epath
 
-from tfprune.files import csv_text, write_text_atomic
+from tfprune.files import csv_text, read_text, write_text_atomic
 
 _SECONDS_BETWEEN_WRITES = 5.0
 
@@ -31,7 +31,7 @@ class PartialTable:
         self._written = time.monotonic()
         self.rows: list[Mapping[str, Any]] = []
         if self._part.exists():
-            self.rows = list(csv.DictReader(io.StringIO(self._part.read_text())))
+            self.rows = list(csv.DictReader(io.StringIO(read_text(self._part))))
 
     def add(self, *rows: Mapping[str, Any]) -> None:
         """Adds rows that were measured together; kept within seconds."""

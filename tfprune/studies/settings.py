@@ -19,13 +19,13 @@ from tfprune.settings import Section, at_least, between, join, setting
 
 
 def _divides_one(name: str, value: Any) -> None:
-    if not 0 < value <= 1 or abs(1 / value - round(1 / value)) > 1e-9:
-        raise SettingError(name, value, "a step that divides 1, as 0.01 or 0.05")
+    if not 1e-4 <= value <= 1 or abs(1 / value - round(1 / value)) > 1e-9:
+        raise SettingError(name, value, "a step that divides 1, as 0.01 or 0.05; at least 0.0001")
 
 
 def _odd(name: str, value: Any) -> None:
-    if value < 3 or value % 2 == 0:
-        raise SettingError(name, value, "an odd number of at least 3, so that 0 is a point")
+    if value < 3 or value % 2 == 0 or value > 10_001:
+        raise SettingError(name, value, "an odd number from 3 to 10001, so that 0 is a point")
 
 
 def _odd_or_none(name: str, value: Any) -> None:
@@ -64,7 +64,7 @@ class BranchConfig(Section):
         check=at_least(0),
     )
     redense_epochs: int = setting(
-        0, "epochs of re-dense training; 0 takes `train_epochs`", check=at_least(0)
+        0, "epochs of re-dense training; 0 takes `train_epochs`", check=between(0, 10**6)
     )
 
     def __post_init__(self) -> None:
@@ -108,7 +108,7 @@ class LandscapeConfig(Section):
         choices=("interpolated", "reestimated"),
     )
     directions: int = setting(
-        5, "filter-normalized random directions of the 1-D loss", check=at_least(1)
+        5, "filter-normalized random directions of the 1-D loss", check=between(1, 10_000)
     )
     line_distance: float = setting(
         1.0, "the 1-D loss goes from minus to plus this, in filter norms", check=_line_distance
@@ -203,12 +203,14 @@ class FamilyConfig(Section):
 class ScoresConfig(Section):
     """What is measured of single examples (PEG 3, B.3, K.1)."""
 
-    el2n_models: int = setting(10, "networks that EL2N scores are a mean over", check=at_least(1))
+    el2n_models: int = setting(
+        10, "networks that EL2N scores are a mean over", check=between(1, 1000)
+    )
     el2n_percent: float = setting(
         10.0, "how far they are trained, in percent of `train_epochs`", check=between(0.001, 100)
     )
     gallery_examples: int = setting(
-        20, "examples that a gallery shows of each kind", check=at_least(1)
+        20, "examples that a gallery shows of each kind", check=between(1, 10_000)
     )
 
 
@@ -288,7 +290,7 @@ class UtilityConfig(Section):
         check=_share,
     )
     ablation_subsets: int = setting(
-        500, "random subsets of the weights for each ratio", check=at_least(1)
+        500, "random subsets of the weights for each ratio", check=between(1, 10**6)
     )
     ablation_examples: int = setting(
         0, "training examples that utility is a mean over; 0 takes all", check=at_least(0)
@@ -352,7 +354,9 @@ class SurfaceConfig(Section):
     plane_levels: str = setting(
         "all", "levels whose plane is measured: all, last, or a list as 1,3,5", identity=False
     )
-    plane_points: int = setting(15, "points along each side of the plane's grid", check=at_least(2))
+    plane_points: int = setting(
+        15, "points along each side of the plane's grid", check=between(2, 1001)
+    )
     plane_margin: float = setting(
         0.2,
         "how far the grid goes beyond the networks, as a fraction of their extent",
@@ -544,9 +548,9 @@ class FlatnessConfig(Section):
         100, "eigenvalues of the Hessian, the largest", check=between(1, 1000)
     )
     trace_probes: int = setting(
-        100, "random vectors of Hutchinson's estimate of the trace", check=at_least(2)
+        100, "random vectors of Hutchinson's estimate of the trace", check=between(2, 10**6)
     )
     perturbed_eigenvectors: int = setting(
-        10, "eigenvectors along which the loss is measured", check=at_least(1)
+        10, "eigenvectors along which the loss is measured", check=between(1, 1000)
     )
     unpruned_only: bool = setting(True, "leave pruned weights out of all derivatives")

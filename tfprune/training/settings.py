@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tfprune.errors import SettingError
-from tfprune.settings import Section, above, at_least, below_one, join, setting
+from tfprune.settings import Section, above, at_least, below_one, between, join, setting
 
 LR_DECAYS = {
     "drops": "the learning rate drops after `lr_drop_epochs`",
@@ -20,8 +20,8 @@ DTYPES = ("float32", "mixed_bfloat16", "float64")
 class TrainingConfig(Section):
     """How one training runs."""
 
-    train_epochs: int = setting(100, "epochs of one training", check=at_least(1))
-    batch_size: int = setting(128, "examples in a step, over all devices", check=at_least(1))
+    train_epochs: int = setting(100, "epochs of one training", check=between(1, 10**6))
+    batch_size: int = setting(128, "examples in a step, over all devices", check=between(1, 10**6))
     optimizer: str = setting("sgd", "optimizer", choices=OPTIMIZERS)
     learning_rate: float = setting(0.1, "learning rate of the first epoch", check=above(0))
     lr_drop_epochs: tuple[int, ...] = setting(

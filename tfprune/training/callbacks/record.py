@@ -12,7 +12,7 @@ import numpy as np
 from etils import epath
 
 from tfprune.backend import keras
-from tfprune.files import csv_text, write_text_atomic
+from tfprune.files import csv_text, read_text, write_text_atomic
 from tfprune.layout import METRIC_COLUMNS
 from tfprune.training.callbacks.going_on import Continuing
 
@@ -93,7 +93,7 @@ def rows_until(path: epath.PathLike, epoch: int) -> list[Row]:
     path = epath.Path(path)
     if not path.exists():
         return []
-    rows = csv.DictReader(io.StringIO(path.read_text()))
+    rows = csv.DictReader(io.StringIO(read_text(path)))
     read = [{name: _number(text) for name, text in row.items()} for row in rows]
     return [row for row in read if isinstance(row.get("epoch"), int) and row["epoch"] <= epoch]
 
