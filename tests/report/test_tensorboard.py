@@ -127,8 +127,8 @@ def row(trial, seed, level, **changes):
 def two_trials():
     """Magnitude and random pruning of the same dense networks: 2 seeds, levels 0 to 2."""
     return [
-        row(f"digits-{criterion}-12345678", seed, level)
-        for criterion in ("magnitude", "random")
+        row(trial, seed, level)
+        for trial in ("digits-magnitude-12345678", "digits-random-87654321")
         for seed in (0, 1)
         for level in (0, 1, 2)
     ]
@@ -199,8 +199,8 @@ def test_a_shared_stage_names_what_its_trials_are_and_no_number_on_which_they_di
     rows = [
         row("digits-magnitude-12345678", 0, 0, experiment="redense"),
         row("digits-magnitude-12345678", 0, 0, experiment="learning_distance"),
-        row("digits-random-12345678", 0, 0, noise_fraction=0.2),
-        row("digits-random-12345678", 1, 1, noise_fraction=0.2, branch="redense"),
+        row("digits-random-87654321", 0, 0, noise_fraction=0.2),
+        row("digits-random-87654321", 1, 1, noise_fraction=0.2, branch="redense"),
     ]
     store.merge_rows(tmp_path, rows, SETTINGS)
     hparams, _, _ = published(tmp_path).rows()["level_00 seed_0 digits-dense"]
@@ -220,7 +220,7 @@ def test_a_setting_that_all_stages_share_is_no_column(folder, name):
     assert name not in {info.name for info in reader.experiment().hparam_infos}
     assert all(name not in hparams for hparams, _, _ in reader.rows().values())
     changed = {"experiment": "redense", "branch": "redense", "noise_fraction": 0.25}
-    other = row("digits-random-12345678", 0, 5, **{name: changed[name]})
+    other = row("digits-random-87654321", 0, 5, **{name: changed[name]})
     store.merge_rows(folder, [other], SETTINGS)
     assert name in {info.name for info in published(folder).experiment().hparam_infos}
 
@@ -320,7 +320,7 @@ def test_publishing_again_touches_nothing(folder):
 def test_publishing_again_writes_only_what_changed(folder):
     tensorboard.publish(folder)
     before = files_of(folder)
-    changed = row("digits-random-12345678", 1, 2, test_accuracy_last=0.25)
+    changed = row("digits-random-87654321", 1, 2, test_accuracy_last=0.25)
     store.merge_rows(folder, [changed], SETTINGS)
     tensorboard.publish(folder)
     after = files_of(folder)
@@ -397,10 +397,10 @@ def test_views_leave_out_charts_that_would_be_empty(folder):
 
 def test_what_older_versions_put_beside_the_stages_goes_when_they_are_published(folder):
     logdir = folder / layout.TENSORBOARD
-    branch = row("digits-random-12345678", 1, 2, branch="redense")
+    branch = row("digits-random-87654321", 1, 2, branch="redense")
     store.merge_rows(folder, [branch], SETTINGS)
     old = [logdir / "figures", logdir / "digits-random" / "seed_1" / "redense"]
-    old.append(trial_folder(logdir, "digits-random-12345678") / "seed_1")
+    old.append(trial_folder(logdir, "digits-random-87654321") / "seed_1")
     for run in old:
         event_files.write_curves(run, {0: {"by_level/test_accuracy_last": 0.5}})
         event_files.write_images(run, {"sparse_double_descent/accuracy": png(30, 30, 0.5)})
@@ -487,9 +487,9 @@ def test_publishing_needs_no_tensorflow(folder):
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"another", FIRST.encode()[:-1]])
 def test_a_trial_knows_its_runs_again_whose_folder_says_nothing(tmp_path, content):
     logdir = tmp_path / "tensorboard"
-    assert tensorboard.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
+    assert event_folders.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
     (logdir / SECOND).mkdir()
     (logdir / "digits-magnitude" / "trial.txt").write_bytes(content)
-    assert tensorboard.trial_folder(logdir, SECOND) == logdir / SECOND
-    assert tensorboard.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
-    assert tensorboard.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
+    assert event_folders.trial_folder(logdir, SECOND) == logdir / SECOND
+    assert event_folders.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
+    assert event_folders.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
