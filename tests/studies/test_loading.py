@@ -1,6 +1,5 @@
 """A finished stage as a model in a user's own script."""
 
-import json
 import re
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from tfprune.engine.executors import InProcess
 from tfprune.engine.study import StudyEngine
 from tfprune.engine.workshop import Workshop
 from tfprune.errors import InputError
-from tfprune.files import load_arrays, read_json, write_text_atomic
+from tfprune.files import load_arrays, read_sealed, write_sealed
 from tfprune.pruning.weights import mask_variables, read_weights
 from tfprune.store import read_results
 from tfprune.studies import filter_trainings
@@ -151,8 +150,8 @@ def test_a_stage_that_was_trained_on_a_part_says_so_and_still_has_its_test_set(t
     study, _ = study_of(tmp_path, levels=0, train_epochs=1)
     study.train_trunks()
     folder = study.trials[0].stage(0).folder
-    result = read_json(folder / layout.RESULT)
-    write_text_atomic(folder / layout.RESULT, json.dumps(result | {"subset_examples": 150}))
+    result = read_sealed(folder / layout.RESULT)
+    write_sealed(folder / layout.RESULT, result | {"subset_examples": 150}, ())
     data = tfprune.load_data(folder)
     assert len(data.test.labels) == 360
     with pytest.raises(InputError, match="trained without 50 of the training examples"):
