@@ -167,6 +167,12 @@ def test_the_star_stands_at_an_optimum_that_differs_and_chance_leaves_the_panel(
     assert axes.get_ylim()[1] < 20
 
 
+def test_a_rise_that_comes_down_again_stays_in_the_panel_and_chance_does_not(tmp_path):
+    rows = family(LR_REWIND, {0: [12, 21, 9, 90], 1: [12, 21, 9, 90]}, 0.15)
+    (axes,) = figures_of(write(tmp_path, rows), "pruning_effect")["error"][1].axes
+    assert 21 < axes.get_ylim()[1] < 24
+
+
 def test_levels_are_shaded_where_pruning_and_longer_training_match(tmp_path):
     rows = family(LR_REWIND, {0: [5, 4.0, 4.0, 9], 1: [5, 4.2, 4.2, 9.1], 2: [5, 4.4, 4.4, 9]})
     rows += family(EXTENDED_DENSE, {0: [5, 4.2, 4.1, 4], 1: [5, 4.1, 4.4, 4], 2: [5, 4.4, 4.5, 4]})

@@ -56,7 +56,7 @@ def _weight_ticks(panel: Panel) -> None:
 
 
 def _error_limits(panel: Panel) -> None:
-    """Cuts off what is far worse than the dense models.
+    """Cuts off what is far worse than the dense models, unless the error comes down again after it.
 
     A pruned network ends at chance; on an axis that reaches there no difference can be seen.
     """
@@ -65,8 +65,15 @@ def _error_limits(panel: Panel) -> None:
     dense = max(float(mean.iloc[0]) for mean in means)
     room = max(_LEAST_HEADROOM, dense - low)
     top = min(max(float(mean.max()) for mean in means), dense + room)
+    top = max(top, *(_highest_before_the_end(mean) for mean in means))
     pad = 0.06 * max(top - low, _LEAST_HEIGHT)
     panel.axes.set_ylim(low - 1.5 * pad, max(top, low + _LEAST_HEIGHT) + pad)
+
+
+def _highest_before_the_end(mean: pd.Series) -> float:
+    """The highest error up to the last one that is no higher than the first, the dense model's."""
+    no_higher = np.flatnonzero(mean.to_numpy() <= mean.iloc[0])
+    return float(mean.iloc[: no_higher[-1] + 1].max())
 
 
 def from_zero(panel: Panel) -> None:
