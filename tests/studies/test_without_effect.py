@@ -2,9 +2,11 @@
 
 import dataclasses
 import importlib
+from unittest import mock
 
 import pytest
 
+from tfprune.catalog import CRITERIA
 from tfprune.config import from_settings
 from tfprune.errors import SettingError
 from tfprune.experiments import cli
@@ -142,3 +144,9 @@ def test_without_a_command_line_all_settings_are_looked_at():
 def test_momentum_that_never_ends_is_refused():
     with pytest.raises(SettingError, match=r"momentum=1.0: a number in \[0, 1\)"):
         from_settings({"momentum": 1.0})
+
+
+def test_nothing_is_said_of_what_a_persons_own_criterion_may_use():
+    with mock.patch.dict(CRITERIA._entries):
+        CRITERIA.add("own", "tfprune.pruning.criteria:snip", "averaged over batches")
+        assert said("sparse_double_descent", "--criterion=own", "--criterion_batches=5") == []

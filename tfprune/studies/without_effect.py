@@ -18,7 +18,11 @@ Values = Mapping[str, Any]
 
 _WITHOUT_BATCH_NORM = ("lenet_300_100", "vanilla_cnn")
 _WITHOUT_SHORTCUTS = (*_WITHOUT_BATCH_NORM, "vanilla_cnn_bn", "vgg11", "vgg16")
-_MANY_BATCHES = ("snip", "filter_activation")
+# Criteria that score by no batch or by one; of a person's own nothing is known.
+_FEW_BATCHES = (
+    *("magnitude", "gradient", "synflow", "random", "filter_l1", "filter_l2"),
+    *("filter_gamma", "filter_ebn", "filter_ebn_signed", "filter_random"),
+)
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ RULES: tuple[Rule, ...] = (
     Rule("retrain", _if(lambda v: not _prunes(v), _no_effect_with("levels"))),
     Rule(
         "criterion_batches",
-        _if(lambda v: v["criterion"] not in _MANY_BATCHES, _no_effect_with("criterion")),
+        _if(lambda v: v["criterion"] in _FEW_BATCHES, _no_effect_with("criterion")),
     ),
     Rule(
         "rewind_to",
