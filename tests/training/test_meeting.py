@@ -100,3 +100,19 @@ def test_a_port_that_is_taken_is_one_line(workers):
 def test_a_process_alone_waits_for_nobody():
     environment = {"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 0}}
     meeting.meet(from_environment({"TF_CONFIG": json.dumps(environment)}), 60)
+
+
+def test_a_port_that_closes_a_moment_after_its_connections_is_still_found_gone(
+    workers, monkeypatch
+):
+    monkeypatch.setattr(meeting, "_PATIENCE_SECONDS", 60)
+    first, second, third = workers
+    looks = []
+
+    def listens(address):
+        looks.append(address)
+        return address != second.address or len(looks) < 6
+
+    monkeypatch.setattr(meeting, "_listens", listens)
+    assert meeting.absent(first) == [f"worker 0 ({second.address})"]
+    assert looks == [second.address, third.address] * 4

@@ -22,7 +22,8 @@ from tfprune.training.cluster import Worker, host_and_port
 _GREETING = "tfprune "
 _PAUSE_SECONDS = 0.2
 _ANSWER_SECONDS = 2.0
-# Peers that start at the same time come within this; nothing is said of them.
+# Peers that start at the same time come within this, and nothing is said of them; one that ends
+# closes its port within it.
 _PATIENCE_SECONDS = 5.0
 
 
@@ -69,8 +70,17 @@ def meet(
 
 
 def absent(worker: Worker) -> list[str]:
-    """The other processes at whose port nothing listens, with the port."""
-    return [f"{name} ({a})" for name, a in worker.peers.items() if not _listens(a)]
+    """The other processes at whose port nothing listens, with the port.
+
+    Where all seem to listen it looks again for a few seconds: of a process that ends, the port may
+    close after the connections that told of its end.
+    """
+    began = time.monotonic()
+    while True:
+        gone = [f"{name} ({a})" for name, a in worker.peers.items() if not _listens(a)]
+        if gone or time.monotonic() - began > _PATIENCE_SECONDS:
+            return gone
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _listens(address: str) -> bool:
