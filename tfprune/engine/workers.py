@@ -78,7 +78,7 @@ def follow(workshop: Workshop, config: RunConfig) -> None:
 
 
 class PeerLost(TfpruneError):
-    """Another process of the training is gone; what was saved is kept."""
+    """Another process of the training is gone or does not answer; what was saved is kept."""
 
 
 @contextmanager
@@ -99,9 +99,12 @@ def peers_watched(worker: Worker) -> Iterator[None]:
         gone = absent(worker)
         if not gone and not isinstance(error, (tf.errors.UnavailableError, tf.errors.AbortedError)):
             raise
+        lost = f"{', '.join(gone)} of this training is gone"
+        if not gone:  # Stopped, or out of the network's reach.
+            lost = "another process of this training does not answer"
         raise PeerLost(
-            f"{', '.join(gone) or 'another process'} of this training is gone; start the same "
-            "command in all processes again: it goes on from the last checkpoint"
+            f"{lost}; start the same command in all processes again: it goes on from the last "
+            "checkpoint"
         ) from error
 
 
