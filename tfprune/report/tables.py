@@ -18,13 +18,13 @@ from rich.measure import Measurement
 from tfprune import files, layout
 from tfprune.report import trials
 
-ACCURACY_COLUMNS = ("train_accuracy", "test_accuracy_last", "test_accuracy_best")
-GROUP_COLUMNS = ("experiment", "trial", "branch", "level")
-_SHOWN = {
-    "train_accuracy": "train (%)",
-    "test_accuracy_last": "last test (%)",
-    "test_accuracy_best": "best test (%)",
+# The accuracies that every level has, and what tables call them.
+ACCURACIES = {
+    "train_accuracy": "train",
+    "test_accuracy_last": "last test",
+    "test_accuracy_best": "best test",
 }
+GROUP_COLUMNS = ("experiment", "trial", "branch", "level")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Table:
     labels: tuple[str, ...] = ()
 
 
-def aggregate(results: pd.DataFrame, columns: Iterable[str] = ACCURACY_COLUMNS) -> pd.DataFrame:
+def aggregate(results: pd.DataFrame, columns: Iterable[str] = ACCURACIES) -> pd.DataFrame:
     """Mean and standard deviation over seeds, per (experiment, trial, branch, level).
 
     Args:
@@ -84,7 +84,8 @@ def accuracy_table(results: pd.DataFrame, name: str = "accuracy", note: str = ""
     """
     title = f"Accuracy at every level, mean ± std over seeds{note}"
     branch = {"branch": lambda row: row["branch"] or "trunk"} if results["branch"].any() else {}
-    shown = branch | LEVEL | {h: mean_std(column, plus_minus) for column, h in _SHOWN.items()}
+    shown = branch | LEVEL
+    shown |= {f"{name} (%)": mean_std(c, plus_minus) for c, name in ACCURACIES.items()}
     return of_trials(name, title, aggregate(results), results, shown | SEEDS, ["branch"])
 
 

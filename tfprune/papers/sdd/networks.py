@@ -13,7 +13,7 @@ from etils import epath
 
 from tfprune import store
 from tfprune.report import style, summary, tables, trials
-from tfprune.report.accuracy import roles_of
+from tfprune.report.accuracy import LAST, roles_of
 
 TRUNK, REDENSE, REINIT = "", "redense", "reinit"
 _NAMES = {TRUNK: "sparse", REDENSE: "re-dense", REINIT: "random reinitialization"}
@@ -69,6 +69,11 @@ class Networks:
         """The levels of the trunk that play a role of `descent.ROLES`."""
         return roles_of(self.trunk)
 
+    @property
+    def dense(self) -> pd.DataFrame:
+        """The rows of the dense network, from which the trunk starts."""
+        return self.trunk[self.trunk["level"] == 0]
+
     def mean(self, column: str, level: int) -> float:
         """Over seeds, of its own rows."""
         return float(self.rows.loc[self.rows["level"] == level, column].mean())
@@ -108,21 +113,16 @@ class Networks:
         made = []
         for place, (level, role) in enumerate(self.samples.items()):
             here = self.rows[self.rows["level"] == level]
-            found = read(self, here)
-            if not found:
+            if not (found := read(self, here)):
                 continue
-            words = [style.ROLE_LABELS.get(role, ""), self.trunk_sparsity(level)]
-            seeds = pd.concat(found)["seed"].nunique()
+            table, sparsity = pd.concat(found), self.sparsity(level)
+            seeds, called = table["seed"].nunique(), style.ROLE_LABELS.get(role, "")
             few = f" ({seeds} of {len(here)} seeds)" if seeds < len(here) else ""
             about: dict[str, Any] = {"level": level, "place": place, "name": self.name}
-            about |= {"sample": ", ".join(filter(None, words)) + few, "from": words[1]}
-            about["heading"] = f"{words[0]}\nsparsity {words[1]}{few}".strip()
-            made.append(pd.concat(found).assign(**about))
-        return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
-
-    def trunk_sparsity(self, level: int) -> str:
-        at = self.trunk.loc[self.trunk["level"] == level, "sparsity"]
-        return sparsity_text(float(at.mean()))
+            about |= {"sample": ", ".join(filter(None, (called, sparsity))) + few, "from": sparsity}
+            about["heading"] = f"{called}\nsparsity {sparsity}{few}".strip()
+            made.append(table.assign(**about))
+        return concatenated(made)
 
     def metrics(self, rows: pd.DataFrame) -> list[pd.DataFrame]:
         """Metrics by epoch: the trunk's of the same levels, where it is a branch, and its own.
@@ -149,11 +149,10 @@ class Networks:
 
     def differences(self, column: str) -> pd.DataFrame:
         """`gaps` over seeds: sparsity, trunk, branch, n, mean, std and verdict, by level."""
-        gaps = self.gaps(column)
         rows = {
             level: own[["sparsity", "trunk", "branch"]].mean().to_dict()
             | summary.described(own["difference"].tolist(), "", "n", "mean", "std", "verdict")
-            for level, own in gaps.groupby("level")
+            for level, own in self.gaps(column).groupby("level")
         }
         columns = ["sparsity", "trunk", "branch", "n", "mean", "std", "verdict"]
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
@@ -168,23 +167,21 @@ def _metrics(folder: epath.Path, rows: pd.DataFrame) -> list[pd.DataFrame]:
     ]
 
 
-def measured(
-    folder: epath.Path, rows: pd.DataFrame, column: str, needed: Iterable[str]
-) -> list[pd.DataFrame]:
-    """`store.read_measurements` with a column `seed`.
+def of_files(column: str, needed: Iterable[str]) -> Read:
+    """A way to read what `Networks.sampled` is made of: `store.read_measurements`, seed by seed.
 
     Different seeds may differ in the last bit of what is one place: coordinates are rounded.
     """
-    return [
-        table.round({"alpha": 9, "distance": 9}).assign(seed=int(rows["seed"].iloc[n]))
-        for n in range(len(rows))
-        for table in store.read_measurements(folder, rows.iloc[n : n + 1], column, needed)
+    return lambda networks, rows: [
+        table.round({"alpha": 9, "distance": 9}).assign(seed=seed)
+        for seed, own in rows.groupby("seed", sort=False)
+        for table in store.read_measurements(networks.folder, own, column, needed)
     ]
 
 
-def of_files(column: str, needed: Iterable[str]) -> Read:
-    """A way to read what `Networks.sampled` is made of: `measured`."""
-    return lambda networks, rows: measured(networks.folder, rows, column, needed)
+def concatenated(made: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of all; none of none."""
+    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,19 +195,25 @@ class Study:
     def several(self) -> bool:
         return len(self.networks) > 1
 
-    def start(self, network: Networks, text: str) -> str:
-        """The start of a sentence, with the networks' name where there are several."""
-        return f"With {network.name}: {text[:1].lower()}{text[1:]}" if self.several else text
-
-    def on_each(self, say: Callable[[Networks], str]) -> str:
-        """What `say` tells of each of the networks, if anything, a line each."""
-        told = [(network, text) for network in self.networks if (text := say(network))]
-        return "\n".join(self.start(network, text) for network, text in told)
-
     def sampled(self, read: Read) -> pd.DataFrame:
         """`Networks.sampled` of all."""
-        found = [table for n in self.networks if len(table := n.sampled(read))]
-        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+        return concatenated([table for n in self.networks if len(table := n.sampled(read))])
+
+
+def on_each(say: Callable[[Networks], str]) -> Callable[[Study], str]:
+    """A reading of what `say` tells of each of the networks, if anything: a line each.
+
+    It starts with their name where there are several.
+    """
+
+    def reading(found: Study) -> str:
+        told = {network.name: text for network in found.networks if (text := say(network))}
+        return "\n".join(
+            f"With {name}: {text[:1].lower()}{text[1:]}" if found.several else text
+            for name, text in told.items()
+        )
+
+    return reading
 
 
 def study(results: pd.DataFrame, folder: epath.Path, wanted: str = TRUNK) -> Study:
@@ -259,45 +262,36 @@ def listed(sparsities: Iterable[float]) -> str:
     return ", ".join(texts) if len(texts) <= 3 else f"{texts[0]} to {texts[-1]}"
 
 
+def accuracy_table(found: Study, note: str = "") -> tables.Table:
+    """Train, last and best test accuracy at every level; a note of the title."""
+    return tables.accuracy_table(found.rows, note=note)
+
+
 def difference_table(table_name: str, title: str) -> Callable[[Study], tables.Table]:
     """A table of branch minus trunk at every level, and whether last test accuracies differ."""
-    rule = "higher or lower where the mean is at least one std over seeds away from 0"
-    headings = {
-        "train_accuracy": "train (points)",
-        "test_accuracy_last": "last test (points)",
-        "test_accuracy_best": "best test (points)",
-    }
+    title = f"{title}; higher or lower where the mean is at least one std over seeds away from 0"
 
     def make(found: Study) -> tables.Table:
-        rows = [
-            _differences(networks, level, headings)
-            for networks in found.networks
-            for level in networks.differences("test_accuracy_last").index
-        ]
+        rows = []
+        for networks in found.networks:
+            gaps = {column: networks.differences(column) for column in tables.ACCURACIES}
+            for level, last in gaps[LAST].iterrows():
+                row = {"trial": networks.trial, "branch": networks.branch, "level": level}
+                rows.append(row | last[["sparsity", "n"]].to_dict())
+                for column, gap in gaps.items():
+                    told = gap.reindex([level]).iloc[0][["mean", "std", "verdict"]]
+                    rows[-1] |= told.add_prefix(f"{column}_difference_").to_dict()
         shown = branch_cell(found) | tables.LEVEL
-        for column, heading in headings.items():
-            shown[heading] = tables.mean_std(f"{column}_difference", tables.points)
-        shown |= {"last test is": "test_accuracy_last_difference_verdict", "seeds": "n"}
+        for column, heading in tables.ACCURACIES.items():
+            shown[f"{heading} (points)"] = tables.mean_std(f"{column}_difference", tables.points)
+        shown |= {"last test is": f"{LAST}_difference_verdict", "seeds": "n"}
         numbers = pd.DataFrame(rows)
-        return tables.of_trials(
-            table_name, f"{title}; {rule}", numbers, found.rows, shown, ["branch"]
-        )
+        return tables.of_trials(table_name, title, numbers, found.rows, shown, ["branch"])
 
     return make
 
 
 def branch_cell(found: Study, heading: str = "branch") -> dict[str, Any]:
     """A cell that says which branch a row is of, where there are several."""
-    if len({networks.branch for networks in found.networks}) < 2:
-        return {}
-    return {heading: lambda row: name(row["branch"])}
-
-
-def _differences(networks: Networks, level: int, columns: Iterable[str]) -> dict[str, Any]:
-    last = networks.differences("test_accuracy_last").loc[level]
-    row: dict[str, Any] = {"trial": networks.trial, "branch": networks.branch, "level": level}
-    row |= {"sparsity": last["sparsity"], "n": last["n"]}
-    for column in columns:
-        gap = networks.differences(column).reindex([level]).iloc[0]
-        row |= {f"{column}_difference_{what}": gap[what] for what in ("mean", "std", "verdict")}
-    return row
+    several = len({networks.branch for networks in found.networks}) > 1
+    return {heading: lambda row: name(row["branch"])} if several else {}
