@@ -245,13 +245,9 @@ def correlation_reading(found: Distances) -> str:
 def _correlated(trial: Trial) -> str:
     said = []
     for called, c in trial.correlations().items():
-        text = f"{called} not measurably (n = {c.n})"
-        if not math.isnan(c.pearson):
-            text = (
-                f"{called} with r = {c.pearson:.2f} ({readings.p_value(c.pearson_p)}), "
-                f"τ = {c.kendall:.2f} ({readings.p_value(c.kendall_p)}), n = {c.n}"
-            )
-        said.append(text)
+        how = f"not measurably (n = {c.n})"
+        how = how if math.isnan(c.pearson) else f"with {readings.correlated(c)}"
+        said.append(f"{called} {how}")
     return (
         f"Over levels, distance from initialization and last test accuracy correlate for "
         f"{'; '.join(said)}."

@@ -34,8 +34,6 @@ from tfprune.report.tables import Table, mean_std
 _SCRATCH = "dense, from scratch"
 _SPLITS = ("train", "test")
 _MEASURED = {"sharpness": "sharpness (nats)", "barrier_height": "barrier (nats)"}
-# The largest p-value of a trend that a reading calls one.
-_SIGNIFICANT = 0.05
 # Barriers below this many nats are rounding.
 _NO_BARRIER = 1e-6
 
@@ -175,9 +173,7 @@ def _sharpness(network: Networks) -> str:
         for level in dict.fromkeys((table.index[0], table.index[-1]))
         if len(own := rows.loc[rows["level"] == level, "sharpness"])
     ]
-    said = "neither clearly grows nor falls with"
-    if trend.kendall_p < _SIGNIFICANT:
-        said = "grows with" if trend.kendall > 0 else "falls with"
+    said = readings.trend(trend.kendall, trend.kendall_p)
     rank = f"Kendall's τ = {trend.kendall:.2f}, {readings.p_value(trend.kendall_p)}, n = {trend.n}"
     if math.isnan(trend.kendall_p):
         rank = f"{trend.n} sparsit{'ies are' if trend.n > 1 else 'y is'} too few to tell"
