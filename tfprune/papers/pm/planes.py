@@ -246,7 +246,7 @@ def between_reading(found: Found) -> str:
     for cycles in found.trials:
         gap = cycles.last(Surface.least_between)
         if gap.n:
-            said.append(f"{plus_minus([gap.mean], [gap.std])[0]}% with {cycles.name}")
+            said.append(f"{plus_minus(gap.mean, gap.std)}% with {cycles.name}")
     if not said:
         return "No plane holds the whole line from a pretrained to a retrained network."
     return (

@@ -210,7 +210,7 @@ def distribution_reading(found: Found) -> str:
     for (trial, size), own in rows[rows[AMOUNT] == ratio].groupby(
         ["trial", "size"], sort=False, observed=True
     ):
-        low, high = measured(own["utility"].quantile([0.25, 0.75]), [math.nan] * 2)
+        low, high = map(measured, own["utility"].quantile([0.25, 0.75]))
         whose = f" ({trial})" * (rows["trial"].nunique() > 1)
         said.append(f"{low} and {high} nats in the {size} network{whose}")
     return (

@@ -158,8 +158,8 @@ def _crossed(network: Networks) -> str:
 
 def _place(rows: pd.DataFrame) -> str:
     """The distance and the accuracy of a level, in words."""
-    distance = tables.measured([rows[DISTANCE].mean()], [rows[DISTANCE].std()])[0]
-    accuracy = tables.plus_minus([rows[LAST].mean()], [rows[LAST].std()])[0]
+    distance = tables.measured(rows[DISTANCE].mean(), rows[DISTANCE].std())
+    accuracy = tables.plus_minus(rows[LAST].mean(), rows[LAST].std())
     return f"{distance or '?'} from initialization, with {accuracy or '?'}% test accuracy"
 
 

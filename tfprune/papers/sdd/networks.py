@@ -40,8 +40,8 @@ def name(branch: str) -> str:
     return ", ".join([_NAMES.get(first, first), *said])
 
 
-# Networks, and rows of results.csv of theirs, to the tables that their files hold.
-Read = Callable[["Networks", pd.DataFrame], list[pd.DataFrame]]
+# Networks, and rows of results.csv of theirs, to what the files of these hold.
+Read = Callable[["Networks", pd.DataFrame], pd.DataFrame]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,14 +108,14 @@ class Networks:
         """Tables of the samples: a row per row of them, level, seed, and what the sample is called.
 
         Args:
-          read: rows of results.csv to their tables, one each where there are files.
+          read: rows of results.csv to what their files hold, with a column `seed`.
         """
         made = []
         for place, (level, role) in enumerate(self.samples.items()):
             here = self.rows[self.rows["level"] == level]
-            if not (found := read(self, here)):
+            table, sparsity = read(self, here), self.sparsity(level)
+            if table.empty:
                 continue
-            table, sparsity = pd.concat(found), self.sparsity(level)
             seeds, called = table["seed"].nunique(), style.ROLE_LABELS.get(role, "")
             few = f" ({seeds} of {len(here)} seeds)" if seeds < len(here) else ""
             about: dict[str, Any] = {"level": level, "place": place, "name": self.name}
@@ -124,18 +124,17 @@ class Networks:
             made.append(table.assign(**about))
         return concatenated(made)
 
-    def metrics(self, rows: pd.DataFrame) -> list[pd.DataFrame]:
+    def metrics(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Metrics by epoch: the trunk's of the same levels, where it is a branch, and its own.
 
         Raises:
           InputError: a metrics.csv is damaged.
         """
         own = _metrics(self.folder, rows)
-        if not own or not self.branch:
+        if own.empty or not self.branch:
             return own
-        lifted = min(table["epoch"].min() for table in own) - 1
-        before = self.trunk[self.trunk["level"].isin(rows["level"])]
-        return [t.assign(lifted=lifted) for t in (*_metrics(self.folder, before), *own)]
+        before = _metrics(self.folder, self.trunk[self.trunk["level"].isin(rows["level"])])
+        return concatenated([before, own]).assign(lifted=own["epoch"].min() - 1)
 
     def gaps(self, column: str) -> pd.DataFrame:
         """Its own minus the trunk's, seed by seed: seed, level, sparsity, difference, and both."""
@@ -158,25 +157,25 @@ class Networks:
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
-def _metrics(folder: epath.Path, rows: pd.DataFrame) -> list[pd.DataFrame]:
+def _metrics(folder: epath.Path, rows: pd.DataFrame) -> pd.DataFrame:
     stages = zip(rows["seed"], rows.get(store.STAGE, [""] * len(rows)), strict=True)
-    return [
-        store.read_metrics(folder, stage).assign(seed=seed)
-        for seed, stage in stages
-        if stage and store.metrics_path(folder, stage).exists()
-    ]
+    return concatenated(
+        [
+            store.read_metrics(folder, stage).assign(seed=seed)
+            for seed, stage in stages
+            if stage and store.metrics_path(folder, stage).exists()
+        ]
+    )
 
 
 def of_files(column: str, needed: Iterable[str]) -> Read:
-    """A way to read what `Networks.sampled` is made of: `store.read_measurements`, seed by seed.
+    """A way to read what `Networks.sampled` is made of: `store.read_measurements`.
 
     Different seeds may differ in the last bit of what is one place: coordinates are rounded.
     """
-    return lambda networks, rows: [
-        table.round({"alpha": 9, "distance": 9}).assign(seed=seed)
-        for seed, own in rows.groupby("seed", sort=False)
-        for table in store.read_measurements(networks.folder, own, column, needed)
-    ]
+    return lambda networks, rows: store.read_measurements(
+        networks.folder, rows, column, needed
+    ).round({"alpha": 9, "distance": 9})
 
 
 def concatenated(made: Sequence[pd.DataFrame]) -> pd.DataFrame:

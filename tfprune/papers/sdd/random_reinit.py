@@ -74,7 +74,7 @@ def gain_reading(column: str, what: str) -> Callable[[Study], str]:
         if table.empty:
             return ""
         top = table.loc[table["mean"].idxmax()]
-        gain = tables.points([top["mean"]], [top["std"]])[0]
+        gain = tables.points(top["mean"], top["std"])
         most = f"the largest gain is {gain} points, at {sparsity_text(top['sparsity'])}"
         start = f"{what} test accuracy of random reinitialization is"
         if (table["n"] < 2).all():

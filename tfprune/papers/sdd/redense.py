@@ -120,7 +120,7 @@ def path_reading(found: Study) -> str:
 def _nats(values: Iterable[float]) -> str:
     """Mean ± std of values in a sentence."""
     known = statistics.difference(list(values))
-    return tables.measured([known.mean], [known.std])[0]
+    return tables.measured(known.mean, known.std)
 
 
 # ---------------------------------------------------------------- minima
@@ -134,9 +134,9 @@ def _around_minima(found: Study) -> pd.DataFrame:
     for network in found.networks:
         lines = network.sampled(_LINE).drop(columns="level", errors="ignore")
         if len(lines):
-            scratch = [t.assign(**{"from": _SCRATCH}) for t in _LINE(network, network.dense)]
+            scratch = _LINE(network, network.dense).assign(**{"from": _SCRATCH})
             sharpness = network.rows[["seed", "level", "weights_remaining", "sharpness"]]
-            ours = concatenated([*scratch, lines, sharpness]).assign(name=network.name)
+            ours = concatenated([scratch, lines, sharpness]).assign(name=network.name)
             dense = tuple(network.dense["sharpness"].dropna())
             made.append(ours.assign(scratch=[dense] * len(ours)))
     rows = concatenated(made)
@@ -182,18 +182,18 @@ def sharpness_reading(network: Networks) -> str:
     )
 
 
-def _first_surface(network: Networks, rows: pd.DataFrame) -> list[pd.DataFrame]:
+def _first_surface(network: Networks, rows: pd.DataFrame) -> pd.DataFrame:
     """The first seed's that has one: directions of other seeds are others."""
-    read = networks.of_files("surface", store.SURFACE_COLUMNS)
-    return read(network, rows.sort_values("seed"))[:1]
+    found = networks.of_files("surface", store.SURFACE_COLUMNS)(network, rows)
+    return found[found["seed"] == found["seed"].min()]
 
 
 def _surfaces(found: Study) -> pd.DataFrame:
     """Of each network, the dense one's and those of the samples."""
     made = []
     for network in found.networks:
-        dense = _first_surface(network, network.dense)
-        made += [t.assign(**{"name": network.name, "place": -1, "from": ""}) for t in dense]
+        about: dict[str, Any] = {"name": network.name, "place": -1, "from": ""}
+        made.append(_first_surface(network, network.dense).assign(**about))
         made.append(network.sampled(_first_surface))
     rows = concatenated(made)
     if rows.empty:
