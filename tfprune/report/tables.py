@@ -167,8 +167,12 @@ def points(mean: float, std: float = math.nan) -> str:
       >>> [points(0.051, 0.012), points(-0.25)]
       ['+5.1 ± 1.2', '-25.0']
     """
-    text = plus_minus(mean, std)
-    return text if text.startswith("-") or not text else f"+{text}"
+    return signed(plus_minus(mean, std))
+
+
+def signed(number: str) -> str:
+    """A number in words with its sign, "" as it is."""
+    return number if number.startswith("-") or not number else f"+{number}"
 
 
 def measured(mean: float, std: float = math.nan) -> str:
