@@ -156,3 +156,10 @@ def test_a_file_that_is_not_there_is_no_damage_but_an_error(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*no\.npz") as error:
         load_arrays(tmp_path / "no.npz")
     assert not isinstance(error.value, DamagedFile)
+
+
+def test_arrays_that_a_file_lacks_are_named(saved):
+    path, _ = saved
+    assert same(load_arrays(path, ["epoch", "rows"]))
+    with pytest.raises(InputError, match=r"a\.npz has no labels, losses: delete it and run again"):
+        load_arrays(path, ["losses", "epoch", "labels"])
