@@ -267,7 +267,7 @@ def test_sizes_are_named_by_the_weights_they_have_and_compared_with_the_full_one
 def test_the_factor_between_sizes_is_a_geometric_mean_over_amounts(tmp_path):
     folder = three(tmp_path)
     factor = math.sqrt(4 * (12.05 / 3.05))
-    ((_, own),) = loaded(size, folder).by_trial("number")
+    own = loaded(size, folder).by_amount.query("way == 'number'")
     assert size.spread_factor(own) == pytest.approx(factor)
     said = reading(folder, SIZE, "utility")
     assert f"a factor of 1 by ratio and {factor:.3g} by number" in said
@@ -350,10 +350,9 @@ def levels(folder, rows):
 
 def test_likeness_is_the_absolute_difference_of_mean_utility_averaged_over_ratios(tmp_path):
     folder = levels(tmp_path, level(tmp_path, 0, after=1.5, before=1.0, small=0.0))
-    ((_, here),) = loaded(pruned, folder).levels()
+    (row,) = pruned.distances(loaded(pruned, folder).measured).to_dict("records")
     # |1.5 - 1| and |3 - 2|; |0 - 1| and |0 - 2|.
-    assert pruned.distance(here, PRUNED) == {0: 0.75}
-    assert pruned.distance(here, SMALL) == {0: 1.5}
+    assert (row["pruned"], row["small"]) == (0.75, 1.5)
     said = reading(folder, LEVELS, "utility")
     assert "differs from the pretrained network's by 0.750 and 1.50 nats at 50.0% sparsity" in said
 
@@ -477,12 +476,12 @@ def cycle(folder, number, seed=0, accuracy=FALLING, pruned=1.0, retrained=(1.0, 
     return one
 
 
-def cycles_of(folder, rows):
-    return loaded(planes, pm.write(folder, rows)).trials
+def surfaces_of(folder, rows):
+    return loaded(planes, pm.write(folder, rows)).surfaces
 
 
 def one_surface(folder, **changes):
-    ((surface,),) = (trial.surfaces for trial in cycles_of(folder, [cycle(folder, 1, **changes)]))
+    (surface,) = surfaces_of(folder, [cycle(folder, 1, **changes)])["surface"]
     return surface
 
 
@@ -568,7 +567,7 @@ def test_trials_are_called_by_what_is_pruned_and_how_it_is_retrained(tmp_path):
         for structure in ("channels", "weights")
         for retrain in ("lr_rewind", "finetune")
     ]
-    assert [trial.name for trial in cycles_of(tmp_path, rows)] == [
+    assert surfaces_of(tmp_path, rows)["name"].tolist() == [
         "weights, fine-tuned",
         "weights, learning rate rewound",
         "channels, fine-tuned",
@@ -578,7 +577,7 @@ def test_trials_are_called_by_what_is_pruned_and_how_it_is_retrained(tmp_path):
 
 def test_trials_of_one_kind_are_told_apart_by_their_settings(tmp_path):
     rows = [cycle(tmp_path, 1, trial=model, model=model) for model in ("resnet20", "lenet_300_100")]
-    assert {trial.name for trial in cycles_of(tmp_path, rows)} == {
+    assert set(surfaces_of(tmp_path, rows)["name"]) == {
         "lenet_300_100: weights, learning rate rewound",
         "resnet20: weights, learning rate rewound",
     }
@@ -656,6 +655,5 @@ def test_tensorboard_shows_the_plane_in_the_run_of_its_stage(tmp_path):
     images = published(folder).images("a-trial/seed_0/level_02")
     ((width, height, png),) = images.values()
     assert list(images) == ["accuracy_surface/plane"]
-    (surface,) = loaded(planes, folder).trials[0].surfaces
-    assert png == planes.png(surface)
+    assert png == planes.png(loaded(planes, folder).surfaces)
     assert imread(io.BytesIO(png)).shape[:2] == (height, width)

@@ -166,8 +166,12 @@ def points(mean: Iterable[float], std: Iterable[float]) -> list[str]:
       >>> points([0.051, -0.25], [0.012, float("nan")])
       ['+5.1 ± 1.2', '-25.0']
     """
-    texts = plus_minus(mean, std)
-    return [text if text.startswith("-") or not text else f"+{text}" for text in texts]
+    return [signed(text) for text in plus_minus(mean, std)]
+
+
+def signed(number: str) -> str:
+    """A number in words with its sign, "" as it is."""
+    return number if number.startswith("-") or not number else f"+{number}"
 
 
 def measured(mean: Iterable[float], std: Iterable[float]) -> list[str]:
