@@ -134,7 +134,7 @@ def _ends(benchmark: Benchmark) -> str:
     if not means:
         return ""
     most, least = (end(means, key=lambda c: means[c]) for end in (max, min))
-    shown = {c: f"{c} ({tables.measured([means[c]], [math.nan])[0]})" for c in (most, least)}
+    shown = {c: f"{c} ({tables.measured(means[c])})" for c in (most, least)}
     said = f", smallest with {shown[least]}" if len(means) > 1 else ""
     return f"The mean top eigenvalue{benchmark.where} is largest with {shown[most]}{said}."
 

@@ -237,7 +237,7 @@ def read_by_seed(
     for seed, file in zip(named["seed"], named.get(column, ()), strict=True):
         path = epath.Path(folder) / str(file)
         if int(seed) not in found and path.exists():
-            arrays = files.load_arrays(path, (name, "indices"))
+            arrays = files.load_arrays(path, needed=(name, "indices"))
             found[int(seed)] = pd.Series(arrays[name], arrays["indices"], dtype="float64")
     return pd.DataFrame({seed: found[seed] for seed in sorted(found)}, dtype="float64")
 

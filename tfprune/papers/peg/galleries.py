@@ -111,7 +111,7 @@ def _file(folder: epath.Path, family: Family) -> epath.Path | None:
 
 def _gallery(path: epath.Path, family: Family) -> Gallery:
     names = {kind: [f"{kind}/{name}" for name in Kind._fields] for kind in KINDS}
-    arrays = files.load_arrays(path, itertools.chain(*names.values()))
+    arrays = files.load_arrays(path, needed=itertools.chain(*names.values()))
     kinds = {kind: Kind(*(arrays[name] for name in own)) for kind, own in names.items()}
     return Gallery(family, kinds, tuple(map(str, arrays.get("class_names", ()))))
 

@@ -214,8 +214,7 @@ def between_reading(found: Found) -> str:
     said = []
     for name, rows in _last(found.surfaces).groupby("name", sort=False):
         gap = difference(rows[_TO_RETRAINED])
-        text = plus_minus([gap.mean], [gap.std])[0]
-        said += [f"{text}% with {name!s}"] * bool(gap.n)
+        said += [f"{plus_minus(gap.mean, gap.std)}% with {name!s}"] * bool(gap.n)
     if not said:
         return "No plane holds the whole line from a pretrained to a retrained network."
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -117,7 +116,7 @@ def likeness_reading(found: Found) -> str:
     said, names = [], dict(found.networks[["trial", "called"]].to_numpy())
     for row in _likeness(found):
         if row["pruned_n"] or row["small_n"]:
-            texts = measured([row["pruned_mean"], row["small_mean"]], [math.nan] * 2)
+            texts = map(measured, (row["pruned_mean"], row["small_mean"]))
             rule = _LIKENESS[row["minus_small_verdict"]].format(row["minus_small_n"])
             whose = f" with {names[row['trial']]}" * (len(names) > 1)
             said.append(

@@ -204,7 +204,7 @@ def distribution_reading(found: Found) -> str:
     ratio, rows = found.shown_ratio, _by("ratio", found.subsets)
     here, said = rows[rows[AMOUNT] == ratio], []
     for (trial, size), own in here.groupby(["trial", "size"], sort=False, observed=True):
-        low, high = measured(own["utility"].quantile([0.25, 0.75]), [math.nan] * 2)
+        low, high = map(measured, own["utility"].quantile([0.25, 0.75]))
         whose = f" ({trial})" * (rows["trial"].nunique() > 1)
         said.append(f"{low} and {high} nats in the {size} network{whose}")
     return (

@@ -6,7 +6,6 @@ test images are what is left.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -191,7 +190,7 @@ def gap_cell(name: str) -> Callable[[Mapping[str, Any]], str]:
     """
 
     def cell(row: Mapping[str, Any]) -> str:
-        size = signed(measured([row[f"{name}_mean"]], [math.nan])[0])
+        size = signed(measured(row[f"{name}_mean"]))
         return f"{row[f'{name}_verdict']} ({size})".strip() if size else ""
 
     return cell
