@@ -29,21 +29,36 @@ from tfprune.report import summary, tables
 from tfprune.report.summary import Printed
 from tfprune.report.tables import Table
 
+Row = dict[str, Any]
+MakeTable = Callable[[Found], Table]
+Pair = tuple[Configuration, Configuration]
 _LABELS = ("benchmark", "configuration", "runs of", "quantities", "compared", "against")
 _WORDS = {quantity.column: quantity.words for quantity in QUANTITIES}
-INTERVALS = {"pearson": statistics.pearson_interval, "kendall": statistics.kendall_interval}
-MakeTable = Callable[[Found], Table | None]
+_INTERVALS = {"pearson": statistics.pearson_interval, "kendall": statistics.kendall_interval}
+_AMOUNTS = ("period", "iterative_rate", "total_fraction", "noise_batches")
 
 
 def table(
-    found: Found, name: str, title: str, rows: Sequence[Mapping[str, Any]], shown: Mapping[str, Any]
-) -> Table | None:
-    """A table of rows, which benchmark each is of first where there are several; None of none."""
-    if not rows:
-        return None
-    shown = {"benchmark": "benchmark"} | dict(shown) if len(found) > 1 else shown
-    optional = [heading for heading in shown if heading not in _LABELS]
-    return tables.of_rows(name, title, rows, shown, _LABELS, optional)
+    name: str,
+    title: str,
+    rows: Callable[[Benchmark], Iterable[Row]],
+    shown: Mapping[str, Any],
+    premise: bool = False,
+) -> MakeTable:
+    """A table of the rows of every benchmark, which is named first where there are several.
+
+    Of `shown`, as of `tables.of_rows`, numbers that no row has are left out. With `premise`, the
+    title ends in the warning of `with_premise`.
+    """
+
+    def make(found: Found) -> Table:
+        made = [{**b.facts, "benchmark": b.name, **row} for b in found for row in rows(b)]
+        named = {"benchmark": "benchmark"} if len(found) > 1 else {}
+        optional = [heading for heading in shown if heading not in _LABELS]
+        said = with_premise(f"{title}.", found if premise else ()).removesuffix(".")
+        return tables.of_rows(name, said, made, named | dict(shown), _LABELS, optional)
+
+    return make
 
 
 def text(name: str, form: Callable[[float], str]) -> Callable[[Mapping[str, Any]], str]:
@@ -69,29 +84,21 @@ def configuration_table(
         "missing seeds": "missing_seeds",
     }
 
-    def make(found: Found) -> Table | None:
-        rows = [_configuration(b, c, quantities) for b in found for c in b.configurations]
-        said = with_premise(f"{title}.", found).removesuffix(".")
-        return table(found, "configurations", said, rows, shown)
+    def rows(b: Benchmark) -> list[Row]:
+        return [_configuration(b, c, quantities) for c in b.configurations]
 
-    return make
+    return table("configurations", title, rows, shown, premise=True)
 
 
-def _configuration(
-    benchmark: Benchmark, c: Configuration, quantities: Iterable[Quantity]
-) -> dict[str, Any]:
+def _configuration(benchmark: Benchmark, c: Configuration, quantities: Iterable[Quantity]) -> Row:
     runs = benchmark.of(c)
     # The one accuracy that GST prints: of no pruning, in the caption of figure 3.
     paper = benchmark.printed("figure 3", "test_accuracy_percent") if c.kind == NO_PRUNING else None
-    row: dict[str, Any] = {
-        **benchmark.about,
+    row: Row = {
         "configuration": c.name,
         "kind": c.kind,
         "target": c.target,
-        "period": c.period or math.nan,
-        "iterative_rate": c.rate or math.nan,
-        "total_fraction": c.total or math.nan,
-        "noise_batches": c.batches or math.nan,
+        **{name: getattr(c, name) or math.nan for name in _AMOUNTS},
         "cumulative": c.cumulative,
         "n": len(runs),
         "missing_seeds": benchmark.missing_seeds(c),
@@ -101,9 +108,7 @@ def _configuration(
     return row | {"paper_accuracy": paper.mean / 100 if paper else math.nan}
 
 
-def correlation_table(
-    title: str, relations: Callable[[Benchmark], Iterable[dict[str, Any]]]
-) -> MakeTable:
+def correlation_table(title: str, relations: Callable[[Benchmark], Iterable[Row]]) -> MakeTable:
     """Pearson's r and Kendall's τ with bootstrapped 95% intervals and p-values, the paper's beside.
 
     Of fewer than three runs there is none, and the table says so.
@@ -119,29 +124,21 @@ def correlation_table(
     shown["paper r"] = text("paper_pearson", "{:.2f}".format)
     shown["paper p"] = text("paper_pearson_p", "{:.2g}".format)
     title = f"{title}; intervals bootstrapped, p-values two-sided"
-
-    def make(found: Found) -> Table | None:
-        rows = [row for benchmark in found for row in relations(benchmark)]
-        return table(found, "correlations", title, rows, shown)
-
-    return make
+    return table("correlations", title, relations, shown)
 
 
 def relation(
-    benchmark: Benchmark, which: str, runs: pd.DataFrame, first: Quantity, second: Quantity,
-    pearson: Printed | None = None, pearson_p: Printed | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """A row of a table of correlations: of runs, `which` in words; r and p as the paper prints."""
+    which: str,
+    runs: pd.DataFrame,
+    first: Quantity,
+    second: Quantity,
+    paper: Sequence[Printed | None] = (),
+) -> Row:
+    """A row of a table of correlations: of runs, `which` in words; the paper's r and its p."""
     x, y = runs[first.column], runs[second.column]
     link = statistics.correlation(x, y)
-    row: dict[str, Any] = {
-        **benchmark.about,
-        "runs": which,
-        "x": first.column,
-        "y": second.column,
-        "n": link.n,
-    }
-    for name, interval in INTERVALS.items():
+    row: Row = {"runs": which, "x": first.column, "y": second.column, "n": link.n}
+    for name, interval in _INTERVALS.items():
         ends = interval(x, y, random())
         row |= {
             name: getattr(link, name),
@@ -149,10 +146,9 @@ def relation(
             f"{name}_high": ends.high,
             f"{name}_p": getattr(link, f"{name}_p"),
         }
-    for name, printed in (("pearson", pearson), ("pearson_p", pearson_p)):
+    for name, printed in zip(("pearson", "pearson_p"), paper or (None, None), strict=True):
         row[f"paper_{name}"] = printed.mean if printed else math.nan
-    notes = [printed.note for printed in (pearson, pearson_p) if printed]
-    return row | {"paper_note": "; ".join(notes)}
+    return row | {"paper_note": "; ".join(printed.note for printed in paper if printed)}
 
 
 def _interval_text(name: str, row: Mapping[str, Any]) -> str:
@@ -163,9 +159,7 @@ def _interval_text(name: str, row: Mapping[str, Any]) -> str:
     return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
 
 
-def t_test_table(
-    pairs: Callable[[Benchmark], Iterable[tuple[Configuration, Configuration]]],
-) -> MakeTable:
+def t_test_table(pairs: Callable[[Benchmark], Iterable[Pair]]) -> MakeTable:
     """t tests of test accuracy between configurations (GST table F1)."""
     title = (
         "Test accuracy of two configurations: two-sided t tests of independent runs, variance "
@@ -179,18 +173,12 @@ def t_test_table(
         "p": lambda row: text("p", "{:.2g}".format)(row) or "needs 2 runs each",
         "runs": lambda row: f"{row['compared_n']}, {row['against_n']}",
     }
-
-    def make(found: Found) -> Table | None:
-        rows = [_t_test(b, *pair) for b in found for pair in pairs(b)]
-        return table(found, "t_tests", title, rows, shown)
-
-    return make
+    return table("t_tests", title, lambda b: [_t_test(b, *pair) for pair in pairs(b)], shown)
 
 
-def _t_test(benchmark: Benchmark, first: Configuration, second: Configuration) -> dict[str, Any]:
+def _t_test(benchmark: Benchmark, first: Configuration, second: Configuration) -> Row:
     test = t_test(benchmark, first, second)
     return {
-        **benchmark.about,
         "compared": first.name,
         "against": second.name,
         "compared_n": test.n_first,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from tfprune.papers.gst.comparisons import configuration_table, correlation_table, relation
+from tfprune.papers.gst.comparisons import Row, configuration_table, correlation_table, relation
 from tfprune.papers.gst.panels import (
+    BY_CONFIGURATION,
     Pairs,
     band,
-    by_configuration,
-    correlation_text_of,
     on_each,
     rows_of,
     scatter,
@@ -51,6 +50,7 @@ from tfprune.report.grammar import (
     Spread,
     line_handle,
 )
+from tfprune.report.readings import extremes
 
 # How many eigenvalues bars show, and how many eigenvectors are followed.
 _BARS, _DIRECTIONS = 10, 9
@@ -58,22 +58,16 @@ _BARS, _DIRECTIONS = 10, 9
 RISE = 0.1
 
 
-def relations(benchmark: Benchmark) -> list[dict[str, Any]]:
+def relations(benchmark: Benchmark) -> Iterator[Row]:
     """Every measured quantity with stability and with accuracy, and those two."""
     pairs = [(STABILITY, q) for q in MEASURED] + [(q, ACCURACY) for q in MEASURED]
-    return [
-        relation(benchmark, "all", benchmark.runs, x, y)
-        for x, y in [*pairs, (STABILITY, ACCURACY)]
-        if benchmark.runs[[x.column, y.column]].notna().any().all()
-    ]
+    for x, y in [*pairs, (STABILITY, ACCURACY)]:
+        if benchmark.runs[[x.column, y.column]].notna().any().all():
+            yield relation("all", benchmark.runs, x, y)
 
 
 def _around(*quantities: Quantity) -> Pairs:
     return [pair for q in quantities for pair in ((STABILITY, q), (q, ACCURACY))]
-
-
-def _scatter(name: str, title: str, pairs: Pairs) -> Figure:
-    return scatter(name, title, pairs, on_each(correlation_text_of(pairs), premise=True))
 
 
 # ---------------------------------------------------------------- eigenvalues
@@ -133,10 +127,9 @@ def _ends(benchmark: Benchmark) -> str:
     means = benchmark.means(TOP)
     if not means:
         return ""
-    most, least = (end(means, key=lambda c: means[c]) for end in (max, min))
-    shown = {c: f"{c} ({tables.measured([means[c]], [math.nan])[0]})" for c in (most, least)}
-    said = f", smallest with {shown[least]}" if len(means) > 1 else ""
-    return f"The mean top eigenvalue{benchmark.where} is largest with {shown[most]}{said}."
+    least, most = extremes(means, lambda mean: tables.measured([mean], [math.nan])[0])
+    said = f", smallest with {least}" if len(means) > 1 else ""
+    return f"The mean top eigenvalue{benchmark.where} is largest with {most}{said}."
 
 
 def _negative(benchmark: Benchmark) -> str:
@@ -204,7 +197,7 @@ FLATNESS = Experiment(
     "flatness",
     benchmarks,
     figures=(
-        _scatter(
+        scatter(
             "curvature_and_noise", "Stability, curvature, gradient noise and test accuracy",
             _around(TRACE, COVARIANCE)),
         Figure(
@@ -212,7 +205,7 @@ FLATNESS = Experiment(
             rows_of(_bars),
             BarsBeside(
                 _place(_whole_places), Axis("eigenvalue", "Eigenvalue"),
-                color=by_configuration()["color"], marks=(ZERO,),
+                color=BY_CONFIGURATION["color"], marks=(ZERO,),
                 spread=Spread(STD.ends, "± std over runs", bars=True)),
             on_each(_ends), panel="benchmark", size=(11, 7.4, 3.8)),
         Figure(
@@ -220,13 +213,13 @@ FLATNESS = Experiment(
             rows_of(eigenvalues),
             {"signed": Lines(
                 _place(_log_places), Axis("eigenvalue", "Eigenvalue, mean over runs"),
-                marks=(ZERO,), spread=band(0.8), **by_configuration()),
+                marks=(ZERO,), spread=band(0.8), **BY_CONFIGURATION),
              "magnitude": Lines(
                 _place(_whole_places), Axis("size", "Magnitude of the eigenvalue, mean over runs"),
-                spread=None, **by_configuration())},
+                spread=None, **BY_CONFIGURATION)},
             on_each(_negative), row="benchmark", column="shown", heading="benchmark",
             size=(7.4, 5.5, 3.9)),
-        _scatter(
+        scatter(
             "epsilon", "Perturbations that raise the test loss by 0.1 nats", _around(EPSILON)),
         Figure(
             "perturbations", "Rise of the test loss along the Hessian's top eigenvectors",
@@ -234,11 +227,11 @@ FLATNESS = Experiment(
             Lines(
                 Axis("step", "Step along the unit vector", finish=_few_ticks),
                 Axis("test_loss_rise", "Rise (nats)"), marks=(_RISE,), spread=None,
-                **by_configuration()),
+                **BY_CONFIGURATION),
             on_each(_reached), row="benchmark", column="direction", heading="title",
             wrap=3, same_y="benchmark", size=(3.8, 3.8, 2.5)),
-        _scatter("tic", "The Takeuchi information criterion's proxy", _around(TIC)),
-        _scatter(
+        scatter("tic", "The Takeuchi information criterion's proxy", _around(TIC)),
+        scatter(
             "accuracy", "Test accuracy against stability over all configurations",
             [(STABILITY, ACCURACY)]),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from scipy.special import ndtr
 
 from tfprune.measures import statistics
 from tfprune.papers.gst.comparisons import (
-    INTERVALS,
+    MakeTable,
+    Pair,
+    Row,
     configuration_table,
     correlation_table,
     relation,
@@ -25,6 +28,7 @@ from tfprune.papers.gst.comparisons import (
     text,
 )
 from tfprune.papers.gst.panels import (
+    BY_TARGET,
     CURVES,
     FEWEST_RUNS,
     Points,
@@ -33,6 +37,7 @@ from tfprune.papers.gst.panels import (
     correlation_text_of,
     curve_rows,
     on_each,
+    pruned,
     random,
     rows_of,
     scatter,
@@ -41,14 +46,10 @@ from tfprune.papers.gst.runs import (
     ACCURACY,
     FILTERS,
     GAP,
-    LARGEST,
     NO_PRUNING,
     RUNNING_GAP,
     SCRATCH,
-    SMALLEST,
     STABILITY,
-    TARGET_COLORS,
-    TARGET_MARKERS,
     TARGETS,
     Benchmark,
     Configuration,
@@ -56,6 +57,7 @@ from tfprune.papers.gst.runs import (
     Quantity,
     benchmarks,
     rate_text,
+    shades,
 )
 from tfprune.report import style
 from tfprune.report.experiment import Experiment
@@ -75,10 +77,9 @@ from tfprune.report.grammar import (
 from tfprune.report.pointer import Trace
 from tfprune.report.readings import p_value
 from tfprune.report.summary import Printed
-from tfprune.report.tables import Table
 
 # What figure 2 correlates: target and period.
-_FIGURE_2 = {(SMALLEST, 4), (SMALLEST, 40), (LARGEST, 40)}
+_FIGURE_2 = {("smallest", 4), ("smallest", 40), ("largest", 40)}
 # With what figure 2 scores filters (figure B2 prunes the same networks by E[BN]), and the fractions
 # of the four layers that it prunes (table C1's differ in the second).
 _FIGURE_2_SETTINGS = {
@@ -96,11 +97,6 @@ _MOST_CURVES = 8
 _CROWDED = 0.95
 _GAPS = (GAP, RUNNING_GAP)
 _MOST_LAYERS = 8
-
-
-def pruned(benchmark: Benchmark) -> pd.DataFrame:
-    """The runs whose filters were pruned during training."""
-    return benchmark.of_kinds(FILTERS)
 
 
 def _with_pruning(found: Found) -> list[Benchmark]:
@@ -142,46 +138,43 @@ def _most_accurate(benchmark: Benchmark) -> str:
 def _differ(benchmark: Benchmark, first: Configuration, second: Configuration) -> bool:
     """Whether their accuracies differ by PEG's rule, seed by seed; a single seed says nothing."""
     found = [benchmark.of(c).set_index("seed")["accuracy"] for c in (first, second)]
-    return statistics.match_or_differ(*found).verdict not in ("", "matches")
+    return statistics.match_or_differ(*found).differs
 
 
 # ---------------------------------------------------------------- by rate
 def at_rates(benchmark: Benchmark) -> pd.DataFrame:
     """The runs with pruning, by iterative rate, each with the mean accuracy of no pruning."""
     runs = pruned(benchmark)
-    runs = runs[runs["rate"] > 0].sort_values("rate", kind="stable")
-    title = [f"{benchmark.title}\nIterative rate {rate_text(rate)}" for rate in runs["rate"]]
-    return runs.assign(title=title, baseline=benchmark.of_kinds(NO_PRUNING)["accuracy"].mean())
+    runs = runs[runs[_RATE.column] > 0].sort_values(_RATE.column, kind="stable")
+    title = [f"{benchmark.title}\nIterative rate {rate_text(rate)}" for rate in runs[_RATE.column]]
+    return runs.assign(title=title, baseline=benchmark.of_kind(NO_PRUNING)["accuracy"].mean())
 
 
 def _swept(found: Found) -> list[Benchmark]:
     """Those with something to see by rate: three, or two at each of which are several targets."""
-    several = {b: at_rates(b).groupby("rate")["target"].nunique() > 1 for b in found}
+    several = {b: at_rates(b).groupby(_RATE.column)["target"].nunique() > 1 for b in found}
     return [b for b, many in several.items() if len(many) >= 3 or many.sum() >= 2]
 
 
-def correlations(benchmark: Benchmark, coefficient: str) -> pd.DataFrame:
-    """A row per rate, over the runs of all targets: the coefficient, its interval and p, a text."""
-    rows = []
-    for rate, runs in at_rates(benchmark).groupby("rate"):
-        link, pair = correlation(runs, STABILITY, ACCURACY), (runs["stability"], runs["accuracy"])
-        low, high = INTERVALS[coefficient](*pair, random())
-        value, p = getattr(link, coefficient), getattr(link, f"{coefficient}_p")
-        told = f"{value:.2f} ({p_value(p)})" if math.isfinite(value) else correlation_text(link)
-        rows.append({"rate": rate, "n": link.n, "link": value, "low": low, "high": high,
-                     "told": f"{rate_text(rate)}: {told}"})  # fmt: skip
-    return pd.DataFrame(rows).assign(seed=0, title="", shown=coefficient)
+def correlations(benchmark: Benchmark) -> dict[float, Row]:
+    """How accuracy goes with stability at every rate, over the runs of all targets."""
+    return {
+        rate: relation(f"iterative rate {rate_text(rate)}", runs, STABILITY, ACCURACY)
+        for rate, runs in at_rates(benchmark).groupby(_RATE.column)
+    }
+
+
+def _coefficients(benchmark: Benchmark) -> pd.DataFrame:
+    """A row for every rate that has enough runs."""
+    rows = [{**row, _RATE.column: rate} for rate, row in correlations(benchmark).items()]
+    return pd.DataFrame(rows).dropna(subset="pearson").assign(seed=0, title="", shown="pearson")
 
 
 def _by_rate(benchmark: Benchmark) -> pd.DataFrame:
-    """Runs for stability and for accuracy; correlations, where there are three runs at a rate."""
-    runs, links = at_rates(benchmark), correlations(benchmark, "pearson")
+    """Runs for stability and for accuracy; correlations."""
+    runs = at_rates(benchmark)
     stable = runs.assign(shown="stability", title=benchmark.name)
-    return pd.concat([stable, runs.assign(shown="accuracy", title=""), links.dropna(subset="link")])
-
-
-def _kendall(benchmark: Benchmark) -> pd.DataFrame:
-    return correlations(benchmark, "kendall").dropna(subset="link")
+    return pd.concat([stable, runs.assign(shown="accuracy", title=""), _coefficients(benchmark)])
 
 
 def _rate_axis(axes: Axes, known: Sequence[float]) -> None:
@@ -198,14 +191,16 @@ def _rate_axis(axes: Axes, known: Sequence[float]) -> None:
 
 def _mean_ends(line: Line) -> tuple[Any, Any]:
     """Bootstrapped 95% intervals of the means at every rate."""
-    groups = (line.quantity.scale * line.rows[line.quantity.column]).groupby(line.rows["rate"])
+    groups = (line.quantity.scale * line.rows[line.quantity.column]).groupby(
+        line.rows[_RATE.column]
+    )
     ends = [statistics.mean_interval(values, random()) for _, values in groups]
     return tuple(end.low for end in ends), tuple(end.high for end in ends)
 
 
 def _draw_inset(panel: Panel) -> None:
     """The same where it is crowded: the rates at which pruning is most stable, enlarged."""
-    means = panel.rows.groupby("rate")["stability"].mean()
+    means = panel.rows.groupby(_RATE.column)["stability"].mean()
     stable = means.index[means >= _CROWDED].to_list()
     if means.min() >= _CROWDED or len(stable) < 2:
         return
@@ -226,47 +221,45 @@ def _draw_baseline(panel: Panel) -> bool:
 
 
 _RATE = Axis(
-    "rate", "Iterative pruning rate (%)",
-    finish=lambda panel: _rate_axis(panel.axes, sorted(panel.rows["rate"].unique())),
+    "iterative_rate", "Iterative pruning rate (%)",
+    finish=lambda panel: _rate_axis(panel.axes, sorted(panel.rows["iterative_rate"].unique())),
 )  # fmt: skip
-_TARGET: dict[str, Any] = {
-    "color": Scale("target", TARGET_COLORS, TARGETS),
-    "marker": Scale("target", TARGET_MARKERS, TARGETS),
-}
 _INSET = Mark(_draw_inset, late=True)
 _BASELINE = Mark(_draw_baseline, lambda: line_handle("No Pruning", dash="--"))
 _ALL_TARGETS = Mark(
     lambda panel: None, lambda: line_handle("Pearson's r (all targets)", style.ORANGE, "o")
 )
-_ENDS = Spread(lambda line: (line.rows["low"].tolist(), line.rows["high"].tolist()), bars=True)
 
 
 def _of_targets(quantity: Quantity, *marks: Mark) -> Lines:
-    return Lines(_RATE, quantity, marks=marks, spread=Spread(_mean_ends, bars=True), **_TARGET)
+    return Lines(_RATE, quantity, marks=marks, spread=Spread(_mean_ends, bars=True), **BY_TARGET)
 
 
 def _whole(panel: Panel) -> None:
     panel.axes.set_ylim(-1.05, 1.05)
 
 
-def _correlations(name: str, *marks: Mark) -> Lines:
-    y = Axis("link", f"{name} of accuracy and stability", finish=_whole)
-    return Lines(_RATE, y, color=style.ORANGE, marker="o", marks=(ZERO, *marks), spread=_ENDS)
+def _correlations(column: str, name: str, *marks: Mark) -> Lines:
+    y = Axis(column, f"{name} of accuracy and stability", finish=_whole)
+    ends = Spread(
+        lambda line: tuple(line.rows[f"{column}_{end}"].tolist() for end in ("low", "high")),
+        bars=True,
+    )
+    return Lines(_RATE, y, color=style.ORANGE, marker="o", marks=(ZERO, *marks), spread=ends)
 
 
 def _peaks(benchmark: Benchmark) -> str:
     """At which rate each target ends best, and at how many rates r is negative."""
-    kept = [c for c in benchmark.configurations if c.rate]
+    kept = [c for c in benchmark.configurations if c.iterative_rate]
     said = ", ".join(
         f"{_peak(benchmark, [c for c in kept if c.target == target])} with {TARGETS[target]}"
         for target in dict.fromkeys(c.target for c in kept)
     )
-    links = correlations(benchmark, "pearson")["link"].dropna()
+    links = [link.pearson for link in _links(benchmark).values() if not math.isnan(link.pearson)]
     count = f"a correlation needs at least {FEWEST_RUNS} runs at a rate"
-    if len(links):
-        count = (
-            f"accuracy falls with stability (r < 0) at {(links < 0).sum()} of {len(links)} rates"
-        )
+    if links:
+        negative = sum(pearson < 0 for pearson in links)
+        count = f"accuracy falls with stability (r < 0) at {negative} of {len(links)} rates"
     return f"Test accuracy{benchmark.where} is highest at a rate of {said}; {count}."
 
 
@@ -276,25 +269,36 @@ def _peak(benchmark: Benchmark, known: Sequence[Configuration]) -> str:
     best, *others = sorted(known, key=lambda c: -means[c])
     if others and not _differ(benchmark, best, others[0]):
         return "no one rate"
-    return rate_text(best.rate)
+    return rate_text(best.iterative_rate)
 
 
-def _by_rate_reading(coefficient: str, name: str) -> Callable[[Found], str]:
+def _links(benchmark: Benchmark) -> dict[float, statistics.Correlation]:
+    """As `correlations`, without intervals."""
+    rates = at_rates(benchmark).groupby(_RATE.column)
+    return {rate: correlation(runs, STABILITY, ACCURACY) for rate, runs in rates}
+
+
+def _by_rate_reading(column: str, name: str) -> Callable[[Found], str]:
     """The correlation of accuracy and stability at every rate."""
 
+    def told(link: statistics.Correlation) -> str:
+        if math.isnan(link.pearson):
+            return correlation_text(link)
+        return f"{getattr(link, column):.2f} ({p_value(getattr(link, f'{column}_p'))})"
+
     def say(benchmark: Benchmark) -> str:
-        told = "; ".join(correlations(benchmark, coefficient)["told"])
-        return f"{name} by iterative rate{benchmark.where}: {told}."
+        links = _links(benchmark).items()
+        said = "; ".join(f"{rate_text(rate)}: {told(link)}" for rate, link in links)
+        return f"{name} by iterative rate{benchmark.where}: {said}."
 
     return on_each(say)
 
 
-def _rate_colors(known: Sequence[float]) -> dict[float, str]:
-    # One more than needed: the lightest would hardly be seen.
-    return dict(zip(sorted(known), style.sequence_colors(len(known) + 1)[1:], strict=True))
-
-
-_RATES = Scale("rate", _rate_colors, lambda rate: f"iterative rate {rate_text(rate)}")
+_RATES = Scale(
+    _RATE.column,
+    lambda known: dict(zip(sorted(known), shades(len(known)), strict=True)),
+    lambda rate: f"iterative rate {rate_text(rate)}",
+)
 _GAP_PAIRS = [(STABILITY, quantity) for quantity in (ACCURACY, *_GAPS)]
 _GAPS_SAID = correlation_text_of(_GAP_PAIRS, pruned)
 _GAPS_NAMED = (
@@ -365,22 +369,21 @@ def distance_to_normal(histogram: pd.DataFrame) -> float:
 
 
 # ---------------------------------------------------------------- tables
-def relations(b: Benchmark) -> Iterator[dict[str, Any]]:
+def relations(b: Benchmark) -> Iterator[Row]:
     """What the table of correlations has of a benchmark."""
     runs, pair = pruned(b), (STABILITY, ACCURACY)
     if runs.empty:
         return
     three, paper = figure_2(b)
     of_all = len(three) == len(runs)
-    yield relation(b, "all with pruning", runs, *pair, *(paper if of_all else ()))
+    yield relation("all with pruning", runs, *pair, paper if of_all else ())
     if len(three) and not of_all:
-        yield relation(b, "those of figure 2 (S 4, S 40, L 40 epochs)", three, *pair, *paper)
+        yield relation("those of figure 2 (S 4, S 40, L 40 epochs)", three, *pair, paper)
     for gap in _GAPS:
         if runs[gap.column].notna().any():
-            yield relation(b, "all with pruning", runs, STABILITY, gap)
+            yield relation("all with pruning", runs, STABILITY, gap)
     if _swept([b]):
-        for rate, own in at_rates(b).groupby("rate"):
-            yield relation(b, f"iterative rate {rate_text(rate)}", own, *pair)
+        yield from correlations(b).values()
 
 
 def figure_2(benchmark: Benchmark) -> tuple[pd.DataFrame, list[Printed | None]]:
@@ -389,21 +392,21 @@ def figure_2(benchmark: Benchmark) -> tuple[pd.DataFrame, list[Printed | None]]:
     And its r and p, where these are of its network, data, criterion and schedules.
     """
     runs, facts = pruned(benchmark), benchmark.facts
-    criterion, fractions = _FIGURE_2_SETTINGS.get(str(facts.get("model")), ("", ""))
+    criterion, fractions = _FIGURE_2_SETTINGS.get(facts["model"], ("", ""))
     runs = runs[[
-        (c.target, c.period) in _FIGURE_2 and c.fractions in ("", fractions)
+        (c.target, c.period) in _FIGURE_2 and c.layer_fractions in ("", fractions)
         for c in runs["configuration"]
     ]]  # fmt: skip
     known = set(runs["configuration"])
     if {(c.target, c.period) for c in known} != _FIGURE_2:
         return runs.iloc[:0], []
-    if criterion != facts.get("criterion") or {c.fractions for c in known} != {fractions}:
+    if criterion != facts["criterion"] or {c.layer_fractions for c in known} != {fractions}:
         return runs, []
     metric = "accuracy_stability_pearson"
     return runs, [benchmark.printed("figure 2", name) for name in (metric, f"{metric}_p")]
 
 
-def compared(benchmark: Benchmark) -> list[tuple[Configuration, Configuration]]:
+def compared(benchmark: Benchmark) -> list[Pair]:
     """Which configurations the t tests compare (table F1).
 
     The targets with each other, at one period; and, at the largest rate of each target, pruning
@@ -413,12 +416,11 @@ def compared(benchmark: Benchmark) -> list[tuple[Configuration, Configuration]]:
     kept = [c for c in known if c.kind == FILTERS]
     alike = [
         (second, first)
-        for place, first in enumerate(kept)
-        for second in kept[place + 1 :]
+        for first, second in combinations(kept, 2)
         if first.target != second.target
-        and (first.period, first.total) == (second.period, second.total)
+        and (first.period, first.total_fraction) == (second.period, second.total_fraction)
     ]
-    largest = {c.target: c for c in sorted(kept, key=lambda c: c.rate)}
+    largest = {c.target: c for c in sorted(kept, key=lambda c: c.iterative_rate)}
     plain = [c for c in known if c.kind in (NO_PRUNING, SCRATCH)]
     targets = dict.fromkeys(c.target for c in kept)
     return alike + [(largest[target], second) for target in targets for second in plain]
@@ -431,18 +433,33 @@ _LEFT = {"filters_remaining": "filters left (%)", "live_weights_remaining": "wei
 _NEEDED = [f"{size}{after}" for size in _SIZES for after in ("", "_shrunk")]
 
 
-def size_table(found: Found) -> Table | None:
-    """FLOPs and parameters of pruned networks before and after shrinking.
+def _sizes(benchmark: Benchmark) -> Iterator[Row]:
+    """Of networks of which there are FLOPs and parameters before and after shrinking.
 
-    FLOPs are of one example. The paper's numbers are of the networks of its figure 2 (section 2)
-    and of table C1 (section 3.2); they count differently, as their notes say.
+    The paper's numbers are of the networks of its figure 2 (section 2) and of table C1 (section
+    3.2); they count differently, as their notes say.
     """
-    rows = [
-        _size(b, c)
-        for b in found
-        for c in b.configurations
-        if c.kind in (FILTERS, SCRATCH) and b.of(c).reindex(columns=_NEEDED).notna().any().all()
-    ]
+    for c in benchmark.configurations:
+        runs = benchmark.of(c).reindex(columns=[*_NEEDED, *_LEFT])
+        means = runs.apply(pd.to_numeric).mean().to_dict()
+        if c.kind not in (FILTERS, SCRATCH) or any(math.isnan(means[name]) for name in _NEEDED):
+            continue
+        paper = [
+            f"{printed.mean:g}% ({place})"
+            for place, fractions in _COUNTED_FRACTIONS.items()
+            if c.layer_fractions in fractions
+            if (printed := benchmark.printed(place, "parameters_removed_percent"))
+        ]
+        yield {
+            "configuration": c.name,
+            "n": len(runs),
+            **means,
+            **{f"{size}_removed": 1 - means[f"{size}_shrunk"] / means[size] for size in _SIZES},
+            "paper_parameters_removed": ", ".join(paper),
+        }
+
+
+def _size_table() -> MakeTable:
     shown: dict[str, Any] = {"configuration": "configuration"}
     for size, heading in _SIZES.items():
         for after, when in (("", "before"), ("_shrunk", "shrunk")):
@@ -454,30 +471,11 @@ def size_table(found: Found) -> Table | None:
         "Parameters and FLOPs of one example before and after the pruned filters are taken out, "
         "mean over runs"
     )
-    return table(found, "size", title, rows, shown)
+    return table("size", title, _sizes, shown)
 
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
-
-
-def _size(benchmark: Benchmark, c: Configuration) -> dict[str, Any]:
-    runs = benchmark.of(c).reindex(columns=[*_NEEDED, *_LEFT])
-    means = runs.apply(pd.to_numeric).mean().to_dict()
-    paper = [
-        f"{printed.mean:g}% ({place})"
-        for place, fractions in _COUNTED_FRACTIONS.items()
-        if c.fractions in fractions
-        if (printed := benchmark.printed(place, "parameters_removed_percent"))
-    ]
-    return {
-        **benchmark.about,
-        "configuration": c.name,
-        "n": len(runs),
-        **means,
-        **{f"{size}_removed": 1 - means[f"{size}_shrunk"] / means[size] for size in _SIZES},
-        "paper_parameters_removed": ", ".join(paper),
-    }
 
 
 # fmt: off
@@ -498,23 +496,24 @@ GENERALIZATION_STABILITY = Experiment(
             rows_of(_by_rate),
             {"stability": _of_targets(STABILITY, _INSET),
              "accuracy": _of_targets(ACCURACY, _BASELINE),
-             "pearson": _correlations("Pearson's r", _ALL_TARGETS)},
+             "pearson": _correlations("pearson", "Pearson's r", _ALL_TARGETS)},
             on_each(_peaks), _swept, row="benchmark", column="shown", heading="title",
             size=(6.0, 4.4, 3.9)),
         Figure(
             "rate_kendall", "Kendall's tau of accuracy and stability by iterative rate",
-            rows_of(_kendall), _correlations("Kendall's tau"),
+            rows_of(_coefficients), _correlations("kendall", "Kendall's tau"),
             _by_rate_reading("kendall", "Kendall's tau"), _swept, panel="benchmark",
             size=(6.0, 4.6, 3.6)),
         Figure(
             "rate_scatter", "Test accuracy against stability at every iterative rate",
-            rows_of(at_rates), Points(STABILITY, ACCURACY, **_TARGET),
-            _by_rate_reading("pearson", "Pearson's r"), _swept, row="benchmark", column="rate",
+            rows_of(at_rates), Points(STABILITY, ACCURACY, **BY_TARGET),
+            _by_rate_reading("pearson", "Pearson's r"), _swept, row="benchmark",
+            column=_RATE.column,
             heading="title", wrap=4, size=(6.0, 3.7, 3.5)),
         scatter(
-            "gap", "Test accuracy and generalization gap against stability", _GAP_PAIRS,
-            lambda found: f"{on_each(_GAPS_SAID)(found)} {_GAPS_NAMED}", pruned, wrap=3,
-            of=_with_pruning, color=_RATES, marker=_TARGET["marker"]),
+            "gap", "Test accuracy and generalization gap against stability", _GAP_PAIRS, pruned,
+            lambda found: f"{on_each(_GAPS_SAID)(found)} {_GAPS_NAMED}", _with_pruning,
+            color=_RATES, marker=BY_TARGET["marker"]),
         Figure(
             "batch_norm", "Batch norms' outputs before scale and shift, beside the normal density",
             _last_norms, Densities(), normal_reading, normalized, row="place", column="when",
@@ -528,7 +527,7 @@ GENERALIZATION_STABILITY = Experiment(
         correlation_table(
             "How accuracy and generalization gap go with stability over runs", relations),
         t_test_table(compared),
-        size_table,
+        _size_table(),
     ),
     every_variant=True,
 )

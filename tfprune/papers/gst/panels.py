@@ -14,8 +14,12 @@ from matplotlib.axes import Axes
 from tfprune import store
 from tfprune.measures import statistics
 from tfprune.papers.gst.runs import (
+    FILTERS,
     NO_PRUNING,
     SCRATCH,
+    TARGET_COLORS,
+    TARGET_MARKERS,
+    TARGETS,
     TRAIN,
     Benchmark,
     Configuration,
@@ -36,14 +40,12 @@ from tfprune.report.grammar import (
     Spread,
     line_handle,
 )
-from tfprune.report.readings import p_value, start
+from tfprune.report.readings import SIGNIFICANT, correlated, start, trend
 from tfprune.seeds import Stream, generator
 
 FEWEST_RUNS = 3
 # "All training accuracies at the time of evaluation are 100%" (GST 2): from here on they count so.
 _FITTED = 0.99
-# The largest p-value of a trend, or of a difference, that a reading calls one.
-SIGNIFICANT = 0.05
 # As many as seaborn's, with which the paper draws its bands.
 _BAND_RESAMPLES = 1000
 Choice = Callable[[Benchmark], pd.DataFrame]
@@ -60,12 +62,22 @@ def rows_of(make: Choice) -> Callable[[Found], pd.DataFrame]:
     return data
 
 
-def by_configuration(column: str = "configuration") -> dict[str, Any]:
-    """The scales that give lines the looks of their configurations."""
-    return {
-        "color": Scale(column, lambda known: {c: c.color for c in known}),
-        "dash": Scale(column, lambda known: {c: c.dash for c in known}),
-    }
+def pruned(benchmark: Benchmark) -> pd.DataFrame:
+    """The runs whose filters were pruned during training."""
+    return benchmark.of_kind(FILTERS)
+
+
+def _look(name: str) -> Scale:
+    """What gives points and lines the look of their configuration."""
+    return Scale("configuration", lambda known: {c: getattr(c, name) for c in known})
+
+
+_LOOKS = {name: _look(name) for name in ("color", "marker", "dash")}
+BY_CONFIGURATION: dict[str, Any] = {"color": _LOOKS["color"], "dash": _LOOKS["dash"]}
+BY_TARGET: dict[str, Any] = {
+    "color": Scale("target", TARGET_COLORS, TARGETS),
+    "marker": Scale("target", TARGET_MARKERS, TARGETS),
+}
 
 
 def random() -> np.random.Generator:
@@ -103,7 +115,7 @@ CURVES = Lines(
     Axis("epoch", finish=lambda panel: style.epoch_axis(panel.axes)),
     Axis("test_accuracy", scale=100, finish=_settle),
     spread=band(),
-    **by_configuration("curve"),
+    **BY_CONFIGURATION,
 )
 
 
@@ -130,7 +142,9 @@ def _curve(benchmark: Benchmark, configuration: Configuration) -> pd.DataFrame:
     if configuration.kind not in (NO_PRUNING, SCRATCH):
         said.insert(0, f"{stability_text(runs['stability'].mean())} stable")
     name = f"{configuration.name} ({', '.join(said)})" if said else configuration.name
-    return pd.concat(read, ignore_index=True).assign(curve=replace(configuration, name=name))
+    return pd.concat(read, ignore_index=True).assign(
+        configuration=replace(configuration, name=name)
+    )
 
 
 def stability_text(fraction: float) -> str:
@@ -162,55 +176,7 @@ def correlation_text(found: statistics.Correlation) -> str:
         return f"n = {found.n}: a correlation needs at least {FEWEST_RUNS} runs"
     if math.isnan(found.pearson):
         return f"n = {found.n}: no correlation, one of the two does not vary"
-    return (
-        f"r = {found.pearson:.2f} ({p_value(found.pearson_p)}), "
-        f"τ = {found.kendall:.2f} ({p_value(found.kendall_p)}), n = {found.n}"
-    )
-
-
-_COLOR: Scale = by_configuration()["color"]
-_MARKER = Scale("configuration", lambda known: {c: c.marker for c in known})
-
-
-@dataclass(frozen=True)
-class Points(Lines):
-    """A point per run; what correlates is told, and drawn beyond chance.
-
-    Attributes:
-      told: whether the legend tells of the points.
-    """
-
-    color: Scale | str = _COLOR
-    marker: Scale | str = _MARKER
-    spread: Spread | None = None
-    told: bool = True
-
-    def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
-        points = replace(self, at="run", marks=(Mark(_trend, _trend_handle),))
-        rows = rows.assign(run=range(len(rows)))
-        own = Legend()
-        super(Points, points).draw(axes, rows, known, own)
-        legend.take(own, self.told)
-        axes.ticklabel_format(axis="both", useOffset=False)
-        axes.margins(0.08)
-        axes.set_ylabel(style.wrapped(axes.get_ylabel(), 32))
-        text = correlation_text(correlation(rows, self.x, *self.quantities))
-        # A line for each coefficient: both in one are wider than a panel.
-        axes.set_title(text.replace("), ", ")\n", 1))
-
-    def there(self, rows: pd.DataFrame) -> list[str]:
-        return super().there(rows.dropna(subset=[self.x.column]) if self.x.column in rows else rows)
-
-    def draw_line(self, axes: Axes, line: Line) -> None:
-        axes.plot(
-            line.x, line.mean, color=line.look["color"], marker=line.look["marker"], linestyle="",
-            markersize=6.5, markeredgecolor="white", markeredgewidth=0.6, alpha=0.9,
-        )  # fmt: skip
-
-    def handle(self, label: str, look: Mapping[str, Any]) -> Handle:
-        handle = line_handle(label, look["color"], look["marker"] or "o", "")
-        handle.set_markersize(6.5)
-        return handle
+    return correlated(found)
 
 
 def _trend(panel: Panel) -> bool:
@@ -234,26 +200,67 @@ def _trend_handle() -> Handle:
     return line_handle(f"least squares, where p < {SIGNIFICANT:g}", dash="--")
 
 
+@dataclass(frozen=True)
+class Points(Lines):
+    """A point per run; what correlates is told, and drawn beyond chance.
+
+    Attributes:
+      told: whether the legend tells of the points.
+    """
+
+    at: str = "run"
+    color: Scale | str = _LOOKS["color"]
+    marker: Scale | str = _LOOKS["marker"]
+    marks: tuple[Mark, ...] = (Mark(_trend, _trend_handle),)
+    spread: Spread | None = None
+    told: bool = True
+
+    def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
+        own = Legend()
+        super().draw(axes, rows.assign(run=range(len(rows))), known, own)
+        legend.take(own, self.told)
+        axes.ticklabel_format(axis="both", useOffset=False)
+        axes.margins(0.08)
+        axes.set_ylabel(style.wrapped(axes.get_ylabel(), 32))
+        text = correlation_text(correlation(rows, self.x, *self.quantities))
+        # A line for each coefficient: both in one are wider than a panel.
+        axes.set_title(text.replace("), ", ")\n", 1))
+
+    def there(self, rows: pd.DataFrame) -> list[str]:
+        return super().there(rows.dropna(subset=self.x.column))
+
+    def draw_line(self, axes: Axes, line: Line) -> None:
+        axes.plot(
+            line.x, line.mean, color=line.look["color"], marker=line.look["marker"], linestyle="",
+            markersize=6.5, markeredgecolor="white", markeredgewidth=0.6, alpha=0.9,
+        )  # fmt: skip
+
+    def handle(self, label: str, look: Mapping[str, Any]) -> Handle:
+        handle = line_handle(label, look["color"], look["marker"] or "o", "")
+        handle.set_markersize(6.5)
+        return handle
+
+
 def scatter(
     name: str,
     title: str,
     pairs: Pairs,
-    reading: Callable[[Found], str],
     choose: Choice = lambda benchmark: benchmark.runs,
+    reading: Callable[[Found], str] | None = None,
     of: Callable[[Found], Found] = lambda found: found,
-    wrap: int = 2,
     **looks: Any,
 ) -> Figure:
     """A scatter plot of every pair of quantities, side by side, below each other by benchmark.
 
-    Pairs are (across, up); one that no run has is left out. `looks` are scales, default those of
-    configurations.
+    Pairs are (across, up); one that no run has is left out. The reading is by default how they go
+    together. `looks` are scales, default those of configurations.
     """
-
     kinds = {f"{x.column} {y.column}": Points(x, y, **looks) for x, y in pairs}
+    said = reading or on_each(correlation_text_of(pairs, choose), premise=True)
+    wrap, width = (3, 4.6) if len(pairs) == 3 else (2, 5.2)
     return Figure(
-        name, title, rows_of(choose), kinds, reading, of, row="benchmark", column="shown",
-        heading="benchmark", wrap=wrap, letters=55, size=(7.4, 5.2 if wrap == 2 else 4.6, 3.7),
+        name, title, rows_of(choose), kinds, said, of, row="benchmark", column="shown",
+        heading="benchmark", wrap=wrap, letters=55, size=(7.4, width, 3.7),
     )  # fmt: skip
 
 
@@ -264,9 +271,8 @@ Say = Callable[[Benchmark], str]
 def on_each(*say: Say, premise: bool = False) -> Callable[[Found], str]:
     """A reading of sentences on every benchmark, those of one kind after those of another.
 
-    Of several benchmarks each sentence has a line.
-
-    With `premise`, it ends in the warning of `with_premise`.
+    Of several benchmarks each sentence has a line. With `premise`, it ends in the warning of
+    `with_premise`.
     """
 
     def reading(found: Found) -> str:
@@ -277,7 +283,7 @@ def on_each(*say: Say, premise: bool = False) -> Callable[[Found], str]:
     return reading
 
 
-def correlation_text_of(pairs: Pairs, choose: Choice = lambda b: b.runs) -> Say:
+def correlation_text_of(pairs: Pairs, choose: Choice) -> Say:
     """How the quantities of every pair go together."""
 
     def say(benchmark: Benchmark) -> str:
@@ -289,12 +295,10 @@ def correlation_text_of(pairs: Pairs, choose: Choice = lambda b: b.runs) -> Say:
 
 def _pair_text(runs: pd.DataFrame, x: Quantity, y: Quantity) -> str:
     link = correlation(runs, x, y)
+    told = correlation_text(link)
     if math.isnan(link.pearson):
-        return f"{y.words} against {x.words}: {correlation_text(link)}"
-    trend = "neither clearly grows nor falls with"
-    if link.pearson_p < SIGNIFICANT:
-        trend = "grows with" if link.pearson > 0 else "falls with"
-    return f"{y.words} {trend} {x.words} ({correlation_text(link)})"
+        return f"{y.words} against {x.words}: {told}"
+    return f"{y.words} {trend(link.pearson, link.pearson_p)} {x.words} ({told})"
 
 
 def with_premise(text: str, found: Iterable[Benchmark]) -> str:

@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 
-from tfprune.papers.gst.comparisons import configuration_table, t_test, t_test_table
-from tfprune.papers.gst.panels import CURVES, SIGNIFICANT, curve_rows, on_each, rows_of
+from tfprune.papers.gst.comparisons import Pair, configuration_table, t_test, t_test_table
+from tfprune.papers.gst.panels import CURVES, curve_rows, on_each, rows_of
 from tfprune.papers.gst.runs import (
     ACCURACY,
     FILTERS,
@@ -20,6 +20,7 @@ from tfprune.papers.gst.runs import (
 from tfprune.report import tables
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import Figure
+from tfprune.report.readings import SIGNIFICANT
 
 
 def noise_panels(benchmark: Benchmark) -> dict[str, list[Configuration]]:
@@ -38,7 +39,7 @@ def _by_epoch(benchmark: Benchmark) -> pd.DataFrame:
     rows = curve_rows(benchmark, noise_panels(benchmark))
     if rows.empty:
         return rows
-    noisy = pd.Series([c.kind in NOISES for c in rows["curve"]])
+    noisy = pd.Series([c.kind in NOISES for c in rows["configuration"]])
     return rows[noisy.groupby(rows["shown"]).transform("any")]
 
 
@@ -60,7 +61,7 @@ def _gains(benchmark: Benchmark) -> str:
     )
 
 
-def compared(benchmark: Benchmark) -> list[tuple[Configuration, Configuration]]:
+def compared(benchmark: Benchmark) -> list[Pair]:
     """Every noise with no pruning and with pruning; pruning with no pruning."""
     plain, pruned, noises = (
         [c for c in benchmark.configurations if c.kind in kinds]
