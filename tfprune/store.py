@@ -409,27 +409,37 @@ def read_metrics(output_dir: epath.PathLike, stage: str) -> pd.DataFrame:
 
 
 def read_measurements(
-    output_dir: epath.PathLike, rows: pd.DataFrame, column: str, needed: Iterable[str]
-) -> list[pd.DataFrame]:
-    """Reads the tables that a column of results.csv names, in the order of its rows.
+    output_dir: epath.PathLike,
+    rows: pd.DataFrame,
+    column: str,
+    needed: Iterable[str],
+    about: Sequence[str] = ("seed",),
+) -> pd.DataFrame:
+    """Reads the tables that a column of results.csv names, one below the other.
 
     Args:
       output_dir: the output folder.
       rows: rows of results.csv.
       column: of paths relative to the output folder ("interpolation", "line", "surface").
       needed: the columns of the tables; all are numbers.
+      about: columns of `rows` that come before those of their tables.
 
     Returns:
-      The tables that are there, float64: a row without a file, or whose file is gone, has none.
+      The tables that are there, float64, in the order of the rows: one without a file, or whose
+      file is gone, has none. Of no table, `about` and `needed` without rows.
 
     Raises:
       InputError: a file is damaged, or lacks a column.
     """
-    if column not in rows:
-        return []
-    paths = [epath.Path(output_dir) / file for file in rows[column] if file]
+    needed = tuple(needed)
     types: dict[str, Any] = dict.fromkeys(needed, "float64")
-    return [_read_csv(path, needed, types) for path in paths if path.exists()]
+    tables, whose = [pd.DataFrame(columns=needed, dtype="float64")], []
+    for place, file in enumerate(rows[column].fillna("") if column in rows else ()):
+        if file and (path := epath.Path(output_dir) / file).exists():
+            tables.append(_read_csv(path, needed, types))
+            whose += [place] * len(tables[-1])
+    known = rows[list(about)].iloc[whose].reset_index(drop=True)
+    return known.join(pd.concat(tables[1:] or tables, ignore_index=True))
 
 
 def _exact_floats() -> dict[str, Any]:

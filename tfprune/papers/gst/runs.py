@@ -185,17 +185,9 @@ class Benchmark:
         Raises:
           InputError: a file is damaged.
         """
-        parts = [
-            table.assign(
-                configuration=pd.Series([c] * len(table), dtype=self.runs["configuration"].dtype),
-                seed=run["seed"].iloc[0],
-            )
-            for c in self.configurations
-            for _, run in self.of(c).groupby("seed")
-            if isinstance(run.get(column, pd.Series([None])).iloc[0], str)
-            for table in store.read_measurements(self.folder, run, column, needed)
-        ]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        runs = pd.concat([self.of(configuration) for configuration in self.configurations])
+        about = ("configuration", "seed")
+        return store.read_measurements(self.folder, runs, column, needed, about)
 
     def printed(self, table: str, metric: str) -> Printed | None:
         """The number that GST prints for this data, model and noise."""

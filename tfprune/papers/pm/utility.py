@@ -78,15 +78,7 @@ def read(
     Raises:
       InputError: a file is damaged, or lacks a column.
     """
-    needed = tuple(needed)
-    found = [pd.DataFrame(columns=[*about, *needed])]
-    named = rows[rows[column].fillna("").ne("")] if column in rows else rows.iloc[:0]
-    for index in range(len(named)):
-        one = named.iloc[index : index + 1]
-        for table in store.read_measurements(output_dir, one, column, needed):
-            found.append(pd.DataFrame({name: one[name].iloc[0] for name in about}, table.index))
-            found[-1] = found[-1].join(table)
-    rows = joined(found)
+    rows = store.read_measurements(output_dir, rows, column, needed, about)
     if AMOUNT in rows:
         rows[AMOUNT] = rows[AMOUNT].astype(float).round(_AMOUNT_DECIMALS)
     return rows

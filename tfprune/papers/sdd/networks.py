@@ -171,15 +171,13 @@ def _metrics(folder: epath.Path, rows: pd.DataFrame) -> list[pd.DataFrame]:
 def measured(
     folder: epath.Path, rows: pd.DataFrame, column: str, needed: Iterable[str]
 ) -> list[pd.DataFrame]:
-    """`store.read_measurements` with a column `seed`.
+    """The tables that a column names, each with its `seed`.
 
     Different seeds may differ in the last bit of what is one place: coordinates are rounded.
     """
-    return [
-        table.round({"alpha": 9, "distance": 9}).assign(seed=int(rows["seed"].iloc[n]))
-        for n in range(len(rows))
-        for table in store.read_measurements(folder, rows.iloc[n : n + 1], column, needed)
-    ]
+    each = (rows.iloc[n : n + 1] for n in range(len(rows)))
+    read = (store.read_measurements(folder, row, column, needed) for row in each)
+    return [table.round({"alpha": 9, "distance": 9}) for table in read if len(table)]
 
 
 def of_files(column: str, needed: Iterable[str]) -> Read:
