@@ -16,32 +16,7 @@ from matplotlib.ticker import NullLocator
 from scipy.special import ndtr
 
 from tfprune.measures import statistics
-from tfprune.papers.gst.comparisons import (
-    MakeTable,
-    Pair,
-    Row,
-    configuration_table,
-    correlation_table,
-    relation,
-    t_test_table,
-    table,
-    text,
-)
-from tfprune.papers.gst.panels import (
-    BY_TARGET,
-    CURVES,
-    FEWEST_RUNS,
-    Points,
-    correlation,
-    correlation_text,
-    correlation_text_of,
-    curve_rows,
-    on_each,
-    pruned,
-    random,
-    rows_of,
-    scatter,
-)
+from tfprune.papers.gst import parts
 from tfprune.papers.gst.runs import (
     ACCURACY,
     FILTERS,
@@ -96,11 +71,12 @@ _MOST_CURVES = 8
 # Below this the means of one panel crowd at its upper edge (figure 3's inset starts at 98.65%).
 _CROWDED = 0.95
 _GAPS = (GAP, RUNNING_GAP)
+_RATE = "iterative_rate"
 _MOST_LAYERS = 8
 
 
 def _with_pruning(found: Found) -> list[Benchmark]:
-    return [benchmark for benchmark in found if len(pruned(benchmark))]
+    return [benchmark for benchmark in found if len(parts.pruned(benchmark))]
 
 
 # ---------------------------------------------------------------- curves and all runs
@@ -113,8 +89,8 @@ def _curves_and_points(benchmark: Benchmark) -> pd.DataFrame:
         panels = {
             TARGETS[t]: [c for c in known if c.kind != FILTERS or c.target == t] for t in targets
         }
-    curves = curve_rows(benchmark, panels).assign(kind="curves")
-    runs = pruned(benchmark).assign(kind="runs", shown="runs", title="")
+    curves = parts.curve_rows(benchmark, panels).assign(kind="curves")
+    runs = parts.pruned(benchmark).assign(kind="runs", shown="runs", title="")
     rows = pd.concat([curves, runs])
     return rows.assign(shown=pd.Categorical(rows["shown"], ["", *TARGETS.values(), "runs"]))
 
@@ -144,30 +120,30 @@ def _differ(benchmark: Benchmark, first: Configuration, second: Configuration) -
 # ---------------------------------------------------------------- by rate
 def at_rates(benchmark: Benchmark) -> pd.DataFrame:
     """The runs with pruning, by iterative rate, each with the mean accuracy of no pruning."""
-    runs = pruned(benchmark)
-    runs = runs[runs[_RATE.column] > 0].sort_values(_RATE.column, kind="stable")
-    title = [f"{benchmark.title}\nIterative rate {rate_text(rate)}" for rate in runs[_RATE.column]]
+    runs = parts.pruned(benchmark)
+    runs = runs[runs[_RATE] > 0].sort_values(_RATE, kind="stable")
+    title = [f"{benchmark.title}\nIterative rate {rate_text(rate)}" for rate in runs[_RATE]]
     return runs.assign(title=title, baseline=benchmark.of_kind(NO_PRUNING)["accuracy"].mean())
 
 
 def _swept(found: Found) -> list[Benchmark]:
     """Those with something to see by rate: three, or two at each of which are several targets."""
-    several = {b: at_rates(b).groupby(_RATE.column)["target"].nunique() > 1 for b in found}
+    several = {b: at_rates(b).groupby(_RATE)["target"].nunique() > 1 for b in found}
     return [b for b, many in several.items() if len(many) >= 3 or many.sum() >= 2]
 
 
-def correlations(benchmark: Benchmark) -> dict[float, Row]:
+def correlations(benchmark: Benchmark) -> dict[Any, parts.Row]:
     """How accuracy goes with stability at every rate, over the runs of all targets."""
     return {
-        rate: relation(f"iterative rate {rate_text(rate)}", runs, STABILITY, ACCURACY)
-        for rate, runs in at_rates(benchmark).groupby(_RATE.column)
+        rate: parts.relation(f"iterative rate {rate_text(rate)}", runs, STABILITY, ACCURACY)
+        for rate, runs in at_rates(benchmark).groupby(_RATE)
     }
 
 
 def _coefficients(benchmark: Benchmark) -> pd.DataFrame:
     """A row for every rate that has enough runs."""
-    rows = [{**row, _RATE.column: rate} for rate, row in correlations(benchmark).items()]
-    return pd.DataFrame(rows).dropna(subset="pearson").assign(seed=0, title="", shown="pearson")
+    rows = pd.DataFrame([{**row, _RATE: r} for r, row in correlations(benchmark).items()])
+    return rows.dropna(subset="pearson").assign(seed=0, title="", shown="pearson")
 
 
 def _by_rate(benchmark: Benchmark) -> pd.DataFrame:
@@ -191,16 +167,16 @@ def _rate_axis(axes: Axes, known: Sequence[float]) -> None:
 
 def _mean_ends(line: Line) -> tuple[Any, Any]:
     """Bootstrapped 95% intervals of the means at every rate."""
-    groups = (line.quantity.scale * line.rows[line.quantity.column]).groupby(
-        line.rows[_RATE.column]
-    )
-    ends = [statistics.mean_interval(values, random()) for _, values in groups]
+    values = line.quantity.scale * line.rows[line.quantity.column]
+    ends = [
+        statistics.mean_interval(v, parts.random()) for _, v in values.groupby(line.rows[_RATE])
+    ]
     return tuple(end.low for end in ends), tuple(end.high for end in ends)
 
 
 def _draw_inset(panel: Panel) -> None:
     """The same where it is crowded: the rates at which pruning is most stable, enlarged."""
-    means = panel.rows.groupby(_RATE.column)["stability"].mean()
+    means = panel.rows.groupby(_RATE)["stability"].mean()
     stable = means.index[means >= _CROWDED].to_list()
     if means.min() >= _CROWDED or len(stable) < 2:
         return
@@ -220,9 +196,9 @@ def _draw_baseline(panel: Panel) -> bool:
     return not math.isnan(baseline)
 
 
-_RATE = Axis(
-    "iterative_rate", "Iterative pruning rate (%)",
-    finish=lambda panel: _rate_axis(panel.axes, sorted(panel.rows["iterative_rate"].unique())),
+_ACROSS = Axis(
+    _RATE, "Iterative pruning rate (%)",
+    finish=lambda panel: _rate_axis(panel.axes, sorted(panel.rows[_RATE].unique())),
 )  # fmt: skip
 _INSET = Mark(_draw_inset, late=True)
 _BASELINE = Mark(_draw_baseline, lambda: line_handle("No Pruning", dash="--"))
@@ -232,7 +208,8 @@ _ALL_TARGETS = Mark(
 
 
 def _of_targets(quantity: Quantity, *marks: Mark) -> Lines:
-    return Lines(_RATE, quantity, marks=marks, spread=Spread(_mean_ends, bars=True), **BY_TARGET)
+    means = Spread(_mean_ends, bars=True)
+    return Lines(_ACROSS, quantity, marks=marks, spread=means, **parts.BY_TARGET)
 
 
 def _whole(panel: Panel) -> None:
@@ -240,12 +217,12 @@ def _whole(panel: Panel) -> None:
 
 
 def _correlations(column: str, name: str, *marks: Mark) -> Lines:
+    def ends(line: Line) -> tuple[Any, Any]:
+        return line.rows[f"{column}_low"].tolist(), line.rows[f"{column}_high"].tolist()
+
     y = Axis(column, f"{name} of accuracy and stability", finish=_whole)
-    ends = Spread(
-        lambda line: tuple(line.rows[f"{column}_{end}"].tolist() for end in ("low", "high")),
-        bars=True,
-    )
-    return Lines(_RATE, y, color=style.ORANGE, marker="o", marks=(ZERO, *marks), spread=ends)
+    return Lines(_ACROSS, y, color=style.ORANGE, marker="o", marks=(ZERO, *marks),
+                 spread=Spread(ends, bars=True))  # fmt: skip
 
 
 def _peaks(benchmark: Benchmark) -> str:
@@ -255,11 +232,12 @@ def _peaks(benchmark: Benchmark) -> str:
         f"{_peak(benchmark, [c for c in kept if c.target == target])} with {TARGETS[target]}"
         for target in dict.fromkeys(c.target for c in kept)
     )
-    links = [link.pearson for link in _links(benchmark).values() if not math.isnan(link.pearson)]
-    count = f"a correlation needs at least {FEWEST_RUNS} runs at a rate"
-    if links:
-        negative = sum(pearson < 0 for pearson in links)
-        count = f"accuracy falls with stability (r < 0) at {negative} of {len(links)} rates"
+    links = _coefficients(benchmark)["pearson"]
+    count = (
+        f"accuracy falls with stability (r < 0) at {(links < 0).sum()} of {len(links)} rates"
+        if len(links)
+        else f"a correlation needs at least {parts.FEWEST_RUNS} runs at a rate"
+    )
     return f"Test accuracy{benchmark.where} is highest at a rate of {said}; {count}."
 
 
@@ -272,35 +250,29 @@ def _peak(benchmark: Benchmark, known: Sequence[Configuration]) -> str:
     return rate_text(best.iterative_rate)
 
 
-def _links(benchmark: Benchmark) -> dict[float, statistics.Correlation]:
-    """As `correlations`, without intervals."""
-    rates = at_rates(benchmark).groupby(_RATE.column)
-    return {rate: correlation(runs, STABILITY, ACCURACY) for rate, runs in rates}
-
-
 def _by_rate_reading(column: str, name: str) -> Callable[[Found], str]:
     """The correlation of accuracy and stability at every rate."""
 
-    def told(link: statistics.Correlation) -> str:
-        if math.isnan(link.pearson):
-            return correlation_text(link)
-        return f"{getattr(link, column):.2f} ({p_value(getattr(link, f'{column}_p'))})"
+    def told(row: parts.Row) -> str:
+        if math.isnan(row[column]):
+            return parts.no_correlation(row["n"])
+        return f"{row[column]:.2f} ({p_value(row[f'{column}_p'])})"
 
     def say(benchmark: Benchmark) -> str:
-        links = _links(benchmark).items()
-        said = "; ".join(f"{rate_text(rate)}: {told(link)}" for rate, link in links)
+        rates = correlations(benchmark).items()
+        said = "; ".join(f"{rate_text(rate)}: {told(row)}" for rate, row in rates)
         return f"{name} by iterative rate{benchmark.where}: {said}."
 
-    return on_each(say)
+    return parts.on_each(say)
 
 
 _RATES = Scale(
-    _RATE.column,
+    _RATE,
     lambda known: dict(zip(sorted(known), shades(len(known)), strict=True)),
     lambda rate: f"iterative rate {rate_text(rate)}",
 )
 _GAP_PAIRS = [(STABILITY, quantity) for quantity in (ACCURACY, *_GAPS)]
-_GAPS_SAID = correlation_text_of(_GAP_PAIRS, pruned)
+_GAPS_SAID = parts.correlation_text_of(_GAP_PAIRS, parts.pruned)
 _GAPS_NAMED = (
     "The generalization gap is of the network after the epoch, on training images as they are; "
     "the running one, as the paper's code takes it, is of the training accuracy over the epoch's "
@@ -338,7 +310,7 @@ def normalized(found: Found) -> pd.DataFrame:
       InputError: a file is damaged.
     """
     needed = ("trained", "place", "low", "density")
-    rows = rows_of(lambda benchmark: benchmark.measured("batch_norm", needed))(found)
+    rows = parts.rows_of(lambda benchmark: benchmark.measured("batch_norm", needed))(found)
     if rows.empty:
         return rows
     rows = rows[rows[["benchmark", "seed"]].eq(rows[["benchmark", "seed"]].iloc[0]).all(axis=1)]
@@ -369,19 +341,19 @@ def distance_to_normal(histogram: pd.DataFrame) -> float:
 
 
 # ---------------------------------------------------------------- tables
-def relations(b: Benchmark) -> Iterator[Row]:
+def relations(b: Benchmark) -> Iterator[parts.Row]:
     """What the table of correlations has of a benchmark."""
-    runs, pair = pruned(b), (STABILITY, ACCURACY)
+    runs, pair = parts.pruned(b), (STABILITY, ACCURACY)
     if runs.empty:
         return
     three, paper = figure_2(b)
     of_all = len(three) == len(runs)
-    yield relation("all with pruning", runs, *pair, paper if of_all else ())
+    yield parts.relation("all with pruning", runs, *pair, paper if of_all else ())
     if len(three) and not of_all:
-        yield relation("those of figure 2 (S 4, S 40, L 40 epochs)", three, *pair, paper)
+        yield parts.relation("those of figure 2 (S 4, S 40, L 40 epochs)", three, *pair, paper)
     for gap in _GAPS:
         if runs[gap.column].notna().any():
-            yield relation("all with pruning", runs, STABILITY, gap)
+            yield parts.relation("all with pruning", runs, STABILITY, gap)
     if _swept([b]):
         yield from correlations(b).values()
 
@@ -391,7 +363,7 @@ def figure_2(benchmark: Benchmark) -> tuple[pd.DataFrame, list[Printed | None]]:
 
     And its r and p, where these are of its network, data, criterion and schedules.
     """
-    runs, facts = pruned(benchmark), benchmark.facts
+    runs, facts = parts.pruned(benchmark), benchmark.facts
     criterion, fractions = _FIGURE_2_SETTINGS.get(facts["model"], ("", ""))
     runs = runs[[
         (c.target, c.period) in _FIGURE_2 and c.layer_fractions in ("", fractions)
@@ -406,7 +378,7 @@ def figure_2(benchmark: Benchmark) -> tuple[pd.DataFrame, list[Printed | None]]:
     return runs, [benchmark.printed("figure 2", name) for name in (metric, f"{metric}_p")]
 
 
-def compared(benchmark: Benchmark) -> list[Pair]:
+def compared(benchmark: Benchmark) -> list[parts.Pair]:
     """Which configurations the t tests compare (table F1).
 
     The targets with each other, at one period; and, at the largest rate of each target, pruning
@@ -433,7 +405,7 @@ _LEFT = {"filters_remaining": "filters left (%)", "live_weights_remaining": "wei
 _NEEDED = [f"{size}{after}" for size in _SIZES for after in ("", "_shrunk")]
 
 
-def _sizes(benchmark: Benchmark) -> Iterator[Row]:
+def _sizes(benchmark: Benchmark) -> Iterator[parts.Row]:
     """Of networks of which there are FLOPs and parameters before and after shrinking.
 
     The paper's numbers are of the networks of its figure 2 (section 2) and of table C1 (section
@@ -459,19 +431,19 @@ def _sizes(benchmark: Benchmark) -> Iterator[Row]:
         }
 
 
-def _size_table() -> MakeTable:
+def _size_table() -> parts.MakeTable:
     shown: dict[str, Any] = {"configuration": "configuration"}
     for size, heading in _SIZES.items():
         for after, when in (("", "before"), ("_shrunk", "shrunk")):
-            shown[f"{heading} {when}"] = text(f"{size}{after}", "{:,.0f}".format)
-        shown[f"{heading} removed (%)"] = text(f"{size}_removed", _percent)
-    shown |= {heading: text(column, _percent) for column, heading in _LEFT.items()}
+            shown[f"{heading} {when}"] = parts.text(f"{size}{after}", "{:,.0f}".format)
+        shown[f"{heading} removed (%)"] = parts.text(f"{size}_removed", _percent)
+    shown |= {heading: parts.text(column, _percent) for column, heading in _LEFT.items()}
     shown |= {"paper, parameters removed": "paper_parameters_removed", "runs": "n"}
     title = (
         "Parameters and FLOPs of one example before and after the pruned filters are taken out, "
         "mean over runs"
     )
-    return table("size", title, _sizes, shown)
+    return parts.table("size", title, _sizes, shown)
 
 
 def _percent(fraction: float) -> str:
@@ -485,48 +457,50 @@ GENERALIZATION_STABILITY = Experiment(
     figures=(
         Figure(
             "stability", "Test accuracy by epoch, and against the stability of pruning",
-            rows_of(_curves_and_points),
-            {"curves": CURVES, "runs": Points(STABILITY, ACCURACY, told=False)},
-            on_each(correlation_text_of([(STABILITY, ACCURACY)], pruned), _most_accurate,
-                    premise=True),
+            parts.rows_of(_curves_and_points),
+            {"curves": parts.CURVES, "runs": parts.Points(STABILITY, ACCURACY, told=False)},
+            parts.on_each(
+                parts.correlation_text_of(_GAP_PAIRS[:1], parts.pruned), _most_accurate,
+                premise=True),
             _with_pruning, row="benchmark", column="shown", by="kind",
             heading="title", same_y="same_y", size=(7.4, 5.0, 4.6), legend="panel"),
         Figure(
             "rate", "Stability, accuracy and their correlation by iterative rate",
-            rows_of(_by_rate),
+            parts.rows_of(_by_rate),
             {"stability": _of_targets(STABILITY, _INSET),
              "accuracy": _of_targets(ACCURACY, _BASELINE),
              "pearson": _correlations("pearson", "Pearson's r", _ALL_TARGETS)},
-            on_each(_peaks), _swept, row="benchmark", column="shown", heading="title",
+            parts.on_each(_peaks), _swept, row="benchmark", column="shown", heading="title",
             size=(6.0, 4.4, 3.9)),
         Figure(
             "rate_kendall", "Kendall's tau of accuracy and stability by iterative rate",
-            rows_of(_coefficients), _correlations("kendall", "Kendall's tau"),
+            parts.rows_of(_coefficients), _correlations("kendall", "Kendall's tau"),
             _by_rate_reading("kendall", "Kendall's tau"), _swept, panel="benchmark",
             size=(6.0, 4.6, 3.6)),
         Figure(
             "rate_scatter", "Test accuracy against stability at every iterative rate",
-            rows_of(at_rates), Points(STABILITY, ACCURACY, **BY_TARGET),
+            parts.rows_of(at_rates), parts.Points(STABILITY, ACCURACY, **parts.BY_TARGET),
             _by_rate_reading("pearson", "Pearson's r"), _swept, row="benchmark",
-            column=_RATE.column,
+            column=_RATE,
             heading="title", wrap=4, size=(6.0, 3.7, 3.5)),
-        scatter(
-            "gap", "Test accuracy and generalization gap against stability", _GAP_PAIRS, pruned,
-            lambda found: f"{on_each(_GAPS_SAID)(found)} {_GAPS_NAMED}", _with_pruning,
-            color=_RATES, marker=BY_TARGET["marker"]),
+        parts.scatter(
+            "gap", "Test accuracy and generalization gap against stability", _GAP_PAIRS,
+            parts.pruned,
+            lambda found: f"{parts.on_each(_GAPS_SAID)(found)} {_GAPS_NAMED}", _with_pruning,
+            color=_RATES, marker=parts.BY_TARGET["marker"]),
         Figure(
             "batch_norm", "Batch norms' outputs before scale and shift, beside the normal density",
             _last_norms, Densities(), normal_reading, normalized, row="place", column="when",
             heading="title", size=(4.2, 4.2, 1.7)),
     ),
     tables=(
-        configuration_table(
+        parts.configuration_table(
             "GST tables C1 and F1: best test accuracy at or after the last pruning epoch, train "
             "accuracy at that epoch, mean stability over pruning events, and generalization gap, "
             "of the network and of the running training accuracy; mean ± std over runs"),
-        correlation_table(
+        parts.correlation_table(
             "How accuracy and generalization gap go with stability over runs", relations),
-        t_test_table(compared),
+        parts.t_test_table(compared),
         _size_table(),
     ),
     every_variant=True,

@@ -185,8 +185,8 @@ class Benchmark:
         Raises:
           InputError: a file is damaged.
         """
-        runs = pd.concat([self.of(configuration) for configuration in self.configurations])
-        about = ("configuration", "seed")
+        about = ["configuration", "seed"]
+        runs = self.runs.sort_values(about)
         return store.read_measurements(self.folder, runs, column, needed, about)
 
     def printed(self, table: str, metric: str) -> Printed | None:
@@ -343,9 +343,10 @@ def _look(c: Configuration, known: Iterable[Configuration]) -> dict[str, Any]:
     place = len(alike) - 1 - alike.index(c)  # 0 for the largest rate.
     white = _PALEST * place / max(len(alike) - 1, 1)
     is_pruned = c.kind == FILTERS
-    color = to_rgb(TARGET_COLORS[c.target] if is_pruned else style.PURPLE)
+    rgb = to_rgb(TARGET_COLORS[c.target] if is_pruned else style.PURPLE)
+    red, green, blue = (white + (1 - white) * part for part in rgb)
     return {
-        "color": to_hex([white + (1 - white) * part for part in color]),
+        "color": to_hex((red, green, blue)),
         "marker": TARGET_MARKERS[c.target] if is_pruned else "D",
         "dash": _DASHES[place % len(_DASHES)],
     }
