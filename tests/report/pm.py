@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfprune import files, store
 
 RATIOS = (0.01, 0.05, 0.075, 0.1, 0.15, 0.25)
 WEIGHTS = 1000
+EPOCHS, CYCLES = 200, 5
 SETTINGS = {
     "dataset": "cifar10",
     "model": "resnet20",
@@ -23,6 +25,7 @@ SETTINGS = {
 }
 
 Row = dict[str, Any]
+ByAmount = Mapping[float, Sequence[float] | np.ndarray]
 
 
 def row(experiment: str, level: int, seed: int, branch: str = "", **changes: Any) -> Row:
@@ -38,7 +41,7 @@ def row(experiment: str, level: int, seed: int, branch: str = "", **changes: Any
         "stage": f"trials/{trial}/seed_{seed}/{name}",
         "sparsity": 0.0,
         "weights_remaining": 1.0,
-        "train_epochs": 200,
+        "train_epochs": EPOCHS,
         "train_loss": 0.01,
         "train_accuracy": 0.99,
         "test_accuracy_last": 0.9,
@@ -48,11 +51,14 @@ def row(experiment: str, level: int, seed: int, branch: str = "", **changes: Any
     }
 
 
-def measured(folder: Path, one: Row, name: str, table: Mapping[str, Any] | pd.DataFrame) -> Row:
-    """The row with a measurement's table beside its stage."""
-    file = f"{one['stage']}/{name}-0123abcd.csv"
-    files.write_text_atomic(folder / file, pd.DataFrame(table).to_csv(index=False))
-    return {**one, name: file}
+def measured(folder: Path, one: Row, **tables: Mapping[str, Any] | pd.DataFrame | None) -> Row:
+    """The row with measurements' tables beside its stage."""
+    for name, table in tables.items():
+        if table is not None:
+            file = f"{one['stage']}/{name}-0123abcd.csv"
+            files.write_text_atomic(folder / file, pd.DataFrame(table).to_csv(index=False))
+            one = {**one, name: file}
+    return one
 
 
 def write(folder: Path, rows: Iterable[Row]) -> Path:
@@ -63,75 +69,53 @@ def write(folder: Path, rows: Iterable[Row]) -> Path:
 
 
 def subsets(
-    utility: Mapping[float, Sequence[float]],
-    accuracy: Mapping[float, Sequence[float]] | None = None,
-    position: Mapping[float, Sequence[float]] | None = None,
+    utility: ByAmount,
+    accuracy: ByAmount | None = None,
+    position: ByAmount | None = None,
     by: str = "ratio",
 ) -> pd.DataFrame:
     """A table of one row per subset, from {amount: values}; accuracies are 0.5 by default."""
-    rows = [
-        {
-            "ablation_by": by,
-            "ablation_amount": amount,
-            "ablated_weights": round(amount * WEIGHTS),
-            "subset": index,
-            "position": position[amount][index] if position else "",
-            "utility": value,
-            "ablated_accuracy": accuracy[amount][index] if accuracy else 0.5,
-            "accuracy": 0.99,
-        }
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "ablation_by": by,
+                "ablation_amount": amount,
+                "ablated_weights": round(amount * WEIGHTS),
+                "subset": range(len(values)),
+                "position": position[amount] if position else "",
+                "utility": values,
+                "ablated_accuracy": accuracy[amount] if accuracy else 0.5,
+                "accuracy": 0.99,
+            }
+        )
         for amount, values in utility.items()
-        for index, value in enumerate(values)
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
-def dynamics(columns: Mapping[float, Mapping[str, Sequence[float]]], epochs: Sequence[int]) -> Any:
-    """A table of one row per epoch and amount, from {amount: {column: values by epoch}}."""
-    rows = [
-        {
-            "epoch": epoch,
-            "ablation_amount": amount,
-            "ablated_weights": round(amount * WEIGHTS),
-            "utility_mean": 1.0,
-            "utility_imbalance": 1.0,
-            "utility_min": 1.0,
-            "utility_max": 2.0,
-            "ablated_accuracy_mean": 0.5,
-            "ablated_accuracy_min": 0.25,
-            "ablated_accuracy_max": 0.75,
-            "ablation_by": "ratio",
-            "eligible_weights": WEIGHTS,
-            "subsets": 500,
-            "accuracy": 0.99,
-            **{name: values[index] for name, values in given.items()},
-        }
-        for index, epoch in enumerate(epochs)
+def dynamics(
+    columns: Mapping[float, Mapping[str, Sequence[float]]], epochs: Sequence[int]
+) -> pd.DataFrame:
+    """A table of one row per amount and epoch, from {amount: {column: values by epoch}}."""
+    usual = {"utility_mean": 1.0, "utility_imbalance": 1.0, "utility_min": 1.0, "utility_max": 2.0}
+    usual |= {"ablated_accuracy_mean": 0.5, "ablated_accuracy_min": 0.25}
+    usual |= {"ablated_accuracy_max": 0.75, "accuracy": 0.99}
+    usual |= {"ablation_by": "ratio", "eligible_weights": WEIGHTS, "subsets": 500}
+    return pd.concat(
+        pd.DataFrame({"epoch": epochs, "ablation_amount": amount, **usual, **given})
         for amount, given in columns.items()
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
 def plane(
     accuracy: np.ndarray, x: Sequence[float], y: Sequence[float], missing: Sequence[Any] = ()
 ) -> pd.DataFrame:
     """A table of one row per cell of accuracy `[Y, X]`, without those of (row, column)."""
-    rows = [
-        {
-            "row": j,
-            "column": i,
-            "x": x[i],
-            "y": y[j],
-            "train_loss": 1.0,
-            "train_accuracy": accuracy[j][i],
-            "test_loss": 2.0,
-            "test_accuracy": 0.9 * accuracy[j][i],
-        }
-        for j in range(len(y))
-        for i in range(len(x))
-        if (j, i) not in missing
-    ]
-    return pd.DataFrame(rows)
+    places = list(np.ndindex(accuracy.shape))
+    table = pd.DataFrame(places, columns=["row", "column"])
+    table["x"], table["y"] = np.tile(x, len(y)), np.repeat(y, len(x))
+    table["train_accuracy"] = np.ravel(accuracy)
+    table["test_accuracy"] = 0.9 * table["train_accuracy"]
+    return table.assign(train_loss=1.0, test_loss=2.0)[[place not in missing for place in places]]
 
 
 def placed(pruned: float, retrained: tuple[float, float]) -> dict[str, float]:
@@ -147,28 +131,33 @@ def placed(pruned: float, retrained: tuple[float, float]) -> dict[str, float]:
     }
 
 
+def trajectory(track: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    """A table of where the networks so far lie."""
+    return pd.DataFrame(track, columns=["cycle", "network", "x", "y", "distance"])
+
+
 # ---------------------------------------------------------------- plausible folders
-def realistic_subsets(scale: float, key: Sequence[int], count: int = 200, **by: Any) -> Any:
+def realistic_subsets(scale: float, key: Sequence[int], by: str = "ratio") -> pd.DataFrame:
     """Utilities that grow and spread with the ratio, skewed as the paper's histograms are."""
-    random = np.random.default_rng([*key])
-    found = {r: scale * 14 * r**1.4 * random.lognormal(0, 0.45, count) for r in RATIOS}
+    random = np.random.default_rng(key)
+    found = {r: scale * 14 * r**1.4 * random.lognormal(0, 0.45, 200) for r in RATIOS}
     accuracy = {r: 0.1 + 0.89 * np.exp(-values / 1.3) for r, values in found.items()}
-    return subsets(found, accuracy, **by)
+    return subsets(found, accuracy, by=by)
 
 
-def realistic_ranks(key: Sequence[int], count: int = 80) -> pd.DataFrame:
+def realistic_ranks(key: Sequence[int]) -> pd.DataFrame:
     """Windows of magnitude ranks: only the largest weights matter."""
-    random = np.random.default_rng([*key])
-    position = {r: np.linspace(0, 1 - r, count) for r in RATIOS}
-    found = {r: 60 * r * (p + r) ** 9 + random.uniform(0, 0.01, count) for r, p in position.items()}
+    random = np.random.default_rng(key)
+    position = {r: np.linspace(0, 1 - r, 80) for r in RATIOS}
+    found = {r: 60 * r * (p + r) ** 9 + random.uniform(0, 0.01, 80) for r, p in position.items()}
     accuracy = {r: 0.1 + 0.89 * np.exp(-values / 2) for r, values in found.items()}
     return subsets(found, accuracy, position)
 
 
-def realistic_dynamics(seed: int, epochs: int, scale: float = 1.0) -> pd.DataFrame:
+def realistic_dynamics(seed: int, scale: float) -> pd.DataFrame:
     random = np.random.default_rng(seed)
-    at = np.unique([*range(0, epochs + 1, max(epochs // 40, 1)), epochs])
-    rise = 0.02 + 0.98 * (1 - np.exp(-at / (0.3 * epochs)))
+    at = np.arange(0, EPOCHS + 1, 5)
+    rise = 0.02 + 0.98 * (1 - np.exp(-at / (0.3 * EPOCHS)))
     columns = {}
     for r in RATIOS:
         noisy = scale * 14 * r**1.4 * rise * random.lognormal(0, 0.08, at.size)
@@ -182,115 +171,92 @@ def realistic_dynamics(seed: int, epochs: int, scale: float = 1.0) -> pd.DataFra
     return dynamics(columns, at.tolist())
 
 
-def realistic_utility_dynamics(folder: Path, seeds: Sequence[int] = (0, 1, 2)) -> Path:
-    rows = []
-    for model, epochs, scale in (("vanilla_cnn", 200, 1.0), ("resnet20", 200, 0.6)):
-        for seed in seeds:
-            one = row("utility_dynamics", 0, seed, trial=f"{model}-1", model=model)
-            one = measured(folder, one, "utility_dynamics", realistic_dynamics(seed, epochs, scale))
-            one = measured(folder, one, "utility_ratio", realistic_subsets(scale, [seed, 1]))
-            rows.append(measured(folder, one, "utility_magnitude", realistic_ranks([seed, 2])))
+def realistic_utility_dynamics(folder: Path) -> Path:
+    rows = [
+        measured(
+            folder,
+            row("utility_dynamics", 0, seed, trial=f"{model}-1", model=model),
+            utility_dynamics=realistic_dynamics(seed, scale),
+            utility_ratio=realistic_subsets(scale, [seed, 1]),
+            utility_magnitude=realistic_ranks([seed, 2]),
+        )
+        for model, scale in (("vanilla_cnn", 1.0), ("resnet20", 0.6))
+        for seed in (0, 1, 2)
+    ]
     return write(folder, rows)
 
 
-def realistic_utility_size(folder: Path, seeds: Sequence[int] = (0, 1, 2)) -> Path:
+def realistic_utility_size(folder: Path) -> Path:
     rows = []
-    for seed in seeds:
+    for seed in (0, 1, 2):
         for level, remaining in enumerate((1.0, 0.5, 0.25)):
-            one = row(
-                "utility_size",
-                level,
-                seed,
-                "size" if level else "",
-                weights_remaining=remaining,
-                sparsity=1 - remaining,
-            )
-            near, far = 1 + 0.1 * level, remaining**-1.3
-            one = measured(folder, one, "utility_ratio", realistic_subsets(near, [seed, level]))
-            by_number = realistic_subsets(far, [seed, level, 9], by="number")
-            rows.append(measured(folder, one, "utility_number", by_number))
+            size = {"weights_remaining": remaining, "sparsity": 1 - remaining}
+            one = row("utility_size", level, seed, "size" if level else "", **size)
+            by_ratio = realistic_subsets(1 + 0.1 * level, [seed, level])
+            by_number = realistic_subsets(remaining**-1.3, [seed, level, 9], "number")
+            rows.append(measured(folder, one, utility_ratio=by_ratio, utility_number=by_number))
     return write(folder, rows)
 
 
-def realistic_utility_pruned(folder: Path, seeds: Sequence[int] = (0, 1, 2)) -> Path:
-    rows = [row("utility_pruned", 0, seed) for seed in seeds]
-    for seed in seeds:
+def realistic_utility_pruned(folder: Path) -> Path:
+    rows = [row("utility_pruned", 0, seed) for seed in (0, 1, 2)]
+    for seed in (0, 1, 2):
         for level, sparsity in enumerate((0.25, 0.5, 0.75), start=1):
-            size = {"sparsity": sparsity, "weights_remaining": 1 - sparsity}
-            pruned = row(
-                "utility_pruned",
-                level,
-                seed,
-                **size,
-                test_accuracy_last=0.925 - 0.01 * level + 0.001 * seed,
-                train_loss=0.004 * level**2 + 0.001 * seed,
-            )
-            key = [seed, level]
-            pruned = measured(
-                folder, pruned, "utility_ratio", realistic_subsets(1 + 0.1 * level, key)
-            )
-            rows.append(
-                measured(folder, pruned, "utility_pretrained", realistic_subsets(1, [*key, 1]))
-            )
-            small = row(
-                "utility_pruned",
-                level,
-                seed,
-                "small",
-                **size,
-                train_epochs=400,
-                test_accuracy_last=0.915 - 0.012 * level + 0.001 * seed,
-                train_loss=0.012 * level**2 + 0.001 * seed,
-            )
-            small_subsets = realistic_subsets(1.3 + 0.3 * level, [*key, 2])
-            rows.append(measured(folder, small, "utility_ratio", small_subsets))
-    return write(folder, rows)
-
-
-def realistic_accuracy_surface(
-    folder: Path, seeds: Sequence[int] = (0, 1), cycles: int = 5
-) -> Path:
-    rows = []
-    for structure in ("weights", "channels"):
-        criterion = "filter_gamma" if structure == "channels" else "magnitude"
-        for retrain in ("finetune", "lr_rewind"):
-            trial = f"{structure}-{retrain}"
-            about = {"trial": trial, "retrain": retrain, "criterion": criterion}
-            about["structure"] = structure
-            for seed in seeds:
-                rows.append(row("accuracy_surface", 0, seed, **about))
-                for level in range(1, cycles + 1):
-                    a = 14 * level**0.6
-                    b, c = a * 1.01, (0.2 if retrain == "finetune" else 0.8) * a
-                    path = [(0, "pretrained", 0.0, 0.0, 0.0)]
-                    for before in range(1, level):
-                        # Seen from this plane they lie on the way.
-                        share = (before / level) ** 0.5
-                        path += [(before, "pruned", a * share, 0.1 * c, 1.0)]
-                        path += [(before, "retrained", b * share, c * share, 1.0)]
-                    path += [(level, "pruned", a, 0.0, 0.0), (level, "retrained", b, c, 0.0)]
-                    size = {"sparsity": 1 - 0.7**level, "weights_remaining": 0.7**level}
-                    one = row("accuracy_surface", level, seed, **size, **about, **placed(a, (b, c)))
-                    one["test_accuracy_last"] = 0.92 - 0.01 * level + 0.001 * seed
-                    x, y = np.linspace(-0.2 * b, 1.2 * b, 15), np.linspace(-0.2 * c, 1.2 * c, 15)
-                    table = plane(_basin(x, y, (b, c), structure, retrain), x, y)
-                    one = measured(folder, one, "plane", table)
-                    columns = ["cycle", "network", "x", "y", "distance"]
-                    track = pd.DataFrame(path, columns=columns)
-                    rows.append(measured(folder, one, "trajectory", track))
-                if retrain == "lr_rewind":
-                    small = {
-                        **size,
-                        "train_epochs": 1200,
-                        "test_accuracy_last": 0.88 + 0.002 * seed,
+            for branch, accuracy, loss in (("", 0.925 - 0.01 * level, 0.004),
+                                           ("small", 0.915 - 0.012 * level, 0.012)):  # fmt: skip
+                one = row(
+                    "utility_pruned", level, seed, branch, sparsity=sparsity,
+                    weights_remaining=1 - sparsity, train_epochs=400 if branch else EPOCHS,
+                    test_accuracy_last=accuracy + 0.001 * seed,
+                    train_loss=loss * level**2 + 0.001 * seed,
+                )  # fmt: skip
+                key = [seed, level]
+                own = (
+                    {"utility_ratio": realistic_subsets(1.3 + 0.3 * level, [*key, 2])}
+                    if branch
+                    else {
+                        "utility_ratio": realistic_subsets(1 + 0.1 * level, key),
+                        "utility_pretrained": realistic_subsets(1, [*key, 1]),
                     }
-                    rows.append(row("accuracy_surface", cycles, seed, "small", **about, **small))
+                )
+                rows.append(measured(folder, one, **own))
     return write(folder, rows)
 
 
-def _basin(
-    x: np.ndarray, y: np.ndarray, end: tuple[float, float], structure: str, retrain: str
-) -> np.ndarray:
+def realistic_accuracy_surface(folder: Path) -> Path:
+    rows = []
+    for structure, retrain in product(("weights", "channels"), ("finetune", "lr_rewind")):
+        about = {"trial": f"{structure}-{retrain}", "retrain": retrain, "structure": structure}
+        about["criterion"] = "filter_gamma" if structure == "channels" else "magnitude"
+        for seed in (0, 1):
+            rows.append(row("accuracy_surface", 0, seed, **about))
+            for level in range(1, CYCLES + 1):
+                a = 14 * level**0.6
+                b, c = a * 1.01, (0.2 if retrain == "finetune" else 0.8) * a
+                path = [(0, "pretrained", 0.0, 0.0, 0.0)]
+                for before in range(1, level):
+                    # Seen from this plane they lie on the way.
+                    share = (before / level) ** 0.5
+                    path += [(before, "pruned", a * share, 0.1 * c, 1.0)]
+                    path += [(before, "retrained", b * share, c * share, 1.0)]
+                path += [(level, "pruned", a, 0.0, 0.0), (level, "retrained", b, c, 0.0)]
+                size = {"sparsity": 1 - 0.7**level, "weights_remaining": 0.7**level}
+                one = row("accuracy_surface", level, seed, **size, **about, **placed(a, (b, c)),
+                          test_accuracy_last=0.92 - 0.01 * level + 0.001 * seed)  # fmt: skip
+                x, y = np.linspace(-0.2 * b, 1.2 * b, 15), np.linspace(-0.2 * c, 1.2 * c, 15)
+                cells = plane(_basin(x, y, (b, c), structure), x, y)
+                rows.append(measured(folder, one, plane=cells, trajectory=trajectory(path)))
+            if retrain == "lr_rewind":
+                last = {
+                    **size,
+                    "train_epochs": 6 * EPOCHS,
+                    "test_accuracy_last": 0.88 + 0.002 * seed,
+                }
+                rows.append(row("accuracy_surface", CYCLES, seed, "small", **about, **last))
+    return write(folder, rows)
+
+
+def _basin(x: np.ndarray, y: np.ndarray, end: tuple[float, float], structure: str) -> np.ndarray:
     """High along the line from W* to Wr, and for channels only near its ends."""
     grid_x, grid_y = np.meshgrid(x, y)
     length = np.hypot(*end)

@@ -36,7 +36,7 @@ def test_a_missing_seed_is_named_and_not_averaged(make_folder):
 def test_a_seed_that_diverged_is_missing_though_it_has_a_row(make_folder):
     results = store.read_results(make_folder(levels=2))
     diverged = (results["level"] == 1) & (results["seed"] == 2)
-    results.loc[diverged, list(tables.ACCURACY_COLUMNS)] = np.nan
+    results.loc[diverged, list(tables.ACCURACIES)] = np.nan
     table = tables.aggregate(results)
     assert table["n"].tolist() == [3, 2]
     assert table["missing_seeds"].tolist() == ["", "2"]
@@ -44,7 +44,7 @@ def test_a_seed_that_diverged_is_missing_though_it_has_a_row(make_folder):
 
 def test_a_level_without_any_seed_left_is_still_listed(make_folder):
     results = store.read_results(make_folder(levels=2, seeds=(4, 7)))
-    results.loc[results["level"] == 1, list(tables.ACCURACY_COLUMNS)] = np.nan
+    results.loc[results["level"] == 1, list(tables.ACCURACIES)] = np.nan
     table = tables.aggregate(results)
     assert table["n"].tolist() == [2, 0]
     assert table["missing_seeds"].tolist() == ["", "4, 7"]

@@ -118,7 +118,7 @@ class Line:
         labels = (x.label or axes.get_xlabel(), axes.get_ylabel())
         up = [
             f"{text} (n = {n})" if n > 1 else text
-            for text, n in zip(tables.measured(self.mean, self.std), self.n, strict=True)
+            for text, n in zip(map(tables.measured, self.mean, self.std), self.n, strict=True)
         ]
         return Trace(axes, self.name, self.x, self.mean, across, up, labels)
 

@@ -65,11 +65,6 @@ def described(
     return {f"{before}{what}": getattr(known, what) for what in which or ("n", "mean", "std")}
 
 
-def compared(gap: Difference, name: str) -> dict[str, Any]:
-    """A difference as columns of a table: `name_n`, `_mean`, `_std` and `_verdict`."""
-    return {f"{name}_{what}": getattr(gap, what) for what in ("n", "mean", "std", "verdict")}
-
-
 def verdict_text(gap: Difference, seeds: int, digits: int = 2) -> str:
     """ "lower (-0.90)"; with n where fewer than `seeds` were paired.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import rich.box
 import rich.table
@@ -18,13 +18,13 @@ from rich.measure import Measurement
 from tfprune import files, layout
 from tfprune.report import trials
 
-ACCURACY_COLUMNS = ("train_accuracy", "test_accuracy_last", "test_accuracy_best")
-GROUP_COLUMNS = ("experiment", "trial", "branch", "level")
-_SHOWN = {
-    "train_accuracy": "train (%)",
-    "test_accuracy_last": "last test (%)",
-    "test_accuracy_best": "best test (%)",
+# The accuracies that every level has, and what tables call them.
+ACCURACIES = {
+    "train_accuracy": "train",
+    "test_accuracy_last": "last test",
+    "test_accuracy_best": "best test",
 }
+GROUP_COLUMNS = ("experiment", "trial", "branch", "level")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Table:
     labels: tuple[str, ...] = ()
 
 
-def aggregate(results: pd.DataFrame, columns: Iterable[str] = ACCURACY_COLUMNS) -> pd.DataFrame:
+def aggregate(results: pd.DataFrame, columns: Iterable[str] = ACCURACIES) -> pd.DataFrame:
     """Mean and standard deviation over seeds, per (experiment, trial, branch, level).
 
     Args:
@@ -84,7 +84,8 @@ def accuracy_table(results: pd.DataFrame, name: str = "accuracy", note: str = ""
     """
     title = f"Accuracy at every level, mean ± std over seeds{note}"
     branch = {"branch": lambda row: row["branch"] or "trunk"} if results["branch"].any() else {}
-    shown = branch | LEVEL | {h: mean_std(column, plus_minus) for column, h in _SHOWN.items()}
+    shown = branch | LEVEL
+    shown |= {f"{name} (%)": mean_std(c, plus_minus) for c, name in ACCURACIES.items()}
     return of_trials(name, title, aggregate(results), results, shown | SEEDS, ["branch"])
 
 
@@ -142,50 +143,49 @@ def with_settings(numbers: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     return numbers
 
 
-def plus_minus(mean: Iterable[float], std: Iterable[float], digits: int = 1) -> list[str]:
-    """Fractions as percent: "97.1 ± 0.3", "97.1" where there is no std, "" where no mean.
+def number_text(mean: float, std: float = math.nan, digits: int = 2) -> str:
+    """ "4.40 ± 0.20", without the std where there is none, "" without a mean."""
+    if math.isnan(mean):
+        return ""
+    return f"{mean:.{digits}f}" + ("" if math.isnan(std) else f" ± {std:.{digits}f}")
+
+
+def plus_minus(mean: float, std: float = math.nan, digits: int = 1) -> str:
+    """A fraction as percent.
 
     Example:
-      >>> plus_minus([0.5, 0.25, float("nan")], [0.012, float("nan"), float("nan")])
+      >>> [plus_minus(0.5, 0.012), plus_minus(0.25), plus_minus(math.nan)]
       ['50.0 ± 1.2', '25.0', '']
     """
-    return [_plus_minus(m, s, digits) for m, s in zip(mean, std, strict=True)]
+    return number_text(100 * mean, 100 * std, digits)
 
 
-def _plus_minus(mean: float, std: float, digits: int) -> str:
-    if np.isnan(mean):
-        return ""
-    spread = "" if np.isnan(std) else f" ± {100 * std:.{digits}f}"
-    return f"{100 * mean:.{digits}f}{spread}"
-
-
-def points(mean: Iterable[float], std: Iterable[float]) -> list[str]:
-    """Differences of fractions as signed percentage points.
+def points(mean: float, std: float = math.nan) -> str:
+    """A difference of fractions as signed percentage points.
 
     Example:
-      >>> points([0.051, -0.25], [0.012, float("nan")])
+      >>> [points(0.051, 0.012), points(-0.25)]
       ['+5.1 ± 1.2', '-25.0']
     """
-    texts = plus_minus(mean, std)
-    return [text if text.startswith("-") or not text else f"+{text}" for text in texts]
+    return signed(plus_minus(mean, std))
 
 
-def measured(mean: Iterable[float], std: Iterable[float]) -> list[str]:
-    """Quantities of any size to three digits of the mean: "0.0312 ± 0.0041".
+def signed(number: str) -> str:
+    """A number in words with its sign, "" as it is."""
+    return number if number.startswith("-") or not number else f"+{number}"
+
+
+def measured(mean: float, std: float = math.nan) -> str:
+    """A quantity of any size to three digits of the mean.
 
     Example:
-      >>> measured([0.03124, 12.0, float("nan")], [0.0041, float("nan"), float("nan")])
+      >>> [measured(0.03124, 0.0041), measured(12.0), measured(math.nan)]
       ['0.0312 ± 0.0041', '12.0', '']
     """
-    return [_measured(float(m), float(s)) for m, s in zip(mean, std, strict=True)]
-
-
-def _measured(mean: float, std: float) -> str:
-    if np.isnan(mean):
-        return ""
-    size = max(abs(mean), 0.0 if np.isnan(std) else std)
-    decimals = 2 if size == 0 else min(max(2 - int(np.floor(np.log10(size))), 0), 6)
-    return f"{mean:.{decimals}f}" + ("" if np.isnan(std) else f" ± {std:.{decimals}f}")
+    size = max(abs(mean), 0.0 if math.isnan(std) else std)
+    exact = size == 0 or math.isnan(size)
+    decimals = 2 if exact else min(max(2 - math.floor(math.log10(size)), 0), 6)
+    return number_text(mean, std, decimals)
 
 
 def sparsity_percent(sparsity: float) -> str:
@@ -195,19 +195,12 @@ def sparsity_percent(sparsity: float) -> str:
       >>> [sparsity_percent(1 - 0.8**level) for level in (0, 4, 20, 32)]
       ['0', '59.0', '98.8', '99.92']
     """
-    if np.isnan(sparsity):
+    if math.isnan(sparsity):
         return ""
     if sparsity <= 0 or sparsity >= 1:
         return f"{100 * sparsity:.0f}"
-    decimals = max(1, -int(np.floor(np.log10(100 * (1 - sparsity)))))
+    decimals = max(1, -math.floor(math.log10(100 * (1 - sparsity))))
     return f"{100 * sparsity:.{decimals}f}"
-
-
-def number_text(mean: float, std: float, digits: int) -> str:
-    """ "4.40 ± 0.20", without the std where there is none, "" without a mean."""
-    if np.isnan(mean):
-        return ""
-    return f"{mean:.{digits}f}" + ("" if np.isnan(std) else f" ± {std:.{digits}f}")
 
 
 def percent_text(fraction: float) -> str:
@@ -217,12 +210,12 @@ def percent_text(fraction: float) -> str:
       >>> [percent_text(0.8**level) for level in (0, 4, 20, 28)]
       ['100', '41', '1.15', '0.193']
     """
-    return "" if np.isnan(fraction) else f"{100 * fraction:.3g}"
+    return "" if math.isnan(fraction) else f"{100 * fraction:.3g}"
 
 
-def mean_std(name: str, form: Callable[..., list[str]]) -> Callable[[Mapping[str, Any]], str]:
+def mean_std(name: str, form: Callable[..., str]) -> Callable[[Mapping[str, Any]], str]:
     """A cell of a row's NAME_mean and NAME_std, as `plus_minus`, `points` or `measured`."""
-    return lambda row: form([row[f"{name}_mean"]], [row[f"{name}_std"]])[0]
+    return lambda row: form(row[f"{name}_mean"], row[f"{name}_std"])
 
 
 # Cells that tables of levels have: shown by heading.

@@ -72,7 +72,7 @@ def _utility_samples(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str
     """MEASUREMENT/RATIO -> the utilities of all subsets, nats."""
     found = {}
     for column in _UTILITY_SUBSETS:
-        table = utility.read_subsets(output_dir, _last_named(rows, column), column)
+        table = utility.read(output_dir, _last_named(rows, column), column)
         for amount, subsets in table.groupby(utility.AMOUNT):
             found[f"{column}/{amount:g}"] = subsets["utility"].to_numpy(float)
     return found
@@ -80,7 +80,5 @@ def _utility_samples(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str
 
 def _planes(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str, bytes]:
     """The picture of a stage's plane, if it was measured."""
-    surface = planes.surface_of(output_dir, _last_named(rows, "plane"))
-    if surface is None:
-        return {}
-    return {"accuracy_surface/plane": planes.png(surface)}
+    found = planes.surfaces(output_dir, _last_named(rows, "plane"))
+    return {"accuracy_surface/plane": planes.png(found)} if len(found) else {}

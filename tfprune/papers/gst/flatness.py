@@ -116,7 +116,7 @@ def _ends(benchmark: Benchmark) -> str:
     means = benchmark.means(TOP)
     if not means:
         return ""
-    least, most = extremes(means, lambda mean: tables.measured([mean], [math.nan])[0])
+    least, most = extremes(means, tables.measured)
     said = f", smallest with {least}" if len(means) > 1 else ""
     return f"The mean top eigenvalue{benchmark.where} is largest with {most}{said}."
 

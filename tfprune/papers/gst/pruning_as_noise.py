@@ -49,8 +49,7 @@ def _gains(benchmark: Benchmark) -> str:
     if plain is None:
         return ""
     others = [c for c in means if c != plain]
-    gaps = tables.points([means[c] - means[plain] for c in others], [math.nan] * len(others))
-    gains = ", ".join(f"{c} {gap}" for c, gap in zip(others, gaps, strict=True))
+    gains = ", ".join(f"{c} {tables.points(means[c] - means[plain])}" for c in others)
     tests = [p for c in others if not math.isnan(p := parts.t_test(benchmark, c, plain)["p"])]
     differ = sum(p < SIGNIFICANT for p in tests)
     tested = f"; by t tests, {differ} of {len(tests)} differ from it (p < {SIGNIFICANT:g})"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from etils import epath
 
-from tfprune.measures.statistics import correlation, difference
+from tfprune.measures.statistics import Difference, correlation
 from tfprune.papers.pm import utility
 from tfprune.papers.pm.utility import ACCURACY, AMOUNT, LEAST, MEAN, MOST, NAMES, RISING
-from tfprune.report import style, summary, tables
+from tfprune.report import readings, style, summary, tables, trials
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import (
     Axis,
@@ -26,7 +25,7 @@ from tfprune.report.grammar import (
     Spread,
     line_handle,
 )
-from tfprune.report.summary import described, over_seeds
+from tfprune.report.summary import over_seeds
 from tfprune.report.tables import Table, mean_std, measured, number_text
 
 _VERDICTS = {"higher": "rises", "lower": "falls", "matches": "neither", "": ""}
@@ -52,15 +51,7 @@ class Found:
     dynamics: pd.DataFrame
     end: pd.DataFrame
     ranks: pd.DataFrame
-    rises: list[dict[str, Any]]
-
-    def by_trial(self) -> list[tuple[str, pd.DataFrame, list[dict[str, Any]]]]:
-        """(how a sentence says which trial, its rows of `dynamics`, its rises)."""
-        found = []
-        for trial, own in self.dynamics.groupby("trial", sort=False):
-            where = f" with {own['called'].iloc[0]}" * (self.dynamics["trial"].nunique() > 1)
-            found.append((where, own, [row for row in self.rises if row["trial"] == trial]))
-        return found
+    rises: pd.DataFrame
 
 
 def load(results: pd.DataFrame, folder: epath.Path) -> Found:
@@ -71,38 +62,32 @@ def load(results: pd.DataFrame, folder: epath.Path) -> Found:
     """
     dense = utility.stages(results, level=0)
     dynamics = utility.read(folder, dense, utility.DYNAMICS, utility.DYNAMICS_COLUMNS, _ABOUT)
-    end = utility.by_amount(utility.read_subsets(folder, dense, utility.RATIO, _ABOUT), _ABOUT)
+    end = utility.by_amount(utility.read(folder, dense, utility.RATIO, about=_ABOUT), _ABOUT)
     last = dynamics["epoch"] == dynamics.groupby(["trial", "seed"])["epoch"].transform("max")
     end = utility.joined([end, dynamics[last & ~dynamics["trial"].isin(end["trial"])]])
     columns = (*utility.SUBSET_COLUMNS, "position")
     ranks = utility.read(folder, dense, utility.MAGNITUDE, columns, _ABOUT)
     ranks["middle"] = ranks["position"].round(6) + ranks[AMOUNT] / 2
-    return Found(dense, dynamics, end, ranks, list(_rises(dense, dynamics)))
+    return Found(dense, dynamics, end, ranks, _rises(dense, dynamics))
 
 
-def _rises(dense: pd.DataFrame, dynamics: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """By trial and ratio, increasing."""
-    ordered = dynamics.sort_values([AMOUNT, "epoch"], kind="stable")
-    for trial in dynamics["trial"].unique():
-        seeds = set(dense.loc[dense["trial"] == trial, "seed"])
-        for amount, here in ordered[ordered["trial"] == trial].groupby(AMOUNT):
-            by_seed = [rows for _, rows in here.groupby("seed")]
-            for quantity in RISING:
-                values = [rows[quantity].to_numpy(float) for rows in by_seed]
-                changes = [own[-1] - own[0] for own in values]
-                taus = [correlation(rows["epoch"], rows[quantity]).kendall for rows in by_seed]
-                yield {
-                    "trial": trial,
-                    AMOUNT: amount,
-                    "quantity": quantity,
-                    "n": len(changes),
-                    **described([own[0] for own in values], "first", "mean", "std"),
-                    **described([own[-1] for own in values], "last", "mean", "std"),
-                    **described(changes, "change", "mean", "std"),
-                    **described(taus, "kendall", "mean", "std"),
-                    "verdict": _VERDICTS[difference(changes).verdict],
-                    "missing_seeds": summary.seeds_text(seeds - set(here["seed"])),
-                }
+def _rises(dense: pd.DataFrame, dynamics: pd.DataFrame) -> pd.DataFrame:
+    """By trial, ratio, increasing, and quantity."""
+    changes = ("first", "last", "change", "kendall")
+    of_seeds, found = [], []
+    ordered = trials.in_order(dynamics.sort_values([AMOUNT, "epoch"], kind="stable"), dense)
+    for key, own in ordered.groupby(["trial", AMOUNT, "seed"], sort=False):
+        for quantity in RISING:
+            first, last = own[quantity].iloc[[0, -1]]
+            tau = correlation(own["epoch"], own[quantity]).kendall
+            of_seeds.append((*key, quantity, first, last, last - first, tau))
+    each = pd.DataFrame(of_seeds, columns=["trial", AMOUNT, "seed", "quantity", *changes])
+    for row, own in utility.described_by(each, ("trial", AMOUNT, "quantity"), changes):
+        change = Difference(row["n"], row["change_mean"], row["change_std"])
+        missing = utility.seeds_of(dense, row["trial"]) - set(own["seed"])
+        row["verdict"] = _VERDICTS[change.verdict]
+        found.append(row | {"missing_seeds": summary.seeds_text(missing)})
+    return pd.DataFrame(found)
 
 
 # ---------------------------------------------------------------- figures
@@ -111,19 +96,20 @@ EPOCHS = Axis("epoch", finish=lambda panel: style.epoch_axis(panel.axes))
 
 
 def _by_ratio(rows: pd.DataFrame) -> pd.DataFrame:
-    """With `ratio` in words, in their order, and `heading`, which says how many seeds are there."""
+    """With `ratio` in words, a category in their order."""
     names = {amount: f"ratio {amount:g}" for amount in sorted(rows[AMOUNT].unique())}
     return rows.assign(ratio=pd.Categorical(rows[AMOUNT].map(names), list(names.values())))
 
 
 def _through_training(found: Found) -> pd.DataFrame:
-    rows = _by_ratio(found.dynamics)
+    """A panel's `heading` says how many seeds are there, if not all."""
     there, wanted = (
-        rows["trial"].map(frame.groupby("trial")["seed"].nunique())
-        for frame in (rows, found.results)
+        found.dynamics["trial"].map(rows.groupby("trial")["seed"].nunique())
+        for rows in (found.dynamics, found.results)
     )
     few = " (" + there.astype(str) + " of " + wanted.astype(str) + " seeds)"
-    return rows.assign(heading=rows["called"] + few.where(there < wanted, ""))
+    heading = found.dynamics["called"] + few.where(there < wanted, "")
+    return _by_ratio(found.dynamics.assign(heading=heading))
 
 
 def _after_training(found: Found) -> pd.DataFrame:
@@ -156,31 +142,38 @@ _RANKS = Axis("middle", "Magnitude rank at the middle of the ablated window (%)"
 
 
 # ---------------------------------------------------------------- readings
+def _of_trials(found: Found, rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """(how a sentence says which trial, its rows)."""
+    names = dict(found.results[["trial", "called"]].to_numpy())
+    several = rows["trial"].nunique() > 1
+    of_trial = rows.groupby("trial", sort=False)
+    return [(f" with {names[trial]}" * several, own) for trial, own in of_trial]
+
+
 def rise_reading(found: Found) -> str:
     """At how many ratios each of the three rises through training, in one sentence."""
     said = []
-    for where, own, rises in found.by_trial():
-        counts = [_count([row for row in rises if row["quantity"] == q]) for q in RISING]
-        ends = f"from epoch {own['epoch'].min():g} to {own['epoch'].max():g}"
+    for where, rises in _of_trials(found, found.rises):
+        counts = [_count(rises[rises["quantity"] == quantity]) for quantity in RISING]
+        epochs = found.dynamics.loc[found.dynamics["trial"] == rises["trial"].iloc[0], "epoch"]
+        ends = f"from epoch {epochs.min():g} to {epochs.max():g}"
         said.append(f"{counts[0]}, {counts[1]} and {counts[2]}{where}, {ends}")
     return f"Through training, on average over seeds, utility rises in {'; '.join(said)}."
 
 
-def _count(rises: Sequence[Mapping[str, Any]]) -> str:
+def _count(rises: pd.DataFrame) -> str:
     # Of one seed the rule says nothing: its sign is what there is, and the page says so.
-    up = sum(r["verdict"] == "rises" if r["n"] > 1 else r["change_mean"] > 0 for r in rises)
-    taus = sorted(r["kendall_mean"] for r in rises if not math.isnan(r["kendall_mean"]))
-    ends = dict.fromkeys(f"{tau:.2f}" for tau in taus[:1] + taus[-1:])
-    spread = f" (Kendall's τ with the epoch {' to '.join(ends)})" if ends else ""
-    return f"{NAMES[rises[0]['quantity']]} at {up} of {len(rises)} ratios{spread}"
+    up = rises["verdict"].eq("rises").where(rises["n"] > 1, rises["change_mean"] > 0).sum()
+    taus = readings.span(rises["kendall_mean"], "{:.2f}".format)
+    spread = f" (Kendall's τ with the epoch {taus})" if taus else ""
+    return f"{NAMES[rises['quantity'].iloc[0]]} at {up} of {len(rises)} ratios{spread}"
 
 
 def ratio_reading(found: Found) -> str:
     """Mean utility before and after training, of the smallest and largest ratio, in a sentence."""
     said = []
-    for where, _, rises in found.by_trial():
-        known = [row for row in rises if row["quantity"] == MEAN]
-        for row in known[:1] + known[1:][-1:]:
+    for where, rises in _of_trials(found, found.rises[found.rises["quantity"] == MEAN]):
+        for row in rises.iloc[[0, -1] if len(rises) > 1 else [0]].to_dict("records"):
             first, last = (mean_std(name, measured)(row) for name in ("first", "last"))
             rule = f" ({row['verdict']}, n = {row['n']})" * bool(row["verdict"])
             said.append(f"from {first} to {last} nats at ratio {row[AMOUNT]:g}{rule}{where}")
@@ -190,10 +183,8 @@ def ratio_reading(found: Found) -> str:
 def accuracy_reading(found: Found) -> str:
     """How far apart ablated networks of one ratio are, in one sentence."""
     said = []
-    runs = found.end.groupby("called", sort=False)
-    for name, end in runs:
+    for where, end in _of_trials(found, found.end):
         spread = (end[MOST] - end[LEAST]).groupby(end[AMOUNT]).mean()
-        where = f" with {name}" * (len(runs) > 1)
         said.append(f"{100 * spread.max():.0f} points at ratio {spread.idxmax():g}{where}")
     return (
         "Between random subsets of one size, the train accuracy without them differs by up to "
@@ -216,13 +207,12 @@ def rise_table(found: Found) -> Table:
         "Does utility rise through training? From the first measured epoch to the last, mean ± std "
         "over seeds; it rises or falls where the mean change is at least one std from 0"
     )
-    rows, labels = pd.DataFrame(found.rises), ("ratio", "quantity")
-    return tables.of_trials("rise", title, rows, found.results, shown, labels)
+    labels = ("ratio", "quantity")
+    return tables.of_trials("rise", title, found.rises, found.results, shown, labels)
 
 
 def _tau(row: Mapping[str, Any]) -> str:
-    text = number_text(row["kendall_mean"], row["kendall_std"], 2)
-    return f"+{text}" if row["kendall_mean"] >= 0 else text
+    return tables.signed(number_text(row["kendall_mean"], row["kendall_std"], 2))
 
 
 # fmt: off

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,24 +14,25 @@ import pandas as pd
 from etils import epath
 from scipy.interpolate import RegularGridInterpolator
 
-from tfprune.measures.statistics import Difference, difference
+from tfprune.measures.statistics import difference
 from tfprune.papers.drawings.plane import Plane
 from tfprune.papers.pm import utility
 from tfprune.papers.pm.utility import SMALL
 from tfprune.report import style, summary, tables, trials
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import Figure, draw
-from tfprune.report.summary import Beside, described
+from tfprune.report.summary import Beside
 from tfprune.report.tables import Table, mean_std, measured, plus_minus
 
 _COLUMNS = ("row", "column", "x", "y", "train_accuracy")
 _TRAJECTORY = ("cycle", "x", "y", "distance")
-_POINTS = ("pruned_x", "retrained_x", "retrained_y")
 _PRUNED, _RETRAINED = "distance_pretrained_pruned", "distance_pretrained_retrained"
 _DISTANCES = {
     _PRUNED: "‖W* − Wp‖", _RETRAINED: "‖W* − Wr‖", "distance_pruned_retrained": "‖Wp − Wr‖"
 }  # fmt: skip
-_CHANNELS = "channels"
+_TO_PRUNED, _TO_RETRAINED = "least_accuracy_to_pruned", "least_accuracy_to_retrained"
+_LEAST = {_TO_PRUNED: "Wp", _TO_RETRAINED: "Wr"}
+_WEIGHTS, _CHANNELS = "weights", "channels"
 _RETRAINING = {"finetune": "fine-tuned", "lr_rewind": "learning rate rewound"}
 # PM 3: five cycles after pretraining; the small network trains for the epochs of all.
 _SMALL_EPOCHS = 6 * utility.EPOCHS
@@ -46,26 +47,18 @@ class Surface:
     """Train accuracy on the plane through one cycle's three networks, of one seed.
 
     Attributes:
-      level: the cycle.
-      seed: the seed.
       x: float64 [X], increasing, of the grid.
       y: float64 [Y], likewise.
       accuracy: float64 [Y, X], in [0, 1]; NaN where a cell is not measured.
       points: "W*", "Wp" and "Wr" -> (x, y).
-      distances: column of results.csv -> length.
       path: x and y `[networks, 2]` of the training so far, in its order; of none, [0, 2].
-      left: what pruning has left, in words: "34% of filters, 12% of weights".
     """
 
-    level: int
-    seed: int
-    x: np.ndarray = field(repr=False)
-    y: np.ndarray = field(repr=False)
-    accuracy: np.ndarray = field(repr=False)
+    x: np.ndarray
+    y: np.ndarray
+    accuracy: np.ndarray
     points: Mapping[str, tuple[float, float]]
-    distances: Mapping[str, float]
-    path: np.ndarray = field(repr=False)
-    left: str
+    path: np.ndarray
 
     def least_between(self, first: str = "W*", second: str = "Wr") -> float:
         """The lowest train accuracy on the straight line between two networks, in [0, 1].
@@ -78,52 +71,20 @@ class Surface:
 
 
 @dataclass(frozen=True, eq=False)
-class Cycles:
-    """The pruning cycles of one trial.
+class Found:
+    """Weights before channels, fine-tuning before rewinding.
 
     Attributes:
-      name: what is pruned and how it is retrained, and the settings that vary besides.
-      learned: the data, the model and the noise, in words.
-      structure: "weights" or "channels".
-      retrain: as its flag.
-      rows: the trunk's rows of results.csv.
-      small: those of the small networks.
-      surfaces: of every seed and level that were measured, by level.
+      results: all rows of results.csv.
+      rows: they in that order, by level and seed, with `structure`, "weights" or "channels"; `name`
+        of a trial, what is pruned and how it is retrained, and the settings that vary besides; and
+        `learned`, the data, the model and the noise, in words.
+      surfaces: as of `surfaces`, of the trunks.
     """
 
-    name: str
-    learned: str
-    structure: str
-    retrain: str
-    rows: pd.DataFrame = field(repr=False)
-    small: pd.DataFrame = field(repr=False)
-    surfaces: tuple[Surface, ...]
-
-    @property
-    def trial(self) -> str:
-        return str(self.rows["trial"].iloc[0])
-
-    @property
-    def seeds(self) -> set[int]:
-        return set(self.rows["seed"])
-
-    def drawn(self) -> list[Surface]:
-        """The surfaces of the first seed that has any, by cycle."""
-        first = min((surface.seed for surface in self.surfaces), default=None)
-        return [surface for surface in self.surfaces if surface.seed == first]
-
-    def last(self, value: Callable[[Surface], float]) -> Difference:
-        """A number of the last cycle's surfaces over seeds."""
-        last = self.surfaces[-1].level if self.surfaces else 0
-        return difference([value(surface) for surface in self.surfaces if surface.level == last])
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Weights before channels, fine-tuning before rewinding; and all rows of results.csv."""
-
     results: pd.DataFrame
-    trials: Sequence[Cycles]
+    rows: pd.DataFrame
+    surfaces: pd.DataFrame
 
 
 def load(results: pd.DataFrame, folder: epath.Path) -> Found:
@@ -132,55 +93,61 @@ def load(results: pd.DataFrame, folder: epath.Path) -> Found:
     Raises:
       InputError: a file is damaged.
     """
-    kinds = {str(trial): _kind(own) for trial, own in results.groupby("trial", sort=False)}
-    found = []
-    for trial, (structure, retrain) in kinds.items():
-        alike = results[results["trial"].map(kinds) == (structure, retrain)]
-        own = results[results["trial"] == trial]
-        name = f"{structure}, {_RETRAINING.get(retrain, retrain)}"
+    rows = results.assign(
+        structure=np.where(results.get("structure", "") == _CHANNELS, _CHANNELS, _WEIGHTS),
+        place=results["retrain"].map({name: place for place, name in enumerate(_RETRAINING)}),
+        number=results.groupby("trial", sort=False).ngroup(),
+    )
+    order = {"structure": False, "place": True, "number": True, "level": True, "seed": True}
+    rows = rows.sort_values([*order], ascending=[*order.values()])
+    rows["name"] = rows["structure"] + ", " + rows["retrain"].replace(_RETRAINING)
+    for name, alike in rows.groupby("name"):
         if alike["trial"].nunique() > 1:
-            name = f"{trials.names(alike)[trial]}: {name}"
-        trunk = utility.stages(own)
-        each = (surface_of(folder, trunk.iloc[n : n + 1]) for n in range(len(trunk)))
-        surfaces = tuple(surface for surface in each if surface)
-        learned, small = trials.names(own)[trial], utility.stages(own, SMALL)
-        found.append(Cycles(name, learned, structure, retrain, trunk, small, surfaces))
-    order = [*_RETRAINING, *(cycles.retrain for cycles in found)]
-    found.sort(key=lambda own: (own.structure == _CHANNELS, order.index(own.retrain)))
-    return Found(results, found)
+            rows.loc[alike.index, "name"] = alike["trial"].map(trials.names(alike)) + f": {name}"
+    for trial, own in rows.groupby("trial"):
+        rows.loc[own.index, "learned"] = trials.names(own)[str(trial)]
+    return Found(results, rows, surfaces(folder, rows[rows["branch"] == ""]))
 
 
-def _kind(rows: pd.DataFrame) -> tuple[str, str]:
-    """(weights or channels, how it is retrained) of a trial's rows."""
-    first = rows.iloc[0]
-    return _CHANNELS if first.get("structure") == _CHANNELS else "weights", str(first["retrain"])
+def surfaces(folder: epath.PathLike, rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of rows of results.csv whose planes were measured.
 
-
-def surface_of(folder: epath.PathLike, row: pd.DataFrame) -> Surface | None:
-    """The surface that one row of results.csv names; None if it names none.
+    Returns:
+      The rows, with their `surface`; what pruning has `left`, in words ("34% of filters, 12% of
+      weights"); least_accuracy_to_pruned and _to_retrained, on the straight lines from W*.
 
     Raises:
       InputError: a file is damaged.
     """
+    each = [_surface(folder, rows.iloc[n : n + 1]) for n in range(len(rows))]
+    found = pd.Series(each, rows.index, dtype=object).dropna()
+    rows = rows.loc[found.index]
+    shares = (left_of(rows.iloc[n : n + 1]) for n in range(len(rows)))
+    left = [", ".join(f"{_percent(part[what])}% of {what}" for what in part) for part in shares]
+    least = {name: [one.least_between("W*", end) for one in found] for name, end in _LEAST.items()}
+    return rows.assign(surface=found, left=left, **least)
+
+
+def _surface(folder: epath.PathLike, row: pd.DataFrame) -> Surface | None:
+    """Of one row; None if it names none."""
     cells = utility.read(folder, row, "plane", _COLUMNS)
     if cells.empty:
         return None
     cells = cells.drop_duplicates(["row", "column"], keep="last")
     grid = cells.pivot(index="row", columns="column", values="train_accuracy")
     x, y = cells.groupby("column")["x"].first(), cells.groupby("row")["y"].first()
-    values = row.iloc[0]
-    pruned_x, retrained_x, retrained_y = (float(values[name]) for name in _POINTS)
+    pruned_x, *retrained = row[["pruned_x", "retrained_x", "retrained_y"]].iloc[0].astype(float)
     path = utility.read(folder, row, "trajectory", _TRAJECTORY)
     if len(path):
         path = path.assign(order=path["network"].map(_ORDER)).sort_values(["cycle", "order"])
+    points = {"W*": (0.0, 0.0), "Wp": (pruned_x, 0.0), "Wr": tuple(retrained)}
     return Surface(
-        int(values["level"]), int(values["seed"]),
-        x.to_numpy(float), y.to_numpy(float), grid.to_numpy(float),
-        {"W*": (0.0, 0.0), "Wp": (pruned_x, 0.0), "Wr": (retrained_x, retrained_y)},
-        {name: float(values[name]) for name in _DISTANCES},
+        x.to_numpy(float),
+        y.to_numpy(float),
+        grid.to_numpy(float),
+        points,
         path[["x", "y"]].to_numpy(float),
-        ", ".join(f"{_percent(share)}% of {what}" for what, share in left_of(row).items()),
-    )  # fmt: skip
+    )
 
 
 def left_of(rows: pd.DataFrame) -> dict[str, float]:
@@ -204,35 +171,37 @@ def _percent(share: float) -> str:
 
 
 # ---------------------------------------------------------------- figures
-def _said(surface: Surface) -> str:
-    left = surface.left.replace(", ", "\n")
-    return (
-        f"cycle {surface.level}\n{left}\n‖W*−Wr‖ {surface.distances[_RETRAINED]:#.4g}\n"
-        f"‖W*−Wp‖ {surface.distances[_PRUNED]:#.4g}"
-    )
+_LAST = "{name},\ncycle {level}, seed\N{NO-BREAK SPACE}{seed}\n{left} left"
+
+
+def _said(row: Mapping[Any, Any]) -> str:
+    left = row["left"].replace(", ", "\n")
+    retrained, pruned = (f"{row[name]:#.4g}" for name in (_RETRAINED, _PRUNED))
+    return f"cycle {row['level']}\n{left}\n‖W*−Wr‖ {retrained}\n‖W*−Wp‖ {pruned}"
 
 
 def _drawn(found: Found, last: bool) -> pd.DataFrame:
     """The planes of the first seed of a trial: of the last cycle, or of all where several are."""
-    rows = []
-    for cycles in found.trials:
-        surfaces = cycles.drawn()
-        for surface in surfaces[-1:] if last else surfaces * (len(surfaces) > 1):
-            seed = f"seed\N{NO-BREAK SPACE}{surface.seed}"
-            about = f"cycle {surface.level}, {seed}\n{surface.left} left"
-            row = {"name": f"{cycles.name}, {seed}", "cycle": surface.level}
-            row["title"] = f"{cycles.name},\n{about}" if last else _said(surface)
-            rows.append(row | {"surface": surface, "learned": cycles.learned})
-    made = pd.DataFrame(rows)
-    if len(made):  # A trial may lack its first cycles.
-        made["cycle"] = pd.Categorical(made["cycle"], sorted(set(made["cycle"])))
-    return made
+    rows = found.surfaces
+    rows = rows[rows["seed"] == rows.groupby("trial")["seed"].transform("min")]
+    rows = _last(rows) if last else rows[rows.groupby("trial")["level"].transform("nunique") > 1]
+    say = _LAST.format_map if last else _said
+    return rows.assign(
+        name=rows["name"] + ", seed\N{NO-BREAK SPACE}" + rows["seed"].astype(str),
+        title=[say(row) for row in rows.to_dict("records")],
+        cycle=rows["level"].astype("category"),  # A trial may lack its first cycles.
+    )
 
 
-def png(surface: Surface) -> bytes:
-    """One surface as a picture of its own; the same surface gives the same bytes."""
-    rows = pd.DataFrame([{"surface": surface, "title": f"seed {surface.seed}, {_said(surface)}"}])
-    made, data = draw(_ALONE, rows)[0], io.BytesIO()
+def _last(surfaces: pd.DataFrame) -> pd.DataFrame:
+    """Of every trial's last cycle."""
+    return surfaces[surfaces["level"] == surfaces.groupby("trial")["level"].transform("max")]
+
+
+def png(rows: pd.DataFrame) -> bytes:
+    """A row of `surfaces` as a picture of its own; the same one gives the same bytes."""
+    titles = [f"seed {row['seed']}, {_said(row)}" for row in rows.to_dict("records")]
+    made, data = draw(_ALONE, rows.assign(title=titles))[0], io.BytesIO()
     assert made is not None
     with style.house_style():
         made.savefig(data, format="png", dpi=style.DPI, metadata={"Software": None})
@@ -243,10 +212,9 @@ def png(surface: Surface) -> bytes:
 def between_reading(found: Found) -> str:
     """How low train accuracy gets between pretrained and retrained networks, in one sentence."""
     said = []
-    for cycles in found.trials:
-        gap = cycles.last(Surface.least_between)
-        if gap.n:
-            said.append(f"{plus_minus([gap.mean], [gap.std])[0]}% with {cycles.name}")
+    for name, rows in _last(found.surfaces).groupby("name", sort=False):
+        gap = difference(rows[_TO_RETRAINED])
+        said += [f"{plus_minus(gap.mean, gap.std)}% with {name!s}"] * bool(gap.n)
     if not said:
         return "No plane holds the whole line from a pretrained to a retrained network."
     return (
@@ -258,12 +226,11 @@ def between_reading(found: Found) -> str:
 
 def distance_reading(found: Found) -> str:
     """How much farther than the pruned network the retrained one is, in one sentence."""
-    said = []
-    for cycles in found.trials:
-        retrained = cycles.last(lambda surface: surface.distances[_RETRAINED])
-        pruned = cycles.last(lambda surface: surface.distances[_PRUNED])
-        if pruned.n:
-            said.append(f"{retrained.mean:#.4g} and {pruned.mean:#.4g} with {cycles.name}")
+    means = _last(found.surfaces).groupby("name", sort=False)[[_RETRAINED, _PRUNED]].mean()
+    said = (
+        f"{own[_RETRAINED]:#.4g} and {own[_PRUNED]:#.4g} with {name}"
+        for name, own in means.iterrows()
+    )
     return (
         "In the last cycle, the retrained and the pruned network lie from the pretrained one at "
         f"{'; '.join(said)}; in PM, retraining moves hardly farther away."
@@ -274,48 +241,42 @@ def distance_reading(found: Found) -> str:
 def table_1(found: Found) -> Table | None:
     """Networks after the last cycle, and small ones beside them, with what each has left."""
     what = "networks after the last pruning cycle beside small ones of as many weights"
-    rows = [row for cycles in found.trials for row in _beside(cycles)]
-    return utility.beside_table(1, what, rows)
+    of_trial = found.rows.groupby("trial", sort=False)
+    return utility.beside_table(1, what, [row for _, own in of_trial for row in _beside(own)])
 
 
-def _beside(cycles: Cycles) -> Iterator[Beside]:
-    last = int(cycles.rows["level"].max())
-    prefix = "channel_" if cycles.structure == _CHANNELS else ""
-    pruned, small = (rows[rows["level"] == last] for rows in (cycles.rows, cycles.small))
+def _beside(trial: pd.DataFrame) -> Iterator[Beside]:
+    first, trunk = trial.iloc[0], trial[trial["branch"] == ""]
+    last = int(trunk["level"].max())
+    prefix = "channel_" if first["structure"] == _CHANNELS else ""
+    pruned = trunk[trunk["level"] == last]
+    small = trial[(trial["branch"] == SMALL) & (trial["level"] == last)]
     # Of a small network single weights are pruned, whatever is of its twin.
     weights = {"weights": float(small["weights_remaining"].mean())}
     for network, rows, method, left, other, epochs in (
-        ("pruned and retrained", pruned, cycles.retrain, left_of(pruned), small, utility.EPOCHS),
+        ("pruned and retrained", pruned, first["retrain"], left_of(pruned), small, utility.EPOCHS),
         (SMALL, small, SMALL, weights, small.iloc[:0], _SMALL_EPOCHS),
     ):
-        labels = {"trial": cycles.name, "cycle": str(last), "network": network}
+        labels = {"trial": first["name"], "cycle": str(last), "network": network}
         for kind in ("filters", "weights"):
             labels[f"{kind} left (%)"] = _percent(left[kind]) if kind in left else ""
         if last and len(rows):
             yield utility.beside(
                 1, labels, rows, _METRIC, prefix + method, f"level_{last}", epochs,
-                utility.values_of(other, _METRIC), cycles.seeds,
+                utility.values_of(other, _METRIC), set(trunk["seed"]),
             )  # fmt: skip
 
 
 def distance_table(found: Found) -> Table | None:
     """Distances by cycle, and the lowest accuracy between the networks, mean ± std over seeds."""
-    ends = {"Wp": "least_accuracy_to_pruned", "Wr": "least_accuracy_to_retrained"}
-    rows = []
-    for cycles in found.trials:
-        for level in dict.fromkeys(surface.level for surface in cycles.surfaces):
-            here = [surface for surface in cycles.surfaces if surface.level == level]
-            row: dict[str, Any] = {"trial": cycles.trial, "structure": cycles.structure}
-            row |= {"retrain": cycles.retrain, "level": level, "n": len(here)}
-            for name in _DISTANCES:
-                row |= described([s.distances[name] for s in here], name, "mean", "std")
-            for end, name in ends.items():
-                row |= described([s.least_between("W*", end) for s in here], name, "mean", "std")
-            missing = summary.seeds_text(cycles.seeds - {surface.seed for surface in here})
-            rows.append(row | {"missing_seeds": missing, "name": cycles.name})
+    rows, keys = [], ("trial", "structure", "retrain", "level")
+    for row, own in utility.described_by(found.surfaces, keys, (*_DISTANCES, *_LEAST)):
+        missing = utility.seeds_of(found.rows, row["trial"]) - set(own["seed"])
+        row["missing_seeds"] = summary.seeds_text(missing)
+        rows.append(row | {"name": own["name"].iloc[0]})
     shown: dict[str, Any] = {"trial": "name", "cycle": "level"}
     shown |= {heading: mean_std(name, measured) for name, heading in _DISTANCES.items()}
-    for end, name in ends.items():
+    for name, end in _LEAST.items():
         shown[f"least, W* to {end} (%)"] = mean_std(name, plus_minus)
     shown |= {"missing seeds": "missing_seeds", "seeds": "n"}
     title = (
@@ -327,10 +288,10 @@ def distance_table(found: Found) -> Table | None:
 
 def accuracy_table(found: Found) -> Table:
     """As of every experiment, trials called as in the figures."""
-    table = tables.accuracy_table(found.results, "accuracy")
+    table = tables.accuracy_table(found.results)
     shown = table.shown.drop(columns=["trial", "criterion", "retrain"], errors="ignore")
-    if len(found.trials) > 1:
-        names = {cycles.trial: cycles.name for cycles in found.trials}
+    names = dict(found.rows[["trial", "name"]].to_numpy())
+    if len(names) > 1:
         shown.insert(0, "trial", table.numbers["trial"].map(names))
     labels = tuple(str(c) for c in shown if c in {"trial", *table.labels})
     return replace(table, shown=shown, labels=labels)

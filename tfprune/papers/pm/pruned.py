@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pandas as pd
 from etils import epath
 
-from tfprune.measures.statistics import match_or_differ
 from tfprune.papers.pm import utility
 from tfprune.papers.pm.utility import ACCURACY, AMOUNT, BY_RATIO, MEAN, NETWORK, RISING, SMALL
 from tfprune.papers.published import published
 from tfprune.report import style, summary, tables, trials
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import Figure, Scale
-from tfprune.report.summary import Beside, described
+from tfprune.report.summary import Beside, by_seed, described
 from tfprune.report.tables import Table, mean_std, measured
 
 PRETRAINED, PRUNED = "pretrained", "pruned and retrained"
@@ -29,6 +28,7 @@ _LIKENESS = {
     "matches": " (which match, n = {})",
     "": "",
 }
+_LEVEL = ["trial", "level"]
 _ABOUT = (*NETWORK, "called", "percent", "network")
 # As fine as a printed sparsity is: 0.25 of a number of weights is seldom whole.
 _SAME_SPARSITY = 0.005
@@ -48,15 +48,6 @@ class Found:
     networks: pd.DataFrame
     measured: pd.DataFrame
 
-    def levels(self) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-        """The rows of networks, and those measured, of every level, by trial."""
-        for (trial, level), rows in self.networks.groupby(["trial", "level"], sort=False):
-            here = (self.measured["trial"] == trial) & (self.measured["level"] == level)
-            yield rows, self.measured[here]
-
-    def seeds(self, trial: str) -> set[int]:
-        return set(self.results.loc[self.results["trial"] == trial, "seed"])
-
 
 def load(results: pd.DataFrame, folder: epath.Path) -> Found:
     """Every level above 0, by trial.
@@ -64,34 +55,35 @@ def load(results: pd.DataFrame, folder: epath.Path) -> Found:
     Raises:
       InputError: a file is damaged.
     """
-    trunk = utility.stages(results[results["level"] > 0])
+    trunk = utility.stages(results[results["level"] > 0]).assign(network=PRUNED)
     small = utility.stages(results, SMALL).assign(network=SMALL)
-    sparsity = trunk.groupby(["trial", "level"])["sparsity"].mean()
-    rows = pd.concat([trunk.assign(network=PRUNED), small], ignore_index=True)
-    rows["sparsity"] = pd.MultiIndex.from_frame(rows[["trial", "level"]]).map(sparsity)
-    rows = rows.dropna(subset=["sparsity"])
+    sparsity = trunk.groupby(_LEVEL)["sparsity"].mean()
+    rows = pd.concat([trunk, small], ignore_index=True).drop(columns="sparsity")
+    rows = rows.join(sparsity, on=_LEVEL).dropna(subset=["sparsity"])
     rows = rows.assign(percent=rows["sparsity"].map(tables.sparsity_percent))
-    pruned = rows[rows["network"] == PRUNED]
-    pretrained = pruned.assign(network=PRETRAINED)
+    pretrained = rows[rows["network"] == PRUNED].assign(network=PRETRAINED)
     parts = [
-        utility.read_subsets(folder, pretrained, utility.PRETRAINED, _ABOUT),
-        utility.read_subsets(folder, rows, utility.RATIO, _ABOUT),
+        utility.read(folder, pretrained, utility.PRETRAINED, about=_ABOUT),
+        utility.read(folder, rows, utility.RATIO, about=_ABOUT),
     ]
     found = utility.by_amount(utility.joined(parts), _ABOUT)
     found = trials.in_order(found.sort_values("level", kind="stable"), results)
     return Found(results, rows, found)
 
 
-def distance(here: pd.DataFrame, network: str) -> dict[int, float]:
-    """seed -> how far its mean utility is from the pretrained network's, nats.
+def distances(measured: pd.DataFrame) -> pd.DataFrame:
+    """How far mean utilities are from the pretrained networks', nats.
 
-    The mean over ablation ratios of the absolute difference, of rows of one level.
+    Returns:
+      trial, level, seed; `pruned` and `small`, the absolute difference of such networks, averaged
+      over ablation ratios; `minus_small`, the first minus the second.
     """
-    table = here.pivot(index=["seed", AMOUNT], columns="network", values=MEAN)
-    if not {network, PRETRAINED} <= set(table):
-        return {}
-    gaps = (table[network] - table[PRETRAINED]).dropna().abs().groupby("seed").mean()
-    return {int(str(seed)): float(gap) for seed, gap in gaps.items()}
+    by = [*_LEVEL, "seed"]
+    table = measured.pivot(index=[*by, AMOUNT], columns="network", values=MEAN).astype(float)
+    table = table.reindex(columns=[PRETRAINED, PRUNED, SMALL])
+    gaps = table.sub(table[PRETRAINED], axis=0).abs().groupby(by).mean().reset_index()
+    gaps = gaps.rename(columns={PRUNED: "pruned"})
+    return gaps.assign(minus_small=gaps["pruned"] - gaps[SMALL])
 
 
 # ---------------------------------------------------------------- figures
@@ -101,21 +93,20 @@ def _panels(found: Found) -> pd.DataFrame:
     return rows.assign(heading=named + rows["percent"] + "% sparsity")
 
 
-_LOOKS = {PRETRAINED: (style.BLACK, "o"), PRUNED: (style.BLUE, "s"), SMALL: (style.VERMILLION, "D")}
-_COLORS, _MARKERS = (
-    Scale("network", {network: look[n] for network, look in _LOOKS.items()}) for n in (0, 1)
-)
+_COLORS = Scale("network", {PRETRAINED: style.BLACK, PRUNED: style.BLUE, SMALL: style.VERMILLION})
+_MARKERS = Scale("network", {PRETRAINED: "o", PRUNED: "s", SMALL: "D"})
 
 
 def _likeness(found: Found) -> list[dict[str, Any]]:
     """How far pruned and small networks are from the pretrained one, by level."""
-    rows = []
-    for networks, here in found.levels():
-        about = {name: networks[name].iloc[0] for name in ("trial", "level", "sparsity")}
-        pruned, small = (distance(here, network) for network in (PRUNED, SMALL))
-        missing = found.seeds(about["trial"]) - (pruned.keys() & small.keys())
-        row = about | described(pruned, "pruned") | described(small, "small")
-        row |= summary.compared(match_or_differ(pruned, small), "minus_small")
+    rows, gaps = [], distances(found.measured)
+    for (trial, level), networks in found.networks.groupby(_LEVEL, sort=False):
+        here = gaps[(gaps["trial"] == trial) & (gaps["level"] == level)]
+        values = {name: by_seed(here, name) for name in ("pruned", "small", "minus_small")}
+        row = {"trial": trial, "level": level, "sparsity": networks["sparsity"].iloc[0]}
+        row |= described(values["pruned"], "pruned") | described(values["small"], "small")
+        row |= described(values["minus_small"], "minus_small", *utility.GAP)
+        missing = utility.seeds_of(found.results, trial) - values["minus_small"].keys()
         rows.append(row | {"missing_seeds": summary.seeds_text(missing)})
     return rows
 
@@ -125,7 +116,7 @@ def likeness_reading(found: Found) -> str:
     said, names = [], dict(found.networks[["trial", "called"]].to_numpy())
     for row in _likeness(found):
         if row["pruned_n"] or row["small_n"]:
-            texts = measured([row["pruned_mean"], row["small_mean"]], [math.nan] * 2)
+            texts = map(measured, (row["pruned_mean"], row["small_mean"]))
             rule = _LIKENESS[row["minus_small_verdict"]].format(row["minus_small_n"])
             whose = f" with {names[row['trial']]}" * (len(names) > 1)
             said.append(
@@ -143,29 +134,26 @@ def likeness_reading(found: Found) -> str:
 # ---------------------------------------------------------------- tables
 def table_2(found: Found) -> Table | None:
     """Validation accuracy and train loss of pruned and of small networks (PM table 2)."""
-    rows = [
-        row
-        for here, _ in found.levels()
-        for metric in ("val_accuracy_percent", "train_loss")
-        for row in _beside(here, metric, found.seeds(here["trial"].iloc[0]))
-    ]
     what = "pruned and retrained networks beside small ones of as many weights"
-    return utility.beside_table(2, what, rows)
+    of_level = found.networks.groupby(_LEVEL, sort=False)
+    rows = (row for _, here in of_level for row in _beside(here, found.results))
+    return utility.beside_table(2, what, list(rows))
 
 
-def _beside(here: pd.DataFrame, metric: str, seeds: set[int]) -> Iterator[Beside]:
+def _beside(here: pd.DataFrame, results: pd.DataFrame) -> Iterator[Beside]:
     first = here.iloc[0]
-    small = utility.values_of(here[here["network"] == SMALL], metric)
-    near = (
-        at for at in published("PM", 2)["at"]
-        if abs(float(at.partition("_")[2]) - first["sparsity"]) <= _SAME_SPARSITY
-    )  # fmt: skip
-    at = next(near, "")
-    for network, rows in here.groupby("network"):
+    at = ""
+    for name in published("PM", 2)["at"]:
+        if abs(float(name.partition("_")[2]) - first["sparsity"]) <= _SAME_SPARSITY:
+            at = name
+    for metric, (network, rows) in product(utility.METRICS, here.groupby("network")):
+        small = utility.values_of(here[here["network"] == SMALL], metric)
         labels = {"trial": first["called"], "sparsity (%)": first["percent"], "network": network}
-        method, against = (SMALL, {}) if network == SMALL else (str(first["retrain"]), small)
-        epochs = _EPOCHS[str(network)]
-        yield utility.beside(2, labels, rows, metric, method, at, epochs, against, seeds)
+        method, against = (SMALL, {}) if network == SMALL else (first["retrain"], small)
+        yield utility.beside(
+            2, labels, rows, metric, method, at, _EPOCHS[str(network)], against,
+            utility.seeds_of(results, first["trial"]),
+        )  # fmt: skip
 
 
 def likeness_table(found: Found) -> Table:
@@ -192,8 +180,9 @@ def likeness_table(found: Found) -> Table:
 def utility_table(found: Found) -> Table:
     """Utility of the three networks at every amount."""
     title = "Utility of the weights that a level leaves, mean ± std over seeds"
-    labels = {"sparsity (%)": "percent", "network": "network"}
-    return utility.amounts_table("utility", title, found.measured, labels, found.results)
+    rows = found.measured.rename(columns={"percent": "sparsity (%)"})
+    labels = ("sparsity (%)", "network")
+    return utility.amounts_table("utility", title, rows, labels, found.results)
 
 
 # fmt: off
@@ -209,7 +198,7 @@ UTILITY_PRUNED = Experiment(
     ),
     tables=(
         table_2, likeness_table, utility_table,
-        lambda found: tables.accuracy_table(found.results, "accuracy"),
+        lambda found: tables.accuracy_table(found.results),
     ),
 )
 # fmt: on

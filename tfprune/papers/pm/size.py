@@ -52,15 +52,10 @@ class Found:
     subsets: pd.DataFrame
     by_amount: pd.DataFrame
 
-    def by_trial(self, way: str) -> list[tuple[str, pd.DataFrame]]:
-        """(what it is called, its rows of `by_amount`)."""
-        mine = self.by_amount[self.by_amount["way"] == way]
-        return [(str(name), own) for name, own in mine.groupby("called", sort=False)]
-
     @property
     def shown_ratio(self) -> float:
         """The one nearest to that of the paper's histogram."""
-        ratios = self.subsets.loc[self.subsets["way"] == "ratio", AMOUNT]
+        ratios = _by("ratio", self.subsets)[AMOUNT]
         return float(min(ratios, key=lambda ratio: abs(ratio - _HISTOGRAM_RATIO)))
 
 
@@ -79,12 +74,16 @@ def load(results: pd.DataFrame, folder: epath.Path) -> Found:
     rows["called"] = rows["trial"].map(dense.set_index("trial")["called"].to_dict())
     rows = trials.in_order(rows.sort_values(["size", "seed"]), results)
     parts = [
-        utility.read_subsets(folder, rows, column, _ABOUT).assign(way=way)
+        utility.read(folder, rows, column, about=_ABOUT).assign(way=way)
         for way, (column, *_) in _WAYS.items()
     ]
     subsets = utility.joined(parts)
-    subsets["size"] = pd.Categorical(subsets["size"], ordered)
     return Found(results, subsets, utility.by_amount(subsets, (*_ABOUT, "way")))
+
+
+def _by(way: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Those ablated this way."""
+    return rows[rows["way"] == way]
 
 
 # ---------------------------------------------------------------- figures
@@ -145,19 +144,15 @@ def _both_ways(found: Found) -> pd.DataFrame:
 
 def _extremes(found: Found) -> pd.DataFrame:
     """Rows by ratio, and the subsets of one ratio."""
-    subsets = _by_ratio(found.subsets)
+    subsets = _by("ratio", found.subsets)
     there = subsets[subsets[AMOUNT] == found.shown_ratio] if len(subsets) else subsets
-    return pd.concat([_by_ratio(found.by_amount), there], ignore_index=True)
-
-
-def _by_ratio(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["way"] == "ratio"]
+    return pd.concat([_by("ratio", found.by_amount), there], ignore_index=True)
 
 
 def _ratios(found: Found) -> pd.DataFrame:
-    rows = _by_ratio(found.subsets).sort_values(AMOUNT, kind="stable")
+    rows = _by("ratio", found.subsets).sort_values(AMOUNT, kind="stable")
     whose = rows["called"] if rows["called"].nunique() > 1 else ""
-    panel = rows["called"] + rows[AMOUNT].map(", {:g}".format)
+    panel = [f"{called}, {amount:g}" for called, amount in rows[["called", AMOUNT]].to_numpy()]
     return trials.in_order(rows.assign(panel=panel, whose=whose), found.results)
 
 
@@ -169,7 +164,8 @@ def size_reading(found: Found) -> str:
     """How far apart the sizes are by ratio and by number, in one sentence."""
     said = []
     for way in _WAYS:
-        factors = [spread_factor(own) for _, own in found.by_trial(way)]
+        of_trial = _by(way, found.by_amount).groupby("called", sort=False)
+        factors = [spread_factor(own) for _, own in of_trial]
         texts = [f"{factor:.3g}" for factor in factors if not math.isnan(factor)]
         said += [f"{', '.join(texts)} by {way}"] * bool(texts)
     if not said:
@@ -186,17 +182,17 @@ def _by_size(measured: pd.DataFrame, quantity: str) -> pd.DataFrame:
     return groups.mean().unstack().dropna()
 
 
-def spread_factor(measured: pd.DataFrame, quantity: str = MEAN) -> float:
-    """The largest mean over seeds divided by the smallest, geometric mean over amounts.
+def spread_factor(measured: pd.DataFrame) -> float:
+    """The largest mean utility divided by the smallest, geometric mean over amounts.
 
     Args:
-      measured: rows of `utility.by_amount` of one trial, and their `size`.
-      quantity: which; amounts at which one size is not above 0 are left out.
+      measured: rows of `utility.by_amount` of one trial, and their `size`; amounts at which one
+        size is not above 0 are left out.
 
     Returns:
       At least 1; NaN where no amount has two sizes.
     """
-    table = _by_size(measured, quantity)
+    table = _by_size(measured, MEAN)
     table = table[(table > 0).all(axis=1)]
     if table.empty or table.shape[1] < 2:
         return math.nan
@@ -205,12 +201,10 @@ def spread_factor(measured: pd.DataFrame, quantity: str = MEAN) -> float:
 
 def distribution_reading(found: Found) -> str:
     """Where the utilities of most subsets of one ratio lie, size by size, in one sentence."""
-    ratio, rows = found.shown_ratio, _by_ratio(found.subsets)
-    said = []
-    for (trial, size), own in rows[rows[AMOUNT] == ratio].groupby(
-        ["trial", "size"], sort=False, observed=True
-    ):
-        low, high = measured(own["utility"].quantile([0.25, 0.75]), [math.nan] * 2)
+    ratio, rows = found.shown_ratio, _by("ratio", found.subsets)
+    here, said = rows[rows[AMOUNT] == ratio], []
+    for (trial, size), own in here.groupby(["trial", "size"], sort=False, observed=True):
+        low, high = map(measured, own["utility"].quantile([0.25, 0.75]))
         whose = f" ({trial})" * (rows["trial"].nunique() > 1)
         said.append(f"{low} and {high} nats in the {size} network{whose}")
     return (
@@ -221,7 +215,8 @@ def distribution_reading(found: Found) -> str:
 
 def extremes_reading(found: Found) -> str:
     """At how many ratios the smallest network has the largest maximum, in one sentence."""
-    tables = [_by_size(own, MAXIMUM) for _, own in found.by_trial("ratio")]
+    of_trial = _by("ratio", found.by_amount).groupby("called", sort=False)
+    tables = (_by_size(own, MAXIMUM) for _, own in of_trial)
     said = [
         f"the {table.columns[-1]} network has the largest maximum utility of all sizes at "
         f"{(table.idxmax(axis=1) == table.columns[-1]).sum()} of {len(table)} ratios"
@@ -240,9 +235,11 @@ def _amounts(way: str, found: Found) -> Table:
         f"Utility of networks of several sizes, ablated by {way} (as a ratio of {_WAYS[way][2]} "
         "weights), mean ± std over seeds"
     )
-    rows = found.by_amount[found.by_amount["way"] == way]
-    labels, full = {"size": "size"}, {"size": FULL}
-    return utility.amounts_table(f"by_{way}", title, rows, labels, found.results, full)
+    rows, keys = _by(way, found.by_amount), ["trial", AMOUNT, "seed"]
+    full = rows[rows["size"] == FULL].set_index(keys)[MEAN]
+    gap = (rows[MEAN] - rows.join(full.rename("full"), on=keys)["full"]).where(rows["size"] != FULL)
+    rows = rows.assign(**{f"mean_minus_{FULL}": gap})
+    return utility.amounts_table(f"by_{way}", title, rows, ("size",), found.results, FULL)
 
 
 # fmt: off

@@ -6,20 +6,18 @@ test images are what is left.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from etils import epath
 
 from tfprune import store
-from tfprune.measures.statistics import match_or_differ
 from tfprune.papers.published import published
 from tfprune.report import summary, tables, trials
 from tfprune.report.grammar import Axis, Lines, Panel, Scale
 from tfprune.report.summary import Beside, by_seed, described
-from tfprune.report.tables import Table, mean_std, measured, plus_minus
+from tfprune.report.tables import Table, mean_std, measured, plus_minus, signed
 
 # Columns of results.csv that name a table, and what is measured in it.
 DYNAMICS = "utility_dynamics"
@@ -41,8 +39,10 @@ EPOCHS = 200
 NETWORK = ("trial", "branch", "level", "seed")
 # Read back, or computed from a number of weights, an amount is off by no more than this.
 _AMOUNT_DECIMALS = 6
+# What a table says of a difference.
+GAP = ("n", "mean", "std", "verdict")
 # metric -> its name, decimals, its column of results.csv and what multiplies that.
-_METRICS = {
+METRICS = {
     "val_accuracy_percent": ("validation accuracy (%)", 2, "test_accuracy_last", 100.0),
     "train_loss": ("train loss (nats)", 3, "train_loss", 1.0),
 }
@@ -63,25 +63,18 @@ def read(
     output_dir: epath.PathLike,
     rows: pd.DataFrame,
     column: str,
-    needed: Iterable[str],
+    needed: Iterable[str] = SUBSET_COLUMNS,
     about: Sequence[str] = NETWORK,
 ) -> pd.DataFrame:
-    """The tables that a column of results.csv names, joined.
-
-    Args:
-      output_dir: the output folder.
-      rows: rows of results.csv.
-      column: of paths relative to the output folder.
-      needed: columns of the tables that must be there, all numbers.
-      about: columns of `rows` that come before those of the tables.
+    """As `store.read_measurements`, by default a row per ablated subset of weights.
 
     Raises:
       InputError: a file is damaged, or lacks a column.
     """
-    rows = store.read_measurements(output_dir, rows, column, needed, about)
-    if AMOUNT in rows:
-        rows[AMOUNT] = rows[AMOUNT].astype(float).round(_AMOUNT_DECIMALS)
-    return rows
+    found = store.read_measurements(output_dir, rows, column, needed, about)
+    if AMOUNT in found:
+        found[AMOUNT] = found[AMOUNT].round(_AMOUNT_DECIMALS)
+    return found
 
 
 def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -89,18 +82,11 @@ def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
 
-def read_subsets(
-    output_dir: epath.PathLike, rows: pd.DataFrame, column: str, about: Sequence[str] = NETWORK
-) -> pd.DataFrame:
-    """As `read`, a row per ablated subset of weights."""
-    return read(output_dir, rows, column, SUBSET_COLUMNS, about)
-
-
 def by_amount(subsets: pd.DataFrame, about: Sequence[str] = NETWORK) -> pd.DataFrame:
     """PM definitions 2 and 3 of every network, seed and amount.
 
     Args:
-      subsets: as `read_subsets` gives.
+      subsets: as `read` gives.
       about: columns that say which network and seed a subset is of.
 
     Returns:
@@ -130,14 +116,13 @@ def from_left(panel: Panel) -> None:
     panel.axes.set_xlim(left=0)
 
 
-ABLATED = "Train accuracy, ablated (%)"
+_NATS = {quantity: f"{text} utility" for quantity, text in NAMES.items()}
 AXES = {
-    IMBALANCE: Axis(IMBALANCE, "Utility imbalance (nats)", finish=_from_zero),
-    MEAN: Axis(MEAN, "Mean utility (nats)", finish=_from_zero),
-    MINIMUM: Axis(MINIMUM, "Minimum utility (nats)", finish=_from_zero),
-    MAXIMUM: Axis(MAXIMUM, "Maximum utility (nats)", finish=_from_zero),
-    ACCURACY: Axis(ACCURACY, ABLATED, 100, finish=_percents),
-    "ablated_accuracy": Axis("ablated_accuracy", ABLATED, 100, finish=_percents),
+    quantity: Axis(quantity, f"{text.capitalize()} (nats)", finish=_from_zero)
+    for quantity, text in (_NATS | {IMBALANCE: "utility imbalance"}).items()
+} | {
+    accuracy: Axis(accuracy, "Train accuracy, ablated (%)", 100, finish=_percents)
+    for accuracy in (ACCURACY, "ablated_accuracy")
 }
 BY_RATIO = Axis(AMOUNT, "Ablation ratio", finish=from_left)
 
@@ -150,59 +135,63 @@ def panels(
 
 
 # ---------------------------------------------------------------- tables
+def seeds_of(results: pd.DataFrame, trial: Any) -> set[int]:
+    """The seeds that a trial has rows of."""
+    return set(results.loc[results["trial"] == trial, "seed"])
+
+
+def described_by(
+    rows: pd.DataFrame, keys: Sequence[str], columns: Iterable[str]
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Over the seeds of each group: (`keys`, n, COLUMN_mean and COLUMN_std, the group's rows)."""
+    columns = list(columns)
+    for key, own in rows.groupby(list(keys), sort=False, observed=True):
+        row = dict(zip(keys, key, strict=True)) | {"n": own["seed"].nunique()}
+        for column in columns:
+            row |= described(by_seed(own, column), column, "mean", "std")
+        yield row, own
+
+
 def amounts_table(
     name: str,
     title: str,
-    found: pd.DataFrame,
-    labels: Mapping[str, str],
+    rows: pd.DataFrame,
+    labels: Sequence[str],
     results: pd.DataFrame,
-    reference: Mapping[str, str] | None = None,
+    reference: str = "",
 ) -> Table:
     """Utility of networks at every amount, mean ± std over seeds.
 
     Args:
       name, title: of the table; the rule of the verdicts is added where there is a reference.
-      found: rows of `by_amount`.
-      labels: heading -> the column of them that says which network of a trial they are of.
+      rows: of `by_amount`.
+      labels: columns of them that say which network of a trial they are of.
       results: the rows of results.csv that it is of.
-      reference: the column and the value of it that the others are compared with.
+      reference: which network others are compared with; `mean_minus_REFERENCE` is the difference.
     """
-    rows = []
-    keys = ["trial", *labels.values(), AMOUNT]
-    ((column, against),) = (reference or {"": ""}).items()
-    for key, here in found.groupby(keys, sort=False, observed=True):
-        row = dict(zip(("trial", *labels, AMOUNT), key, strict=True))
-        row["n"] = here["seed"].nunique()
-        for quantity in (*NAMES, ACCURACY):
-            row |= described(by_seed(here, quantity), quantity, "mean", "std")
-        if reference:
-            alike = (found["trial"] == key[0]) & (found[AMOUNT] == key[-1])
-            full = found[alike & (found[column] == against) & (here[column].iloc[0] != against)]
-            gap = match_or_differ(by_seed(here, MEAN), by_seed(full, MEAN))
-            row |= summary.compared(gap, f"mean_minus_{against}")
-        rows.append(row)
+    gap, found = f"mean_minus_{reference}", []
+    for row, own in described_by(rows, ("trial", *labels, AMOUNT), (*NAMES, ACCURACY)):
+        found.append(row | (described(by_seed(own, gap), gap, *GAP) if reference else {}))
     shown: dict[str, Any] = {label: label for label in labels}
     shown["ablated"] = lambda row: f"{row[AMOUNT]:g}"
     shown |= {f"{text} (nats)": mean_std(quantity, measured) for quantity, text in NAMES.items()}
     shown["accuracy (%)"] = mean_std(ACCURACY, plus_minus)
     if reference:
         title += "; higher or lower where the mean difference is at least one std from 0"
-        shown[f"mean vs {against}"] = gap_cell(f"mean_minus_{against}")
+        shown[f"mean vs {reference}"] = gap_cell(gap)
     shown["seeds"] = "n"
-    return tables.of_trials(name, title, pd.DataFrame(rows), results, shown, labels)
+    return tables.of_trials(name, title, pd.DataFrame(found), results, shown, labels)
 
 
 def gap_cell(name: str) -> Callable[[Mapping[str, Any]], str]:
-    """A cell of a difference in nats, as `summary.compared` has it: "higher (+0.0123)".
+    """A cell of a difference in nats, described by `GAP`: "higher (+0.0123)".
 
     Of one seed, of which the rule says nothing, the difference alone.
     """
 
     def cell(row: Mapping[str, Any]) -> str:
-        mean = row[f"{name}_mean"]
-        size = measured([abs(mean)], [math.nan])[0]
-        sign = "-" if mean < 0 else "+"
-        return f"{row[f'{name}_verdict']} ({sign}{size})".strip() if size else ""
+        size = signed(measured(row[f"{name}_mean"]))
+        return f"{row[f'{name}_verdict']} ({size})".strip() if size else ""
 
     return cell
 
@@ -210,7 +199,7 @@ def gap_cell(name: str) -> Callable[[Mapping[str, Any]], str]:
 # ---------------------------------------------------------------- beside the paper
 def values_of(rows: pd.DataFrame, metric: str) -> dict[int, float]:
     """seed -> what the paper calls the metric, of rows of one network."""
-    *_, column, scale = _METRICS[metric]
+    *_, column, scale = METRICS[metric]
     return {seed: scale * value for seed, value in by_seed(rows, column).items()}
 
 
@@ -239,17 +228,14 @@ def beside(
     """
     row, values = rows.iloc[0], values_of(rows, metric)
     # Another experiment's columns are empty here.
-    noise, width = (row.get(name) for name in ("noise_fraction", "width"))
+    noise, width = (row[name] if pd.notna(row.get(name)) else usual
+                    for name, usual in (("noise_fraction", 0.0), ("width", 1.0)))  # fmt: skip
     cell = {"model": row["model"], "dataset": row["dataset"], "method": method, "at": at}
-    printed = None
-    if pd.isna(width) or width == 1:
-        numbers = published("PM", table)
-        noise = 0 if pd.isna(noise) else noise
-        printed = summary.find_printed(numbers, noise, **cell, metric=metric)
+    cell["metric"] = metric
+    printed = summary.find_printed(published("PM", table), noise, **cell) if width == 1 else None
     trained = sorted(set(rows["train_epochs"].dropna().astype(int)) - {epochs})
     unlike = f"{', '.join(map(str, trained))} epochs, not {epochs}" if trained and printed else ""
-    missing = tuple(sorted(set(seeds) - set(values)))
-    details = {"unlike the paper": unlike}
+    missing, details = tuple(sorted(set(seeds) - set(values))), {"unlike the paper": unlike}
     return Beside({}, {}, labels, values, metric, printed, against, details, missing)
 
 
@@ -257,7 +243,7 @@ def beside_table(number: int, what: str, rows: Sequence[Beside]) -> Table | None
     """One of the paper's tables, ours beside it; None of no rows."""
     if not rows:
         return None
-    metrics = {metric: (text, digits) for metric, (text, digits, *_) in _METRICS.items()}
+    metrics = {metric: (text, digits) for metric, (text, digits, *_) in METRICS.items()}
     title = f"PM table {number}, {what}"
     return summary.beside_table(
         f"table_{number}", title, rows, against=SMALL, metrics=metrics, exact=True

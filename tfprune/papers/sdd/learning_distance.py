@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from etils import epath
-from matplotlib.axes import Axes
 
 from tfprune.measures import descent, statistics
+from tfprune.measures.statistics import Correlation
 from tfprune.papers.sdd.looks import from_zero
 from tfprune.papers.sdd.networks import (
     REDENSE,
     TRUNK,
+    Networks,
     Study,
     branch_cell,
+    concatenated,
     name,
     sparsity_text,
     study,
@@ -49,83 +50,51 @@ _LABEL_ROOM = 0.07
 _GAP = "sparse minus re-dense"
 
 
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """A trial's rows of results.csv, trunk and branches."""
-
-    trial: str
-    name: str
-    rows: pd.DataFrame
-
-    @cached_property
-    def means(self) -> dict[str, pd.DataFrame]:
-        """Over seeds, by branch, the trunk first: distance and accuracy, by level."""
-        return {
-            str(branch): own.groupby("level")[["sparsity", DISTANCE, LAST]].mean()
-            for branch, own in self.rows.groupby("branch", sort=True)
-        }
-
-    @property
-    def pairs(self) -> list[tuple[str, pd.Index]]:
-        """The branches beside the trunk, and the levels that both have."""
-        if TRUNK not in self.means:
-            return []
-        trunk = self.means[TRUNK].index
-        return [(b, trunk.intersection(table.index)) for b, table in self.means.items() if b]
-
-    @property
-    def series(self) -> dict[str, pd.DataFrame]:
-        """Means by branch, as people call it; and those of the trunk minus those of a branch."""
-        found = {name(branch): table for branch, table in self.means.items()}
-        for branch, _ in self.pairs:
-            options = name(branch).removeprefix(name(REDENSE))
-            found[_GAP + options] = self.means[TRUNK] - self.means[branch]
-        return found
-
-    def correlations(self) -> dict[str, statistics.Correlation]:
-        """Of distance and accuracy over levels, by series."""
-        return {n: statistics.correlation(t[DISTANCE], t[LAST]) for n, t in self.series.items()}
-
-
-def crossings(rows: pd.DataFrame, column: str, branch: str) -> list[float]:
-    """The sparsities where the trunk's and the branch's curves cross, on the papers' axis.
-
-    Only where the two differ over seeds on both sides (`descent.crossings`).
-    """
-    sparse, dense = (
-        rows[rows["branch"] == b].pivot_table(column, "seed", "level", dropna=False)
-        for b in (TRUNK, branch)
-    )
-    gap = (sparse - dense).reindex(columns=sparse.columns.intersection(dense.columns))
-    remaining = rows[rows["branch"] == TRUNK].groupby("level")["weights_remaining"].mean()
-    places = descent.crossings(style.sparsity_position(remaining[gap.columns]), gap)
-    return [1 - math.exp(-place) for place in places]
-
-
-@dataclass(frozen=True, eq=False)
-class Distances(Study):
-    """Of which the trials are compared."""
-
-    @cached_property
-    def trials(self) -> list[Trial]:
-        by_trial = self.rows.groupby("trial", sort=False)
-        return [Trial(str(t), own["panel"].iloc[0], own) for t, own in by_trial]
-
-    def crossed(self) -> Iterator[tuple[Trial, str, str, float]]:
-        """(trial, branch, quantity, sparsity) of every crossing."""
-        for trial in self.trials:
-            for branch, _ in trial.pairs:
-                for column in _QUANTITIES:
-                    for sparsity in crossings(trial.rows, column, branch):
-                        yield trial, branch, column, sparsity
-
-
-def load(results: pd.DataFrame, folder: epath.Path) -> Distances:
+def load(results: pd.DataFrame, folder: epath.Path) -> Study:
     """Sparse and re-dense networks; no row where no distance was measured."""
     if DISTANCE not in results or results[DISTANCE].isna().all():
         results = results.iloc[:0].assign(**{DISTANCE: math.nan})
     found = study(results, folder, REDENSE)
-    return Distances(found.rows.assign(network=found.rows["branch"].map(name)), found.networks)
+    return Study(found.rows.assign(network=found.rows["branch"].map(name)), found.networks)
+
+
+def crossings(trunk: pd.DataFrame, branch: pd.DataFrame, column: str) -> list[float]:
+    """The sparsities where two networks' curves cross, on the papers' axis.
+
+    Only where the two differ over seeds on both sides (`descent.crossings`).
+    """
+    sparse, dense = (
+        rows.pivot_table(column, "seed", "level", dropna=False) for rows in (trunk, branch)
+    )
+    gap = (sparse - dense).reindex(columns=sparse.columns.intersection(dense.columns))
+    remaining = trunk.groupby("level")["weights_remaining"].mean()
+    places = descent.crossings(style.sparsity_position(remaining[gap.columns]), gap)
+    return [1 - math.exp(-place) for place in places]
+
+
+def _pairs(found: Study) -> list[Networks]:
+    """The branches that share two levels at least with their trunk."""
+    return [n for n in found.networks if len({*n.trunk["level"]} & {*n.rows["level"]}) > 1]
+
+
+def _series(found: Study) -> Iterator[tuple[pd.DataFrame, str, pd.DataFrame, Correlation]]:
+    """(a trial's rows, which series of it, its means over seeds by level, their correlation).
+
+    Of each network, the trunk first; and of the trunk's minus those of each branch.
+    """
+    for _, rows in found.rows.groupby("trial", sort=False):
+        means = {
+            str(branch): own.groupby("level")[["sparsity", DISTANCE, LAST]].mean()
+            for branch, own in rows.groupby("branch", sort=True)
+        }
+        series = {name(branch): table for branch, table in means.items()}
+        series |= {
+            _GAP + name(branch).removeprefix(name(REDENSE)): means[TRUNK] - table
+            for branch, table in means.items()
+            if branch and TRUNK in means
+        }
+        for called, table in series.items():
+            yield rows, called, table, statistics.correlation(table[DISTANCE], table[LAST])
 
 
 # ---------------------------------------------------------------- over sparsity
@@ -133,9 +102,9 @@ def _crossing(column: str) -> Mark:
     """Vertical lines where a quantity's curves cross, labelled above where there is room."""
 
     def draw(panel: Panel) -> bool:
-        rows = panel.rows
-        branches = [b for b in rows["branch"].unique() if b]
-        found = sorted(s for b in branches for s in crossings(rows, column, b))
+        networks = dict(list(panel.rows.groupby("branch")))
+        trunk = networks.pop(TRUNK, panel.rows.iloc[:0])
+        found = sorted(s for own in networks.values() for s in crossings(trunk, own, column))
         low, high = panel.axes.get_xlim()
         ticks, free = {}, low
         for sparsity in found:
@@ -146,18 +115,14 @@ def _crossing(column: str) -> Mark:
                 # An empty line lifts those of accuracy above those of distance.
                 ticks[x] = sparsity_percent(sparsity) + "\n" * (column == LAST)
         if found:
-            _above(panel.axes, ticks, _COLORS[column])
+            side = panel.axes.secondary_xaxis("top")
+            side.set_xticks(list(ticks), list(ticks.values()), color=_COLORS[column], fontsize=8)
+            side.tick_params(length=0, pad=1)
+            side.spines["top"].set_visible(False)
         return bool(found)
 
     label = f"{_QUANTITIES[column]} curves cross (sparsity, %)"
     return Mark(draw, lambda: line_handle(label, _COLORS[column], dash=":"), late=True)
-
-
-def _above(axes: Axes, ticks: dict[float, str], color: str) -> None:
-    side = axes.secondary_xaxis("top")
-    side.set_xticks(list(ticks), list(ticks.values()), color=color, fontsize=8)
-    side.tick_params(length=0, pad=1)
-    side.spines["top"].set_visible(False)
 
 
 def _dashes(names: Sequence[str]) -> dict[str, str]:
@@ -166,60 +131,49 @@ def _dashes(names: Sequence[str]) -> dict[str, str]:
     return {name(TRUNK): "--"} | {n: _DENSE_DASHES[i % 3] for i, n in enumerate(others)}
 
 
-def crossing_reading(found: Distances) -> str:
+def crossing_reading(found: Study) -> str:
     """Where the sparse and re-dense curves cross, a sentence per trial and branch."""
-    pairs = [(t, b, levels) for t in found.trials for b, levels in t.pairs if len(levels) > 1]
+    pairs = _pairs(found)
     if not pairs:
         return "There are no two levels yet at which both sparse and re-dense networks are there."
-    several = len(pairs) > 1
-    return "\n".join(f"{_whose(*pair[:2]) * several}{_crossed(*pair)}" for pair in pairs)
+    return "\n".join(f"With {n.name}: " * (len(pairs) > 1) + _crossed(n) for n in pairs)
 
 
-def _whose(trial: Trial, branch: str) -> str:
-    options = f", {name(branch)}" if len(trial.pairs) > 1 else ""
-    return f"With {trial.name}{options}: "
-
-
-def _crossed(trial: Trial, branch: str, levels: pd.Index) -> str:
+def _crossed(network: Networks) -> str:
     said = []
     for column, called in _QUANTITIES.items():
-        texts = [sparsity_text(s) for s in crossings(trial.rows, column, branch)]
+        texts = [sparsity_text(s) for s in crossings(network.trunk, network.rows, column)]
         where = f"cross at {' and '.join(texts)} sparsity" if texts else "do not clearly cross"
         if len(texts) > 3:
             where = f"cross {len(texts)} times between {texts[0]} and {texts[-1]} sparsity"
         said.append(f"the {called} curves {where}")
-    sparsity: Any = trial.means[TRUNK]["sparsity"][levels[-1]]
-    last = trial.rows[trial.rows["level"] == levels[-1]]
-    ends = [_place(last[last["branch"] == b]) for b in (TRUNK, branch)]
+    both = (network.trunk, network.rows)
+    level = max({*network.trunk["level"]} & {*network.rows["level"]})
+    ends = [_place(rows[rows["level"] == level]) for rows in both]
     return (
-        f"Of sparse and re-dense networks, {' and '.join(said)}; at "
-        f"{sparsity_text(sparsity)} the sparse one lies "
-        f"{ends[0]}, the re-dense one {ends[1]}."
+        f"Of sparse and re-dense networks, {' and '.join(said)}; at {network.sparsity(level)} the "
+        f"sparse one lies {ends[0]}, the re-dense one {ends[1]}."
     )
 
 
 def _place(rows: pd.DataFrame) -> str:
     """The distance and the accuracy of a level, in words."""
-    distance = tables.measured([rows[DISTANCE].mean()], [rows[DISTANCE].std()])[0]
-    accuracy = tables.plus_minus([rows[LAST].mean()], [rows[LAST].std()])[0]
+    distance = tables.measured(rows[DISTANCE].mean(), rows[DISTANCE].std())
+    accuracy = tables.plus_minus(rows[LAST].mean(), rows[LAST].std())
     return f"{distance or '?'} from initialization, with {accuracy or '?'}% test accuracy"
 
 
 # ---------------------------------------------------------------- against each other
-def _points(found: Distances) -> pd.DataFrame:
+def _points(found: Study) -> pd.DataFrame:
     """A point per level of every series; differences in columns of their own."""
     made = []
-    for trial in found.trials:
-        for (called, table), link in zip(
-            trial.series.items(), trial.correlations().values(), strict=True
-        ):
-            r = "" if math.isnan(link.pearson) else f": r = {link.pearson:.2f}"
-            gap = called.startswith(_GAP)
-            columns = {DISTANCE: "gap", LAST: "gain"} if gap else {}
-            points = table.dropna(subset=[DISTANCE, LAST]).rename(columns=columns)
-            points = points.rename_axis("level").reset_index()
-            made.append(points.assign(panel=trial.name, series=called + r, seed=0))
-    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+    for rows, called, table, link in _series(found):
+        r = "" if math.isnan(link.pearson) else f": r = {link.pearson:.2f}"
+        columns = {DISTANCE: "gap", LAST: "gain"} if called.startswith(_GAP) else {}
+        points = table.dropna(subset=[DISTANCE, LAST]).rename(columns=columns)
+        points = points.rename_axis("level").reset_index()
+        made.append(points.assign(panel=rows["panel"].iloc[0], series=called + r, seed=0))
+    return concatenated(made)
 
 
 def _series_colors(names: Sequence[str]) -> dict[str, str]:
@@ -233,29 +187,23 @@ def _cross(panel: Panel) -> None:
     panel.axes.axvline(0, color=style.BLACK, linewidth=0.8)
 
 
-def correlation_reading(found: Distances) -> str:
+def correlation_reading(found: Study) -> str:
     """How distance and accuracy go together over levels, a sentence per trial."""
-    several = len(found.trials) > 1
+    said: dict[str, list[str]] = {}
+    for rows, called, _, link in _series(found):
+        how = f"not measurably (n = {link.n})"
+        how = how if math.isnan(link.pearson) else f"with {readings.correlated(link)}"
+        said.setdefault(rows["panel"].iloc[0], []).append(f"{called} {how}")
     return "\n".join(
-        f"With {trial.name}: {_correlated(trial)}" if several else _correlated(trial)
-        for trial in found.trials
-    )
-
-
-def _correlated(trial: Trial) -> str:
-    said = []
-    for called, c in trial.correlations().items():
-        how = f"not measurably (n = {c.n})"
-        how = how if math.isnan(c.pearson) else f"with {readings.correlated(c)}"
-        said.append(f"{called} {how}")
-    return (
-        f"Over levels, distance from initialization and last test accuracy correlate for "
-        f"{'; '.join(said)}."
+        f"With {trial}: " * (len(said) > 1)
+        + "Over levels, distance from initialization and last test accuracy correlate for "
+        + f"{'; '.join(each)}."
+        for trial, each in said.items()
     )
 
 
 # ---------------------------------------------------------------- tables
-def levels_table(found: Distances) -> Table:
+def levels_table(found: Study) -> Table:
     """Distance and accuracy at every level."""
     shown: dict[str, Any] = {"network": lambda row: name(row["branch"])} | tables.LEVEL
     shown |= {"distance": mean_std(DISTANCE, tables.measured)}
@@ -268,13 +216,11 @@ def levels_table(found: Distances) -> Table:
     return tables.of_trials("levels", title, numbers, found.rows, shown, ["network"])
 
 
-def correlation_table(found: Distances) -> Table:
+def correlation_table(found: Study) -> Table:
     """Correlations of distance and accuracy over levels."""
-    columns = ("n", "pearson", "pearson_p", "kendall", "kendall_p")
     rows = [
-        {"trial": trial.trial, "network": called} | {what: getattr(c, what) for what in columns}
-        for trial in found.trials
-        for called, c in trial.correlations().items()
+        {"trial": rows["trial"].iloc[0], "network": called} | dataclasses.asdict(link)
+        for rows, called, _, link in _series(found)
     ]
 
     def number(column: str, form: str) -> Callable[[Any], str]:
@@ -297,23 +243,28 @@ def correlation_table(found: Distances) -> Table:
     )
 
 
-def crossings_table(found: Distances) -> Table:
+def crossings_table(found: Study) -> Table:
     """Where curves of sparse and re-dense networks cross."""
-    columns = ("trial", "branch", "quantity", "sparsity")
     rows = [
-        dict(zip(columns, (trial.trial, *rest), strict=True)) for trial, *rest in found.crossed()
+        (network.trial, network.branch, column, sparsity)
+        for network in _pairs(found)
+        for column in _QUANTITIES
+        for sparsity in crossings(network.trunk, network.rows, column)
     ]
+    numbers = pd.DataFrame(rows, columns=["trial", "branch", "quantity", "sparsity"])
     shown = {"quantity": "quantity"} | branch_cell(found, "network")
     shown["sparsity (%)"] = tables.LEVEL["sparsity (%)"]
     title = (
         "Sparsities at which the curves of sparse and re-dense networks cross, both sides apart by "
         "at least one std over seeds"
     )
-    numbers = pd.DataFrame(rows, columns=columns)
     return tables.of_trials("crossings", title, numbers, found.rows, shown, ["quantity", "network"])
 
 
 # fmt: off
+_SERIES: dict[str, Any] = {"color": Scale("series", _series_colors),
+                           "marker": Scale("series", style.markers), "spread": None}
+
 LEARNING_DISTANCE = Experiment(
     "learning_distance",
     load,
@@ -330,12 +281,10 @@ LEARNING_DISTANCE = Experiment(
         Figure(
             "correlation", "Test accuracy against distance from initialization", _points,
             (Lines(Axis(DISTANCE, "ℓ2 distance from initialization"),
-                   percent(LAST, "Last test accuracy (%)"), "level",
-                   Scale("series", _series_colors), Scale("series", style.markers), spread=None),
+                   percent(LAST, "Last test accuracy (%)"), "level", **_SERIES),
              Lines(Axis("gap", "Difference in distance, sparse minus re-dense"),
                    Axis("gain", "Difference in last test accuracy\n(points)", 100), "level",
-                   Scale("series", _series_colors), Scale("series", style.markers), spread=None,
-                   marks=(Mark(_cross),))),
+                   marks=(Mark(_cross),), **_SERIES)),
             correlation_reading, panel="panel", beside=True, legend="panel",
             legend_title="A point per level", size=(5.6, 5.2, 3.9)),
     ),

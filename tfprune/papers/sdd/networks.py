@@ -13,7 +13,7 @@ from etils import epath
 
 from tfprune import store
 from tfprune.report import style, summary, tables, trials
-from tfprune.report.accuracy import roles_of
+from tfprune.report.accuracy import LAST, roles_of
 
 TRUNK, REDENSE, REINIT = "", "redense", "reinit"
 _NAMES = {TRUNK: "sparse", REDENSE: "re-dense", REINIT: "random reinitialization"}
@@ -40,8 +40,8 @@ def name(branch: str) -> str:
     return ", ".join([_NAMES.get(first, first), *said])
 
 
-# Networks, and rows of results.csv of theirs, to the tables that their files hold.
-Read = Callable[["Networks", pd.DataFrame], list[pd.DataFrame]]
+# Networks, and rows of results.csv of theirs, to what the files of these hold.
+Read = Callable[["Networks", pd.DataFrame], pd.DataFrame]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,11 @@ class Networks:
     def roles(self) -> dict[str, int]:
         """The levels of the trunk that play a role of `descent.ROLES`."""
         return roles_of(self.trunk)
+
+    @property
+    def dense(self) -> pd.DataFrame:
+        """The rows of the dense network, from which the trunk starts."""
+        return self.trunk[self.trunk["level"] == 0]
 
     def mean(self, column: str, level: int) -> float:
         """Over seeds, of its own rows."""
@@ -103,39 +108,33 @@ class Networks:
         """Tables of the samples: a row per row of them, level, seed, and what the sample is called.
 
         Args:
-          read: rows of results.csv to their tables, one each where there are files.
+          read: rows of results.csv to what their files hold, with a column `seed`.
         """
         made = []
         for place, (level, role) in enumerate(self.samples.items()):
             here = self.rows[self.rows["level"] == level]
-            found = read(self, here)
-            if not found:
+            table, sparsity = read(self, here), self.sparsity(level)
+            if table.empty:
                 continue
-            words = [style.ROLE_LABELS.get(role, ""), self.trunk_sparsity(level)]
-            seeds = pd.concat(found)["seed"].nunique()
+            seeds, called = table["seed"].nunique(), style.ROLE_LABELS.get(role, "")
             few = f" ({seeds} of {len(here)} seeds)" if seeds < len(here) else ""
             about: dict[str, Any] = {"level": level, "place": place, "name": self.name}
-            about |= {"sample": ", ".join(filter(None, words)) + few, "from": words[1]}
-            about["heading"] = f"{words[0]}\nsparsity {words[1]}{few}".strip()
-            made.append(pd.concat(found).assign(**about))
-        return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+            about |= {"sample": ", ".join(filter(None, (called, sparsity))) + few, "from": sparsity}
+            about["heading"] = f"{called}\nsparsity {sparsity}{few}".strip()
+            made.append(table.assign(**about))
+        return concatenated(made)
 
-    def trunk_sparsity(self, level: int) -> str:
-        at = self.trunk.loc[self.trunk["level"] == level, "sparsity"]
-        return sparsity_text(float(at.mean()))
-
-    def metrics(self, rows: pd.DataFrame) -> list[pd.DataFrame]:
+    def metrics(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Metrics by epoch: the trunk's of the same levels, where it is a branch, and its own.
 
         Raises:
           InputError: a metrics.csv is damaged.
         """
         own = _metrics(self.folder, rows)
-        if not own or not self.branch:
+        if own.empty or not self.branch:
             return own
-        lifted = min(table["epoch"].min() for table in own) - 1
-        before = self.trunk[self.trunk["level"].isin(rows["level"])]
-        return [t.assign(lifted=lifted) for t in (*_metrics(self.folder, before), *own)]
+        before = _metrics(self.folder, self.trunk[self.trunk["level"].isin(rows["level"])])
+        return concatenated([before, own]).assign(lifted=own["epoch"].min() - 1)
 
     def gaps(self, column: str) -> pd.DataFrame:
         """Its own minus the trunk's, seed by seed: seed, level, sparsity, difference, and both."""
@@ -149,40 +148,39 @@ class Networks:
 
     def differences(self, column: str) -> pd.DataFrame:
         """`gaps` over seeds: sparsity, trunk, branch, n, mean, std and verdict, by level."""
-        gaps = self.gaps(column)
         rows = {
             level: own[["sparsity", "trunk", "branch"]].mean().to_dict()
             | summary.described(own["difference"].tolist(), "", "n", "mean", "std", "verdict")
-            for level, own in gaps.groupby("level")
+            for level, own in self.gaps(column).groupby("level")
         }
         columns = ["sparsity", "trunk", "branch", "n", "mean", "std", "verdict"]
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
-def _metrics(folder: epath.Path, rows: pd.DataFrame) -> list[pd.DataFrame]:
+def _metrics(folder: epath.Path, rows: pd.DataFrame) -> pd.DataFrame:
     stages = zip(rows["seed"], rows.get(store.STAGE, [""] * len(rows)), strict=True)
-    return [
-        store.read_metrics(folder, stage).assign(seed=seed)
-        for seed, stage in stages
-        if stage and store.metrics_path(folder, stage).exists()
-    ]
-
-
-def measured(
-    folder: epath.Path, rows: pd.DataFrame, column: str, needed: Iterable[str]
-) -> list[pd.DataFrame]:
-    """The tables that a column names, each with its `seed`.
-
-    Different seeds may differ in the last bit of what is one place: coordinates are rounded.
-    """
-    each = (rows.iloc[n : n + 1] for n in range(len(rows)))
-    read = (store.read_measurements(folder, row, column, needed) for row in each)
-    return [table.round({"alpha": 9, "distance": 9}) for table in read if len(table)]
+    return concatenated(
+        [
+            store.read_metrics(folder, stage).assign(seed=seed)
+            for seed, stage in stages
+            if stage and store.metrics_path(folder, stage).exists()
+        ]
+    )
 
 
 def of_files(column: str, needed: Iterable[str]) -> Read:
-    """A way to read what `Networks.sampled` is made of: `measured`."""
-    return lambda networks, rows: measured(networks.folder, rows, column, needed)
+    """A way to read what `Networks.sampled` is made of: `store.read_measurements`.
+
+    Different seeds may differ in the last bit of what is one place: coordinates are rounded.
+    """
+    return lambda networks, rows: store.read_measurements(
+        networks.folder, rows, column, needed
+    ).round({"alpha": 9, "distance": 9})
+
+
+def concatenated(made: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of all; none of none."""
+    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,19 +194,25 @@ class Study:
     def several(self) -> bool:
         return len(self.networks) > 1
 
-    def start(self, network: Networks, text: str) -> str:
-        """The start of a sentence, with the networks' name where there are several."""
-        return f"With {network.name}: {text[:1].lower()}{text[1:]}" if self.several else text
-
-    def on_each(self, say: Callable[[Networks], str]) -> str:
-        """What `say` tells of each of the networks, if anything, a line each."""
-        told = [(network, text) for network in self.networks if (text := say(network))]
-        return "\n".join(self.start(network, text) for network, text in told)
-
     def sampled(self, read: Read) -> pd.DataFrame:
         """`Networks.sampled` of all."""
-        found = [table for n in self.networks if len(table := n.sampled(read))]
-        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+        return concatenated([table for n in self.networks if len(table := n.sampled(read))])
+
+
+def on_each(say: Callable[[Networks], str]) -> Callable[[Study], str]:
+    """A reading of what `say` tells of each of the networks, if anything: a line each.
+
+    It starts with their name where there are several.
+    """
+
+    def reading(found: Study) -> str:
+        told = {network.name: text for network in found.networks if (text := say(network))}
+        return "\n".join(
+            f"With {name}: {text[:1].lower()}{text[1:]}" if found.several else text
+            for name, text in told.items()
+        )
+
+    return reading
 
 
 def study(results: pd.DataFrame, folder: epath.Path, wanted: str = TRUNK) -> Study:
@@ -257,45 +261,36 @@ def listed(sparsities: Iterable[float]) -> str:
     return ", ".join(texts) if len(texts) <= 3 else f"{texts[0]} to {texts[-1]}"
 
 
+def accuracy_table(found: Study, note: str = "") -> tables.Table:
+    """Train, last and best test accuracy at every level; a note of the title."""
+    return tables.accuracy_table(found.rows, note=note)
+
+
 def difference_table(table_name: str, title: str) -> Callable[[Study], tables.Table]:
     """A table of branch minus trunk at every level, and whether last test accuracies differ."""
-    rule = "higher or lower where the mean is at least one std over seeds away from 0"
-    headings = {
-        "train_accuracy": "train (points)",
-        "test_accuracy_last": "last test (points)",
-        "test_accuracy_best": "best test (points)",
-    }
+    title = f"{title}; higher or lower where the mean is at least one std over seeds away from 0"
 
     def make(found: Study) -> tables.Table:
-        rows = [
-            _differences(networks, level, headings)
-            for networks in found.networks
-            for level in networks.differences("test_accuracy_last").index
-        ]
+        rows = []
+        for networks in found.networks:
+            gaps = {column: networks.differences(column) for column in tables.ACCURACIES}
+            for level, last in gaps[LAST].iterrows():
+                row = {"trial": networks.trial, "branch": networks.branch, "level": level}
+                rows.append(row | last[["sparsity", "n"]].to_dict())
+                for column, gap in gaps.items():
+                    told = gap.reindex([level]).iloc[0][["mean", "std", "verdict"]]
+                    rows[-1] |= told.add_prefix(f"{column}_difference_").to_dict()
         shown = branch_cell(found) | tables.LEVEL
-        for column, heading in headings.items():
-            shown[heading] = tables.mean_std(f"{column}_difference", tables.points)
-        shown |= {"last test is": "test_accuracy_last_difference_verdict", "seeds": "n"}
+        for column, heading in tables.ACCURACIES.items():
+            shown[f"{heading} (points)"] = tables.mean_std(f"{column}_difference", tables.points)
+        shown |= {"last test is": f"{LAST}_difference_verdict", "seeds": "n"}
         numbers = pd.DataFrame(rows)
-        return tables.of_trials(
-            table_name, f"{title}; {rule}", numbers, found.rows, shown, ["branch"]
-        )
+        return tables.of_trials(table_name, title, numbers, found.rows, shown, ["branch"])
 
     return make
 
 
 def branch_cell(found: Study, heading: str = "branch") -> dict[str, Any]:
     """A cell that says which branch a row is of, where there are several."""
-    if len({networks.branch for networks in found.networks}) < 2:
-        return {}
-    return {heading: lambda row: name(row["branch"])}
-
-
-def _differences(networks: Networks, level: int, columns: Iterable[str]) -> dict[str, Any]:
-    last = networks.differences("test_accuracy_last").loc[level]
-    row: dict[str, Any] = {"trial": networks.trial, "branch": networks.branch, "level": level}
-    row |= {"sparsity": last["sparsity"], "n": last["n"]}
-    for column in columns:
-        gap = networks.differences(column).reindex([level]).iloc[0]
-        row |= {f"{column}_difference_{what}": gap[what] for what in ("mean", "std", "verdict")}
-    return row
+    several = len({networks.branch for networks in found.networks}) > 1
+    return {heading: lambda row: name(row["branch"])} if several else {}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
-from etils import epath
 
 from tfprune.measures.statistics import Difference
 from tfprune.papers.sdd.networks import (
@@ -14,8 +13,11 @@ from tfprune.papers.sdd.networks import (
     TRUNK,
     Networks,
     Study,
+    accuracy_table,
+    concatenated,
     difference_table,
     listed,
+    on_each,
     sparsity_text,
     study,
 )
@@ -28,11 +30,6 @@ _NAMES = {TRUNK: "lottery ticket", REINIT: "random reinitialization"}
 _EPOCHS = {LAST: "last epoch", BEST: "best epoch"}
 
 
-def load(results: pd.DataFrame, folder: epath.Path) -> Study:
-    """Tickets, and what was reinitialized."""
-    return study(results, folder, REINIT)
-
-
 def _gains(found: Study) -> pd.DataFrame:
     """Reinitialized minus ticket, seed by seed, in the columns of both accuracies."""
     gaps = [
@@ -42,7 +39,7 @@ def _gains(found: Study) -> pd.DataFrame:
         for network in found.networks
         for column in _EPOCHS
     ]
-    return pd.concat(gaps, ignore_index=True) if gaps else pd.DataFrame()
+    return concatenated(gaps)
 
 
 def _open_matches(panel: Panel) -> bool:
@@ -69,14 +66,15 @@ _MATCHES = Mark(
 def gain_reading(column: str, what: str) -> Callable[[Study], str]:
     """At which sparsities reinitialization ends better, and by how much, by network."""
 
-    def read(network: Networks) -> str:
+    @on_each
+    def reading(network: Networks) -> str:
         table = network.differences(column)
         # Without the dense network, which has no mask: reinitialized, it is another seed.
         table = table[table["sparsity"] > 0]
         if table.empty:
             return ""
         top = table.loc[table["mean"].idxmax()]
-        gain = tables.points([top["mean"]], [top["std"]])[0]
+        gain = tables.points(top["mean"], top["std"])
         most = f"the largest gain is {gain} points, at {sparsity_text(top['sparsity'])}"
         start = f"{what} test accuracy of random reinitialization is"
         if (table["n"] < 2).all():
@@ -84,22 +82,23 @@ def gain_reading(column: str, what: str) -> Callable[[Study], str]:
             return (
                 f"{start} {above} sparsities; {most}, which one seed cannot tell from the spread."
             )
-        where = {v: listed(table.loc[table["verdict"] == v, "sparsity"]) for v in readings.VERDICTS}
-        count = Counter(table["verdict"])
-        said = {v: f" ({where[v]})" if count[v] else "" for v in where}
+        at = {v: table.loc[table["verdict"] == v, "sparsity"] for v in readings.VERDICTS}
+        where = {
+            v: f" ({listed(sparsities)})" * (len(sparsities) > 0) for v, sparsities in at.items()
+        }
         return (
-            f"{start} higher than the lottery ticket's at {count['higher']} of {len(table)} "
-            f"sparsities{said['higher']}, lower at {count['lower']}{said['lower']}, and matches at "
-            f"{count['matches']}; {most}."
+            f"{start} higher than the lottery ticket's at {len(at['higher'])} of {len(table)} "
+            f"sparsities{where['higher']}, lower at {len(at['lower'])}{where['lower']}, and "
+            f"matches at {len(at['matches'])}; {most}."
         )
 
-    return lambda found: found.on_each(read)
+    return reading
 
 
 # fmt: off
 RANDOM_REINIT = Experiment(
     "random_reinit",
-    load,
+    partial(study, wanted=REINIT),
     figures=(
         against_sparsity(
             "Lottery ticket and random reinitialization against sparsity",
@@ -114,7 +113,7 @@ RANDOM_REINIT = Experiment(
             gain_reading(BEST, "Best"), panel="panel", same_y="all", size=(7.2, 4.4, 3.6)),
     ),
     tables=(
-        lambda found: tables.accuracy_table(found.rows),
+        accuracy_table,
         difference_table(
             "difference", "Random reinitialization minus lottery ticket at every sparsity"),
     ),

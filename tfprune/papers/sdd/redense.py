@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,12 @@ from tfprune.papers.sdd.looks import EPOCHS, from_zero, of_examples, percents
 from tfprune.papers.sdd.networks import (
     Networks,
     Study,
+    accuracy_table,
     branch_cell,
+    concatenated,
     difference_table,
     listed,
+    on_each,
     sparsity_text,
 )
 from tfprune.report import readings, style, tables
@@ -54,12 +58,9 @@ def _lifting(panel: Panel) -> None:
 _LIFTED = Mark(_lifting, lambda: line_handle("masks lifted", "#777777", dash=":"))
 
 
-def escape_reading(found: Study) -> str:
-    """What lifting the masks does to train and test accuracy, a sentence per network."""
-    return found.on_each(_escape)
-
-
-def _escape(network: Networks) -> str:
+@on_each
+def escape_reading(network: Networks) -> str:
+    """What lifting the masks does to train and test accuracy."""
     test, train = _pruned(network.differences(LAST)), network.differences("train_accuracy")
     if test.empty:
         return ""
@@ -119,11 +120,12 @@ def path_reading(found: Study) -> str:
 def _nats(values: Iterable[float]) -> str:
     """Mean ± std of values in a sentence."""
     known = statistics.difference(list(values))
-    return tables.measured([known.mean], [known.std])[0]
+    return tables.measured(known.mean, known.std)
 
 
 # ---------------------------------------------------------------- minima
 _LINE = networks.of_files("line", store.LINE_COLUMNS)
+_MEANS = "\nmean ± std over directions and seeds"
 
 
 def _around_minima(found: Study) -> pd.DataFrame:
@@ -131,16 +133,14 @@ def _around_minima(found: Study) -> pd.DataFrame:
     made = []
     for network in found.networks:
         lines = network.sampled(_LINE).drop(columns="level", errors="ignore")
-        if lines.empty:
-            continue
-        dense = network.trunk[network.trunk["level"] == 0]
-        scratch = [table.assign(**{"from": _SCRATCH}) for table in _LINE(network, dense)]
-        sharpness = network.rows[["seed", "level", "weights_remaining", "sharpness"]]
-        ours = pd.concat([*scratch, lines, sharpness], ignore_index=True)
-        title = f"{network.name}\nmean ± std over directions and seeds"
-        values = tuple(dense["sharpness"].dropna())
-        made.append(ours.assign(name=network.name, title=title, scratch=[values] * len(ours)))
-    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+        if len(lines):
+            scratch = _LINE(network, network.dense).assign(**{"from": _SCRATCH})
+            sharpness = network.rows[["seed", "level", "weights_remaining", "sharpness"]]
+            ours = concatenated([scratch, lines, sharpness]).assign(name=network.name)
+            dense = tuple(network.dense["sharpness"].dropna())
+            made.append(ours.assign(scratch=[dense] * len(ours)))
+    rows = concatenated(made)
+    return rows.assign(title=rows["name"] + _MEANS) if made else rows
 
 
 def _from_colors(names: Sequence[str]) -> dict[str, str]:
@@ -157,27 +157,24 @@ def _draw_scratch(panel: Panel) -> None:
     panel.axes.set_title("Rise of the train loss at distance 1\nmean ± std over seeds")
 
 
-def sharpness_reading(found: Study) -> str:
-    """Whether re-dense minima are sharper the sparser the network was, by network."""
-    return found.on_each(_sharpness)
-
-
-def _sharpness(network: Networks) -> str:
+@on_each
+def sharpness_reading(network: Networks) -> str:
+    """Whether re-dense minima are sharper the sparser the network was."""
     rows = network.rows.dropna(subset="sharpness")
     if rows.empty:
         return ""
     table = rows.groupby("level")[["sparsity", "sharpness"]].mean()
     trend = statistics.correlation(table["sparsity"], table["sharpness"])
     ends = [
-        f"{_nats(own)} nats from {network.sparsity(level)}"
+        f"{_nats(rows.loc[rows['level'] == level, 'sharpness'])} nats from "
+        f"{network.sparsity(level)}"
         for level in dict.fromkeys((table.index[0], table.index[-1]))
-        if len(own := rows.loc[rows["level"] == level, "sharpness"])
     ]
     said = readings.trend(trend.kendall, trend.kendall_p)
     rank = f"Kendall's τ = {trend.kendall:.2f}, {readings.p_value(trend.kendall_p)}, n = {trend.n}"
     if math.isnan(trend.kendall_p):
         rank = f"{trend.n} sparsit{'ies are' if trend.n > 1 else 'y is'} too few to tell"
-    dense = network.trunk.loc[network.trunk["level"] == 0, "sharpness"].dropna()
+    dense = network.dense["sharpness"].dropna()
     scratch = f"; that of the dense network from scratch is {_nats(dense)}" if len(dense) else ""
     return (
         f"Sharpness of re-dense minima {said} the sparsity before the masks were lifted ({rank}), "
@@ -185,21 +182,20 @@ def _sharpness(network: Networks) -> str:
     )
 
 
+def _first_surface(network: Networks, rows: pd.DataFrame) -> pd.DataFrame:
+    """The first seed's that has one: directions of other seeds are others."""
+    found = networks.of_files("surface", store.SURFACE_COLUMNS)(network, rows)
+    return found[found["seed"] == found["seed"].min()]
+
+
 def _surfaces(found: Study) -> pd.DataFrame:
-    """Of each network, the first seed's that has one: directions of other seeds are others."""
-    read = networks.of_files("surface", store.SURFACE_COLUMNS)
-
-    def first(network: Networks, rows: pd.DataFrame) -> list[pd.DataFrame]:
-        return read(network, rows.sort_values("seed"))[:1]
-
+    """Of each network, the dense one's and those of the samples."""
     made = []
     for network in found.networks:
-        tables_of = network.sampled(first)
-        dense = first(network, network.trunk[network.trunk["level"] == 0])
         about: dict[str, Any] = {"name": network.name, "place": -1, "from": ""}
-        ours = pd.concat([*(t.assign(**about) for t in dense), tables_of], ignore_index=True)
-        made.append(ours)
-    rows = pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+        made.append(_first_surface(network, network.dense).assign(**about))
+        made.append(network.sampled(_first_surface))
+    rows = concatenated(made)
     if rows.empty:
         return rows
     names = np.where(rows["from"] == "", _SCRATCH, "re-dense from " + rows["from"])
@@ -215,20 +211,20 @@ def surface_reading(found: Study) -> str:
     """
     surfaces = _surfaces(found)
 
+    @on_each
     def rises(network: Networks) -> str:
         own = surfaces[surfaces["name"] == network.name] if len(surfaces) else surfaces
-        if own.empty:
-            return ""
         said = [
             f"{_nats([edge_rise(surface)]) or '?'} nats around {' ('.join(str(name).splitlines())})"
-            for name, surface in own.groupby("heading", sort=False)
+            for name, surface in (own.groupby("heading", sort=False) if len(own) else ())
         ]
-        return (
+        told = (
             "From the minimum (the cross) to the edge of its panel, train loss rises on average by "
             f"{', '.join(said)}; one surface each, so without a spread."
         )
+        return told if said else ""
 
-    return found.on_each(rises)
+    return rises(found)
 
 
 def edge_rise(surface: pd.DataFrame) -> float:
@@ -246,15 +242,14 @@ def edge_rise(surface: pd.DataFrame) -> float:
 # ---------------------------------------------------------------- tables
 def landscape_table(found: Study) -> Table:
     """Sharpness, barrier and monotonic paths of re-dense networks, by sparsity before lifting."""
-    rows = []
-    for network in found.networks:
-        for level, own in network.rows.groupby("level"):
-            row: dict[str, Any] = {"trial": network.trial, "branch": network.branch, "level": level}
-            row |= {"sparsity": own["sparsity"].mean(), "n": own["seed"].nunique()}
-            for column in _MEASURED:
-                row |= {f"{column}_{what}": own[column].agg(what) for what in ("mean", "std")}
-            falls = own["monotonic"].dropna()
-            rows.append(row | {"monotonic_paths": falls.sum(), "paths": len(falls)})
+    branches = found.rows[found.rows["branch"] != networks.TRUNK]
+    numbers = branches.groupby(["trial", "branch", "level"], sort=False).agg(
+        sparsity=("sparsity", "mean"),
+        n=("seed", "nunique"),
+        **{f"{c}_{what}": (c, what) for c in _MEASURED for what in ("mean", "std")},
+        monotonic_paths=("monotonic", "sum"),
+        paths=("monotonic", "count"),
+    )
 
     def paths(row: dict[str, Any]) -> str:
         return f"{row['monotonic_paths']:.0f} of {row['paths']}" if row["paths"] else ""
@@ -266,12 +261,9 @@ def landscape_table(found: Study) -> Table:
         "Re-dense solutions by the sparsity before the masks were lifted: sharpness of the train "
         "loss, and its path from the sparse solution"
     )
-    return tables.of_trials("landscape", title, pd.DataFrame(rows), found.rows, shown, ["branch"])
-
-
-def _accuracy_table(found: Study) -> Table:
-    note = "; re-dense networks at the sparsity before their masks were lifted"
-    return tables.accuracy_table(found.rows, note=note)
+    return tables.of_trials(
+        "landscape", title, numbers.reset_index(), found.rows, shown, ["branch"]
+    )
 
 
 def _of_splits(column: str, values: Sequence[str]) -> dict[str, str]:
@@ -329,7 +321,8 @@ REDENSE = Experiment(
             surface_reading, bar="Train loss (nats)", size=(5, 2.7, 3.1), **_GRID),
     ),
     tables=(
-        _accuracy_table,
+        partial(accuracy_table,
+                note="; re-dense networks at the sparsity before their masks were lifted"),
         difference_table("change", "What re-dense training changes at every sparsity, re-dense "
                          "minus sparse"),
         landscape_table,

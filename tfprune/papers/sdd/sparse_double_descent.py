@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
-from etils import epath
 
 from tfprune.measures import descent
 from tfprune.measures.statistics import match_or_differ
 from tfprune.papers.published import published
 from tfprune.papers.sdd.looks import EPOCHS, EXAMPLES, of_examples, sample_colors
-from tfprune.papers.sdd.networks import Networks, Study, study
-from tfprune.report import style, tables, trials
+from tfprune.papers.sdd.networks import Networks, Study, accuracy_table, on_each, study
+from tfprune.report import readings, style, tables, trials
 from tfprune.report.accuracy import BEST, LAST, SPARSITY, against_sparsity, columns_of, percent
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Scale
@@ -33,28 +33,23 @@ _CHANGES = {_CHANGE: "ΔL", _LINEAR: "to first order"}
 _PRINTED = ("dense", "overfitting", "first_sweet_spot", "second_sweet_spot", "underfitting")
 
 
-def load(results: pd.DataFrame, folder: epath.Path) -> Study:
-    """The trunks."""
-    return study(results, folder)
-
-
 # ---------------------------------------------------------------- readings
-def _fall(network: Networks) -> float:
-    """Last test accuracy lost between dense and overfitting, where it rises again; else 0."""
-    if not {"overfitting", "sweet_spot_last"} <= set(network.roles):
-        return 0.0
-    return network.mean(LAST, 0) - network.mean(LAST, network.roles["overfitting"])
+def _falls(network: Networks) -> bool:
+    """Whether last test accuracy falls from dense to overfitting, and rises again."""
+    roles = network.roles
+    if not {"overfitting", "sweet_spot_last"} <= set(roles):
+        return False
+    return network.mean(LAST, 0) > network.mean(LAST, roles["overfitting"])
 
 
 def descent_reading(found: Study) -> str:
     """Whether last test accuracy falls and rises again with sparsity, a sentence per network."""
-    each = found.on_each(lambda network: f"Last test accuracy {_descent(network)}.")
+    each = on_each(lambda network: f"Last test accuracy {_descent(network)}.")(found)
     if not found.several:
         return each
-    double = sum(_fall(n) > 0 for n in found.networks)
     return (
         "Last test accuracy falls and rises again, both by at least a std over seeds, in "
-        f"{double} of {len(found.networks)} settings.\n{each}"
+        f"{sum(map(_falls, found.networks))} of {len(found.networks)} settings.\n{each}"
     )
 
 
@@ -66,10 +61,8 @@ def _descent(network: Networks) -> str:
         many = f"{levels.nunique()} level{'s' * (levels.nunique() > 1)}"
         return f"of {few} at {many} cannot tell a fall or a rise from noise"
     dense, peak, dip = (
-        network.percent(LAST, 0),
-        roles.get("sweet_spot_last"),
-        roles.get("overfitting"),
-    )
+        network.percent(LAST, 0), roles.get("sweet_spot_last"), roles.get("overfitting")
+    )  # fmt: skip
     if peak is None:
         return (
             f"does not exceed the dense network's {dense} by at least a std over seeds and "
@@ -83,27 +76,22 @@ def _descent(network: Networks) -> str:
     return f"{start} {network.percent(LAST, peak)} at {network.sparsity(peak)} sparsity"
 
 
-def dynamics_reading(found: Study) -> str:
-    """How much test accuracy the last epochs cost at the sampled sparsities, by network."""
-
-    def lost(network: Networks) -> str:
-        losses = []
-        for role, where in _LOSERS.items():
-            if (level := network.roles.get(role)) is not None:
-                points = 100 * (network.mean(BEST, level) - network.mean(LAST, level))
-                losses.append(f"{points:.1f} points {where.format(network.sparsity(level))}")
-        fall = f"From the best epoch to the last, test accuracy falls by {', '.join(losses)}."
-        return fall if losses else ""
-
-    return found.on_each(lost)
+@on_each
+def dynamics_reading(network: Networks) -> str:
+    """How much test accuracy the last epochs cost at the sampled sparsities."""
+    losses = [
+        f"{100 * (network.mean(BEST, level) - network.mean(LAST, level)):.1f} points "
+        f"{where.format(network.sparsity(level))}"
+        for role, where in _LOSERS.items()
+        if (level := network.roles.get(role)) is not None
+    ]
+    fall = f"From the best epoch to the last, test accuracy falls by {', '.join(losses)}."
+    return fall if losses else ""
 
 
-def memorization_reading(found: Study) -> str:
-    """What the sweet spot does to permuted and to other examples, a sentence per network."""
-    return found.on_each(_memorization)
-
-
-def _memorization(network: Networks) -> str:
+@on_each
+def memorization_reading(network: Networks) -> str:
+    """What the sweet spot does to permuted and to other examples."""
     if network.rows["permuted_accuracy"].isna().all():
         return ""
     level = network.roles.get("sweet_spot_last", int(network.rows["level"].max()))
@@ -116,25 +104,20 @@ def _memorization(network: Networks) -> str:
     return f"Final accuracy in the dense network{where}: {', '.join(changes)}."
 
 
-def forgetting_reading(found: Study) -> str:
-    """Which examples sparsity makes a network lose first, a sentence per network."""
-    return found.on_each(_forgetting)
-
-
-def _forgetting(network: Networks) -> str:
+@on_each
+def forgetting_reading(network: Networks) -> str:
+    """Which examples sparsity makes a network lose first."""
     if network.rows["permuted_accuracy"].isna().all():
         return ""
-    said = []
-    for column in ("permuted_accuracy", "unpermuted_accuracy"):
-        means = network.rows.groupby("level")[column].mean()
+    said = {}
+    for kind in ("permuted", "unpermuted"):
+        means = network.rows.groupby("level")[f"{kind}_accuracy"].mean()
         lost = means.index[means < 0.5]
-        at = (
-            f"fewer than half are fitted from {network.sparsity(min(lost))} sparsity on"
-            if len(lost)
-            else ""
-        )
-        said.append(at or "at least half are fitted at every sparsity")
-    return f"Of the permuted examples, {said[0]}; of the unpermuted, {said[1]}."
+        said[kind] = "at least half are fitted at every sparsity"
+        if len(lost):
+            at = network.sparsity(min(lost))
+            said[kind] = f"fewer than half are fitted from {at} sparsity on"
+    return f"Of the permuted examples, {said['permuted']}; of the unpermuted, {said['unpermuted']}."
 
 
 def loss_change_reading(found: Study) -> str:
@@ -151,10 +134,7 @@ def loss_change_reading(found: Study) -> str:
     return f"The largest change of training loss by pruning is {'; '.join(said)}." if said else ""
 
 
-def _by_epoch(found: Study) -> pd.DataFrame:
-    return found.sampled(Networks.metrics)
-
-
+# ---------------------------------------------------------------- figures
 def _memorized(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows that have permuted examples."""
     return rows[rows["permuted_accuracy"].notna()] if len(rows) else rows
@@ -167,11 +147,6 @@ def _line_colors(names: Sequence[str]) -> dict[str, str]:
 
 
 # ---------------------------------------------------------------- tables
-def accuracy_table(found: Study) -> Table:
-    """Train, last and best test accuracy at every level."""
-    return tables.accuracy_table(found.rows)
-
-
 def _tolerance(results: pd.DataFrame) -> float:
     """The training accuracy that may be lost and still be full, as results.csv says."""
     given = results.get(trials.EFFICACY_TOLERANCE, pd.Series(dtype=float)).dropna()
@@ -185,21 +160,18 @@ def efficacy_table(found: Study) -> Table:
     """
     tolerance = _tolerance(found.rows)
     groups = descent.efficacy_by_seed(found.rows, tolerance).groupby(["experiment", "trial"])
-    columns = {f"efficacy_{what}": groups["efficacy"].agg(what) for what in ("mean", "std")}
-    numbers = pd.DataFrame(
-        {"n": groups["efficacy"].count(), **columns, "at_end": groups["at_end"].any()}
-    ).assign(tolerance=tolerance)
-
-    def efficacy(row: Mapping[str, Any]) -> str:
-        text = tables.plus_minus([row["efficacy_mean"]], [row["efficacy_std"]], digits=2)[0]
-        return f"≥ {text}" if row["at_end"] else text
-
-    shown: dict[str, Any] = {"pruning efficacy, sparsity (%)": efficacy, "seeds": "n"}
+    columns = {f"efficacy_{what}": ("efficacy", what) for what in ("mean", "std")}
+    numbers = groups.agg(n=("efficacy", "count"), **columns, at_end=("at_end", "any"))
+    number = mean_std("efficacy", partial(tables.plus_minus, digits=2))
+    shown: dict[str, Any] = {
+        "pruning efficacy, sparsity (%)": lambda row: "≥ " * row["at_end"] + number(row),
+        "seeds": "n",
+    }
     title = (
         "Pruning efficacy: the largest sparsity that keeps train accuracy within "
         f"{100 * tolerance:g} point{'s' * (tolerance != 0.01)} of dense"
     )
-    numbers = trials.in_order(numbers.reset_index(), found.rows)
+    numbers = trials.in_order(numbers.reset_index().assign(tolerance=tolerance), found.rows)
     return tables.of_trials("pruning_efficacy", title, numbers, found.rows, shown)
 
 
@@ -211,39 +183,35 @@ def ranges_of(network: Networks, tolerance: float) -> dict[str, tuple[int, int]]
     has the latter alone.
     """
     by_level = network.rows.groupby("level")
-    means = by_level[list(tables.ACCURACY_COLUMNS)].mean()
+    means = by_level[list(tables.ACCURACIES)].mean()
     last = {n: own.set_index("seed")[LAST].to_dict() for n, own in by_level}
     gaps = [match_or_differ(last[level], last.get(0, {})) for level in means.index]
     boosted = [gap.verdict in ("higher", "") and gap.mean > descent.SMALLEST_CHANGE for gap in gaps]
-    train, test, best = (means[name] for name in tables.ACCURACY_COLUMNS)
+    train, test, best = (means[name] for name in tables.ACCURACIES)
     return descent.sparsity_ranges(means.index, train, test, best, boosted, tolerance)
 
 
 def ranges_table(found: Study) -> Table | None:
     """The four ranges of sparsity of every trial (SDD 3.2)."""
-    rows, ends = [], []
+    rows: list[dict[str, Any]] = []
+    cells: dict[str, dict[str, str]] = {}
     for network in found.networks:
-        cells = {}
-        for kind, levels in ranges_of(network, _tolerance(found.rows)).items():
-            sparsity = [network.mean("sparsity", level) for level in levels]
-            row = dict(zip(("first_level", "last_level", "first_sparsity", "last_sparsity"),
-                           (*levels, *sparsity), strict=True))  # fmt: skip
-            rows.append({"trial": network.trial, "range": kind, **row})
-            cells[kind] = " to ".join(dict.fromkeys(map(sparsity_percent, sparsity)))
-        ends += [{"trial": network.trial, **cells}] if cells else []
+        for kind, (first, last) in ranges_of(network, _tolerance(found.rows)).items():
+            row = {"trial": network.trial, "range": kind, "first_level": first, "last_level": last}
+            ends = [network.mean("sparsity", level) for level in (first, last)]
+            rows.append(row | {"first_sparsity": ends[0], "last_sparsity": ends[1]})
+            own = cells.setdefault(network.trial, dict.fromkeys(descent.RANGES, ""))
+            own[kind] = readings.span(ends, sparsity_percent)
     if not rows:
         return None
-    shown = {f"{kind} (%)": _cell(kind) for kind in descent.RANGES}
+    text = pd.DataFrame([{"trial": trial, **own} for trial, own in cells.items()])
+    shown = {f"{kind} (%)": kind for kind in descent.RANGES}
     title = (
         "Ranges of sparsity: trivial, full training accuracy; critical, where it starts to drop; "
         "high, last test accuracy above dense; extreme, beyond"
     )
-    made = tables.of_trials("ranges", title, pd.DataFrame(ends), found.rows, shown)
+    made = tables.of_trials("ranges", title, text, found.rows, shown)
     return dataclasses.replace(made, numbers=tables.with_settings(pd.DataFrame(rows), found.rows))
-
-
-def _cell(kind: str) -> Callable[[Mapping[str, Any]], str]:
-    return lambda row: row[kind] if isinstance(row.get(kind), str) else ""
 
 
 def printed_sparsities(settings: Mapping[Any, Any]) -> dict[str, str]:
@@ -259,14 +227,12 @@ def printed_sparsities(settings: Mapping[Any, Any]) -> dict[str, str]:
     pruned = tuple(settings.get(name) for name in ("label_noise", "criterion", "retrain"))
     if pruned != ("symmetric", "magnitude", "weight_rewind"):
         return {}
-    rows = published("SDD")
+    rows, found = published("SDD"), {}
     for column in ("dataset", "model", "noise_fraction"):
         rows = rows[rows[column] == settings.get(column)]
-    found = {}
     for at, part in rows.groupby("at"):
         values = part.groupby("mean")["table"].first().sort_index()
-        several = len(values) > 1
-        texts = [f"{value:g}" + f" ({where})" * several for value, where in values.items()]
+        texts = [f"{v:g}" + f" ({where})" * (len(values) > 1) for v, where in values.items()]
         found[str(at)] = ", ".join(texts)
     return found
 
@@ -275,11 +241,10 @@ def sampled_table(found: Study) -> Table:
     """The five sparsities that SDD 3.2 samples, ours beside those its figures print."""
     aggregated = tables.aggregate(found.rows)
     settings = trials.settings(found.rows).to_dict("index")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for network in found.networks:
-        roles, paper = network.roles, printed_sparsities(settings[network.trial])
+        levels, paper = _sampled(network.roles), printed_sparsities(settings[network.trial])
         here = aggregated[aggregated["trial"] == network.trial].set_index("level", drop=False)
-        levels = {_sampled_as(role, roles): level for role, level in roles.items()}
         for at in (at for at in _PRINTED if at in levels or at in paper):
             ours = here.loc[levels[at]].to_dict() if at in levels else {"trial": network.trial}
             about = {"experiment": ours.get("experiment"), "sampled": at}
@@ -295,12 +260,11 @@ def sampled_table(found: Study) -> Table:
     return tables.of_trials("sampled", title, pd.DataFrame(rows), found.rows, shown, ["sampled"])
 
 
-def _sampled_as(role: str, roles: Mapping[str, int]) -> str:
-    """What the paper's figures show for a role of `descent.ROLES`."""
-    if not role.startswith("sweet_spot"):
-        return role
-    first = min(level for name, level in roles.items() if name.startswith("sweet_spot"))
-    return "first_sweet_spot" if roles[role] == first else "second_sweet_spot"
+def _sampled(roles: Mapping[str, int]) -> dict[str, int]:
+    """The levels of roles of `descent.ROLES`, by what the paper's figures show for them."""
+    sweet = sorted({level for role, level in roles.items() if role.startswith("sweet_spot")})
+    others = {role: level for role, level in roles.items() if not role.startswith("sweet_spot")}
+    return others | dict(zip(("first_sweet_spot", "second_sweet_spot"), sweet, strict=False))
 
 
 def loss_change_table(found: Study) -> Table | None:
@@ -321,19 +285,20 @@ def loss_change_table(found: Study) -> Table | None:
 # fmt: off
 SPARSE_DOUBLE_DESCENT = Experiment(
     "sparse_double_descent",
-    load,
+    study,
     figures=(
         against_sparsity("Accuracy against sparsity", descent_reading,
                          results=lambda found: found.rows),
         Figure(
-            "dynamics", "Training dynamics at the sampled sparsities", _by_epoch,
+            "dynamics", "Training dynamics at the sampled sparsities",
+            lambda found: found.sampled(Networks.metrics),
             tuple(Lines(EPOCHS, percent(f"{split}_accuracy", f"{split.title()} accuracy (%)"),
                         color=Scale("sample", sample_colors)) for split in ("train", "test")),
             dynamics_reading, panel="name", beside=True, legend="panel", legend_title="Sparsity",
             size=(5.5, 5.5, 3.3)),
         Figure(
             "memorization", "Memorization during training",
-            lambda found: _memorized(_by_epoch(found)),
+            lambda found: _memorized(found.sampled(Networks.metrics)),
             of_examples(EPOCHS, "", "Accuracy (%)"),
             memorization_reading, row="name", column="place", heading="heading",
             above="name", name_rows=True, size=(7, 2.5, 2.9)),
