@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tfprune.errors import DamagedFile, InputError
+from tfprune.errors import CannotWrite, DamagedFile, InputError
 from tfprune.files import (
     changed_since,
     damage_of_sealed,
@@ -144,15 +144,52 @@ def test_files_beside_a_sealed_row_are_compared(sealed):
     assert damage_of_sealed(folder / "result.json") == "metrics.csv is gone"
 
 
-def test_weights_are_compared_by_size_because_their_checksums_are_inside(sealed, tmp_path):
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**ARRAYS, "dense1/kernel": ARRAYS["dense1/kernel"] * np.float32(np.nan)},
+        {**ARRAYS, "dense1/kernel": ARRAYS["dense1/kernel"].astype(np.int32)},
+        {**ARRAYS, "dense1/kernel": ARRAYS["dense1/kernel"].reshape(4, 3)},
+        {**ARRAYS, "epoch": np.int64(8)},
+    ],
+    ids=["not numbers", "of another kind", "of another shape", "of another training"],
+)
+def test_weights_of_the_same_size_that_are_others_are_found(sealed, tmp_path, other):
+    """By the archive's end, which lists the checksums of its arrays: large files are not read."""
     folder, _ = sealed
-    assert fingerprint(folder / "end.npz") == [(folder / "end.npz").stat().st_size]
+    before = fingerprint(folder / "end.npz")
     copy = tmp_path / "end.npz"
     shutil.copy(folder / "end.npz", copy)
-    assert changed_since(copy, fingerprint(folder / "end.npz")) == ""
+    assert changed_since(copy, before) == ""
+    assert changed_since(copy, before[:1]) == ""  # As earlier versions wrote it.
+    save_arrays(folder / "end.npz", other)
+    assert (folder / "end.npz").stat().st_size == before[0]
+    assert damage_of_sealed(folder / "result.json") == "end.npz is not as it was written"
+
+
+def test_what_stands_in_the_way_of_a_file_is_named_and_stays(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "unmounted")
+    for path, sentence in {
+        "folder": "folder is a folder, and must be a file: move it away",
+        "file/stage/end.npz": "file is a file, and must be a folder: move it away",
+        "link/stage/end.npz": f"link is a link to {tmp_path}/unmounted, which is not there",
+    }.items():
+        with pytest.raises(CannotWrite) as refused:
+            save_arrays(tmp_path / path, ARRAYS)
+        assert str(refused.value).startswith(f"{tmp_path}/{sentence}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "link"]
 
 
 def test_a_file_that_is_not_there_is_no_damage_but_an_error(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*no\.npz") as error:
         load_arrays(tmp_path / "no.npz")
     assert not isinstance(error.value, DamagedFile)
+
+
+def test_arrays_that_a_file_lacks_are_named(saved):
+    path, _ = saved
+    assert same(load_arrays(path, needed=["epoch", "rows"]))
+    with pytest.raises(InputError, match=r"a\.npz has no labels, losses: delete it and run again"):
+        load_arrays(path, needed=["losses", "epoch", "labels"])

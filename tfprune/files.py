@@ -28,6 +28,7 @@ from tfprune.errors import CannotWrite, DamagedFile, InputError, SettingError, r
 _FILES = "_files"
 _CHECKSUM = "_checksum"
 _LARGE = (layout.START, layout.END, layout.MASKS)
+_END_BYTES = 65_536  # Room for the directory of an archive of some hundred arrays.
 
 
 def write_bytes_atomic(path: epath.PathLike, data: bytes) -> None:
@@ -55,15 +56,39 @@ def write_bytes_atomic(path: epath.PathLike, data: bytes) -> None:
 
 @contextlib.contextmanager
 def explained(path: epath.PathLike) -> Iterator[None]:
-    """Around writing a file or a folder: what the system refuses becomes a `CannotWrite`."""
+    """Around writing a file: what the system refuses becomes a `CannotWrite`."""
     path = epath.Path(path)
     try:
         yield
     except OSError as error:
+        if in_the_way := wrong_kind(path) or wrong_folder(path.parent):
+            raise CannotWrite(in_the_way) from error
         raise CannotWrite(
             f"cannot write {path.name} in {path.parent} ({reason(error)}): "
             "free space there, allow writing, or choose another `output_dir`"
         ) from error
+
+
+def wrong_kind(path: epath.PathLike) -> str:
+    """A sentence on a folder that stands where a file belongs; nothing if none does."""
+    is_folder = epath.Path(path).is_dir()
+    return f"{path} is a folder, and must be a file: move it away" if is_folder else ""
+
+
+def wrong_folder(path: epath.PathLike) -> str:
+    """A sentence on what stands where a folder belongs, or one that it is in; nothing if none does.
+
+    That is a file, or a link to a disk that is not there, say.
+    """
+    path = epath.Path(path)
+    for folder in (path, *path.parents):
+        if folder.is_dir():
+            return ""
+        if folder.exists():
+            return f"{folder} is a file, and must be a folder: move it away"
+        if os.path.islink(folder):
+            return f"{folder} is a link to {os.readlink(folder)}, which is not there: mend the link"
+    return ""
 
 
 def _remove(path: epath.Path) -> None:
@@ -217,17 +242,40 @@ def check_writable(folder: epath.PathLike, setting: str = "output_dir") -> None:
 
 
 def save_arrays(path: epath.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an uncompressed .npz, whole or not at all."""
+    """Writes an uncompressed .npz, whole or not at all; it also says its place, see `place`."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = place(path)
     write_bytes_atomic(path, buffer.getvalue())
 
 
-def load_arrays(path: epath.PathLike) -> dict[str, np.ndarray]:
+def place(path: epath.PathLike) -> bytes:
+    """Where a file is among the trials of an output folder, as archives say it in their comment.
+
+    It tells a file from that of another training, which may hold arrays of the same names and
+    sizes. Nothing outside of such a folder.
+    """
+    parts = epath.Path(path).parts
+    if layout.TRIALS not in parts:
+        return b""
+    last = len(parts) - 1 - parts[::-1].index(layout.TRIALS)
+    return "/".join(parts[last + 1 :]).encode()
+
+
+def load_arrays(
+    path: epath.PathLike, in_place: bool = False, needed: Iterable[str] = ()
+) -> dict[str, np.ndarray]:
     """Reads an .npz that `save_arrays` wrote; the checksums inside are compared.
 
+    Args:
+      path: the file.
+      in_place: whether it must be what was written there: no other program's file, nor one of
+        another training. Of a finished stage, `fingerprint` tells that.
+      needed: arrays that it must have.
+
     Raises:
-      InputError: there is no such file, or it cannot be read.
+      InputError: there is no such file, it cannot be read, or it lacks one of these.
       DamagedFile: it is not whole.
     """
     path = epath.Path(path)
@@ -235,17 +283,23 @@ def load_arrays(path: epath.PathLike) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             # At the archive's end; `zipfile` would leave out arrays without a word.
-            if len(archive.infolist()) != int.from_bytes(content[-12:-10], "little"):
+            count = len(content) - len(archive.comment) - 12
+            if len(archive.infolist()) != int.from_bytes(content[count : count + 2], "little"):
                 raise DamagedFile(path, "arrays are missing")
+            if in_place and archive.comment != place(path):
+                raise DamagedFile(path, "it was not written there")
             wrong = archive.testzip()  # Before NumPy takes a header's word for a size.
         if wrong is not None:
             raise DamagedFile(path, f"the checksum of {wrong} is another")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
     except DamagedFile:
         raise
     except Exception as error:  # A damaged header may raise any, as tokenize.TokenError.
         raise DamagedFile(path, reason(error)) from error
+    if missing := sorted(set(needed) - set(arrays)):
+        raise InputError(f"{path} has no {', '.join(missing)}: delete it and run again")
+    return arrays
 
 
 def set_aside(path: epath.PathLike) -> epath.Path:
@@ -279,12 +333,13 @@ def whole_or_set_aside(path: epath.PathLike) -> Iterator[None]:
 def fingerprint(path: epath.PathLike) -> list[int]:
     """What tells later whether a file is still the one it was: its size in bytes and a checksum.
 
-    Of weights and masks, which are large, only the size: they hold checksums of their own, which
-    `load_arrays` compares.
+    Of weights and masks, which are large, the checksum is that of their end: there an archive has
+    the checksums of its arrays, which `load_arrays` compares.
     """
     path = epath.Path(path)
     size = path.stat().length
-    return [size] if path.name in _LARGE else [size, zlib.crc32(read_bytes(path))]
+    start = max(0, size - _END_BYTES) if path.name in _LARGE else 0
+    return [size, zlib.crc32(read_bytes(path, start))]
 
 
 def changed_since(path: epath.PathLike, before: Any) -> str:
@@ -292,24 +347,28 @@ def changed_since(path: epath.PathLike, before: Any) -> str:
     path = epath.Path(path)
     if not path.exists():
         return f"{path.name} is gone"
+    if path.is_dir():
+        return f"{path.name} is a folder"
     now = fingerprint(path)
-    if now == before:
+    if before in (now, now[:1]):  # Of weights and masks, earlier versions wrote the size alone.
         return ""
     if not isinstance(before, list) or now[:1] == before[:1]:
         return f"{path.name} is not as it was written"
     return f"{path.name} has {now[0]} bytes, not {before[0]}"
 
 
-def read_bytes(path: epath.PathLike) -> bytes:
-    """All that a file holds.
+def read_bytes(path: epath.PathLike, start: int = 0) -> bytes:
+    """All that a file holds from this byte on.
 
     Raises:
       InputError: there is no such file, it is a folder, or it cannot be read.
     """
     try:
-        return epath.Path(path).read_bytes()
+        with epath.Path(path).open("rb") as file:
+            file.seek(start)
+            return bytes(file.read())
     except OSError as error:
-        raise InputError(f"cannot read {path} ({reason(error)})") from error
+        raise InputError(wrong_kind(path) or f"cannot read {path} ({reason(error)})") from error
 
 
 def read_text(path: epath.PathLike) -> str:

@@ -20,7 +20,14 @@ from tfprune import layout
 from tfprune.claims import exclusively
 from tfprune.door import program
 from tfprune.errors import DamagedFile, InputError, reason, unknown_name
-from tfprune.files import read_json, read_text, set_aside, write_text_atomic
+from tfprune.files import (
+    read_json,
+    read_text,
+    set_aside,
+    write_text_atomic,
+    wrong_folder,
+    wrong_kind,
+)
 from tfprune.settings import hash8
 
 Cells = dict[str, str]
@@ -307,12 +314,12 @@ def check_kinds(output_dir: epath.PathLike) -> None:
       output_dir: the output folder.
     """
     folder = epath.Path(output_dir)
-    for name in (layout.RESULTS, layout.REPORT):
-        if (folder / name).is_dir():
-            raise InputError(f"{folder / name} is a folder, and must be a file: move it away")
-    for name in _FOLDERS:
-        if (folder / name).exists() and not (folder / name).is_dir():
-            raise InputError(f"{folder / name} is a file, and must be a folder: move it away")
+    if not folder.exists():
+        return
+    files = (wrong_kind(folder / name) for name in (layout.RESULTS, layout.REPORT))
+    folders = (wrong_folder(folder / name) for name in _FOLDERS)
+    for sentence in filter(None, (*files, *folders)):
+        raise InputError(sentence)
 
 
 # What parts of a config.json are.

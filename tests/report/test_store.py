@@ -156,7 +156,7 @@ def test_an_unwritable_folder_is_a_setting_error_that_names_the_flag(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match=r"output_dir=.*a folder that can be written"):
         files.check_writable(tmp_path / "file" / "runs")
-    with pytest.raises(InputError, match="cannot write a in"):
+    with pytest.raises(InputError, match="file is a file, and must be a folder"):
         files.write_text_atomic(tmp_path / "file" / "a", "")
 
 

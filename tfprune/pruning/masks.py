@@ -10,7 +10,8 @@ import numpy as np
 from etils import epath
 from numpy.typing import ArrayLike, NDArray
 
-from tfprune.files import load_arrays, write_bytes_atomic
+from tfprune.errors import DamagedFile, reason
+from tfprune.files import load_arrays, place, write_bytes_atomic
 
 BoolArray = NDArray[np.bool_]
 
@@ -129,23 +130,30 @@ class Masks(Mapping[str, BoolArray]):
     def save(self, path: epath.PathLike) -> None:
         """Writes a compressed npz, one boolean array per layer; `path` is never half written.
 
-        Equal masks give equal bytes, and `numpy.load` reads the file. The number of weights that
-        are never pruned is the entry `#never_pruned`, if there are any.
+        In the same place of any output folder equal masks give equal bytes, and `numpy.load` reads
+        the file. The number of weights that are never pruned is the entry `#never_pruned`, if there
+        are any.
         """
         extra = {_NEVER_PRUNED: np.int64(self.never_pruned)} if self.never_pruned else {}
-        write_bytes_atomic(path, _npz_bytes({**self, **extra}))
+        write_bytes_atomic(path, _npz_bytes({**self, **extra}, place(path)))
 
     @classmethod
-    def load(cls, path: epath.PathLike) -> Masks:
+    def load(cls, path: epath.PathLike, in_place: bool = False) -> Masks:
         """Reads what `save` wrote, layers in the same order.
 
+        Args:
+          path: the file.
+          in_place: as for `files.load_arrays`.
+
         Raises:
-          ValueError: if the file holds anything but zeros and ones.
           InputError: there is no such file, or it cannot be read.
-          DamagedFile: it is not whole.
+          DamagedFile: it is not whole, or holds anything but zeros and ones.
         """
-        arrays = load_arrays(path)
-        return cls(arrays, int(arrays.pop(_NEVER_PRUNED, np.int64(0))))
+        arrays = load_arrays(path, in_place)
+        try:
+            return cls(arrays, int(arrays.pop(_NEVER_PRUNED, np.int64(0))))
+        except (TypeError, ValueError) as error:
+            raise DamagedFile(path, reason(error)) from error
 
 
 def _read_only_mask(name: str, mask: ArrayLike) -> BoolArray:
@@ -157,10 +165,11 @@ def _read_only_mask(name: str, mask: ArrayLike) -> BoolArray:
     return kept
 
 
-def _npz_bytes(arrays: Mapping[str, ArrayLike]) -> bytes:
+def _npz_bytes(arrays: Mapping[str, ArrayLike], comment: bytes) -> bytes:
     """An npz file; unlike `numpy.savez`, any name may be used and no clock time gets in."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.comment = comment
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy")
             entry.compress_type = zipfile.ZIP_DEFLATED

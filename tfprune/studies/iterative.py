@@ -173,7 +173,7 @@ class PruneRetrain:
         path = stage.folder / layout.MASKS
         if path.exists():
             with whole_or_set_aside(path):
-                return stage.masks()
+                return Masks.load(path, in_place=True)
         if not self._retraining.prunes:
             return masks
         pruning = self.config.pruning

@@ -52,7 +52,7 @@ class Snapshots:
         # All processes of one training must train to the point, or none.
         if self._trainer.distribution.from_chief(path.exists()):
             with whole_or_set_aside(path):
-                return load_arrays(path)
+                return load_arrays(path, in_place=True)
         weights = self._train_to(step)
         if self._trainer.distribution.is_chief:
             save_arrays(path, weights)
@@ -98,7 +98,7 @@ class Snapshots:
         if epoch in (0, self._last) or not path.exists():
             return path.exists()
         with whole_or_set_aside(path):
-            load_arrays(path)
+            load_arrays(path, in_place=True)
             return True
         return False
 

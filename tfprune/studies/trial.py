@@ -96,9 +96,12 @@ class Stage:
         return damage_of_sealed(path) if path.exists() else ""
 
     def set_aside(self) -> None:
-        """Makes a damaged stage one to be trained; nothing is deleted."""
+        """Makes a damaged stage one to be trained, which writes its weights anew."""
         for name in (layout.RESULT, layout.MASKS, layout.METRICS, layout.EVENTS):
             if (self.folder / name).exists():
+                set_aside(self.folder / name)
+        for name in (layout.START, layout.END):
+            if (self.folder / name).is_dir():
                 set_aside(self.folder / name)
 
     def result(self) -> Row:

@@ -125,7 +125,7 @@ def save(
 
 def _read(path: epath.Path, model: keras.Model, state: State | None) -> dict[str, np.ndarray]:
     """A checkpoint's arrays, if they are all that this model and its optimizer need."""
-    arrays = load_arrays(path)
+    arrays = load_arrays(path, in_place=True)
     variables = dict(training_state(model, model.optimizer))
     if state is not None:
         variables |= {f"state/{name}": value for name, value in state.read().items()}
