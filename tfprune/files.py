@@ -282,16 +282,19 @@ def place(path: epath.PathLike) -> bytes:
     return "/".join(parts[last + 1 :]).encode()
 
 
-def load_arrays(path: epath.PathLike, in_place: bool = False) -> dict[str, np.ndarray]:
+def load_arrays(
+    path: epath.PathLike, in_place: bool = False, needed: Iterable[str] = ()
+) -> dict[str, np.ndarray]:
     """Reads an .npz that `save_arrays` wrote; the checksums inside are compared.
 
     Args:
       path: the file.
       in_place: whether it must be what was written there: no other program's file, nor one of
         another training. Of a finished stage, `fingerprint` tells that.
+      needed: arrays that it must have.
 
     Raises:
-      InputError: there is no such file, or it cannot be read.
+      InputError: there is no such file, it cannot be read, or it lacks one of these.
       DamagedFile: it is not whole.
     """
     path = epath.Path(path)
@@ -308,11 +311,14 @@ def load_arrays(path: epath.PathLike, in_place: bool = False) -> dict[str, np.nd
         if wrong is not None:
             raise DamagedFile(path, f"the checksum of {wrong} is another")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
     except DamagedFile:
         raise
     except Exception as error:  # A damaged header may raise any, as tokenize.TokenError.
         raise DamagedFile(path, reason(error)) from error
+    if missing := sorted(set(needed) - set(arrays)):
+        raise InputError(f"{path} has no {', '.join(missing)}: delete it and run again")
+    return arrays
 
 
 def set_aside(path: epath.PathLike) -> epath.Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,9 @@ import numpy as np
 
 from tfprune import store
 
-COLUMNS = (
-    "method",
-    "width",
-    "weights",
-    "dataset",
-    "label_noise",
-    "noise_fraction",
-    "model",
-    "criterion",
-    "retrain",
-)
 EPOCHS = 60
 # Of LeNet-300-100 on MNIST.
 WEIGHTS = 266_200
-_CRITERIA = {"synflow", "snip", "random"}
 
 
 def row(
@@ -65,39 +54,35 @@ def row(
         "label_noise": "uniform_other" if noise else "none",
         "noise_fraction": noise,
         "model": model,
-        "criterion": method if method in _CRITERIA else "magnitude",
+        "criterion": method if method in ("synflow", "snip", "random") else "magnitude",
         "retrain": method if method in ("weight_rewind", "extended_dense") else "lr_rewind",
         **changes,
     }
 
 
-def family(
-    method: str,
-    errors: Mapping[int, Sequence[float]],
-    noise: float = 0.0,
-    **changes: Any,
-) -> list[dict[str, Any]]:
-    """Rows of one family from {seed: test errors in % by member}; where one is None, no row.
+def member_row(method: str, member: int, seed: int, error: float, **changes: Any) -> dict[str, Any]:
+    """The row of a member of a family; of `width` or `width_matched` a trial of 0.8**member."""
+    if method not in ("width", "width_matched"):
+        return row(method, member, seed, error, **changes)
+    return row(method, int(method == "width_matched"), seed, error, width=0.8**member, **changes)
 
-    A member of `width` or `width_matched` is a trial of 0.8**member of the width.
-    """
-    made = []
-    for seed, by_member in errors.items():
-        for member, error in enumerate(by_member):
-            if error is None:
-                continue
-            if method in ("width", "width_matched"):
-                level = int(method == "width_matched")
-                made.append(row(method, level, seed, error, None, noise, 0.8**member, **changes))
-            else:
-                made.append(row(method, member, seed, error, None, noise, **changes))
-    return made
+
+def family(
+    method: str, errors: Mapping[int, Sequence[float | None]], noise: float = 0.0, **changes: Any
+) -> list[dict[str, Any]]:
+    """Rows of one family from {seed: test errors in % by member}; where one is None, no row."""
+    return [
+        member_row(method, member, seed, error, noise=noise, **changes)
+        for seed, by_member in errors.items()
+        for member, error in enumerate(by_member)
+        if error is not None
+    ]
 
 
 def write(folder: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Writes rows into results.csv of a folder; returns the folder."""
     rows = list(rows)
-    store.merge_rows(folder, rows, [*COLUMNS, *(name for row in rows for name in row)])
+    store.merge_rows(folder, rows, [name for row in rows for name in row])
     return folder
 
 
@@ -118,41 +103,29 @@ _SHAPES = {
 
 def realistic(
     methods: Iterable[str] = METHODS,
-    noises: Iterable[float] = (0.0, 0.05, 0.1, 0.15),
-    seeds: Iterable[int] = (0, 1, 2),
+    noises: Sequence[float] = (0.0, 0.05, 0.1, 0.15),
+    seeds: Sequence[int] = (0, 1, 2),
     levels: int = 24,
     **changes: Any,
 ) -> list[dict[str, Any]]:
     """Rows with plausible curves: noise harms, sparsity first helps and then ruins."""
     made = []
-    for method in methods:
+    for method, noise, seed in itertools.product(methods, noises, seeds):
         best, saved, end = _SHAPES[method]
-        for noise in noises:
-            for seed in seeds:
-                random = np.random.default_rng([seed, int(100 * noise), len(method)])
-                dense = 1.8 + 77 * noise + np.random.default_rng(seed).normal(0, 0.15)
-                for member in range(levels):
-                    gain = saved * (dense - 1.0) * np.exp(-(((member - best) / 6) ** 2))
-                    ruin = 88 / (1 + np.exp(-(member - end) / 0.8)) - 88 / (1 + np.exp(end / 0.8))
-                    jitter = random.normal(0, 0.1) if member else 0.0
-                    error = float(np.clip(dense - gain + ruin + jitter, 0.5, 90))
-                    fall = 1 / (1 + np.exp(-(member - best) / 2))
-                    losses = {
-                        "noisy_loss": 0.4 + (3.8 - 6 * noise) * fall + 0.1 * seed
-                        if noise
-                        else None,
-                        "original_loss": 0.02 + 2 * noise * fall + 0.01 * seed if noise else None,
-                    }
-                    made += _made(method, member, seed, error, noise, losses | changes)
+        random = np.random.default_rng([seed, int(100 * noise), len(method)])
+        dense = 1.8 + 77 * noise + np.random.default_rng(seed).normal(0, 0.15)
+        for member in range(levels):
+            gain = saved * (dense - 1.0) * np.exp(-(((member - best) / 6) ** 2))
+            ruin = 88 / (1 + np.exp(-(member - end) / 0.8)) - 88 / (1 + np.exp(end / 0.8))
+            jitter = random.normal(0, 0.1) if member else 0.0
+            error = float(np.clip(dense - gain + ruin + jitter, 0.5, 90))
+            fall = 1 / (1 + np.exp(-(member - best) / 2))
+            noisy = 0.4 + (3.8 - 6 * noise) * fall + 0.1 * seed
+            original = 0.02 + 2 * noise * fall + 0.01 * seed
+            losses = {"noisy_loss": noisy, "original_loss": original}
+            more = {name: loss if noise else None for name, loss in losses.items()} | changes
+            if method == "width_matched":  # Before it was trained for as long again.
+                width = 0.8**member
+                made.append(row(method, 0, seed, error + 0.2, None, noise, width, **more))
+            made.append(member_row(method, member, seed, error, noise=noise, **more))
     return made
-
-
-def _made(
-    method: str, member: int, seed: int, error: float, noise: float, more: dict[str, Any]
-) -> list[dict[str, Any]]:
-    if method == "width":
-        return [row(method, 0, seed, error, None, noise, 0.8**member, **more)]
-    if method == "width_matched":
-        dense = row(method, 0, seed, error + 0.2, None, noise, 0.8**member, **more)
-        return [dense, row(method, 1, seed, error, None, noise, 0.8**member, **more)]
-    return [row(method, member, seed, error, None, noise, **more)]

@@ -39,13 +39,13 @@ def grouped(level, seed):
     return dense_losses(seed) + (by_group(level, seed)[rank // 4] if level else 0)
 
 
-def save(folder, row, losses, el2n=None):
+def save(folder, row, losses):
     """Writes the files of a row and names them in it."""
     seed = row["seed"]
     row |= {"experiment": "example_effects", "examples": f"{row['stage']}/examples.npz", "el2n": ""}
     where = indices(seed)
     files.save_arrays(folder / row["examples"], {"indices": where, "losses": losses})
-    if row["level"] == 0 and el2n is not False:
+    if row["level"] == 0:
         row["el2n"] = f"{row['stage']}/el2n.npz"
         # In another order than the losses: examples are matched by index.
         arrays = {"values": scores(seed)[::-1], "indices": where[::-1]}
@@ -53,7 +53,7 @@ def save(folder, row, losses, el2n=None):
     return row
 
 
-def trunk(folder, method="lr_rewind", seeds=(0, 1, 2), errors=ERRORS, noise=0.0, **options):
+def trunk(folder, method="lr_rewind", seeds=(0, 1, 2), errors=ERRORS, noise=0.0):
     return [
         save(folder, peg.row(method, level, seed, error, None, noise), grouped(level, seed))
         for level, error in enumerate(errors)

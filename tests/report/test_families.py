@@ -5,15 +5,15 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from peg import COLUMNS, EPOCHS, family, row, write
+from peg import EPOCHS, family, row
 
-from tfprune import store
 from tfprune.papers.peg import comparisons, families
 from tfprune.papers.peg.families import (
     DENSE,
     EXTENDED_DENSE,
     LR_REWIND,
     ONE_SHOT,
+    SYNFLOW,
     TEST_ERROR,
     WEIGHT_REWIND,
     WIDTH,
@@ -25,12 +25,19 @@ from tfprune.report.summary import Beside, Printed, beside_table
 LENET = Benchmark("mnist", "lenet_300_100", "uniform_other", 0.15)
 
 
-def found(rows, tmp_path=None):
-    """Families of rows, from a results.csv if there is a folder for one."""
-    if tmp_path is not None:
-        return families.families(store.read_results(write(tmp_path, rows)))
-    table = pd.DataFrame(rows)
-    return families.families(table)
+def found(rows):
+    return families.load(pd.DataFrame(rows))
+
+
+def only(rows):
+    (one,) = found(rows)
+    return one
+
+
+def on_one_benchmark(rows):
+    """method -> family."""
+    (here,) = families.by_benchmark(found(rows)).values()
+    return here
 
 
 def means(one, column):
@@ -39,20 +46,16 @@ def means(one, column):
     return there.groupby("member")[column].mean().tolist()
 
 
-def only(rows):
-    (one,) = found(rows)
-    return one
-
-
-def validated(by_seed, **changes):
+def validated(by_seed):
     """Rows of lr_rewind from {seed: [(test error, validation error), ...] by level}."""
     return [
-        row(LR_REWIND, level, seed, test, val, **changes)
+        row(LR_REWIND, level, seed, test, val)
         for seed, levels in by_seed.items()
         for level, (test, val) in enumerate(levels)
     ]
 
 
+# ---------------------------------------------------------------- members
 def test_the_optimal_level_is_that_of_the_best_mean_validation_error_not_test_error():
     # Means of validation: 5, 4, 3.5, 6; seed 0 alone would take level 1.
     one = only(
@@ -62,55 +65,44 @@ def test_the_optimal_level_is_that_of_the_best_mean_validation_error_not_test_er
     assert one.by_seed(TEST_ERROR, 2) == pytest.approx({0: 7.0, 1: 7.0})
 
 
-def test_the_dense_model_belongs_to_the_family_and_wins_ties():
-    assert only(family(LR_REWIND, {0: [3, 3, 4]})).optimal() == 0
-    assert only(family(LR_REWIND, {0: [3, 3, 2, 2]})).optimal() == 2
-
-
 def test_without_a_validation_split_test_error_chooses_and_the_title_says_so():
-    nan = math.nan
-    without = only(validated({0: [(3, nan), (2, nan), (4, nan)]}))
+    without = only(validated({0: [(3, math.nan), (2, math.nan), (4, math.nan)]}))
     assert not without.is_validated
     assert without.optimal() == 1
     assert "by TEST error" in families.selection_note([without])
     assert "TEST" not in families.selection_note([only(validated({0: [(3, 3)]}))])
 
 
-def test_a_missing_seed_is_compared_with_its_own_dense_model_and_named():
-    # Seed 1 is 10 points worse throughout and lacks level 2: means alone would choose level 2.
+@pytest.mark.parametrize(
+    ("errors", "optimal", "beating", "star"),
+    [
+        ({0: [3, 3, 4]}, 0, [], None),  # The dense model belongs to the family, and wins ties.
+        ({0: [3, 3, 2, 2]}, 2, [], None),  # Of one seed the rule says nothing.
+        # The last that beats dense may lie beyond ones that do not; level 4 equals it.
+        ({0: [5, 4, 6, 4.9, 5, 7], 1: [5, 4, 6, 4.9, 5, 7]}, 1, [1, 3], 1),
+        ({0: [5, 6, 7], 1: [5, 6, 7]}, 0, [], None),
+        # Level 1: differences -1 and -3, mean -2, std 1.41; level 2: 1 and -2, -0.5, std 2.12.
+        ({0: [5, 4, 6], 1: [5, 2, 3]}, 1, [1], 1),
+        ({0: [5, 6], 1: [5, 3]}, 1, [], None),  # Below dense by noise alone.
+        # Seed 1 is 10 points worse throughout and lacks level 2: means alone would choose that.
+        ({0: [5, 3, 4], 1: [15, 13, None]}, 1, [1], 1),
+    ],
+)
+def test_what_is_optimal_what_beats_dense_and_what_has_a_star(errors, optimal, beating, star):
+    one = only(family(LR_REWIND, errors))
+    assert (one.optimal(), one.beating_dense(), one.marked_optimum()) == (optimal, beating, star)
+    assert one.highest_beating_dense() == (beating[-1] if beating else None)
+
+
+def test_a_missing_seed_is_named():
     one = only(family(LR_REWIND, {0: [5, 3, 4], 1: [15, 13, None]}))
-    assert one.optimal() == 1
-    assert one.from_dense(TEST_ERROR).to_dict() == pytest.approx({0: 0, 1: -2, 2: -1})
-    assert one.missing_seeds(2) == (1,)
-    assert one.missing_seeds(1) == ()
-
-
-def test_the_highest_sparsity_that_beats_dense_may_lie_beyond_ones_that_do_not():
-    curve = [5, 4, 6, 4.9, 5, 7]
-    one = only(family(LR_REWIND, {0: curve, 1: curve}))
-    assert one.highest_beating_dense() == 3  # Level 4 equals dense.
-    assert one.beating_dense() == [1, 3]
-    assert only(family(LR_REWIND, {0: [5, 6, 7], 1: [5, 6, 7]})).highest_beating_dense() is None
-
-
-def test_what_lies_below_dense_by_noise_alone_does_not_beat_it_and_has_no_star():
-    # Level 1: differences -1 and -3, mean -2, std 1.41; level 2: 1 and -2, mean -0.5, std 2.12.
-    one = only(family(LR_REWIND, {0: [5, 4, 6], 1: [5, 2, 3]}))
-    assert one.beating_dense() == [1]
-    assert one.marked_optimum() == one.optimal() == 1
-    noise = only(family(LR_REWIND, {0: [5, 6], 1: [5, 3]}))
-    assert noise.optimal() == 1
-    assert noise.marked_optimum() is None
-    assert noise.beating_dense() == []
-    assert only(family(LR_REWIND, {0: [5, 4]})).marked_optimum() is None  # One seed.
-    assert only(family(LR_REWIND, {0: [5, 6], 1: [5, 6]})).marked_optimum() is None  # Dense.
+    assert (one.missing_seeds(2), one.missing_seeds(1)) == ((1,), ())
 
 
 @pytest.mark.parametrize("method", [WIDTH, WIDTH_MATCHED])
 def test_the_best_width_is_one_of_the_narrowed_ones(method):
     rows = family(method, {0: [3, 5, 4, 6], 1: [3, 5, 4, 6]})
-    rows += family(LR_REWIND, {0: [3.5, 4], 1: [3.5, 4]})
-    here = families.by_benchmark(found(rows)).popitem()[1]
+    here = on_one_benchmark(rows + family(LR_REWIND, {0: [3.5, 4], 1: [3.5, 4]}))
     best = here[method].optimal()
     assert here[method].rows(best)["width"].tolist() == pytest.approx([0.64, 0.64])
     assert here[LR_REWIND].optimal() == 0
@@ -123,94 +115,133 @@ def test_epochs_add_up_over_levels_and_for_one_shot_over_dense_and_one_retrainin
     rows = family(LR_REWIND, {0: [5, 4, None, 3]}) + family(ONE_SHOT, {0: [5, 4, 3]})
     rows += [row(WIDTH_MATCHED, level, 0, 5.0, width=0.8) for level in (0, 1)]
     rows[1]["train_epochs"] = 50
-    by_method = families.by_benchmark(found(rows))
-    ((_, here),) = by_method.items()
-    epochs = {m: means(f, "total_epochs") for m, f in here.items()}
-    assert epochs[LR_REWIND][:2] == [EPOCHS, EPOCHS + 50]
-    assert math.isnan(epochs[LR_REWIND][2])  # Level 2 is missing: the sum is not known.
+    epochs = {m: means(one, "total_epochs") for m, one in on_one_benchmark(rows).items()}
+    # Level 2 is missing: the sum after it is not known.
+    assert epochs[LR_REWIND] == pytest.approx([EPOCHS, EPOCHS + 50, math.nan], nan_ok=True)
     assert epochs[ONE_SHOT] == [EPOCHS, 2 * EPOCHS, 2 * EPOCHS]
     assert epochs[WIDTH_MATCHED] == [EPOCHS, 2 * EPOCHS]  # The dense model, then 0.8 wide.
 
 
 def test_the_weights_that_remain_are_of_the_full_dense_model_in_every_family():
     """One axis: of a narrow network those that are not there count as those that are pruned."""
-    rows = family(WIDTH, {0: [5, 4, 6]}) + family(LR_REWIND, {0: [5, 4]})
-    width, pruned = (families.by_benchmark(found(rows)).popitem()[1][m] for m in (WIDTH, LR_REWIND))
+    here = on_one_benchmark(family(WIDTH, {0: [5, 4, 6]}) + family(LR_REWIND, {0: [5, 4]}))
     # The fixture has 0.8**(1.5 k) of the weights, rounded to whole ones.
-    assert means(width, "weights_remaining") == pytest.approx(0.8 ** (1.5 * np.arange(3)), abs=1e-5)
-    assert means(pruned, "weights_remaining") == pytest.approx([1, 0.8])
-    assert width.optimal() == 1
-    assert families.remaining_text(width, 1) == "71.6"
+    narrow = pytest.approx(0.8 ** (1.5 * np.arange(3)), abs=1e-5)
+    assert means(here[WIDTH], "weights_remaining") == narrow
+    assert means(here[LR_REWIND], "weights_remaining") == pytest.approx([1, 0.8])
+    assert here[WIDTH].place_text(1) == "71.6%"
 
 
 def test_a_family_without_a_dense_row_takes_the_benchmarks():
     rows = family(WIDTH_MATCHED, {0: [4.5, 4, 6]}) + family(LR_REWIND, {0: [5, 4]})
-    matched = families.by_benchmark(found(rows)).popitem()[1][WIDTH_MATCHED]
-    assert matched.members == [0, 1, 2, 3]
-    errors = [matched.by_seed(TEST_ERROR, member)[0] for member in matched.members]
-    assert errors == pytest.approx([5, 4.5, 4, 6])
+    matched = on_one_benchmark(rows)[WIDTH_MATCHED]
+    assert means(matched, TEST_ERROR) == pytest.approx([5, 4.5, 4, 6])
     assert means(matched, "weights_remaining")[:2] == pytest.approx([1, 1])
 
 
-def test_families_are_apart_by_noise_and_by_what_a_sweep_varied(tmp_path):
-    rows = family(LR_REWIND, {0: [5, 4]}) + family(LR_REWIND, {0: [9, 8]}, noise=0.15)
-    apart = found(rows, tmp_path)
-    assert [f.benchmark.noise for f in apart] == ["no noise", "15% noise"]
-    assert {f.benchmark.panel for f in apart} == {"LeNet-300-100, mnist"}
-    swept = [
-        row(method, 0, 0, 5.0, weight_decay=decay, trial=f"{method}-{decay}")
-        for method in (LR_REWIND, WEIGHT_REWIND)
-        for decay in (0.0, 0.1)
+def test_the_full_width_is_known_though_its_own_trial_is_not_there_yet():
+    rows = [row(WIDTH, 0, 0, 4.5, width=0.8**k) for k in (1, 2)]
+    here = on_one_benchmark(rows + family(LR_REWIND, {0: [5, 4]}))
+    assert means(here[WIDTH], TEST_ERROR) == pytest.approx([5, 4.5, 4.5])
+
+
+def test_a_sweep_from_a_wider_network_is_measured_against_that_one():
+    one = only([row(WIDTH, 0, 0, 5.0 - k, width=2 * 0.8**k) for k in range(3)])
+    assert (one.benchmark.width, one.benchmark.panel) == (2, "LeNet-300-100, mnist, width 2")
+    assert means(one, "weights_remaining")[0] == 1
+
+
+# ---------------------------------------------------------------- benchmarks
+def rows_of(trials):
+    """The dense model of methods, from {trial: {...}}: `method` and what else differs."""
+    return [
+        row(**{"method": LR_REWIND, "level": 0, "seed": 0, "test_error": 5.0, "trial": trial} | own)
+        for trial, own in trials.items()
     ]
-    marks = families.by_benchmark(found(swept))
-    assert [mark.extra for mark in marks] == [(("weight_decay", 0.0),), (("weight_decay", 0.1),)]
-    assert all(set(here) == {LR_REWIND, WEIGHT_REWIND} for here in marks.values())
 
 
-def test_criteria_do_not_make_benchmarks_of_their_own_but_unlike_trials_do():
-    rows = family(LR_REWIND, {0: [5, 4]}) + family("synflow", {0: [5, 3]})
-    assert len(families.by_benchmark(found(rows))) == 1
-    twins = [row(LR_REWIND, 0, 0, 5.0, trial=name) for name in ("a", "b")]
-    assert [f.benchmark.extra for f in found(twins)] == [(("trial", "a"),), (("trial", "b"),)]
+BOTH = {LR_REWIND, WEIGHT_REWIND}
+REWOUND = {"method": WEIGHT_REWIND}
+
+
+@pytest.mark.parametrize(
+    ("trials", "benchmarks"),
+    [
+        ({"a": {}, "b": {"noise": 0.15}},
+         {("no noise",): {LR_REWIND}, ("15% noise",): {LR_REWIND}}),
+        ({"a": {}, "b": {"method": SYNFLOW}}, {("no noise",): {LR_REWIND, SYNFLOW}}),
+        # A sweep over a setting that no table knows.
+        ({"a": {"weight_decay": 0.0}, "b": {"weight_decay": 0.1},
+          "c": REWOUND | {"weight_decay": 0.0}, "d": REWOUND | {"weight_decay": 0.1}},
+         {("no noise", ("weight_decay", 0.0)): BOTH, ("no noise", ("weight_decay", 0.1)): BOTH}),
+        # Trials that no column tells apart, beside methods that are alone.
+        ({"a": {}, "b": {}},
+         {("no noise", ("trial", "a")): {LR_REWIND}, ("no noise", ("trial", "b")): {LR_REWIND}}),
+        ({"a": {}, "b": REWOUND, "c": {"method": SYNFLOW}, "d": {"method": SYNFLOW}},
+         {("no noise",): BOTH, ("no noise", ("trial", "c")): {SYNFLOW},
+          ("no noise", ("trial", "d")): {SYNFLOW}}),
+        # As when one was run with other epochs into the same folder.
+        ({"a": {"dense_trial": "A"}, "b": REWOUND | {"dense_trial": "B"}},
+         {("no noise", ("dense_trial", "A")): {LR_REWIND},
+          ("no noise", ("dense_trial", "B")): {WEIGHT_REWIND}}),
+        ({"a": {"dense_trial": "A"}, "b": REWOUND | {"dense_trial": "A"}}, {("no noise",): BOTH}),
+        ({"a": {"dense_trial": "A"}, "b": REWOUND | {"dense_trial": "A"},
+          "c": {"dense_trial": "B"}, "d": REWOUND | {"dense_trial": "B"}},
+         {("no noise", ("dense_trial", "A")): BOTH, ("no noise", ("dense_trial", "B")): BOTH}),
+    ],
+)  # fmt: skip
+def test_what_is_compared_is_of_one_benchmark(trials, benchmarks):
+    here = families.by_benchmark(found(rows_of(trials)))
+    assert {(mark.noise, *mark.extra): set(own) for mark, own in here.items()} == benchmarks
 
 
 def test_branches_and_rows_without_a_method_are_no_members():
     rows = family(LR_REWIND, {0: [5, 4]})
     rows += [row(LR_REWIND, 1, 0, 1.0, branch="tie"), row("", 1, 0, 1.0)]
     assert only(rows).by_seed(TEST_ERROR, 1) == pytest.approx({0: 4.0})
-    assert families.families(pd.DataFrame(columns=COLUMNS)) == []
+    assert found(rows[:0]) == found(rows[-1:]) == []
 
 
-def test_the_papers_cells_are_found_by_model_data_noise_and_method():
-    assert comparisons.printed(6, LENET, WEIGHT_REWIND) == Printed(4.4, 0.2, 3)
-    assert comparisons.printed(6, LENET, DENSE, "dense") == Printed(13.4, 0.3, 3)
-    width = Benchmark("cifar10", "resnet20", "uniform_other", 0.3)
-    assert comparisons.printed(7, width, WIDTH) == Printed(16.01, 0.55, 3)
-    clean = Benchmark("mnist", "lenet_300_100", "none", 0.0)
-    assert comparisons.printed(2, clean, "snip").mean == 1.9
+def test_of_a_sweep_over_widths_every_one_has_its_own_narrower_networks():
+    rows = []
+    for full, start in ((1.0, "a"), (8.0, "b")):
+        rows.append(row(LR_REWIND, 0, 0, 5.0, width=full, trial=start, dense_trial=start))
+        rows += [
+            row(WIDTH, 0, 0, 5.0 + member, width=full * 0.8**member, dense_trial=start)
+            for member in range(3)
+        ]
+    here = families.by_benchmark(found(rows))
+    assert [mark.width for mark in here] == [1, 8]
+    for mark, own in here.items():
+        assert means(own[WIDTH], "width") == pytest.approx(mark.width * 0.8 ** np.arange(3))
 
 
+# ---------------------------------------------------------------- beside the paper
 @pytest.mark.parametrize(
-    "benchmark",
+    ("table", "about", "method", "cell"),
     [
-        Benchmark("digits", "lenet_300_100", "uniform_other", 0.15),
-        Benchmark("mnist", "lenet_300_100", "symmetric", 0.15),
-        Benchmark("mnist", "lenet_300_100", "uniform_other", 0.2),
-        Benchmark("mnist", "lenet_300_100", "uniform_other", 0.15, width=2.0),
+        (6, ("mnist", "lenet_300_100", "uniform_other", 0.15), WEIGHT_REWIND, (4.4, 0.2, 3)),
+        (6, ("mnist", "lenet_300_100", "uniform_other", 0.15), DENSE, (13.4, 0.3, 3)),
+        (7, ("cifar10", "resnet20", "uniform_other", 0.3), WIDTH, (16.01, 0.55, 3)),
+        (2, ("mnist", "lenet_300_100", "none", 0.0), "snip", (1.9, 0.1, 3)),
+        (6, ("digits", "lenet_300_100", "uniform_other", 0.15), WEIGHT_REWIND, None),
+        (6, ("mnist", "lenet_300_100", "symmetric", 0.15), WEIGHT_REWIND, None),
+        (6, ("mnist", "lenet_300_100", "uniform_other", 0.2), WEIGHT_REWIND, None),
+        (6, ("mnist", "lenet_300_100", "uniform_other", 0.15, 2.0), WEIGHT_REWIND, None),
     ],
 )
-def test_a_benchmark_that_the_paper_has_not_has_no_cell(benchmark):
-    assert comparisons.printed(6, benchmark, WEIGHT_REWIND) is None
-
-
-def compared(values, printed=None, against=None):
-    return beside_table("t", "title", [beside("x", values, printed, against)], against=DENSE)
+def test_the_papers_cell_is_found_by_model_data_noise_and_method_or_is_none(
+    table, about, method, cell
+):
+    at = DENSE if method == DENSE else "optimal"
+    printed = comparisons.printed(table, Benchmark(*about), method, at)
+    assert printed == (cell and Printed(*cell))
 
 
 def beside(algorithm, values, printed=None, against=None):
-    settings, about = comparisons.settings_of(LENET), comparisons.labels_of(LENET)
     labels = {"algorithm": algorithm}
-    return Beside(settings, about, labels, values, TEST_ERROR, printed, against or {})
+    about = LENET.settings, LENET.labels
+    return Beside(*about, labels, values, TEST_ERROR, printed, against or {})
 
 
 @pytest.mark.parametrize(
@@ -226,24 +257,26 @@ def beside(algorithm, values, printed=None, against=None):
     ],
 )
 def test_the_verdict_beside_the_paper_is_by_both_spreads(values, verdict):
-    table = compared(values, Printed(4.4, 0.2, 3))
+    table = beside_table("t", "title", [beside("x", values, Printed(4.4, 0.2, 3))])
     assert table.shown["vs paper"].tolist() == [verdict]
     assert table.numbers["n"].tolist() == [len(values)]
 
 
-def test_two_algorithms_are_compared_seed_by_seed():
-    values = {0: 4.0, 1: 5.0, 2: 7.0}
-    # Differences -1, -1.2, -0.8: they differ, though both spread by more than a point.
-    table = compared(values, against={0: 5.0, 1: 6.2, 2: 7.8})
-    assert table.shown["vs dense"].tolist() == ["lower (-1.00)"]
-    assert table.numbers["minus_dense_std"].tolist() == pytest.approx([0.2])
-    # Differences 1, -1, 0.3: the mean 0.1 is within their std 1.015.
-    assert compared(values, against={0: 3.0, 1: 6.0, 2: 6.7}).shown["vs dense"][0] == (
-        "matches (+0.10)"
-    )
-    # Two pairs of three seeds, and one pair, of which the rule says nothing.
-    assert compared(values, against={0: 5.0, 1: 6.2}).shown["vs dense"][0] == "lower (-1.10, n=2)"
-    assert compared({0: 4.0}, against={0: 5.0}).shown["vs dense"].tolist() == ["(-1.00)"]
+@pytest.mark.parametrize(
+    ("values", "against", "verdict"),
+    [
+        # Differences -1, -1.2, -0.8: they differ, though both spread by more than a point.
+        ({0: 4.0, 1: 5.0, 2: 7.0}, {0: 5.0, 1: 6.2, 2: 7.8}, "lower (-1.00)"),
+        # Differences 1, -1, 0.3: the mean 0.1 is within their std 1.015.
+        ({0: 4.0, 1: 5.0, 2: 7.0}, {0: 3.0, 1: 6.0, 2: 6.7}, "matches (+0.10)"),
+        # Two pairs of three seeds, and one pair, of which the rule says nothing.
+        ({0: 4.0, 1: 5.0, 2: 7.0}, {0: 5.0, 1: 6.2}, "lower (-1.10, n=2)"),
+        ({0: 4.0}, {0: 5.0}, "(-1.00)"),
+    ],
+)
+def test_two_algorithms_are_compared_seed_by_seed(values, against, verdict):
+    table = beside_table("t", "title", [beside("x", values, None, against)], against=DENSE)
+    assert table.shown["vs dense"].tolist() == [verdict]
 
 
 def test_a_cell_that_was_not_run_is_empty_and_a_column_without_any_number_absent():
@@ -260,9 +293,8 @@ def test_a_cell_that_was_not_run_is_empty_and_a_column_without_any_number_absent
 
 
 def test_the_table_of_optima_has_both_ends_the_verdict_and_missing_seeds():
-    rows = family(LR_REWIND, {0: [5, 4, 4.8, 6], 1: [7, 5.9, None, 8]}) + family(
-        EXTENDED_DENSE, {0: [5, 4.5], 1: [7, None]}
-    )
+    rows = family(LR_REWIND, {0: [5, 4, 4.8, 6], 1: [7, 5.9, None, 8]})
+    rows += family(EXTENDED_DENSE, {0: [5, 4.5], 1: [7, None]})
     table = comparisons.optima_table(found(rows))
     assert table.shown["optimum at"].tolist() == ["80%", f"{2 * EPOCHS} epochs"]
     # Level 2 is there for one seed, longer training for one: neither tells.
@@ -279,70 +311,3 @@ def test_benchmarks_are_counted_by_verdict():
     text = "lower on 1, matches on 1, higher on 0, one seed on 1 of 3"
     assert comparisons.count_verdicts(found(rows), LR_REWIND, DENSE) == text
     assert comparisons.count_verdicts(found(rows), WEIGHT_REWIND, DENSE) == ""
-
-
-def test_methods_that_start_from_different_dense_networks_are_not_compared():
-    """As when one was run with other epochs into the same folder."""
-    rows = family(LR_REWIND, {0: [5, 4]}, dense_trial="a")
-    rows += family(WEIGHT_REWIND, {0: [5, 3]}, dense_trial="b")
-    marks = families.by_benchmark(found(rows))
-    assert [mark.extra for mark in marks] == [(("dense_trial", "a"),), (("dense_trial", "b"),)]
-    rows = family(LR_REWIND, {0: [5, 4]}, dense_trial="a")
-    rows += family(WEIGHT_REWIND, {0: [5, 3]}, dense_trial="a")
-    (mark,) = families.by_benchmark(found(rows))
-    assert mark.extra == ()
-
-
-def test_two_dense_networks_keep_their_methods_together():
-    rows = [
-        row(method, 0, 0, 5.0, trial=f"{method}-{start}", dense_trial=start)
-        for method in (LR_REWIND, WEIGHT_REWIND)
-        for start in ("a", "b")
-    ]
-    marks = families.by_benchmark(found(rows))
-    assert [mark.extra for mark in marks] == [(("dense_trial", "a"),), (("dense_trial", "b"),)]
-    assert all(set(here) == {LR_REWIND, WEIGHT_REWIND} for here in marks.values())
-
-
-def test_of_a_sweep_over_widths_every_one_has_its_own_narrower_networks():
-    rows = []
-    for full, start in ((1.0, "a"), (8.0, "b")):
-        rows.append(row(LR_REWIND, 0, 0, 5.0, width=full, trial=start, dense_trial=start))
-        rows += [
-            row(WIDTH, 0, 0, 5.0 + member, width=full * 0.8**member, dense_trial=start)
-            for member in range(3)
-        ]
-    for here in families.by_benchmark(found(rows)).values():
-        width = here[LR_REWIND].benchmark.width
-        assert width in (1.0, 8.0)
-        assert here[WIDTH].members == [0, 1, 2]
-        assert here[WIDTH].rows(2)["width"].tolist() == pytest.approx([width * 0.64])
-
-
-def test_twins_of_one_method_leave_the_others_together():
-    rows = family(LR_REWIND, {0: [5, 4]}) + family(WEIGHT_REWIND, {0: [5, 3]})
-    rows += [
-        row(WIDTH_MATCHED, 1, 0, 5.0, width=0.8, trial=name, retrain=name)
-        for name in ("lr_rewind", "extended_dense")
-    ]
-    methods = {mark.extra: set(here) for mark, here in families.by_benchmark(found(rows)).items()}
-    assert methods == {
-        (): {LR_REWIND, WEIGHT_REWIND},
-        (("trial", "extended_dense"),): {WIDTH_MATCHED},
-        (("trial", "lr_rewind"),): {WIDTH_MATCHED},
-    }
-
-
-def test_the_full_width_is_known_though_its_own_trial_is_not_there_yet():
-    rows = family(LR_REWIND, {0: [5, 4]}) + [row(WIDTH, 0, 0, 4.5, width=0.8**k) for k in (1, 2)]
-    ((_, here),) = families.by_benchmark(found(rows)).items()
-    assert here[WIDTH].members == [0, 1, 2]
-    assert here[WIDTH].by_seed(TEST_ERROR, 0) == pytest.approx({0: 5.0})
-
-
-def test_a_sweep_from_a_wider_network_is_measured_against_that_one():
-    rows = [row(WIDTH, 0, 0, 5.0 - k, width=2 * 0.8**k) for k in range(3)]
-    (one,) = found(rows)
-    assert one.benchmark.width == 2
-    assert one.benchmark.panel == "LeNet-300-100, mnist, width 2"
-    assert means(one, "weights_remaining")[0] == 1

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -87,23 +88,10 @@ class PaperItem:
 def items() -> tuple[PaperItem, ...]:
     """Every figure and table of the four papers, in their order."""
     source = resources.files("tfprune.papers") / "items.csv"
-    rows = csv.DictReader(source.read_text(encoding="utf-8").splitlines())
-    return tuple(
-        PaperItem(
-            row["paper"],
-            row["item"],
-            row["what"],
-            row["experiment"],
-            tuple(row["presets"].split()),
-            tuple(row["files"].split()),
-            row["run"],
-            row["ran"],
-            row["measured"],
-            tuple(row["where"].split()),
-            row["departs"],
-        )
-        for row in rows
-    )
+    rows: list[dict[str, Any]] = [*csv.DictReader(source.read_text("utf-8").splitlines())]
+    for row in rows:
+        row |= {name: tuple(row[name].split()) for name in ("presets", "files", "where")}
+    return tuple(PaperItem(**row) for row in rows)
 
 
 def of_experiment(experiment: str) -> list[PaperItem]:

@@ -33,19 +33,6 @@ import pandas as pd
 
 from tfprune.errors import unknown_name
 
-COLUMNS = (
-    "table",
-    "model",
-    "dataset",
-    "method",
-    "at",
-    "noise_fraction",
-    "metric",
-    "mean",
-    "std",
-    "n",
-    "note",
-)
 _TEXT = ("table", "model", "dataset", "method", "at", "metric", "note")
 
 

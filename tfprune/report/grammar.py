@@ -51,7 +51,7 @@ class Axis:
     label: str = ""
     scale: float = 1.0
     place: Callable[[np.ndarray], np.ndarray] | None = None
-    finish: Callable[[Panel], None] | None = None
+    finish: Callable[[Panel], Any] | None = None
     right: bool = False
     marked: bool = True
     text: Callable[[float], str] | None = None

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from tfprune.papers.peg.families import (
-    BASE,
     DENSE,
     LR_REWIND,
     METHOD_NAMES,
@@ -22,8 +17,6 @@ from tfprune.papers.peg.families import (
     by_benchmark,
     compare_optima,
     optimal_errors,
-    place_text,
-    remaining_text,
     selection_note,
 )
 from tfprune.papers.published import published
@@ -31,18 +24,9 @@ from tfprune.report import readings, summary, tables
 from tfprune.report.summary import Beside, Printed, described, verdict_text
 from tfprune.report.tables import Table, number_text
 
+Found = Sequence[Family]
 # What the paper's tables call a method, where they do not use our name for it.
 _PUBLISHED_METHODS = {WIDTH: "width_scaling"}
-
-
-def settings_of(mark: Benchmark) -> dict[str, Any]:
-    """A benchmark as columns of a table."""
-    return {name: getattr(mark, name) for name in (*BASE, "width")} | dict(mark.extra)
-
-
-def labels_of(mark: Benchmark) -> dict[str, str]:
-    """A benchmark as a table shows it."""
-    return {"model": mark.panel, "noise": mark.noise_percent}
 
 
 # ---------------------------------------------------------------- the paper's tables
@@ -72,17 +56,25 @@ def beside(
 ) -> Beside:  # fmt: skip
     """A row of ours beside a cell of the paper's table; further arguments as of `Beside`."""
     cell = printed(table, mark, method, at, metric)
-    return Beside(settings_of(mark), labels_of(mark), labels, values, metric, cell, **more)
+    return Beside(mark.settings, mark.labels, labels, values, metric, cell, **more)
 
 
-@dataclass(frozen=True)
-class OptimaTable:
+def table_of_optima(
+    number: int,
+    what: str,
+    methods: Sequence[str],
+    about: Sequence[str] = (),
+    noisy: bool | None = None,
+    digits: int = 2,
+    against: str = LR_REWIND,
+    names: Mapping[str, str] = METHOD_NAMES,
+) -> Callable[[Found], Table | None]:
     """One of the paper's tables of optimal test errors, ours beside it.
 
     Made where an algorithm it is about was run, of the benchmarks that were run; cells of other
     algorithms stay empty.
 
-    Attributes:
+    Args:
       number: as printed.
       what: for the title.
       methods: its columns, ours.
@@ -93,52 +85,39 @@ class OptimaTable:
       names: what it calls methods.
     """
 
-    number: int
-    what: str
-    methods: tuple[str, ...]
-    about: tuple[str, ...] = ()
-    noisy: bool | None = None
-    digits: int = 2
-    against: str = LR_REWIND
-    names: Mapping[str, str] = field(default_factory=lambda: METHOD_NAMES)
-
-    def __call__(self, found: Iterable[Family]) -> Table | None:
-        benchmarks = {
-            mark: here
-            for mark, here in by_benchmark(found).items()
-            if self.noisy in (None, mark.is_noisy)
-            if any(method in here for method in self.about or self.methods)
-        }
-        if not benchmarks:
-            return None
-        rows = [
-            self._row(mark, here, method)
-            for mark, here in benchmarks.items()
-            for method in self.methods
-        ]
-        used = [family for here in benchmarks.values() for family in here.values()]
-        title = f"PEG table {self.number}, test error of the optimal model, {self.what}"
-        return summary.beside_table(
-            f"table_{self.number}", f"{title}; {selection_note(used)}", rows,
-            digits=self.digits, against=self.against, names=METHOD_NAMES,
-        )  # fmt: skip
-
-    def _row(self, mark: Benchmark, here: Mapping[str, Family], method: str) -> Beside:
+    def row(mark: Benchmark, here: Mapping[str, Family], method: str) -> Beside:
         family = next(iter(here.values())) if method == DENSE else here.get(method)
         member = 0 if method == DENSE else family.optimal() if family else None
         return beside(
-            self.number, mark, {"algorithm": self.names.get(method, method)},
-            optimal_errors(here, method), method, DENSE if method == DENSE else "optimal",
-            against=optimal_errors(here, self.against) if self.against != method else {},
-            details={"optimum at": place_text(family, member)},
+            number, mark, {"algorithm": names.get(method, method)}, optimal_errors(here, method),
+            method, DENSE if method == DENSE else "optimal",
+            against=optimal_errors(here, against) if against != method else {},
+            details={"optimum at": family.place_text(member) if family else ""},
             missing=family.missing_seeds(member) if family else (),
         )  # fmt: skip
 
+    def make(found: Found) -> Table | None:
+        benchmarks = {
+            mark: here
+            for mark, here in by_benchmark(found).items()
+            if noisy in (None, mark.is_noisy) and any(m in here for m in about or methods)
+        }
+        if not benchmarks:
+            return None
+        rows = [row(mark, here, method) for mark, here in benchmarks.items() for method in methods]
+        used = [family for here in benchmarks.values() for family in here.values()]
+        title = f"PEG table {number}, test error of the optimal model, {what}"
+        return summary.beside_table(
+            f"table_{number}", f"{title}; {selection_note(used)}", rows, digits=digits,
+            against=against, names=METHOD_NAMES,
+        )  # fmt: skip
+
+    return make
+
 
 # ---------------------------------------------------------------- optima
-def optima_table(found: Iterable[Family]) -> Table | None:
+def optima_table(found: Found) -> Table | None:
     """Every family: its dense model, its optimum, the smallest that still beats dense."""
-    found = list(found)
     if not found:
         return None
     title = (
@@ -154,14 +133,13 @@ def optima_table(found: Iterable[Family]) -> Table | None:
 def _optimum(family: Family) -> tuple[dict[str, Any], dict[str, str]]:
     optimal, last = family.optimal(), family.highest_beating_dense()
     gain, mark = family.against_dense(optimal), family.benchmark
-    row: dict[str, Any] = settings_of(mark) | {"method": family.method, "metric": TEST_ERROR}
+    row: dict[str, Any] = mark.settings | {"method": family.method, "metric": TEST_ERROR}
     for name, member in (("dense", 0), ("optimal", optimal)):
         row |= described(family.by_seed(TEST_ERROR, member), name)
+    for name, member in (("optimal", optimal), ("highest_beating_dense", last)):
+        row[f"{name}_member"] = member
+        row[f"{name}_weights_remaining"] = family.mean("weights_remaining", member)
     row |= {
-        "optimal_member": optimal,
-        "optimal_weights_remaining": mean_at(family, "weights_remaining", optimal),
-        "highest_beating_dense_member": last,
-        "highest_beating_dense_weights_remaining": mean_at(family, "weights_remaining", last),
         "chosen_by": "validation" if family.is_validated else "test",
         **{f"minus_dense_{what}": getattr(gain, what) for what in ("n", "mean", "std")},
         "verdict_dense": gain.verdict,
@@ -169,35 +147,24 @@ def _optimum(family: Family) -> tuple[dict[str, Any], dict[str, str]]:
     }
     one_seed = row["dense_n"] < 2  # Of which the rule says nothing.
     return row, {
-        **labels_of(mark),
+        **mark.labels,
         "algorithm": family.name,
         "dense (%)": number_text(row["dense_mean"], row["dense_std"], 2),
-        "optimum at": place_text(family, optimal),
+        "optimum at": family.place_text(optimal),
         "optimal (%)": number_text(row["optimal_mean"], row["optimal_std"], 2),
         "vs dense": verdict_text(gain, row["optimal_n"]),
-        "still beats dense": "" if one_seed else place_text(family, last) or "never",
+        "still beats dense": "" if one_seed else family.place_text(last) or "never",
         "seeds": str(row["optimal_n"]),
         "missing seeds": row["missing_seeds"],
     }
 
 
-def mean_at(family: Family, column: str, member: int | None) -> float:
-    """A member's mean over seeds; NaN for no member."""
-    values = list(family.by_seed(column, member).values())
-    return float(np.mean(values)) if values else math.nan
-
-
 # ---------------------------------------------------------------- what the paper says in words
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """What the paper says of two methods' optima, in numbers of benchmarks.
 
-    Attributes:
-      text: what is claimed.
-      paper: how often, in the paper.
-      first: a method.
-      second: that it is compared with.
-      noisy: as of `OptimaTable`.
+    `paper` is how often, in the paper; `first` and `second` the methods; `noisy` as of
+    `table_of_optima`.
     """
 
     text: str
@@ -206,26 +173,20 @@ class Claim:
     second: str
     noisy: bool | None = None
 
-    def ours(self, found: Iterable[Family]) -> str:
-        """What came out; "" where no benchmark has both methods."""
-        among = [f for f in found if self.noisy in (None, f.benchmark.is_noisy)]
-        return count_verdicts(among, self.first, self.second)
 
-
-def claims_table(*claims: Claim) -> Callable[[Iterable[Family]], Table | None]:
+def claims_table(*claims: Claim) -> Callable[[Found], Table | None]:
     """What the paper says beside what came out; no table where no claim could be checked."""
     title = (
         "What PEG says of the test error of optimal models, and what came out, in benchmarks on "
         "which the first is lower than, matches, or is higher than the second"
     )
 
-    def make(found: Iterable[Family]) -> Table | None:
-        found = list(found)
-        rows = [
-            {"claim": claim.text, "paper": claim.paper, "ours": ours}
-            for claim in claims
-            if (ours := claim.ours(found))
-        ]
+    def make(found: Found) -> Table | None:
+        rows = []
+        for text, paper, first, second, noisy in claims:
+            among = [f for f in found if noisy in (None, f.benchmark.is_noisy)]
+            if ours := count_verdicts(among, first, second):
+                rows.append({"claim": text, "paper": paper, "ours": ours})
         return tables.of_rows("claims", title, rows, rows, ["claim"]) if rows else None
 
     return make
@@ -252,17 +213,25 @@ def count_verdicts(found: Iterable[Family], first: str, second: str) -> str:
     return f"{text}{one} of {len(gaps)}"
 
 
-def compares(first: str, second: str) -> Callable[[Sequence[Family]], str]:
+def compares(first: str, second: str) -> Callable[[Found], str]:
     """A reading: how the optimal models of two methods compare, in one sentence."""
 
-    def read(found: Sequence[Family]) -> str:
+    def read(found: Found) -> str:
         gaps = _gaps(found, first, second)
         names = [METHOD_NAMES.get(method, method) for method in (first, second)]
         if not gaps:
             return f"{readings.start(names[0])} and {names[1]} are not both there yet."
         if len(gaps) == 1:
-            (mark,) = gaps
-            return _compare_one(mark, by_benchmark(found)[mark], first, second)
+            ((mark, gap),) = gaps.items()
+            here = by_benchmark(found)[mark]
+            ends = [described(optimal_errors(here, method)) for method in (first, second)]
+            errors = [number_text(end["mean"], end["std"], 2) for end in ends]
+            left = here[first].remaining_text(here[first].optimal())
+            return (
+                f"On {mark.name}, {names[0]} has {errors[0]}% test error at its optimum, with "
+                f"{left}% of the weights, and {names[1]} {errors[1]}%: {readings.gap_text(gap)}"
+                f"{'' if gap.verdict else ', which one seed cannot tell'}."
+            )
         count = readings.count(gaps.values())
         text = (
             f"At its optimum, {names[0]} has lower test error than {names[1]} on {count['lower']} "
@@ -272,18 +241,3 @@ def compares(first: str, second: str) -> Callable[[Sequence[Family]], str]:
         return text + (f"; {count['']} with one seed tell nothing." if count[""] else ".")
 
     return read
-
-
-def _compare_one(mark: Benchmark, here: Mapping[str, Family], first: str, second: str) -> str:
-    gap = compare_optima(here, first, second)
-    values = [described(optimal_errors(here, method)) for method in (first, second)]
-    texts = [number_text(value["mean"], value["std"], 2) for value in values]
-    what = "they match" if gap.verdict == "matches" else f"the first is {gap.verdict}"
-    tail = f": {what} (n = {gap.n})" if gap.verdict else ": one seed cannot tell a difference"
-    where = remaining_text(here[first], here[first].optimal())
-    at = f" with {where}% of the weights" if where != "100" else ""
-    other = "the dense model" if second == DENSE else METHOD_NAMES.get(second, second)
-    return (
-        f"On {mark.name}, the best test error of {METHOD_NAMES.get(first, first)} is "
-        f"{texts[0]}%{at}, of {other} {texts[1]}%{tail}."
-    )

@@ -13,8 +13,6 @@ import pandas as pd
 from etils import epath
 
 from tfprune import files
-from tfprune.errors import InputError
-from tfprune.measures import statistics
 from tfprune.measures.example_groups import (
     GroupLossChange,
     group_loss_change,
@@ -23,21 +21,23 @@ from tfprune.measures.example_groups import (
     percentile_groups,
     top_fraction,
 )
+from tfprune.measures.statistics import correlation, difference
 from tfprune.papers.peg import families
-from tfprune.papers.peg.comparisons import labels_of, printed, settings_of
+from tfprune.papers.peg.comparisons import printed
 from tfprune.papers.peg.families import (
     EXTENDED_DENSE,
     LR_REWIND,
     ONE_SHOT,
+    TEST_ERROR,
     WIDTH,
     WIDTH_MATCHED,
     Benchmark,
     Family,
 )
 from tfprune.papers.peg.looks import noise_colors
-from tfprune.report import style, summary, tables
+from tfprune.report import readings, style, summary, tables
 from tfprune.report.experiment import Experiment
-from tfprune.report.grammar import ZERO, Axis, Bars, Figure, Lines, Panel, Scale
+from tfprune.report.grammar import ZERO, Axis, Bars, Figure, Lines, Scale
 from tfprune.report.summary import Beside
 from tfprune.report.tables import Table
 
@@ -50,8 +50,11 @@ AFFECTED = 0.1
 _LARGEST_PRINTED_STD = 0.03
 # Levels that figures 18 to 20 show.
 _SHOWN = 5
-_BEST, _DEEPEST = "optimal sparsity", "highest sparsity that beats dense"
-_MATCHED = (ONE_SHOT, WIDTH_MATCHED)
+_CHOSEN = {
+    "optimal sparsity": Family.optimal,
+    "highest sparsity that beats dense": Family.highest_beating_dense,
+}
+_MATCHED = {ONE_SHOT: "one-shot", WIDTH_MATCHED: "width"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,44 +76,35 @@ class Effects:
     groups: pd.DataFrame
     folder: epath.Path
 
+    def losses(self, method: str, member: int | None) -> pd.DataFrame:
+        """Those of a member of a family, as `dense`; empty for no member."""
+        rows = self.families[method].rows(member)
+        return read_by_seed(self.folder, rows, "examples", "losses").reindex(self.dense.index)
+
     def change(self, method: str, member: int | None) -> Change | None:
         """What one member of a family does to each group; None where that is not measured."""
-        family = self.families.get(method)
-        if family is None or not member or self.groups.empty:
-            return None
-        after = read_by_seed(self.folder, family.rows(member), "examples", "losses")
+        after = self.losses(method, member)
         seeds = [seed for seed in _seeds(self.groups) if seed in after]
-        if not seeds:
+        if not (member and seeds):
             return None
-        found = group_loss_change(
-            self.dense[seeds].to_numpy().T,
-            after[seeds].reindex(self.dense.index).to_numpy().T,
-            self.groups[seeds].to_numpy().T,
-        )
-        return Change(family, member, tuple(seeds), found)
+        before, after, groups = (t[seeds].to_numpy().T for t in (self.dense, after, self.groups))
+        found = group_loss_change(before, after, groups)
+        return Change(self.families[method], member, tuple(seeds), found)
 
-    def optimal(self) -> Change | None:
-        """From dense to the optimum of pruning; None where the dense model is the optimal one."""
-        family = self.families.get(LR_REWIND)
-        return self.change(LR_REWIND, family.optimal()) if family else None
-
-    def highest(self) -> Change | None:
-        """From dense to the highest sparsity that still beats it."""
-        family = self.families.get(LR_REWIND)
-        return self.change(LR_REWIND, family.highest_beating_dense()) if family else None
-
-    def matched(self) -> list[Change]:
-        """One-shot pruning and training-matched width scaling, each at its best; [] if one lacks.
+    def matched_members(self) -> dict[str, int | None]:
+        """The best of one-shot pruning and of training-matched width scaling; {} if one lacks.
 
         The best of what differs from the dense model in size: table 3 compares algorithms at their
         optimal sparsity and width, and has a number even where the dense model generalizes best
         (LeNet with 5% noise).
         """
-        members = {
-            m: self.families[m].optimal(with_dense=False) for m in _MATCHED if m in self.families
-        }
-        there = [c for m, member in members.items() if (c := self.change(m, member))]
-        return there if len(there) == len(_MATCHED) else []
+        there = all(method in self.families for method in _MATCHED)
+        return {m: self.families[m].optimal(with_dense=False) for m in _MATCHED if there}
+
+    def matched(self) -> list[Change]:
+        """The changes at these; [] if one lacks."""
+        changes = [self.change(*best) for best in self.matched_members().items()]
+        return [change for change in changes if change] if all(changes) else []
 
     def along(self, method: str) -> list[Change]:
         """The changes at members spread over a family."""
@@ -143,19 +137,14 @@ class Change:
         """How small the later model is, or how long it trained, in a few letters."""
         if self.family.method == EXTENDED_DENSE:
             return f"TT {self.member}"
-        return f"WR {families.remaining_text(self.family, self.member)}%"
+        return f"WR {self.family.remaining_text(self.member)}%"
 
     @property
     def size_words(self) -> str:
         """The same in words."""
         if self.family.method == EXTENDED_DENSE:
             return f"{self.member} retraining{'s' * (self.member > 1)}"
-        return f"{families.remaining_text(self.family, self.member)}% of weights remaining"
-
-    @property
-    def error_text(self) -> str:
-        values = list(self.family.by_seed(families.TEST_ERROR, self.member).values())
-        return f"E {np.mean(values):.1f}%" if values else ""
+        return f"{self.family.remaining_text(self.member)}% of weights remaining"
 
     @property
     def missing(self) -> list[int]:
@@ -167,13 +156,13 @@ class Change:
         return f"n = {len(self.seeds)}{missing}"
 
     @property
-    def hardest(self) -> int:
+    def _hardest(self) -> int:
         """How many groups are the fifth of highest EL2N."""
         return max(1, round(_HARD * len(self.groups.mean)))
 
     def part(self, hard: bool) -> dict[int, float]:
         """seed -> mean change of the fifth of highest EL2N, or of the rest."""
-        chosen = slice(-self.hardest, None) if hard else slice(None, -self.hardest)
+        chosen = slice(-self._hardest, None) if hard else slice(None, -self._hardest)
         sums = self.groups.by_seed[:, chosen] * self.groups.examples[:, chosen]
         means = np.nansum(sums, axis=1) / self.groups.examples[:, chosen].sum(axis=1)
         return dict(zip(self.seeds, map(float, means), strict=True))
@@ -181,14 +170,9 @@ class Change:
     def ratio(self) -> float:
         """Mean |change| of the groups of highest EL2N over that of the rest (PEG 3)."""
         sizes = np.abs(self.groups.mean)
-        easy = sizes[: -self.hardest]
+        easy = sizes[: -self._hardest]
         rest = float(np.nanmean(easy)) if easy.size else math.nan
-        return float(np.nanmean(sizes[-self.hardest :])) / rest if rest else math.nan
-
-    def verdicts(self) -> dict[str, int]:
-        """How many groups' losses are lower, higher, or match, by PEG section 2's rule."""
-        found = [statistics.difference(seeds).verdict for seeds in self.groups.by_seed.T]
-        return {name: found.count(name) for name in ("lower", "higher", "matches")}
+        return float(np.nanmean(sizes[-self._hardest :])) / rest if rest else math.nan
 
 
 Found = Sequence[Effects]
@@ -201,7 +185,7 @@ def load(results: pd.DataFrame, folder: epath.Path) -> list[Effects]:
       InputError: a file is damaged.
     """
     found = []
-    for benchmark, here in families.by_benchmark(families.families(results)).items():
+    for benchmark, here in families.by_benchmark(families.load(results)).items():
         rows = pd.concat([family.rows(0) for family in here.values()])
         dense = read_by_seed(folder, rows, "examples", "losses")
         groups = el2n_groups(dense, read_by_seed(folder, rows, "el2n", "values"))
@@ -247,14 +231,14 @@ def read_by_seed(
     Raises:
       InputError: a file is damaged, or holds something else.
     """
-    if column not in rows:  # A study that was interrupted before its first measurement.
-        return pd.DataFrame(dtype="float64")
     found: dict[int, pd.Series] = {}
-    named = rows[rows[column].fillna("").ne("")]
-    for seed, file in zip(named["seed"], named[column], strict=True):
+    # A study that was interrupted before its first measurement has no such column.
+    named = rows[rows[column].fillna("").ne("")] if column in rows else rows.iloc[:0]
+    for seed, file in zip(named["seed"], named.get(column, ()), strict=True):
         path = epath.Path(folder) / str(file)
         if int(seed) not in found and path.exists():
-            found[int(seed)] = _read(path, name)
+            arrays = files.load_arrays(path, needed=(name, "indices"))
+            found[int(seed)] = pd.Series(arrays[name], arrays["indices"], dtype="float64")
     return pd.DataFrame({seed: found[seed] for seed in sorted(found)}, dtype="float64")
 
 
@@ -263,39 +247,34 @@ def _seeds(table: pd.DataFrame) -> list[int]:
     return [int(str(seed)) for seed in table.columns]
 
 
-def _read(path: epath.Path, name: str) -> pd.Series:
-    arrays = files.load_arrays(path)
-    missing = sorted({name, "indices"} - set(arrays))
-    if missing:
-        raise InputError(f"{path} has no {', '.join(missing)}: delete it and run again")
-    return pd.Series(arrays[name].astype(np.float64), index=arrays["indices"])
-
-
-def spread_members(family: Family, count: int = _SHOWN) -> list[int]:
-    """Up to `count` members at even distances, the first and the last among them (PEG L)."""
+def spread_members(family: Family) -> list[int]:
+    """Up to five members at even distances, the first and the last among them (PEG L)."""
     members = [member for member in family.members if member > 0]
-    places = np.linspace(0, len(members) - 1, min(count, len(members))).round().astype(int)
+    places = np.linspace(0, len(members) - 1, min(_SHOWN, len(members))).round().astype(int)
     return [members[place] for place in places]
 
 
 # ---------------------------------------------------------------- figures
-def _rows(changes: Iterable[Change], **columns: Callable[[Change], Any]) -> pd.DataFrame:
-    """A row per change, seed and group, with further columns of each change."""
+def _rows(changes: Iterable[Change], label: Callable[[Change], str]) -> pd.DataFrame:
+    """A row per change, seed and group, with what is said of each change."""
     parts = []
-    for change in changes:
+    for place, change in enumerate(changes):
         seeds, number = change.groups.by_seed.shape
-        about = {name: column(change) for name, column in columns.items()}
-        places = np.tile(100 * (np.arange(number) + 0.5) / number, seeds)
-        values = {"percentile": places, "change": change.groups.by_seed.ravel()}
-        parts.append(pd.DataFrame({"seed": np.repeat(change.seeds, number), **values, **about}))
+        about = {
+            "place": place,
+            "panel": change.benchmark.panel,
+            "benchmark": change.benchmark.name,
+            "noise": f"{change.benchmark.noise}, {change.n_text}",
+            "label": label(change),
+            "seed": np.repeat(change.seeds, number),
+            "percentile": np.tile(100 * (np.arange(number) + 0.5) / number, seeds),
+            "change": change.groups.by_seed.ravel(),
+        }
+        parts.append(pd.DataFrame(about))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _whole_axis(panel: Panel) -> None:
-    panel.axes.set_xlim(0, 100)
-
-
-_PERCENTILE = Axis("percentile", "EL2N percentile", finish=_whole_axis)
+_PERCENTILE = Axis("percentile", "EL2N percentile", finish=lambda p: p.axes.set_xlim(0, 100))
 _CHANGE = Axis("change", "Loss change (nats)")
 _BARS = Bars(_PERCENTILE, _CHANGE, width=lambda number: 85 / number, marks=(ZERO,))
 _SIZE = (6.4, 4.6, 4.1)
@@ -316,51 +295,38 @@ def _noisy(noisy: bool) -> Callable[[Found], list[Effects]]:
     return lambda found: [here for here in found if here.benchmark.is_noisy == noisy]
 
 
-def _optimal(found: Found) -> list[Change]:
-    return [change for here in found if (change := here.optimal())]
-
-
-def _highest(found: Found) -> list[Change]:
-    return [change for here in found if (change := here.highest())]
+def _pruned(found: Found, at: str = "optimal sparsity") -> list[Change]:
+    """From dense to one of `_CHOSEN`, where there is one that is not dense."""
+    there = [here for here in found if LR_REWIND in here.families]
+    members = [_CHOSEN[at](here.families[LR_REWIND]) for here in there]
+    changes = (here.change(LR_REWIND, m) for here, m in zip(there, members, strict=True))
+    return [change for change in changes if change]
 
 
 def _two_sparsities(found: Found) -> pd.DataFrame:
     """At the optimal sparsity, and at the highest that beats dense, a column per benchmark."""
-    rows = []
-    for at, changes in ((_BEST, _optimal(found)), (_DEEPEST, _highest(found))):
-        lines = {c: (c.benchmark.panel, at, f"{c.size_words}, {c.n_text}") for c in changes}
-        titles = {change: "\n".join(text) for change, text in lines.items()}
-        made = _rows(changes, benchmark=lambda c: c.benchmark.name, title=titles.__getitem__)
-        rows.append(made.assign(at=at))
-    return pd.concat(rows, ignore_index=True)
+
+    def rows(at: str) -> pd.DataFrame:
+        def label(change: Change) -> str:
+            return f"{change.benchmark.panel}\n{at}\n{change.size_words}, {change.n_text}"
+
+        return _rows(_pruned(found, at), label).assign(at=at)
+
+    return pd.concat([rows(at) for at in _CHOSEN], ignore_index=True)
 
 
 def _by_noise(found: Found) -> pd.DataFrame:
-    return _rows(
-        _optimal(found),
-        panel=lambda change: change.benchmark.panel,
-        label=lambda change: f"{change.benchmark.noise}: {change.size_text}, {change.n_text}",
-    )
-
-
-def _pairs(found: Found) -> list[list[Change]]:
-    return [pair for here in found if (pair := here.matched())]
+    return _rows(_pruned(found), lambda c: f"{c.benchmark.noise}: {c.size_text}, {c.n_text}")
 
 
 def _matched_rows(found: Found) -> pd.DataFrame:
-    names = {ONE_SHOT: "one-shot", WIDTH_MATCHED: "width"}
-    return _rows(
-        (change for pair in _pairs(found) for change in pair),
-        benchmark=lambda change: change.benchmark.name,
-        label=lambda change: f"{names[change.family.method]}: {change.size_text}, {change.n_text}",
-    )
+    changes = (change for here in found for change in here.matched())
+    return _rows(changes, lambda c: f"{_MATCHED[c.family.method]}: {c.size_text}, {c.n_text}")
 
 
 def _by_panel(found: Found) -> dict[str, list[Effects]]:
-    panels: dict[str, list[Effects]] = {}
-    for here in found:
-        panels.setdefault(here.benchmark.panel, []).append(here)
-    return panels
+    panels = dict.fromkeys(here.benchmark.panel for here in found)
+    return {panel: [h for h in found if h.benchmark.panel == panel] for panel in panels}
 
 
 _ABBREVIATIONS = {
@@ -373,21 +339,17 @@ _ABBREVIATIONS = {
 def _along(method: str, name: str, words: str) -> Figure:
     """Five members of a family from left to right, a row per noise, each on its own scale."""
 
+    def label(change: Change) -> str:
+        return f"E {change.family.mean(TEST_ERROR, change.member):.1f}%, {change.size_text}"
+
     def rows(found: Found) -> pd.DataFrame:
-        places = [pair for here in found for pair in enumerate(here.along(method))]
-        place = {id(change): number for number, change in places}
-        return _rows(
-            (change for _, change in places),
-            place=lambda change: place[id(change)],
-            noise=lambda change: f"{change.benchmark.noise}, {change.n_text}",
-            title=lambda change: ", ".join(filter(None, (change.error_text, change.size_text))),
-        )
+        lines = [line for here in found if (line := here.along(method))]
+        return pd.concat([_rows(line, label) for line in lines]) if lines else pd.DataFrame()
 
     return Figure(
         name, f"Loss change by EL2N along {words}", rows, _BARS,
-        lambda found: along_reading([line for here in found if (line := here.along(method))]),
-        each=_by_panel, row="noise", column="place", heading="title", name_rows=True,
-        size=(4.0, 2.6, 2.4),
+        lambda found: along_reading(found, method), each=_by_panel, row="noise", column="place",
+        heading="label", name_rows=True, size=(4.0, 2.6, 2.4),
     )  # fmt: skip
 
 
@@ -401,17 +363,16 @@ def hard_reading(changes: Sequence[Change], found: Found) -> str:
       changes: to the optimal models.
       found: the benchmarks that these are of, and others whose optimal model is the dense one.
     """
-    families_ = [here.families[LR_REWIND] for here in found if LR_REWIND in here.families]
-    dense = [family.benchmark.name for family in families_ if family.optimal() == 0]
+    pruned = [here.families[LR_REWIND] for here in found if LR_REWIND in here.families]
+    dense = [family.benchmark.name for family in pruned if family.optimal() == 0]
     but = f" The dense model is the optimal one with {'; '.join(dense)}." if dense else ""
     if not changes:
         return but.strip() or "No optimally sparse model is measured yet."
-    ratios = [ratio for change in changes if not math.isnan(ratio := change.ratio())]
-    ends = dict.fromkeys(f"{ratio:.3g}" for ratio in (min(ratios), max(ratios))) if ratios else {}
-    times = f"{' to '.join(ends)} times" if ends else "not comparable to"
+    times = readings.span((change.ratio() for change in changes), "{:.3g}".format)
     return (
         "At the optimal sparsity, the mean |change| of the 20% of examples of highest EL2N is "
-        f"{times} that of the rest.{but}{_lines_of('At the optimal sparsity', changes)}"
+        f"{f'{times} times' if times else 'not comparable to'} that of the rest.{but}"
+        f"{_lines_of('At the optimal sparsity', changes)}"
     )
 
 
@@ -420,32 +381,33 @@ def _lines_of(where: str, changes: Iterable[Change]) -> str:
 
 
 def _two_reading(found: Found) -> str:
-    best, deepest = _optimal(found), _highest(found)
+    best, deepest = (_pruned(found, at) for at in _CHOSEN)
     paper = "\nThe paper has 3.5 to 71 times." if best else ""
     high = _lines_of("At the highest sparsity that beats dense", deepest)
     return f"{hard_reading(best, found)}{high}{paper}"
 
 
 def _counted(change: Change) -> str:
-    """Of how many groups the loss falls, rises and matches, in words."""
-    mean = change.groups.mean
-    counts = {"falls": int((mean < 0).sum()), "rises": int((mean > 0).sum())}
-    if len(change.seeds) > 1:
-        verbs = {"lower": "falls", "higher": "rises", "matches": "matches the dense one"}
-        counts = {verbs[verdict]: count for verdict, count in change.verdicts().items()}
-    said = [f"{verb} in {count}" for verb, count in counts.items() if count]
+    """Of how many groups the loss falls, rises and matches; of one seed, the first two."""
+    by_seed = change.groups.by_seed
+    counts = readings.count(map(difference, by_seed.T))
+    if len(by_seed) < 2:
+        counts |= {"lower": int((by_seed < 0).sum()), "higher": int((by_seed > 0).sum())}
+    verbs = {"lower": "falls", "higher": "rises", "matches": "matches the dense one"}
+    said = [f"{verb} in {counts[verdict]}" for verdict, verb in verbs.items() if counts[verdict]]
     return (
-        f"the loss {', '.join(said) or 'stays'} of {mean.size} groups ({change.benchmark.name}; "
-        f"{change.size_words}; {change.n_text})"
+        f"the loss {', '.join(said) or 'stays'} of {by_seed.shape[1]} groups "
+        f"({change.benchmark.name}; {change.size_words}; {change.n_text})"
     )
 
 
 def matched_reading(found: Found) -> str:
     """Whether pruning and width scaling go together over groups, in one sentence."""
     said = []
-    for pair in _pairs(found):
-        link = statistics.correlation(*(change.groups.mean for change in pair))
-        said.append(f"r = {link.pearson:.2f} ({pair[0].benchmark.name})")
+    for here in found:
+        if pair := here.matched():
+            link = correlation(*(change.groups.mean for change in pair))
+            said.append(f"r = {link.pearson:.2f} ({here.benchmark.name})")
     return (
         "Over groups, the loss changes of one-shot pruning and of width down-scaling with the "
         f"same training correlate with {', '.join(said)}. WR: weights remaining of "
@@ -453,13 +415,13 @@ def matched_reading(found: Found) -> str:
     )
 
 
-def along_reading(lines: list[list[Change]]) -> str:
+def along_reading(found: Found, method: str) -> str:
     """How the groups fare at the ends of every family, a line each, and what titles mean."""
     told = []
-    for line in lines:
+    for line in filter(None, (here.along(method) for here in found)):
         ends = [_counted(change) for change in dict.fromkeys((line[0], line[-1]))]
         told.append(f"Along it, {'; then '.join(ends)}.")
-    return "\n".join([*told, _ABBREVIATIONS[lines[0][0].family.method]])
+    return "\n".join([*told, _ABBREVIATIONS[method]])
 
 
 # ---------------------------------------------------------------- tables
@@ -467,9 +429,9 @@ def change_table(found: Found) -> Table | None:
     """Mean loss changes of the fifth of highest EL2N and of the rest, where figures show them."""
     rows = []
     for here in found:
-        told = [(_BEST, here.optimal()), (_DEEPEST, here.highest())]
+        told = [(at, change) for at in _CHOSEN for change in _pruned([here], at)]
         told += [("the best of its kind", change) for change in here.matched()]
-        rows += [_change_row(change) | {"at": at} for at, change in told if change]
+        rows += [_change_row(change) | {"at": at} for at, change in told]
     if not rows:
         return None
     shown: dict[str, Any] = {name: name for name in ("model", "noise", "algorithm", "at")}
@@ -477,12 +439,11 @@ def change_table(found: Found) -> Table | None:
     for part, heading in (("hard", "top 20% EL2N"), ("easy", "rest")):
         shown[f"{heading} (nats)"] = tables.mean_std(part, tables.measured)
         shown[f"{heading} is"] = f"{part}_verdict"
-    shown |= {"seeds": "n", "missing seeds": "missing_seeds"}
     title = (
         "Change of the mean training loss from the dense model, of examples of high and of low "
         "EL2N; higher or lower where the mean is at least one std over seeds away from 0"
     )
-    return tables.of_rows("change", title, rows, shown, list(shown)[:4])
+    return tables.of_rows("change", title, rows, shown | tables.SEEDS, list(shown)[:4])
 
 
 def _change_row(change: Change) -> dict[str, Any]:
@@ -491,13 +452,12 @@ def _change_row(change: Change) -> dict[str, Any]:
         "noise": change.benchmark.noise,
         "algorithm": change.family.name,
         "member": change.member,
-        "weights_remaining_percent": families.remaining_text(change.family, change.member),
+        "weights_remaining_percent": change.family.remaining_text(change.member),
         "n": len(change.seeds),
         "missing_seeds": summary.seeds_text(change.missing),
     }
     for name, hard in (("hard", True), ("easy", False)):
-        gap = statistics.difference(list(change.part(hard).values()))
-        row |= {f"{name}_{what}": getattr(gap, what) for what in ("mean", "std", "verdict")}
+        row |= summary.described(change.part(hard), name, "mean", "std", "verdict")
     return row
 
 
@@ -507,7 +467,7 @@ def overlap_table(found: Found) -> Table | None:
     The 10% of examples whose loss changes most, in either direction, from the dense model of the
     same seed to the best one-shot pruned and to the best training-matched narrow one.
     """
-    rows = [_overlap(here) for here in found if all(name in here.families for name in _MATCHED)]
+    rows = [_overlap(here) for here in found if here.matched_members()]
     title = (
         "Jaccard similarity of the 10% of examples most affected by one-shot pruning and by width "
         "down-scaling, at their best, beside that of random sets; the paper prints its std as at "
@@ -519,52 +479,33 @@ def overlap_table(found: Found) -> Table | None:
 
 
 def _overlap(here: Effects) -> Beside:
-    best = {method: here.families[method].optimal(with_dense=False) for method in _MATCHED}
-    values = overlap_by_seed(here, best)
+    best, mark = here.matched_members(), here.benchmark
+    after = [here.losses(*member) for member in best.items()]
+    values = {
+        seed: jaccard(*(_affected(here.dense[seed], losses[seed]) for losses in after))
+        for seed in _seeds(here.dense)
+        if all(seed in losses for losses in after)
+    }
     counts = zip(_seeds(here.dense), here.dense.count(), strict=True)
     random = {seed: jaccard_baseline(AFFECTED, int(count)) for seed, count in counts}
-    paper = printed(3, here.benchmark, "one_shot_and_width_scaling", metric="jaccard")
+    paper = printed(3, mark, "one_shot_and_width_scaling", metric="jaccard")
     if paper and math.isnan(paper.std):
         paper = dataclasses.replace(paper, std=_LARGEST_PRINTED_STD)
     details = {
-        f"{name} (%)": families.remaining_text(here.families[method], best[method])
-        for method, name in zip(_MATCHED, ("one-shot WR", "width WR"), strict=True)
+        f"{name} WR (%)": here.families[method].remaining_text(best[method])
+        for method, name in _MATCHED.items()
     }
     details["random"] = f"{np.mean(list(random.values())):.2f}" if random else ""
     every = {seed for method in _MATCHED for seed in here.families[method].seeds}
+    missing = tuple(sorted(every - set(values)))
     return Beside(
-        settings_of(here.benchmark), labels_of(here.benchmark), {}, values, families.TEST_ERROR,
-        paper, random, details, tuple(sorted(every - set(values))),
-    )  # fmt: skip
-
-
-def overlap_by_seed(here: Effects, members: Mapping[str, int | None]) -> dict[int, float]:
-    """seed -> Jaccard similarity of the most affected examples of two members.
-
-    Args:
-      here: the benchmark.
-      members: method -> member, of two methods.
-
-    Returns:
-      Only seeds that have losses of both and of the dense model.
-    """
-    after = [
-        read_by_seed(here.folder, here.families[method].rows(member), "examples", "losses")
-        for method, member in members.items()
-        if member
-    ]
-    if len(after) < len(members):
-        return {}
-    seeds = [seed for seed in _seeds(here.dense) if all(seed in losses for losses in after)]
-    return {
-        seed: jaccard(*(_affected(here.dense[seed], losses[seed]) for losses in after))
-        for seed in seeds
-    }
+        mark.settings, mark.labels, {}, values, TEST_ERROR, paper, random, details, missing
+    )
 
 
 def _affected(before: pd.Series, after: pd.Series) -> np.ndarray:
-    """The examples whose loss changes most, as positions in the rows of `before`."""
-    return top_fraction((after.reindex(before.index) - before).abs(), AFFECTED)
+    """The examples whose loss changes most, as positions in the rows."""
+    return top_fraction((after - before).abs(), AFFECTED)
 
 
 # fmt: off
@@ -575,11 +516,11 @@ EXAMPLE_EFFECTS = Experiment(
         Figure(
             "by_sparsity", "Loss change by EL2N, without label noise",
             _two_sparsities, _BARS, _two_reading, _noisy(False),
-            row="at", column="benchmark", heading="title", size=(6.4, 3.4, 3.3), letters=36),
+            row="at", column="benchmark", heading="label", size=(6.4, 3.4, 3.3), letters=36),
         Figure(
             "by_noise", "Loss change by EL2N at the optimal sparsity, with label noise",
             _by_noise, _lines(noise_colors),
-            lambda found: f"{hard_reading(_optimal(found), found)}\nWR: weights remaining.",
+            lambda found: f"{hard_reading(_pruned(found), found)}\nWR: weights remaining.",
             _noisy(True), panel="panel", size=_SIZE, legend="panel"),
         Figure(
             "matched_training", "Loss change by EL2N of one-shot pruning and of width down-scaling",

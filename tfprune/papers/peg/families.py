@@ -47,9 +47,7 @@ PAPER_NOISE = ("none", "uniform_other")
 _WIDTH_METHODS = (WIDTH, WIDTH_MATCHED)
 # The standard dense model is the same in all families; rows are taken in this order.
 _DENSE_FROM = (LR_REWIND, WEIGHT_REWIND, ONE_SHOT, EXTENDED_DENSE, WIDTH)
-BASE = ("dataset", "model", "label_noise", "noise_fraction")
-# The column that names the dense network a family starts from.
-_DENSE_TRIAL = "dense_trial"
+BASE = ("dataset", "model", "label_noise", "noise_fraction", "width")
 TEST_ERROR, VAL_ERROR = "test_error_percent", "val_error_percent"
 _OPTIMAL_RULE = "optimal: of best mean validation error over seeds, the dense model included"
 _OPTIMAL_WIDTH = "; of widths, one of the narrowed"
@@ -91,17 +89,23 @@ class Benchmark:
         return f"{100 * self.noise_fraction:g}% {kind}noise"
 
     @property
-    def noise_percent(self) -> str:
-        """As `noise`, for a column: "15%"."""
-        return "0%" if not self.is_noisy else self.noise.removesuffix(" noise")
-
-    @property
     def name(self) -> str:
         return f"{self.panel}, {self.noise}"
 
     @property
     def is_noisy(self) -> bool:
         return self.noise_fraction > 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As columns of a table's numbers."""
+        return {name: getattr(self, name) for name in BASE} | dict(self.extra)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """As a table shows it, the noise "15%"."""
+        noise = self.noise.removesuffix(" noise") if self.is_noisy else "0%"
+        return {"model": self.panel, "noise": noise}
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Family:
     Attributes:
       benchmark: what is learned.
       method: as the column `method` of results.csv.
-      points: a row per (member, seed): the columns of results.csv, and
+      points: a row per (member, seed), in this order: the columns of results.csv, and
         `member`: 0 is the dense model, then from the largest to the smallest model: the level, or
         for width scaling the place among the widths;
         `weights_remaining`: of the full dense model's convolution and dense weights, whether
@@ -137,7 +141,7 @@ class Family:
 
     @property
     def members(self) -> list[int]:
-        return sorted(int(member) for member in self.points["member"].unique())
+        return sorted(self._rows)
 
     @cached_property
     def is_validated(self) -> bool:
@@ -146,34 +150,35 @@ class Family:
 
     @cached_property
     def _rows(self) -> dict[int, pd.DataFrame]:
-        by_member = self.points.sort_values("seed").groupby("member")
-        return {int(str(member)): rows for member, rows in by_member}
+        return {int(str(member)): rows for member, rows in self.points.groupby("member")}
 
-    def rows(self, member: int) -> pd.DataFrame:
-        """One member's rows, by seed."""
-        return self._rows.get(member, self.points.iloc[:0])
+    def rows(self, member: int | None) -> pd.DataFrame:
+        """One member's rows, by seed; none of no member."""
+        none = self.points.iloc[:0]
+        return none if member is None else self._rows.get(member, none)
 
     def by_seed(self, column: str, member: int | None) -> dict[int, float]:
         """seed -> a member's value of a column, seeds without one left out; {} for no member."""
-        return {} if member is None else summary.by_seed(self.rows(member), column)
+        return summary.by_seed(self.rows(member), column)
 
-    def from_dense(self, column: str) -> pd.Series:
-        """Mean over seeds of a member's value minus the same seed's dense one, by member.
-
-        Where every seed is there this is the difference of the means; where one is missing, the
-        others are still compared with their own dense models. Without any dense model it is the
-        mean itself.
-        """
-        values = self.points.set_index(["member", "seed"])[column]
-        dense = self.by_seed(column, 0)
-        if dense:
-            values = values - values.index.get_level_values("seed").map(dense).to_numpy(float)
-        return values.groupby("member").mean().dropna()
+    def mean(self, column: str, member: int | None) -> float:
+        """A member's mean over seeds; NaN for no member."""
+        values = list(self.by_seed(column, member).values())
+        return float(np.mean(values)) if values else math.nan
 
     @cached_property
-    def _change(self) -> pd.Series:
-        """Of the error that optimal members are chosen by."""
-        return self.from_dense(VAL_ERROR if self.is_validated else TEST_ERROR)
+    def change_from_dense(self) -> pd.Series:
+        """The error that optima are chosen by minus the dense model's, points, by member.
+
+        The mean over seeds. Where every seed is there this is the difference of the means; where
+        one is missing, the others are still compared with their own dense models. Without any
+        dense model it is the mean itself.
+        """
+        column = VAL_ERROR if self.is_validated else TEST_ERROR
+        values = self.points.set_index(["member", "seed"])[column]
+        if dense := self.by_seed(column, 0):
+            values = values - values.index.get_level_values("seed").map(dense).to_numpy(float)
+        return values.groupby("member").mean().dropna()
 
     def optimal(self, with_dense: bool = True) -> int | None:
         """The member of best mean validation error over seeds; of equals, the least pruned.
@@ -188,7 +193,8 @@ class Family:
         Args:
           with_dense: whether the dense model may be the optimal one.
         """
-        change = self._change[self._change.index.isin(self._candidates(with_dense))]
+        change = self.change_from_dense
+        change = change[change.index.isin(self._candidates(with_dense))]
         return int(change.index.to_numpy()[int(change.argmin())]) if len(change) else None
 
     def _candidates(self, with_dense: bool) -> list[int]:
@@ -225,6 +231,19 @@ class Family:
         """The benchmark's seeds without a value here."""
         return tuple(sorted(set(self.seeds) - set(self.by_seed(column, member))))
 
+    def remaining_text(self, member: int | None) -> str:
+        """Weights remaining of a member, of the full dense model's, in %; "" for no member."""
+        return percent_text(self.mean("weights_remaining", member))
+
+    def place_text(self, member: int | None) -> str:
+        """Where a member is, "" for no member: "41%"; "1380 epochs" of longer dense training."""
+        if self.method != EXTENDED_DENSE:
+            remaining = self.remaining_text(member)
+            return f"{remaining}%" if remaining else "" if member is None else f"member {member}"
+        epochs = self.mean("total_epochs", member)
+        unknown = "" if member is None else f"level {member}"
+        return unknown if math.isnan(epochs) else f"{epochs:g} epochs"
+
 
 def selection_note(found: Iterable[Family]) -> str:
     """How optimal members were chosen, for a title: warns where test error had to do."""
@@ -236,42 +255,6 @@ def selection_note(found: Iterable[Family]) -> str:
         f"{rule}; without a validation split, by TEST error, which is optimistic: "
         "set validation_examples"
     )
-
-
-def families(results: pd.DataFrame) -> list[Family]:
-    """Every family of an experiment's results.
-
-    Settings besides dataset, model, noise, criterion and retraining that a sweep varied make
-    benchmarks of their own, and so do trials that results.csv has no column to tell apart.
-
-    Args:
-      results: rows of results.csv of one experiment; branches are left out.
-
-    Returns:
-      Ordered by panel as they first come, noise, and method as in `METHOD_NAMES`.
-    """
-    rows = results[results["branch"] == ""] if "branch" in results else results
-    rows = rows[rows["method"].fillna("").ne("")] if "method" in rows else rows.iloc[:0]
-    if rows.empty:
-        return []
-    rows = _measured(rows)
-    rows = rows.assign(benchmark=pd.Series(_benchmarks(rows), rows.index, dtype="object"))
-    found = []
-    for benchmark, mine in rows.groupby("benchmark", sort=False):
-        dense = _dense_rows(mine, benchmark)
-        seeds = tuple(sorted(int(seed) for seed in mine["seed"].unique()))
-        for method, own in mine.groupby("method", sort=False):
-            points = _points(str(method), own, dense)
-            found.append(Family(benchmark, str(method), points, seeds))
-    return _in_order(found)
-
-
-def by_panel(found: Iterable[Family]) -> dict[str, list[Family]]:
-    """Families by `Benchmark.panel`, in their order."""
-    panels: dict[str, list[Family]] = {}
-    for family in found:
-        panels.setdefault(family.benchmark.panel, []).append(family)
-    return panels
 
 
 def by_benchmark(found: Iterable[Family]) -> dict[Benchmark, dict[str, Family]]:
@@ -311,13 +294,37 @@ def compare_optima(here: Mapping[str, Family], first: str, second: str) -> Paire
     return match_or_differ(optimal_errors(here, first), optimal_errors(here, second))
 
 
-def _in_order(found: list[Family]) -> list[Family]:
-    panels = list(by_panel(found))
-    methods = list(METHOD_NAMES)
+# ---------------------------------------------------------------- from results.csv
+def load(results: pd.DataFrame, _: Any = None) -> list[Family]:
+    """Every family of an experiment's results.
+
+    Settings besides dataset, model, noise, criterion and retraining that a sweep varied make
+    benchmarks of their own, and so do trials that results.csv has no column to tell apart.
+
+    Args:
+      results: rows of results.csv of one experiment; branches are left out.
+
+    Returns:
+      Ordered by panel as they first come, noise, and method as in `METHOD_NAMES`.
+    """
+    rows = results[results["branch"] == ""] if "branch" in results else results
+    rows = rows[rows["method"].fillna("").ne("")] if "method" in rows else rows.iloc[:0]
+    if rows.empty:
+        return []
+    rows = _measured(rows)
+    rows = rows.assign(benchmark=pd.Series(_benchmarks(rows), rows.index, dtype="object"))
+    found = []
+    for benchmark, mine in rows.groupby("benchmark", sort=False):
+        dense = _dense_rows(mine, benchmark)
+        seeds = tuple(sorted(int(seed) for seed in mine["seed"].unique()))
+        for method, own in mine.groupby("method", sort=False):
+            points = _points(str(method), own, dense)
+            found.append(Family(benchmark, str(method), points, seeds))
+    panels = list(dict.fromkeys(family.benchmark.panel for family in found))
 
     def place(family: Family) -> tuple[int, float, str, int]:
-        mark, method = family.benchmark, family.method
-        rank = methods.index(method) if method in methods else len(methods)
+        mark = family.benchmark
+        rank = [*METHOD_NAMES, family.method].index(family.method)
         return panels.index(mark.panel), mark.noise_fraction, mark.label_noise, rank
 
     return sorted(found, key=place)
@@ -326,56 +333,47 @@ def _in_order(found: list[Family]) -> list[Family]:
 def _measured(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with errors in % and the epochs trained so far; columns that may lack are NaN."""
     rows = rows.sort_values(["trial", "seed", "level"], kind="stable").reset_index(drop=True)
-    for name, default in (("width", 1.0), ("weights", math.nan)):
-        if name not in rows:
-            rows[name] = default
-    rows["width"] = rows["width"].fillna(1.0)
-    rows[TEST_ERROR] = 100 * (1 - rows["test_accuracy_last"])
-    rows[VAL_ERROR] = 100 * (1 - rows["val_accuracy"])
-    groups = rows.groupby(["trial", "seed"], sort=False)
-    epochs = rows["train_epochs"].astype("float64")
+    stages = rows["train_epochs"].astype("float64")
+    by_trial = stages.groupby([rows["trial"], rows["seed"]], sort=False)
     # A level that is missing leaves the sum unknown.
-    total = epochs.groupby([rows["trial"], rows["seed"]], sort=False).cumsum()
-    rows["total_epochs"] = total.where(groups.cumcount() == rows["level"])
-    one_shot = rows["method"] == ONE_SHOT
-    first = epochs.where(rows["level"] == 0).groupby([rows["trial"], rows["seed"]])
-    apart = first.transform("max") + epochs.where(rows["level"] > 0, 0.0)
-    rows.loc[one_shot, "total_epochs"] = apart[one_shot]
-    return rows
+    total = by_trial.cumsum().where(by_trial.cumcount() == rows["level"])
+    dense = stages.where(rows["level"] == 0).groupby([rows["trial"], rows["seed"]])
+    one_shot = dense.transform("max") + stages.where(rows["level"] > 0, 0.0)
+    return rows.assign(
+        width=rows["width"].fillna(1.0) if "width" in rows else 1.0,
+        weights=rows.get("weights", math.nan),
+        dense_trial=rows["dense_trial"].fillna("") if "dense_trial" in rows else "",
+        **{TEST_ERROR: 100 * (1 - rows["test_accuracy_last"])},
+        **{VAL_ERROR: 100 * (1 - rows["val_accuracy"])},
+        total_epochs=total.where(rows["method"] != ONE_SHOT, one_shot),
+    )
 
 
 def _benchmarks(rows: pd.DataFrame) -> list[Benchmark]:
     """The benchmark of every row."""
-    noisy = rows["noise_fraction"].fillna(0.0) > 0
-    base = pd.DataFrame(
-        {
-            "dataset": rows["dataset"],
-            "model": rows["model"],
-            "label_noise": rows["label_noise"].where(noisy, "none"),
-            "noise_fraction": rows["noise_fraction"].fillna(0.0),
-        }
-    )
-    full = base.join(_swept(rows, base))
+    fractions = rows["noise_fraction"].fillna(0.0)
+    noise = rows["label_noise"].where(fractions > 0, "none")
+    full = rows[["dataset", "model"]].assign(label_noise=noise, noise_fraction=fractions)
+
+    def several(name: str, *keys: str, dropna: bool = True) -> pd.Series:
+        """Whether the rows that agree with a row in all this and in `keys` have several values."""
+        agree = [*(full[column] for column in full), *(rows[key] for key in keys)]
+        values = rows[name].replace("", np.nan) if dropna else rows[name]
+        return values.groupby(agree, dropna=False).transform("nunique", dropna=dropna) > 1
+
+    # What a sweep varied: settings that differ within one method; a method says how it retrains.
+    known = [name for name in trials.settings(rows) if name not in (*BASE, "retrain")]
+    swept = [n for n in map(str, known) if several(n, "method", "width", dropna=False).any()]
+    full = full.join(rows[swept])
     full["width"] = _full_width(rows, [full[name] for name in full])
-    if _DENSE_TRIAL in rows:
-        starts = rows[_DENSE_TRIAL].replace("", np.nan)
-        keys = [full[name] for name in full]
-        if starts.groupby(keys, dropna=False).nunique().gt(1).any():
-            apart = starts.groupby(keys, dropna=False).transform("nunique") > 1
-            full[_DENSE_TRIAL] = starts.where(apart, "")
-    keys = [full[name] for name in full] + [rows["method"], rows["width"]]
-    twins = rows["trial"].groupby(keys, dropna=False).transform("nunique") > 1
-    if twins.any():
-        full["trial"] = rows["trial"].where(twins, "")
-    names = [str(name) for name in full if name not in (*BASE, "width")]
+    for name, keys in (("dense_trial", ()), ("trial", ("method", "width"))):
+        if (apart := several(name, *keys)).any():
+            full[name] = rows[name].where(apart, "")
+    extra = [str(name) for name in full if name not in BASE]
     return [
         Benchmark(
-            dataset=row["dataset"],
-            model=row["model"],
-            label_noise=row["label_noise"],
-            noise_fraction=row["noise_fraction"],
-            width=row["width"],
-            extra=tuple((name, row[name]) for name in names if not _is_empty(row[name])),
+            **{name: row[name] for name in BASE},
+            extra=tuple((name, row[name]) for name in extra if trials.shown_value(row[name])),
         )
         for row in full.to_dict("records")
     ]
@@ -387,8 +385,7 @@ def _full_width(rows: pd.DataFrame, keys: list[pd.Series]) -> pd.Series:
     Where that one is not there yet, the next larger at which another method was run.
     """
     scaled = rows["method"].isin(_WIDTH_METHODS)
-    if _DENSE_TRIAL in rows:
-        keys = [*keys, rows[_DENSE_TRIAL]]
+    keys = [*keys, rows["dense_trial"]]
     widest = rows.groupby([*keys, rows["method"]], dropna=False)["width"].transform("max")
     marks = pd.Series(list(zip(*keys, strict=True)), rows.index)
     others = rows["width"][~scaled].groupby(marks[~scaled]).agg(set).to_dict()
@@ -399,77 +396,28 @@ def _full_width(rows: pd.DataFrame, keys: list[pd.Series]) -> pd.Series:
     return rows["width"].where(~scaled, pd.Series(larger, rows.index))
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or value == "" or value != value
-
-
-def _swept(rows: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
-    """The other settings that differ within one method on the same data, model, noise, width."""
-    # A method says how it retrains.
-    known = [name for name in trials.settings(rows) if name not in (*BASE, "width", "retrain")]
-    keys = [base[name] for name in base] + [rows["method"], rows["width"]]
-    extras = pd.DataFrame(index=rows.index)
-    for name in map(str, known):
-        if rows.groupby(keys, dropna=False)[name].nunique(dropna=False).gt(1).any():
-            extras[name] = rows[name]
-    return extras
-
-
 def _dense_rows(rows: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
     """The benchmark's standard dense model, a row per seed."""
     dense = rows[(rows["level"] == 0) & (rows["width"] == benchmark.width)]
-    rank = dense["method"].map({name: n for n, name in enumerate(_DENSE_FROM)})
-    order = rank.fillna(len(_DENSE_FROM)).argsort(kind="stable")
-    return dense.iloc[order.to_numpy()].drop_duplicates("seed")
+    rank = dense["method"].map(lambda method: [*_DENSE_FROM, method].index(method))
+    return dense.iloc[rank.argsort(kind="stable").to_numpy()].drop_duplicates("seed")
 
 
 def _points(method: str, own: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
     """A family's rows, the dense model's among them, numbered and measured against it."""
+    own = own.assign(member=own["level"])
     if method in _WIDTH_METHODS:
-        level = 0 if method == WIDTH else 1
-        own = own[own["level"] == level]
+        own = own[own["level"] == (0 if method == WIDTH else 1)]
         widths = sorted(own["width"].unique(), reverse=True)
         is_dense = method == WIDTH and bool(set(dense["width"]) & set(widths[:1]))
-        first = 0 if is_dense else 1
-        own = own.assign(member=own["width"].map({w: n + first for n, w in enumerate(widths)}))
-    else:
-        own = own.assign(member=own["level"])
+        places = {width: n for n, width in enumerate(widths, start=1 - is_dense)}
+        own = own.assign(member=own["width"].map(places))
     absent = dense[~dense["seed"].isin(own.loc[own["member"] == 0, "seed"])]
     points = pd.concat([absent.assign(member=0), own]) if len(absent) else own
     points = points.assign(member=points["member"].astype(int))
     if method in _WIDTH_METHODS:
-        full = dense["weights"].dropna()
-        of_full = points["weights"] / full.iloc[0] if len(full) else math.nan
-        points["weights_remaining"] = of_full
+        points["weights_remaining"] = points["weights"] / dense["weights"].dropna().max()
     return points.sort_values(["member", "seed"], kind="stable").reset_index(drop=True)
-
-
-def remaining_text(family: Family | None, member: int | None) -> str:
-    """Weights remaining of a member, of the full dense model's, in %; "" for no member."""
-    if family is None or member is None or member not in family.members:
-        return ""
-    return percent_text(float(family.rows(member)["weights_remaining"].mean()))
-
-
-def place_text(family: Family | None, member: int | None) -> str:
-    """Where in its family a member is: weights remaining, or epochs where training alone differs.
-
-    Returns:
-      "41%", or "1380 epochs"; "" for no member.
-    """
-    if family is None or member is None or member not in family.members:
-        return ""
-    if family.method != EXTENDED_DENSE:
-        remaining = remaining_text(family, member)
-        return f"{remaining}%" if remaining else f"member {member}"
-    epochs = float(family.rows(member)["total_epochs"].mean())
-    return f"level {member}" if math.isnan(epochs) else f"{epochs:g} epochs"
-
-
-def noises(found: Iterable[Family]) -> list[str]:
-    """The noises of families in words, by rising noise."""
-    marks = sorted((f.benchmark for f in found), key=lambda m: (m.noise_fraction, m.label_noise))
-    return list(dict.fromkeys(mark.noise for mark in marks))
 
 
 def rows_of(found: Iterable[Family]) -> pd.DataFrame:
@@ -480,14 +428,13 @@ def rows_of(found: Iterable[Family]) -> pd.DataFrame:
       rising noise; `is_dense` flags the dense model, `is_optimum` an optimum that differs from it.
     """
     found = list(found)
-    if not found:
-        return pd.DataFrame()
-    known = noises(found)
+    marks = sorted((f.benchmark for f in found), key=lambda m: (m.noise_fraction, m.label_noise))
+    noises = pd.CategoricalDtype(list(dict.fromkeys(mark.noise for mark in marks)))
     parts = [
         family.points.assign(
             panel=family.benchmark.panel,
             benchmark=family.benchmark.name,
-            noise=pd.Categorical([family.benchmark.noise] * len(family.points), known),
+            noise=pd.Series(family.benchmark.noise, family.points.index, noises),
             method=family.method,
             of_widths=family.is_of_widths,
             is_dense=family.points["member"] == 0,
@@ -495,9 +442,4 @@ def rows_of(found: Iterable[Family]) -> pd.DataFrame:
         )
         for family in found
     ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def load(results: pd.DataFrame, _: Any) -> list[Family]:
-    """What the experiments of PEG load: `families`."""
-    return families(results)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

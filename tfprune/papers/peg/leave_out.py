@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from tfprune.measures.statistics import Difference, difference, match_or_differ
 from tfprune.papers.peg import families, looks
-from tfprune.papers.peg.comparisons import beside, mean_at
-from tfprune.papers.peg.families import DENSE, LR_REWIND, TEST_ERROR, Benchmark, Family
+from tfprune.papers.peg.comparisons import beside
+from tfprune.papers.peg.families import DENSE, LR_REWIND, TEST_ERROR, Family
 from tfprune.report import style, summary, tables
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import ZERO, Axis, Figure, Lines, Mark, Panel, Scale, line_handle, shade
@@ -23,14 +24,12 @@ DENSE_SUBSET = "dense_subset"
 _GREEN = "#CDEBD9"
 
 
-@dataclass(frozen=True)
-class Pairing:
-    """Two sets of examples to train on that are compared.
+class Pairing(NamedTuple):
+    """Two sets of examples to train on that are compared: chosen by pruning, and random ones.
 
     Attributes:
       name: of its figure and table.
-      chosen: the branch whose set pruning chose.
-      random: the branch whose set is random, of the same size.
+      branches: chosen, and random of the same size.
       names: what figures call the two.
       title: of its figure.
       what: what is compared, for sentences.
@@ -40,8 +39,7 @@ class Pairing:
     """
 
     name: str
-    chosen: str
-    random: str
+    branches: tuple[str, str]
     names: tuple[str, str]
     title: str
     what: str
@@ -51,7 +49,7 @@ class Pairing:
 
 # fmt: off
 TOP_IMPROVED = Pairing(
-    "top_improved", "tie", "rnd", ("TIE", "RND"),
+    "top_improved", ("tie", "rnd"), ("TIE", "RND"),
     "Dense training without the examples that pruning improves the most",
     "without the top-improved examples", True,
     {("lenet_300_100", 1): "+0.78", ("resnet20", 1): "+0.77", ("vgg16", 1): "+0.34",
@@ -59,7 +57,7 @@ TOP_IMPROVED = Pairing(
      ("resnet32", 8): "+0.44"},
 )
 TOP_WORSENED = Pairing(
-    "top_worsened", "worsened_subsample", "random_subsample", ("with top-worsened", "random"),
+    "top_worsened", ("worsened_subsample", "random_subsample"), ("with top-worsened", "random"),
     "Dense training with and without the examples that pruning worsens the most",
     "with the top-worsened examples", False,
     {("resnet20", 1): "0 to +0.35", ("vgg16", 1): "0 to +0.54"},
@@ -79,38 +77,32 @@ class Sets:
     family: Family
     rows: pd.DataFrame
 
-    @property
-    def benchmark(self) -> Benchmark:
-        return self.family.benchmark
-
-    def by_seed(self, branch: str, level: int | None) -> dict[int, float]:
-        """seed -> test error in percent, of a branch from a level."""
-        here = (self.rows["branch"] == branch) & (self.rows["level"] == level)
-        return summary.by_seed(self.rows[here], TEST_ERROR)
-
-    def levels(self, *branches: str) -> list[int]:
-        """The levels from which at least one of these branches has a test error."""
-        here = self.rows[self.rows["branch"].isin(branches) & self.rows[TEST_ERROR].notna()]
-        return sorted(int(level) for level in here["level"].unique())
+    def errors(self, branch: str) -> pd.DataFrame:
+        """Test errors of a branch, percent: a row per seed, a column per level that has one."""
+        return self.rows[self.rows["branch"] == branch].pivot_table(TEST_ERROR, "seed", "level")
 
     def remaining(self, level: int) -> float:
         """Weights remaining of a level of the trunk, mean over seeds; NaN where unknown."""
-        return mean_at(self.family, "weights_remaining", level)
+        return self.family.mean("weights_remaining", level)
 
-    def gaps(self, pairing: Pairing) -> pd.DataFrame:
-        """Chosen − random, points of test error: a row per seed, a column per level with a pair."""
-        levels = self.levels(pairing.chosen, pairing.random)
-        chosen, random = (
-            pd.DataFrame({n: pd.Series(self.by_seed(branch, n), dtype=float) for n in levels})
-            for branch in (pairing.chosen, pairing.random)
-        )
-        return (chosen - random).dropna(axis=1, how="all")
 
-    def mean_difference(self, pairing: Pairing) -> Difference:
+class Pair(NamedTuple):
+    """Both sets of a pairing on one benchmark: test errors as of `Sets.errors`."""
+
+    pairing: Pairing
+    sets: Sets
+    chosen: pd.DataFrame
+    random: pd.DataFrame
+
+    @property
+    def gaps(self) -> pd.DataFrame:
+        """Chosen − random, points: a row per seed, a column per level where some seed has both."""
+        return (self.chosen - self.random).dropna(axis=1, how="all")
+
+    def mean_difference(self) -> Difference:
         """Chosen − random, each seed's mean over the improving levels where it has both (PEG D)."""
-        gaps = self.gaps(pairing)
-        green = [level for level in gaps if level in self.family.beating_dense()]
-        return difference(gaps[green].mean(axis=1)) if green else difference([])
+        green = self.gaps.columns.intersection(self.sets.family.beating_dense())
+        return difference(self.gaps[green].mean(axis=1))
 
 
 Found = Sequence[Sets]
@@ -122,65 +114,58 @@ def load(results: pd.DataFrame, _: Any) -> list[Sets]:
     branches = branches.assign(**{TEST_ERROR: 100 * (1 - branches["test_accuracy_last"])})
     return [
         Sets(family, own)
-        for family in families.families(results)
+        for family in families.load(results)
         if family.method == LR_REWIND
-        if len(own := branches[branches["trial"].isin(_trials(family))])
+        # A dense row may be another family's.
+        if len(trials := family.points.loc[family.points["method"] == family.method, "trial"])
+        if len(own := branches[branches["trial"].isin(trials)])
     ]
 
 
-def _trials(family: Family) -> list[str]:
-    """The trials of a family's own rows: a dense row may be another family's."""
-    own = family.points[family.points["method"] == family.method]
-    return [str(trial) for trial in own["trial"].unique()]
-
-
-def _with(pairing: Pairing) -> Callable[[Found], list[Sets]]:
-    """Those with a level where some seed has both sets."""
-    return lambda found: [here for here in found if here.gaps(pairing).size]
+def pairs(found: Found, pairing: Pairing) -> list[Pair]:
+    """Those of benchmarks with a level where some seed has both sets."""
+    made = [Pair(pairing, here, *map(here.errors, pairing.branches)) for here in found]
+    return [pair for pair in made if pair.gaps.size]
 
 
 def _with_subset(found: Found) -> list[Sets]:
-    return [here for here in found if here.levels(DENSE_SUBSET)]
+    return [here for here in found if here.errors(DENSE_SUBSET).size]
 
 
 # ---------------------------------------------------------------- figures
-def _paired_rows(pairing: Pairing) -> Callable[[Found], pd.DataFrame]:
+def _paired_rows(found: Sequence[Pair]) -> pd.DataFrame:
     """Rows of either set, of their difference seed by seed, and of the trunk's levels."""
-
-    def rows_of(found: Found) -> pd.DataFrame:
-        made = []
-        for here in found:
-            improves = here.family.beating_dense()
-            sets = [
-                here.rows[here.rows["branch"] == branch].assign(set=name)
-                for name, branch in zip(
-                    pairing.names, (pairing.chosen, pairing.random), strict=True
-                )
-            ]
-            gaps = here.gaps(pairing).rename_axis("seed").reset_index()
-            gaps = gaps.melt("seed", var_name="level", value_name="difference")
-            trunk = pd.DataFrame({"level": here.family.members})
-            rows = pd.concat([*sets, gaps, trunk], ignore_index=True)
-            made.append(
-                rows.assign(
-                    set=rows["set"].fillna(""),
-                    weights_remaining=rows["level"].map(here.remaining),
-                    improves=rows["level"].isin(improves),
-                    benchmark=here.benchmark.name,
-                    dense=mean_at(here.family, TEST_ERROR, 0),
-                    said=_green_text(here, pairing),
-                )
+    made = []
+    for pair in found:
+        family, names = pair.sets.family, pair.pairing.names
+        kinds = (
+            (pair.chosen, TEST_ERROR, names[0]),
+            (pair.random, TEST_ERROR, names[1]),
+            (pair.gaps, "difference", ""),
+        )
+        parts = [
+            table.reset_index().melt("seed", var_name="level", value_name=column).assign(set=name)
+            for table, column, name in kinds
+        ]
+        trunk = pd.DataFrame({"level": family.members, "set": ""})
+        rows = pd.concat([*parts, trunk], ignore_index=True)
+        made.append(
+            rows.assign(
+                weights_remaining=rows["level"].map(pair.sets.remaining),
+                improves=rows["level"].isin(family.beating_dense()),
+                benchmark=family.benchmark.name,
+                dense=family.mean(TEST_ERROR, 0),
+                said=_green_text(pair),
             )
-        return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+        )
+    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
 
-    return rows_of
 
-
-def _green_text(here: Sets, pairing: Pairing) -> str:
-    gap = here.mean_difference(pairing)
+def _green_text(pair: Pair) -> str:
+    gap = pair.mean_difference()
     if gap.n:
         return f"mean in green: {gap_text(gap)}"
-    if len(here.family.by_seed(TEST_ERROR, 0)) < 2:
+    if len(pair.sets.family.by_seed(TEST_ERROR, 0)) < 2:
         return "one seed cannot tell where generalization improves"
     return "no sparsity with both sets improves generalization"
 
@@ -197,56 +182,47 @@ _SAID = Mark(lambda panel: panel.axes.set_title(panel.rows["said"].iloc[0], font
 
 def _compared(pairing: Pairing) -> Figure:
     """Two sets by the sparsity that chose them, and below their difference, chosen − random."""
-    colors = dict(zip(pairing.names, (style.VERMILLION, style.BLUE), strict=True))
-    markers = dict(zip(pairing.names, "os", strict=True))
+    colors, markers = (
+        Scale("set", dict(zip(pairing.names, values, strict=True)))
+        for values in ((style.VERMILLION, style.BLUE), "os")
+    )
     x = looks.sparsity("Sparsity at which examples are chosen (%)")
     gap = Axis("difference", "\n− ".join(pairing.names) + " (points)")
     error, dense = Axis(TEST_ERROR, "Test error (%)"), (_DENSE,) * pairing.beside_dense
-    upper = Lines(
-        x,
-        error,
-        "level",
-        Scale("set", colors),
-        Scale("set", markers),
-        marks=(*dense, _IMPROVES),
-        height=1.5,
-    )
+    upper = Lines(x, error, "level", colors, markers, marks=(*dense, _IMPROVES), height=1.5)
     lower = Lines(x, gap, "level", style.PURPLE, "D", marks=(ZERO, _IMPROVES, _SAID))
     return Figure(
-        pairing.name, pairing.title, _paired_rows(pairing), (upper, lower),
-        lambda found: pairing_reading(found, pairing), _with(pairing), panel="benchmark",
-        size=(6.8, 4.6, 5.2),
+        pairing.name, pairing.title, _paired_rows, (upper, lower), pairing_reading,
+        lambda found: pairs(found, pairing), panel="benchmark", size=(6.8, 4.6, 5.2),
     )  # fmt: skip
 
 
 def _subset_rows(found: Found) -> pd.DataFrame:
-    """Dense networks on the subset, by the level that chose it, and the sparse ones."""
+    """The sparse networks, and dense ones on the subset, by the level that chose it."""
+    sparse = families.rows_of([here.family for here in found]).assign(network="sparse")
     made = []
     for here in found:
-        sparse = families.rows_of([here.family]).assign(network="sparse")
         subset = here.rows[here.rows["branch"] == DENSE_SUBSET]
-        about = sparse[["panel", "noise"]].iloc[0].to_dict()
-        left = subset["level"].map(here.remaining)
-        subset = subset.assign(**about, network=DENSE_SUBSET, weights_remaining=left)
-        made += [subset.assign(member=subset["level"]), sparse]
+        left, mark = subset["level"].map(here.remaining), here.family.benchmark
+        subset = subset.assign(panel=mark.panel, noise=mark.noise, weights_remaining=left)
+        made.append(subset.assign(member=subset["level"], network=DENSE_SUBSET))
     if not made:
         return pd.DataFrame()
-    noises = families.noises(here.family for here in found)
-    rows = pd.concat(made, ignore_index=True)
-    return rows.assign(noise=pd.Categorical(rows["noise"], noises))
+    rows = pd.concat([*made, sparse], ignore_index=True)
+    return rows.assign(noise=rows["noise"].astype(sparse["noise"].dtype))
 
 
-def pairing_reading(found: Found, pairing: Pairing) -> str:
+def pairing_reading(found: Sequence[Pair]) -> str:
     """The mean difference where pruning improves generalization, in one sentence."""
     said = []
-    for here in found:
-        gap, mark = here.mean_difference(pairing), here.benchmark
+    for pair in found:
+        gap, mark = pair.mean_difference(), pair.sets.family.benchmark
         what = gap_text(gap) if gap.n else "no such sparsity has both sets"
-        paper = "" if mark.is_noisy else pairing.published.get((mark.model, mark.width), "")
+        paper = "" if mark.is_noisy else pair.pairing.published.get((mark.model, mark.width), "")
         said.append(f"{what} with {mark.name}" + (f" ({paper} in the paper)" if paper else ""))
     return (
         "Where pruning improves generalization, the test error of dense training "
-        f"{pairing.what}, minus that on as many random ones: {'; '.join(said)}."
+        f"{found[0].pairing.what}, minus that on as many random ones: {'; '.join(said)}."
     )
 
 
@@ -254,11 +230,10 @@ def subset_reading(found: Found) -> str:
     """Dense training on the subset against the sparse network at its optimum, in one sentence."""
     said = []
     for here in found:
-        level = here.family.optimal()
-        sparse = here.family.by_seed(TEST_ERROR, level)
-        gap = match_or_differ(here.by_seed(DENSE_SUBSET, level), sparse)
+        _, sparse, subset = _at(here, "optimal")
+        gap = match_or_differ(subset, sparse)
         if gap.n:
-            said.append(f"{gap_text(gap)} with {here.benchmark.name}")
+            said.append(f"{gap_text(gap)} with {here.family.benchmark.name}")
     if not said:
         return "No dense network on the subset of an optimally sparse one is there yet."
     return (
@@ -268,7 +243,7 @@ def subset_reading(found: Found) -> str:
 
 
 # ---------------------------------------------------------------- tables
-def pairing_table(pairing: Pairing) -> Callable[[Found], Table | None]:
+def pairing_table(pairing: Pairing, found: Found) -> Table | None:
     """Test errors of both sets at every level, and chosen − random seed by seed."""
     chosen, random = pairing.names
     title = (
@@ -293,37 +268,31 @@ def pairing_table(pairing: Pairing) -> Callable[[Found], Table | None]:
         "seeds": "n",
         "unpaired seeds": "unpaired_seeds",
     }
-
-    def make(found: Found) -> Table | None:
-        rows = [
-            _paired(here, pairing, level)
-            for here in _with(pairing)(found)
-            for level in here.levels(pairing.chosen, pairing.random)
-        ]
-        labels = ("model", "noise")
-        return tables.of_rows(pairing.name, title, rows, shown, labels) if rows else None
-
-    return make
+    rows = [row for pair in pairs(found, pairing) for row in _paired(pair)]
+    labels = ("model", "noise")
+    return tables.of_rows(pairing.name, title, rows, shown, labels) if rows else None
 
 
-def _paired(here: Sets, pairing: Pairing, level: int) -> dict[str, Any]:
-    """A row; the paired difference is of the seeds that have both, as `n` says."""
-    chosen, random = (here.by_seed(branch, level) for branch in (pairing.chosen, pairing.random))
-    gap = match_or_differ(chosen, random)
-    return {
-        "model": here.benchmark.panel,
-        "noise": here.benchmark.noise,
-        "level": level,
-        "remaining": here.remaining(level),
-        **summary.described(chosen, "chosen", "mean", "std"),
-        **summary.described(random, "random", "mean", "std"),
-        "difference_mean": gap.mean,
-        "difference_std": gap.std,
-        "verdict": gap.verdict,
-        "improves": level in here.family.beating_dense(),
-        "n": gap.n,
-        "unpaired_seeds": summary.seeds_text(gap.unpaired),
-    }
+def _paired(pair: Pair) -> Iterator[dict[str, Any]]:
+    """A row per level; the paired difference is of the seeds that have both, as `n` says."""
+    family, mark = pair.sets.family, pair.sets.family.benchmark
+    for level in sorted({*pair.chosen, *pair.random}):
+        chosen, random = (known.get(level, {}) for known in (pair.chosen, pair.random))
+        gap = match_or_differ(chosen, random)
+        yield {
+            "model": mark.panel,
+            "noise": mark.noise,
+            "level": level,
+            "remaining": pair.sets.remaining(level),
+            **summary.described(chosen, "chosen", "mean", "std"),
+            **summary.described(random, "random", "mean", "std"),
+            "difference_mean": gap.mean,
+            "difference_std": gap.std,
+            "verdict": gap.verdict,
+            "improves": level in family.beating_dense(),
+            "n": gap.n,
+            "unpaired_seeds": summary.seeds_text(gap.unpaired),
+        }
 
 
 def subset_table(found: Found) -> Table | None:
@@ -343,17 +312,22 @@ def subset_table(found: Found) -> Table | None:
     return summary.beside_table("dense_subset", title, rows, against="trunk")
 
 
+def _at(here: Sets, at: str) -> tuple[int | None, dict[int, float], dict[int, float]]:
+    """The level `optimal` or `dense`, and test errors there by seed: sparse ones, on the subset."""
+    level = 0 if at == DENSE else here.family.optimal()
+    rows = here.rows[(here.rows["branch"] == DENSE_SUBSET) & (here.rows["level"] == level)]
+    return level, here.family.by_seed(TEST_ERROR, level), summary.by_seed(rows, TEST_ERROR)
+
+
 def _subset(here: Sets, at: str) -> list[Beside]:
     family = here.family
-    level = 0 if at == DENSE else family.optimal()
+    level, sparse, subset = _at(here, at)
     where = "0% sparsity" if at == DENSE else "optimal sparsity"
-    sparse, subset = family.by_seed(TEST_ERROR, level), here.by_seed(DENSE_SUBSET, level)
-    details = {"weights remaining (%)": families.remaining_text(family, level)}
     trunk = (DENSE, DENSE) if at == DENSE else (family.name, LR_REWIND)
     return [
         beside(
-            8, here.benchmark, {"at": where, "algorithm": name}, values, method, at,
-            details=details, against=against,
+            8, family.benchmark, {"at": where, "algorithm": name}, values, method, at,
+            details={"weights remaining (%)": family.remaining_text(level)}, against=against,
             missing=tuple(sorted(set(family.seeds) - set(values))),
         )
         for (name, method), values, against in (
@@ -381,5 +355,6 @@ LEAVE_OUT = Experiment(
             subset_reading, _with_subset, panel="panel", size=(6.8, 4.6, 3.8)),
         _compared(TOP_WORSENED),
     ),
-    tables=(pairing_table(TOP_IMPROVED), pairing_table(TOP_WORSENED), subset_table),
+    tables=(
+        partial(pairing_table, TOP_IMPROVED), partial(pairing_table, TOP_WORSENED), subset_table),
 )

@@ -76,11 +76,6 @@ def _highest_before_the_end(mean: pd.Series) -> float:
     return float(mean.iloc[: no_higher[-1] + 1].max())
 
 
-def from_zero(panel: Panel) -> None:
-    """The y axis starts at 0."""
-    panel.axes.set_ylim(bottom=0)
-
-
 REMAINING = Axis(
     "weights_remaining", "Weights remaining (%)", 1, style.sparsity_position, _remaining_ticks,
     text=percent_text,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,13 @@ from tfprune.measures.statistics import match_or_differ
 from tfprune.papers.peg import looks
 from tfprune.papers.peg.comparisons import (
     Claim,
-    OptimaTable,
+    Found,
     beside,
     claims_table,
     compares,
     count_verdicts,
-    mean_at,
     optima_table,
+    table_of_optima,
 )
 from tfprune.papers.peg.families import (
     DENSE,
@@ -37,7 +37,6 @@ from tfprune.papers.peg.families import (
     by_benchmark,
     load,
     optimal_errors,
-    remaining_text,
     rows_of,
     selection_note,
     with_methods,
@@ -46,7 +45,7 @@ from tfprune.report import style, summary
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Mark, Panel, Scale, shade
 from tfprune.report.summary import Beside
-from tfprune.report.tables import Table, percent_text
+from tfprune.report.tables import Table
 
 _VARIANTS = (LR_REWIND, WEIGHT_REWIND, SYNFLOW, SNIP, RANDOM)
 _LOOKS = {
@@ -60,8 +59,6 @@ _LOOKS = {
 _BY_CRITERION = {LR_REWIND: "magnitude", SYNFLOW: "SynFlow", RANDOM: "random"}
 _PARTS = {"noisy_loss": "noisy", "original_loss": "original"}
 _SIZE_OR_TRAINING = "optimal sparsity or training"
-
-Found = Sequence[Family]
 
 
 def _clean(found: Found) -> list[Family]:
@@ -81,23 +78,25 @@ def _by_level(found: Found) -> pd.DataFrame:
     pruned = rows[rows["method"].isin(_VARIANTS) & rows[TEST_ERROR].notna()]
     by_method = pruned.groupby(["benchmark", "method", "member"])["weights_remaining"].mean()
     remaining = by_method.groupby(level=["benchmark", "member"]).mean()
-    alike = {b.name: alike_levels(here) for b, here in by_benchmark(found).items()}
+    alike = {mark.name: alike_levels(here) for mark, here in by_benchmark(found).items()}
     keys = pd.MultiIndex.from_frame(rows[["benchmark", "member"]])
     return rows.assign(
         at_level=remaining.reindex(keys).to_numpy(),
-        alike=[level in alike[benchmark] for benchmark, level in keys],
+        alike=[alike[benchmark].get(level, False) for benchmark, level in keys],
     )
 
 
-def alike_levels(here: Mapping[str, Family]) -> list[int]:
-    """The levels above dense at which pruning and dense training generalize alike (PEG 2)."""
+def alike_levels(here: Mapping[str, Family]) -> dict[int, bool]:
+    """level -> whether pruning and longer dense training generalize alike there (PEG 2).
+
+    Of all levels above dense that both have; {} where one was not run.
+    """
     if not {LR_REWIND, EXTENDED_DENSE} <= here.keys():
-        return []
+        return {}
     pruned, dense = here[LR_REWIND], here[EXTENDED_DENSE]
     both = sorted(set(pruned.members) & set(dense.members) - {0})
-    errors = ((pruned.by_seed(TEST_ERROR, n), dense.by_seed(TEST_ERROR, n)) for n in both)
-    gaps = (match_or_differ(*pair) for pair in errors)
-    return [level for level, gap in zip(both, gaps, strict=True) if gap.verdict == "matches"]
+    errors = {n: (pruned.by_seed(TEST_ERROR, n), dense.by_seed(TEST_ERROR, n)) for n in both}
+    return {n: match_or_differ(*pair).verdict == "matches" for n, pair in errors.items()}
 
 
 def _epochs_above(panel: Panel) -> None:
@@ -127,14 +126,12 @@ def alike_reading(found: Found) -> str:
     said = []
     benchmarks = by_benchmark(found)
     for benchmark, here in benchmarks.items():
-        levels = alike_levels(here)
-        both = set(here[LR_REWIND].members) & set(here[EXTENDED_DENSE].members) - {0}
+        known = alike_levels(here)
+        levels = [level for level, alike in known.items() if alike]
         where = f" on {benchmark.panel}" if len(benchmarks) > 1 else ""
-        least = ""
-        if levels:
-            left = percent_text(mean_at(here[LR_REWIND], "weights_remaining", max(levels)))
-            least = f", the last with {left}% of the weights"
-        said.append(f"{len(levels)} of {len(both)} levels{where}{least}")
+        least = f", the last with {here[LR_REWIND].remaining_text(max(levels))}%" if levels else ""
+        least += " of the weights" if levels else ""
+        said.append(f"{len(levels)} of {len(known)} levels{where}{least}")
     return f"Pruning and longer dense training generalize alike at {'; '.join(said)}."
 
 
@@ -196,22 +193,21 @@ def _loss_rows(found: Found) -> pd.DataFrame:
 
 
 def loss_reading(found: Found) -> str:
-    """What pruning does to the loss on noisy and on original examples, by benchmark."""
-    return "\n".join(map(_loss_change, _with_parts(found)))
-
-
-def _loss_change(family: Family) -> str:
-    optimal = family.optimal()
-    changes = [
-        f"on {part} examples from {mean_at(family, column, 0):.2f} to "
-        f"{mean_at(family, column, optimal):.2f} nats"
-        for column, part in _PARTS.items()
-    ]
-    return (
-        f"On {family.benchmark.name}, from dense to the optimal sparsity "
-        f"({remaining_text(family, optimal)}% of the weights remaining), training loss goes "
-        f"{' and '.join(changes)}."
-    )
+    """What pruning does to the loss on noisy and on original examples, a line per benchmark."""
+    said = []
+    for family in _with_parts(found):
+        optimal = family.optimal()
+        changes = [
+            f"on {part} examples from {family.mean(column, 0):.2f} to "
+            f"{family.mean(column, optimal):.2f} nats"
+            for column, part in _PARTS.items()
+        ]
+        said.append(
+            f"On {family.benchmark.name}, from dense to the optimal sparsity "
+            f"({family.remaining_text(optimal)}% of the weights remaining), training loss goes "
+            f"{' and '.join(changes)}."
+        )
+    return "\n".join(said)
 
 
 def loss_table(found: Found) -> Table | None:
@@ -228,23 +224,24 @@ def loss_table(found: Found) -> Table | None:
 
 
 def _loss_rows_of(family: Family, column: str) -> list[Beside]:
-    dense, optimal = (family.by_seed(column, m) for m in (0, family.optimal()))
+    member = family.optimal()
+    dense, optimal = (family.by_seed(column, m) for m in (0, member))
     change = {seed: optimal[seed] - dense[seed] for seed in sorted(dense.keys() & optimal.keys())}
-    rows: list[tuple[str, Mapping[int, float], int | None]] = [
-        (DENSE, dense, 0), ("optimal", optimal, family.optimal()), ("change", change, None)
-    ]  # fmt: skip
+
+    def row(at: str, values: Mapping[int, float], member: int | None, metric: str) -> Beside:
+        method, cell = (DENSE, DENSE) if at == DENSE else (LR_REWIND, "optimal")
+        return beside(
+            11, family.benchmark, {"examples": _PARTS[column], "at": at}, values, method, cell,
+            metric, against=dense if at == "optimal" else {},
+            details={"remaining (%)": family.remaining_text(member)},
+            missing=() if member is None else family.missing_seeds(member, column),
+        )  # fmt: skip
+
     return [
-        beside(
-            11, family.benchmark, {"examples": _PARTS[column], "at": at}, values,
-            DENSE if at == DENSE else LR_REWIND,
-            DENSE if at == DENSE else "optimal",
-            f"{column}_change" if at == "change" else column,
-            against=dense if at == "optimal" else {},
-            details={"remaining (%)": remaining_text(family, member)},
-            missing=family.missing_seeds(member, column) if member is not None else (),
-        )
-        for at, values, member in rows
-    ]  # fmt: skip
+        row(DENSE, dense, 0, column),
+        row("optimal", optimal, member, column),
+        row("change", change, None, f"{column}_change"),
+    ]
 
 
 # fmt: off
@@ -265,7 +262,8 @@ PRUNING_EFFECT = Experiment(
             _loss_rows,
             Lines(
                 looks.REMAINING,
-                (Axis("noisy_loss", "Training loss (nats)", finish=looks.from_zero),
+                (Axis("noisy_loss", "Training loss (nats)",
+                      finish=lambda panel: panel.axes.set_ylim(bottom=0)),
                  Axis("original_loss")),
                 "member", looks.NOISE,
                 dash=Scale(QUANTITY, {"noisy_loss": "-", "original_loss": "--"},
@@ -290,16 +288,16 @@ PRUNING_EFFECT = Experiment(
     ),
     tables=(
         optima_table,
-        OptimaTable(2, "pruning algorithms and longer dense training, without label noise",
+        table_of_optima(2, "pruning algorithms and longer dense training, without label noise",
                     tuple(_LOOKS), noisy=False, digits=1),
-        OptimaTable(5, "longer dense training and pruning, with label noise",
+        table_of_optima(5, "longer dense training and pruning, with label noise",
                     (LR_REWIND, EXTENDED_DENSE), (EXTENDED_DENSE,), noisy=True),
-        OptimaTable(6, "pruned networks and dense ones",
+        table_of_optima(6, "pruned networks and dense ones",
                     (WEIGHT_REWIND, LR_REWIND, DENSE), (WEIGHT_REWIND, LR_REWIND),
                     digits=1, against=DENSE),
-        OptimaTable(9, "weight rewinding and learning-rate rewinding",
+        table_of_optima(9, "weight rewinding and learning-rate rewinding",
                     (WEIGHT_REWIND, LR_REWIND), (WEIGHT_REWIND,)),
-        OptimaTable(10, "by what is pruned",
+        table_of_optima(10, "by what is pruned",
                     (LR_REWIND, SYNFLOW, RANDOM), (SYNFLOW, RANDOM), names=_BY_CRITERION),
         loss_table,
         claims_table(
@@ -365,7 +363,7 @@ WIDTH_SCALING = Experiment(
     ),
     tables=(
         optima_table,
-        OptimaTable(7, "narrower dense networks and pruned ones, weights remaining of the full "
+        table_of_optima(7, "narrower dense networks and pruned ones, weights remaining of the full "
                     "width's", (LR_REWIND, WIDTH), (WIDTH,)),
         claims_table(
             Claim("width scaling, pruning; no noise", "higher on 4 of 5", WIDTH, LR_REWIND, False),
