@@ -149,9 +149,9 @@ def _optimum(family: Family) -> tuple[dict[str, Any], dict[str, str]]:
     return row, {
         **mark.labels,
         "algorithm": family.name,
-        "dense (%)": number_text(row["dense_mean"], row["dense_std"], 2),
+        "dense (%)": number_text(row["dense_mean"], row["dense_std"]),
         "optimum at": family.place_text(optimal),
-        "optimal (%)": number_text(row["optimal_mean"], row["optimal_std"], 2),
+        "optimal (%)": number_text(row["optimal_mean"], row["optimal_std"]),
         "vs dense": verdict_text(gain, row["optimal_n"]),
         "still beats dense": "" if one_seed else family.place_text(last) or "never",
         "seeds": str(row["optimal_n"]),
@@ -225,7 +225,7 @@ def compares(first: str, second: str) -> Callable[[Found], str]:
             ((mark, gap),) = gaps.items()
             here = by_benchmark(found)[mark]
             ends = [described(optimal_errors(here, method)) for method in (first, second)]
-            errors = [number_text(end["mean"], end["std"], 2) for end in ends]
+            errors = [number_text(end["mean"], end["std"]) for end in ends]
             left = here[first].remaining_text(here[first].optimal())
             return (
                 f"On {mark.name}, {names[0]} has {errors[0]}% test error at its optimum, with "

@@ -196,20 +196,13 @@ def load(results: pd.DataFrame, folder: epath.Path) -> list[Effects]:
 def el2n_groups(losses: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """The percentile group of every example that has a loss and a score, by each seed's scores.
 
-    Args:
-      losses: as `read_by_seed` gives.
-      scores: likewise.
-
-    Returns:
-      int64, a row per row of `losses`, a column per seed that has both; -1 is no group. `GROUPS`
-      groups, or as many as there are examples.
+    Of tables as `read_by_seed` gives: int64, a row per row of `losses`, a column per seed that has
+    both; -1 is no group. `GROUPS` groups, or as many as there are examples.
     """
-    scores = scores.reindex(losses.index)
-    both = {seed: scores[seed].where(losses[seed].notna()) for seed in losses if seed in scores}
+    both = scores.reindex(losses.index).where(losses.notna()).dropna(axis=1, how="all")
     groups = {
         seed: percentile_groups(own, min(GROUPS, int(own.notna().sum())))
         for seed, own in both.items()
-        if own.notna().any()
     }
     return pd.DataFrame(groups, index=losses.index)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import ZERO, Axis, Figure, Lines, Mark, Panel, Scale, line_handle, shade
 from tfprune.report.readings import gap_text
 from tfprune.report.summary import Beside
-from tfprune.report.tables import Table, number_text
+from tfprune.report.tables import Table, mean_std, number_text
 
 DENSE_SUBSET = "dense_subset"
 _GREEN = "#CDEBD9"
@@ -252,17 +252,14 @@ def pairing_table(pairing: Pairing, found: Found) -> Table | None:
         "least one std over seeds away from 0"
     )
 
-    def error(name: str) -> Callable[[Mapping[str, Any]], str]:
-        return lambda row: number_text(row[f"{name}_mean"], row[f"{name}_std"], 2)
-
     shown: dict[str, Any] = {
         "model": "model",
         "noise": "noise",
         "level": "level",
         "sparsity (%)": lambda row: tables.sparsity_percent(1 - row["remaining"]),
-        f"{chosen} error (%)": error("chosen"),
-        f"{random} error (%)": error("random"),
-        "difference (points)": error("difference"),
+        f"{chosen} error (%)": mean_std("chosen", number_text),
+        f"{random} error (%)": mean_std("random", number_text),
+        "difference (points)": mean_std("difference", number_text),
         "it is": "verdict",
         "pruning improves": lambda row: "yes" * row["improves"],
         "seeds": "n",
