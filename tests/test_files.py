@@ -6,17 +6,21 @@ import shutil
 import numpy as np
 import pytest
 
-from tfprune.errors import CannotWrite, DamagedFile, InputError
+from tfprune.errors import CannotWrite, DamagedFile, InputError, SettingError
 from tfprune.files import (
     changed_since,
+    check_writable,
     damage_of_sealed,
     fingerprint,
     load_arrays,
+    read_json,
     read_sealed,
     save_arrays,
     set_aside,
     whole_or_set_aside,
+    write_json,
     write_sealed,
+    write_text_atomic,
 )
 from tfprune.pruning.masks import Masks
 
@@ -186,6 +190,51 @@ def test_a_file_that_is_not_there_is_no_damage_but_an_error(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*no\.npz") as error:
         load_arrays(tmp_path / "no.npz")
     assert not isinstance(error.value, DamagedFile)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    write_text_atomic(path, "old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("etils.epath.gpath.PosixGPath.replace", full)
+    with pytest.raises(InputError, match=r"No space left on device"):
+        write_text_atomic(path, "new")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+def test_an_unwritable_folder_is_a_setting_error_that_names_the_flag(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match=r"output_dir=.*a folder that can be written"):
+        check_writable(tmp_path / "file" / "runs")
+
+
+def test_checking_a_folder_leaves_no_trace(tmp_path):
+    check_writable(tmp_path / "runs" / "new")
+    assert not list(tmp_path.iterdir())
+    check_writable(tmp_path)
+    assert tmp_path.exists()
+
+
+def test_json_round_trips_numpy_scalars_and_refuses_nan(tmp_path):
+    value = {"loss": np.float32(0.1), "counts": np.arange(2), "path": (1, "ε")}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == {
+        "loss": 0.10000000149011612,
+        "counts": [0, 1],
+        "path": [1, "ε"],
+    }
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "b.json", {"loss": float("nan")})
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_damaged_json_is_an_input_error_that_names_the_file(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(InputError, match=r"a\.json"):
+        read_json(tmp_path / "a.json")
 
 
 def test_arrays_that_a_file_lacks_are_named(saved):

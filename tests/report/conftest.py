@@ -58,16 +58,18 @@ def _metrics(level: int, seed: int, settings: dict[str, Any]) -> list[dict[str, 
     return rows
 
 
-def _write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
-    lines = [",".join(layout.METRIC_COLUMNS)]
-    cells = [[row.get(c, "") for c in layout.METRIC_COLUMNS] for row in rows]
-    lines += [",".join("" if v != v else str(v) for v in row) for row in cells]
-    files.write_text_atomic(path, "\n".join(lines) + "\n")
+def _write_table(file: Path, rows: Any, columns: Sequence[str] | None = None) -> None:
+    table = pd.DataFrame(rows, columns=columns)
+    files.write_text_atomic(file, table.to_csv(index=False, lineterminator="\n"))
+
+
+def _write_metrics(stage: Path, rows: list[dict[str, float]]) -> None:
+    _write_table(stage / layout.METRICS, rows, layout.METRIC_COLUMNS)
 
 
 def _result(level: int, rows: list[dict[str, float]]) -> dict[str, Any]:
-    tests = [row["test_accuracy"] for row in rows]
-    last = rows[-1]
+    tests, last = [row["test_accuracy"] for row in rows], rows[-1]
+    examples = [f"{kind}_accuracy" for kind in ("unpermuted", "permuted", "restored")]
     return {
         "level": level,
         "sparsity": 1 - 0.8**level,
@@ -77,10 +79,7 @@ def _result(level: int, rows: list[dict[str, float]]) -> dict[str, Any]:
         "test_accuracy_last": tests[-1],
         "test_accuracy_best": max(tests),
         "best_epoch": 1 + int(np.argmax(tests)),
-        **{
-            name: last[name]
-            for name in ("unpermuted_accuracy", "permuted_accuracy", "restored_accuracy")
-        },
+        **{name: last[name] for name in examples},
         "wall_seconds": 0.2,
     }
 
@@ -108,17 +107,16 @@ def make_folder(tmp_path: Path) -> Maker:
             settings = SETTINGS | changes
             trial = f"digits-lenet-{number:08x}"
             for seed in seeds:
-                _make_seed(tmp_path, experiment, trial, seed, settings, seeds)
+                _write_config(tmp_path, experiment, trial, seed, settings, seeds)
                 rows = []
                 for level in (n for n in range(levels) if (number, seed, n) not in skip):
-                    stage = "/".join(
-                        (layout.TRIALS, trial, layout.seed_folder(seed), layout.level_folder(level))
-                    )
                     metrics = _metrics(level, seed, settings)
-                    _write_metrics(tmp_path / stage / layout.METRICS, metrics)
+                    folder = f"{layout.TRIALS}/{trial}/{layout.seed_folder(seed)}"
+                    stage = f"{folder}/{layout.level_folder(level)}"
+                    _write_metrics(tmp_path / stage, metrics)
                     key = {"experiment": experiment, "trial": trial, "seed": seed, "stage": stage}
                     chosen = {name: settings[name] for name in columns}
-                    rows.append({**key, **_result(level, metrics), **chosen})
+                    rows.append(key | _result(level, metrics) | chosen)
                 store.merge_rows(tmp_path, rows, columns)
         return tmp_path
 
@@ -170,7 +168,7 @@ def _redense(folder: Path, sparse: dict[str, Any], branch: str, surfaces: bool) 
             "restored_accuracy": (1 - done) * end["restored_accuracy"],
         }
         rows.append({**end, **moved, "epoch": epoch})
-    _write_metrics(folder / stage / layout.METRICS, rows)
+    _write_metrics(folder / stage, rows)
     row = {**sparse, **_result(sparse["level"], rows), "branch": branch, "stage": stage}
     row |= {"sparsity": 0.0, "weights_remaining": 1.0, "sparse_sparsity": sparse["sparsity"]}
     row["distance_from_init"] = 22 * 0.97 ** sparse["level"] + 0.2 * sparse["seed"]
@@ -198,9 +196,9 @@ def _measures(loss: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _write_table(folder: Path, row: dict[str, Any], name: str, columns: dict[str, Any]) -> str:
+def _write_measured(folder: Path, row: dict[str, Any], name: str, columns: dict[str, Any]) -> str:
     file = f"{row['stage']}/{name}-0123abcd.csv"
-    files.write_text_atomic(folder / file, pd.DataFrame(columns).to_csv(index=False))
+    _write_table(folder / file, columns)
     return file
 
 
@@ -208,7 +206,7 @@ def _interpolation(folder: Path, row: dict[str, Any], barrier: float) -> dict[st
     alpha = np.linspace(0, 1, 101)
     start = 0.1 + 0.05 * row["level"]
     loss = start * (1 - alpha) ** 2 + 0.02 + barrier * np.sin(np.pi * alpha)
-    file = _write_table(folder, row, "interpolation", {"alpha": alpha, **_measures(loss)})
+    file = _write_measured(folder, row, "interpolation", {"alpha": alpha, **_measures(loss)})
     falls = int((np.diff(loss) <= 0).all())
     return {"interpolation": file, "barrier_height": barrier, "monotonic": falls}
 
@@ -218,16 +216,16 @@ def _line(folder: Path, row: dict[str, Any], curvature: float) -> dict[str, Any]
     curvature *= 1 + 0.02 * row["seed"]
     loss = 0.02 + curvature * distance**2 * (1 + 0.2 * directions)
     columns = {"direction": directions, "distance": distance, **_measures(loss)}
-    return {"line": _write_table(folder, row, "line", columns), "sharpness": 1.1 * curvature}
+    return {"line": _write_measured(folder, row, "line", columns), "sharpness": 1.1 * curvature}
 
 
 def _surface(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
     x, y = (side.ravel() for side in np.meshgrid(*[np.linspace(-1, 1, 11)] * 2, indexing="ij"))
     loss = 0.02 + (0.2 + 0.1 * row["level"]) * (x**2 + 0.6 * y**2 + 0.3 * x * y)
-    return {"surface": _write_table(folder, row, "surface", {"x": x, "y": y, **_measures(loss)})}
+    return {"surface": _write_measured(folder, row, "surface", {"x": x, "y": y, **_measures(loss)})}
 
 
-def _make_seed(
+def _write_config(
     folder: Path,
     experiment: str,
     trial: str,
@@ -235,20 +233,19 @@ def _make_seed(
     settings: dict[str, Any],
     seeds: Sequence[int],
 ) -> None:
-    data = {name: settings[name] for name in ("dataset", "label_noise", "noise_fraction")}
     config = {
-        "data": data,
+        "data": {name: settings[name] for name in ("dataset", "label_noise", "noise_fraction")},
         "pruning": {"criterion": settings["criterion"], "levels": 22},
         "seeds": list(seeds),
+        "experiment": experiment,
     }
-    files.write_json(
-        folder / layout.TRIALS / trial / layout.seed_folder(seed) / layout.CONFIG,
-        {
-            "config": {**config, "experiment": experiment},
-            "argv": ["run.py", experiment, "--noise_fraction=0.4"],
-            "versions": {"tfprune": "0.1.0", "tensorflow": "2.21.0"},
-            "device": "CPU, 2 cores",
-            "host": "a-host",
-            "started": "2026-11-26T17:05:12+00:00",
-        },
-    )
+    about = {
+        "config": config,
+        "argv": ["run.py", experiment, "--noise_fraction=0.4"],
+        "versions": {"tfprune": "0.1.0", "tensorflow": "2.21.0"},
+        "device": "CPU, 2 cores",
+        "host": "a-host",
+        "started": "2026-11-26T17:05:12+00:00",
+    }
+    where = folder / layout.TRIALS / trial / layout.seed_folder(seed)
+    files.write_json(where / layout.CONFIG, about)

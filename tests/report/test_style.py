@@ -9,31 +9,28 @@ import pytest
 from tfprune.report import style
 
 
-def test_ticks_are_every_fourth_level_of_20_percent_as_in_the_papers():
-    positions, labels = style.sparsity_ticks([0.8**n for n in range(33)])
-    assert labels == ["0", "59.0", "83.2", "93.1", "97.2", "98.8", "99.5", "99.8", "99.92"]
-    np.testing.assert_allclose(np.diff(positions), -4 * np.log(0.8))
-
-
-def test_ticks_do_not_care_that_levels_remove_whole_weights():
-    # LeNet-300-100's prunable weights: 784 x 300 + 300 x 100.
+def whole_weights():
+    """LeNet-300-100's prunable weights, 784 x 300 + 300 x 100: levels remove whole ones."""
     left = [265_200]
     for _ in range(22):
         left.append(left[-1] - int(np.ceil(0.2 * left[-1])))
-    _, labels = style.sparsity_ticks(np.array(left) / left[0])
-    assert labels == ["0", "59.0", "83.2", "93.1", "97.2", "98.8"]
+    return np.array(left) / left[0]
 
 
-def test_other_prune_fractions_get_ticks_at_their_own_levels():
-    _, labels = style.sparsity_ticks([0.5**n for n in range(9)])
-    assert labels == ["0", "75.0", "93.8", "98.4", "99.6"]
-    _, labels = style.sparsity_ticks([0.9**n for n in range(33)])
-    assert labels == ["0", "57.0", "81.5", "92.0", "96.6"]
-
-
-def test_short_curves_get_a_tick_at_every_level():
-    assert style.sparsity_ticks([1, 0.8, 0.64])[1] == ["0", "20.0", "36.0"]
-    assert style.sparsity_ticks([1.0])[1] == ["0"]
+@pytest.mark.parametrize(
+    ("remaining", "labels"),
+    [
+        ([0.8**n for n in range(33)], "0 59.0 83.2 93.1 97.2 98.8 99.5 99.8 99.92"),
+        (whole_weights(), "0 59.0 83.2 93.1 97.2 98.8"),
+        ([0.5**n for n in range(9)], "0 75.0 93.8 98.4 99.6"),
+        ([0.9**n for n in range(33)], "0 57.0 81.5 92.0 96.6"),
+        ([1, 0.8, 0.64], "0 20.0 36.0"),
+        ([1.0], "0"),
+        ([1, 0.8, 1, 0.8, 0.64, 0.0], "0 20.0 36.0"),  # Repeats, and a network of nothing.
+    ],
+)
+def test_ticks_are_at_levels_as_far_apart_as_in_the_papers(remaining, labels):
+    assert style.sparsity_ticks(remaining)[1] == labels.split()
 
 
 def test_long_curves_get_no_more_than_the_ticks_that_fit():

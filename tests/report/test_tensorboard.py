@@ -395,24 +395,6 @@ def test_views_leave_out_charts_that_would_be_empty(folder):
     assert ("memorization", "restored examples by epoch") not in charts
 
 
-def test_what_older_versions_put_beside_the_stages_goes_when_they_are_published(folder):
-    logdir = folder / layout.TENSORBOARD
-    branch = row("digits-random-87654321", 1, 2, branch="redense")
-    store.merge_rows(folder, [branch], SETTINGS)
-    old = [logdir / "figures", logdir / "digits-random" / "seed_1" / "redense"]
-    old.append(trial_folder(logdir, "digits-random-87654321") / "seed_1")
-    for run in old:
-        event_files.write_curves(run, {0: {"by_level/test_accuracy_last": 0.5}})
-        event_files.write_images(run, {"sparse_double_descent/accuracy": png(30, 30, 0.5)})
-    reader = published(folder)
-    stages_and_pages = {
-        run for run in reader.events.Runs() if run.count("/") == 2 or run == "pages"
-    }
-    assert set(reader.events.Runs()) == stages_and_pages
-    assert not (logdir / "figures").exists()
-    assert "digits-random/seed_1/redense_level_02" in stages_and_pages
-
-
 # ---------------------------------------------------------------- names of runs
 FIRST, SECOND = "digits-magnitude-11111111", "digits-magnitude-22222222"
 

@@ -235,8 +235,9 @@ def verdict(cell: object) -> str:
     """What a cell of a table says of two results: "matches", "differs", or "".
 
     Example:
-      >>> [verdict(cell) for cell in ("matches", "higher (+0.75)", "lower on 1 of 2", "3.1 ± 0.2")]
-      ['matches', 'differs', '', '']
+      >>> cells = ("matches", "higher (+0.75)", "+3.7 ± 0.6, lower", "lower on 1 of 2", 3.1)
+      >>> [verdict(cell) for cell in cells]
+      ['matches', 'differs', 'differs', '', '']
     """
     found = _VERDICT.search(str(cell))
     if found is None:

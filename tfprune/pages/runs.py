@@ -181,8 +181,8 @@ def duration(seconds: float) -> str:
     """Seconds as a person would say them.
 
     Example:
-      >>> [duration(seconds) for seconds in (3.21, 75, 7260)]
-      ['3.2 s', '1 min 15 s', '2 h 1 min']
+      >>> [duration(seconds) for seconds in (3.21, 59.94, 59.99, 75, 7260)]
+      ['3.2 s', '59.9 s', '1 min 0 s', '1 min 15 s', '2 h 1 min']
     """
     if seconds < 59.95:
         return f"{seconds:.1f} s"

@@ -1,23 +1,18 @@
-"""Atomic writes, results.csv and metrics.csv."""
+"""results.csv and metrics.csv."""
 
 from __future__ import annotations
 
 import math
-import struct
 
 import numpy as np
 import pandas as pd
 import pytest
 from wording import says
 
-from tfprune import files, layout, store
-from tfprune.errors import InputError, SettingError
+from tfprune import layout, store
+from tfprune.errors import InputError
 
 KEY = {"experiment": "e", "trial": "t-01234567", "seed": 0, "level": 0}
-
-
-def bits(value: float) -> bytes:
-    return struct.pack("<d", value)
 
 
 def test_floats_read_back_bit_for_bit(tmp_path):
@@ -25,7 +20,7 @@ def test_floats_read_back_bit_for_bit(tmp_path):
     values += np.random.default_rng(0).lognormal(0, 20, 500).tolist()
     store.merge_rows(tmp_path, [{**KEY, "level": n, "train_loss": v} for n, v in enumerate(values)])
     read = store.read_results(tmp_path)["train_loss"]
-    assert [bits(v) for v in read] == [bits(v) for v in values]
+    assert read.to_numpy().tobytes() == np.array(values).tobytes()
 
 
 def test_rows_are_sorted_by_key_with_numbers_as_numbers(tmp_path):
@@ -97,93 +92,43 @@ def test_types_are_right_and_empty_is_empty(tmp_path):
     assert read["sparsities"].tolist() == ["0.5,0.9", ""]
 
 
-def test_an_undeclared_column_is_refused_with_the_nearest_name_and_nothing_is_written(tmp_path):
-    with pytest.raises(InputError, match="did you mean test_accuracy_last"):
-        store.merge_rows(tmp_path, [{**KEY, "test_acuracy_last": 0.5}])
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({**KEY, "test_acuracy_last": 0.5}, "did you mean test_accuracy_last"),
+        ({k: v for k, v in KEY.items() if k != "seed"}, "has no seed"),
+    ],
+)
+def test_a_row_of_other_columns_is_refused_and_nothing_is_written(tmp_path, row, said):
+    with pytest.raises(InputError, match=said):
+        store.merge_rows(tmp_path, [row])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_row_without_its_seed_is_refused(tmp_path):
-    with pytest.raises(InputError, match="has no seed"):
-        store.merge_rows(tmp_path, [{k: v for k, v in KEY.items() if k != "seed"}])
-
-
-def test_reading_says_what_to_run_where_there_are_no_results(tmp_path):
-    with pytest.raises(InputError, match=r"run an experiment first.*--output_dir="):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, r"run an experiment first.*--output_dir="),
+        ("experiment,trial,seed\ne,t,0\n", "lacks the columns branch, level, sparsity"),
+        (",".join(layout.RESULT_COLUMNS) + "\ne,t,0,,zero\n", r"results\.csv is damaged"),
+    ],
+)
+def test_results_that_cannot_be_read_are_one_clear_line(tmp_path, text, said):
+    if text is not None:
+        (tmp_path / layout.RESULTS).write_text(text)
+    with pytest.raises(InputError, match=said):
         store.read_results(tmp_path)
 
 
-def test_reading_names_the_columns_that_are_missing(tmp_path):
-    (tmp_path / layout.RESULTS).write_text("experiment,trial,seed\ne,t,0\n")
-    with pytest.raises(InputError, match="lacks the columns branch, level, sparsity"):
-        store.read_results(tmp_path)
-    (tmp_path / layout.METRICS).write_text("epoch\n1\n")
-    with pytest.raises(InputError, match="lacks the columns learning_rate"):
-        store.read_metrics(tmp_path, ".")
-
-
-def test_a_level_that_is_no_number_is_reported_with_the_file(tmp_path):
-    store.merge_rows(tmp_path, [KEY])
-    path = tmp_path / layout.RESULTS
-    path.write_text(path.read_text().replace("e,t-01234567,0,,0", "e,t-01234567,0,,zero"))
-    with pytest.raises(InputError, match=r"results\.csv is damaged"):
-        store.read_results(tmp_path)
-
-
-def test_metrics_are_read_from_the_stage_with_epochs_as_integers(make_folder):
-    folder = make_folder(levels=1, seeds=(0,))
-    stage = store.read_results(folder)["stage"][0]
-    metrics = store.read_metrics(folder, stage)
-    assert metrics["epoch"].tolist() == list(range(1, 21))
+def test_metrics_have_epochs_as_integers_and_name_the_columns_they_lack(tmp_path):
+    path, columns = tmp_path / layout.METRICS, layout.METRIC_COLUMNS
+    path.write_text(",".join(columns) + "\n" + ",".join(["1", *[""] * (len(columns) - 1)]) + "\n")
+    metrics = store.read_metrics(tmp_path, ".")
     assert metrics["epoch"].dtype == np.int64
     assert metrics["val_loss"].isna().all()
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
-    path = tmp_path / "a.txt"
-    files.write_text_atomic(path, "old")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("etils.epath.gpath.PosixGPath.replace", full)
-    with pytest.raises(InputError, match=r"No space left on device"):
-        files.write_text_atomic(path, "new")
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "old")]
-
-
-def test_an_unwritable_folder_is_a_setting_error_that_names_the_flag(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SettingError, match=r"output_dir=.*a folder that can be written"):
-        files.check_writable(tmp_path / "file" / "runs")
-    with pytest.raises(InputError, match="file is a file, and must be a folder"):
-        files.write_text_atomic(tmp_path / "file" / "a", "")
-
-
-def test_checking_a_folder_leaves_no_trace(tmp_path):
-    files.check_writable(tmp_path / "runs" / "new")
-    assert not list(tmp_path.iterdir())
-    files.check_writable(tmp_path)
-    assert tmp_path.exists()
-
-
-def test_json_round_trips_numpy_scalars_and_refuses_nan(tmp_path):
-    value = {"loss": np.float32(0.1), "counts": np.arange(2), "path": (1, "ε")}
-    files.write_json(tmp_path / "a.json", value)
-    assert files.read_json(tmp_path / "a.json") == {
-        "loss": 0.10000000149011612,
-        "counts": [0, 1],
-        "path": [1, "ε"],
-    }
-    with pytest.raises(ValueError, match="JSON compliant"):
-        files.write_json(tmp_path / "b.json", {"loss": float("nan")})
-    assert not (tmp_path / "b.json").exists()
-
-
-def test_damaged_json_is_an_input_error_that_names_the_file(tmp_path):
-    (tmp_path / "a.json").write_text('{"a": ')
-    with pytest.raises(InputError, match=r"a\.json"):
-        files.read_json(tmp_path / "a.json")
+    path.write_text("epoch\n1\n")
+    with pytest.raises(InputError, match="lacks the columns learning_rate"):
+        store.read_metrics(tmp_path, ".")
 
 
 @pytest.mark.parametrize(
@@ -217,10 +162,10 @@ def test_a_mark_before_the_text_is_no_damage(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "is_folder"),
-    [(name, True) for name in (layout.RESULTS, layout.REPORT)]
-    + [
-        (name, False)
-        for name in (layout.TENSORBOARD, layout.TRIALS, layout.FIGURES, layout.TABLES, ".claims")
+    [
+        *((name, True) for name in (layout.RESULTS, layout.REPORT)),
+        *((name, False) for name in (layout.TENSORBOARD, layout.TRIALS, layout.FIGURES)),
+        *((name, False) for name in (layout.TABLES, ".claims")),
     ],
 )
 def test_files_and_folders_that_stand_in_each_others_place_are_named(tmp_path, name, is_folder):
