@@ -33,14 +33,10 @@ _PUBLISHED_METHODS = {WIDTH: "width_scaling"}
 def printed(
     table: int, mark: Benchmark, method: str, at: str = "optimal", metric: str = TEST_ERROR
 ) -> Printed | None:
-    """What a table of PEG prints for this benchmark and method; None where it has no such cell.
+    """What a table of PEG prints for this benchmark and method, by our name of it, or `dense`.
 
-    Args:
-      table: as printed.
-      mark: ours; one of another width, or with noise of another kind, has no cell.
-      method: our name of it, `dense` for the dense model.
-      at: `optimal`, or `dense` for level 0.
-      metric: as in `tfprune.papers.published`.
+    `at` and `metric` are as in `tfprune.papers.published`. None where the table has no such cell:
+    none is of another width, or of noise of another kind.
     """
     if mark.width != 1 or mark.label_noise not in PAPER_NOISE:
         return None
