@@ -131,6 +131,19 @@ def test_metrics_have_epochs_as_integers_and_name_the_columns_they_lack(tmp_path
         store.read_metrics(tmp_path, ".")
 
 
+def test_tables_of_measurements_stand_below_each_other_each_with_what_its_row_is_of(tmp_path):
+    (tmp_path / "a.csv").write_text("place,x\n0,0.5\n1,0.25\n")
+    (tmp_path / "b.csv").write_text("place,x\n0,\n")
+    rows = pd.DataFrame({"seed": [2, 1, 0, 3], "line": ["a.csv", "", "gone.csv", "b.csv"]})
+    found = store.read_measurements(tmp_path, rows, "line", ["x"])
+    assert (found["seed"].tolist(), found["place"].tolist()) == ([2, 2, 3], [0, 1, 0])
+    np.testing.assert_array_equal(found["x"], [0.5, 0.25, np.nan])
+    none = store.read_measurements(tmp_path, rows, "surface", ["x"])
+    assert (list(none), len(none)) == (["seed", "x"], 0)
+    with pytest.raises(InputError, match="lacks the column y"):
+        store.read_measurements(tmp_path, rows, "line", ["y"])
+
+
 @pytest.mark.parametrize(
     ("damage", "whole"),
     [
