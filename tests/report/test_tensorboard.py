@@ -264,24 +264,21 @@ def test_columns_are_spoken_and_say_what_they_range_over(tmp_path):
     assert spoken[3:] == ["distance from init", "instability"]
 
 
-def test_booleans_stay_booleans(tmp_path):
-    event_files.write_hparams(tmp_path / "run", {"on": True, "n": 1}, {})
-    event_files.write_experiment(tmp_path / "all", {"on": [True, False], "n": [1]}, [])
+def test_booleans_stay_booleans_and_no_number_is_no_metric(tmp_path):
+    metrics = {"loss": 0.5, "bad": np.nan}
+    event_files.write_hparams(tmp_path / "run", {"on": True, "n": 1}, metrics, 0, "a run")
+    event_files.write_experiment(tmp_path / "all", {"on": [True, False], "n": [1]}, metrics)
     reader = Reader(tmp_path)
-    hparams, _, _ = reader.rows()["run"]
+    ((name, (hparams, metrics, runs)),) = reader.rows().items()
+    assert (name, metrics, runs) == ("a run", {"final/loss": 0.5}, ["run"])
     assert {name: repr(value) for name, value in hparams.items()} == {"on": "True", "n": "1.0"}
     types = {info.name: info.type for info in reader.experiment().hparam_infos}
     assert types == {"on": api_pb2.DATA_TYPE_BOOL, "n": api_pb2.DATA_TYPE_FLOAT64}
 
 
-def test_a_row_without_a_name_is_called_as_its_run(tmp_path):
-    event_files.write_hparams(tmp_path / "a" / "b", {"width": 2}, {"loss": 0.5, "bad": np.nan})
-    assert Reader(tmp_path).rows() == {"a/b": ({"width": 2.0}, {"final/loss": 0.5}, ["a/b"])}
-
-
 def test_hyperparameters_of_another_type_are_refused(tmp_path):
     with pytest.raises(TypeError, match="bool, int, float or str"):
-        event_files.write_hparams(tmp_path, {"drops": (1, 2)}, {})
+        event_files.write_hparams(tmp_path, {"drops": (1, 2)}, {}, 0, "a run")
     assert not list(tmp_path.iterdir())
 
 
@@ -304,7 +301,7 @@ def test_publishing_again_writes_only_what_changed(folder):
 
 def test_the_step_alone_makes_a_file_new(tmp_path):
     for step in (1, 2):
-        event_files.write_hparams(tmp_path / "run", {}, {"loss": 0.5}, step)
+        event_files.write_hparams(tmp_path / "run", {}, {"loss": 0.5}, step, "a run")
     assert Reader(tmp_path).scalar("run", "final/loss") == [(2, 0.5)]
 
 

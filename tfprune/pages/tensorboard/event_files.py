@@ -52,8 +52,8 @@ def write_hparams(
     folder: epath.PathLike,
     hparams: Mapping[str, HParam],
     metrics: Mapping[str, float],
-    step: int = 0,
-    name: str = "",
+    step: int,
+    name: str,
 ) -> None:
     """Makes a run a row of the HParams table, in place of what was written there before.
 
@@ -64,8 +64,7 @@ def write_hparams(
         are NaN or infinite are left out.
       step: the step of these scalars. With a stage's level, a chart of `final/NAME` shows the
         metric against the level, a point for each run.
-      name: what the table calls the row; runs of one name are averaged in one row. By default
-        the run's own name, its folder relative to TensorBoard's --logdir.
+      name: what the table calls the row; runs of one name are averaged in one row.
 
     Raises:
       InputError: the folder cannot be written.
