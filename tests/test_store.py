@@ -131,6 +131,19 @@ def test_metrics_have_epochs_as_integers_and_name_the_columns_they_lack(tmp_path
         store.read_metrics(tmp_path, ".")
 
 
+def test_tables_of_measurements_stand_below_each_other_each_with_what_its_row_is_of(tmp_path):
+    (tmp_path / "a.csv").write_text("place,x\n0,0.5\n1,0.25\n")
+    (tmp_path / "b.csv").write_text("place,x\n0,\n")
+    rows = pd.DataFrame({"seed": [2, 1, 0, 3], "line": ["a.csv", "", "gone.csv", "b.csv"]})
+    found = store.read_measurements(tmp_path, rows, "line", ["x"])
+    assert (found["seed"].tolist(), found["place"].tolist()) == ([2, 2, 3], [0, 1, 0])
+    np.testing.assert_array_equal(found["x"], [0.5, 0.25, np.nan])
+    none = store.read_measurements(tmp_path, rows, "surface", ["x"])
+    assert (list(none), len(none)) == (["seed", "x"], 0)
+    with pytest.raises(InputError, match="lacks the column y"):
+        store.read_measurements(tmp_path, rows, "line", ["y"])
+
+
 @pytest.mark.parametrize(
     ("damage", "whole"),
     [
@@ -149,6 +162,20 @@ def test_of_a_damaged_table_each_whole_row_stays_once(tmp_path, damage, whole):
     assert says(store.mend_results(tmp_path), "set aside", f"{whole} rows were whole")
     assert store.read_results(tmp_path)["test_loss"].tolist() == [0.25, 0.5][:whole]
     assert store.mend_results(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a,b\n1,2\n", "experiment;trial;seed\ne;t;0\n", "experiment,trial,seed,test_accuracy\n"],
+)
+def test_a_table_of_another_program_or_version_stays_where_it_is(tmp_path, text):
+    path = tmp_path / layout.RESULTS
+    path.write_text(text)
+    for touch in (store.mend_results, lambda folder: store.merge_rows(folder, [KEY])):
+        with pytest.raises(InputError, match=r"results\.csv lacks the columns .* move it away"):
+            touch(tmp_path)
+    assert path.read_text() == text
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [layout.RESULTS]
 
 
 def test_a_mark_before_the_text_is_no_damage(tmp_path):

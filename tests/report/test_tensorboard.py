@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -87,10 +88,12 @@ def _plain(value):
     return getattr(value, value.WhichOneof("kind"))
 
 
-def published(folder):
-    """The reader of the stages' folder."""
+def published(folder, rows=(), *more, of=layout.TENSORBOARD):
+    """The reader of the stages' folder; rows, which may have more columns, are added before."""
+    if rows:
+        store.merge_rows(folder, rows, (*SETTINGS, *more))
     tensorboard.publish(folder)
-    return Reader(folder / layout.TENSORBOARD)
+    return Reader(folder / of)
 
 
 def png(width, height, shade):
@@ -101,9 +104,9 @@ def png(width, height, shade):
 
 
 def row(trial, seed, level, **changes):
-    folder = DENSE if level == 0 and not changes.get("branch") else trial
-    name = f"{changes['branch']}_level_{level:02d}" if changes.get("branch") else None
-    stage = f"trials/{folder}/seed_{seed}/{name or f'level_{level:02d}'}"
+    branch = changes.get("branch")
+    stage = f"{branch}_level_{level:02d}" if branch else f"level_{level:02d}"
+    folder = trial if level or branch else DENSE
     return {
         "experiment": "sparse_double_descent",
         "trial": trial,
@@ -119,7 +122,7 @@ def row(trial, seed, level, **changes):
         "instability": None if level == 0 else 0.125,
         "criterion": trial.split("-")[1],
         "noise_fraction": 0.4,
-        "stage": stage,
+        "stage": f"trials/{folder}/seed_{seed}/{stage}",
         **changes,
     }
 
@@ -154,32 +157,22 @@ def files_of(folder):
 
 
 def test_hparams_table_has_each_stage_once_under_a_name_that_starts_with_its_level(folder):
-    rows = published(folder).rows()
-    expected = {
-        f"level_00 seed_{seed} digits-dense": f"digits-dense/seed_{seed}/level_00"
-        for seed in (0, 1)
-    }
-    expected |= {
-        f"level_{level:02d} seed_{seed} {trial}": f"{trial}/seed_{seed}/level_{level:02d}"
-        for trial in ("digits-magnitude", "digits-random")
-        for seed in (0, 1)
-        for level in (1, 2)
-    }
-    assert {name: runs for name, (_, _, runs) in rows.items()} == {
-        name: [run] for name, run in expected.items()
+    dense = {("digits-dense", seed, 0) for seed in (0, 1)}
+    pruned = product(("digits-magnitude", "digits-random"), (0, 1), (1, 2))
+    assert {name: runs for name, (_, _, runs) in published(folder).rows().items()} == {
+        f"level_{level:02d} seed_{seed} {trial}": [f"{trial}/seed_{seed}/level_{level:02d}"]
+        for trial, seed, level in {*dense, *pruned}
     }
 
 
 def test_hparams_table_has_the_values_of_results_csv(folder):
-    rows = published(folder).rows()
-    hparams, metrics, _ = rows["level_02 seed_1 digits-random"]
+    reader = published(folder)
+    rows = reader.rows()
+    hparams, metrics, (run,) = rows["level_02 seed_1 digits-random"]
     # What all stages share is no column: the experiment, the noise, that none is a branch.
-    assert hparams == {
-        "seed": "1",
-        "level": 2.0,
-        "sparsity": 1 - 0.8**2,
-        "criterion": "random",
-    }
+    shown = {"seed": "1", "level": 2.0, "sparsity": 1 - 0.8**2, "criterion": "random"}
+    assert hparams == shown
+    assert {info.name for info in reader.experiment().hparam_infos} == {*shown}
     assert metrics == {
         "final/test_accuracy_last": np.float32(0.9 - 0.2 - 0.01),
         "final/test_accuracy_best": np.float32(0.95),
@@ -187,12 +180,13 @@ def test_hparams_table_has_the_values_of_results_csv(folder):
         "final/distance_from_init": 2.5,
         "final/instability": 0.125,
     }
-
-
-def test_empty_cells_are_no_metrics(folder):
-    _, metrics, _ = published(folder).rows()["level_00 seed_0 digits-dense"]
+    # Final metrics stand at the level in the run of the stage.
+    last = "final/test_accuracy_last"
+    assert reader.scalar(run, last) == [(2, metrics[last])]
+    # An empty cell is no metric.
+    _, metrics, _ = rows["level_00 seed_0 digits-dense"]
     assert "final/instability" not in metrics
-    assert metrics["final/test_accuracy_last"] == np.float32(0.9)
+    assert metrics[last] == np.float32(0.9)
 
 
 def test_a_shared_stage_names_what_its_trials_are_and_no_number_on_which_they_differ(tmp_path):
@@ -202,8 +196,7 @@ def test_a_shared_stage_names_what_its_trials_are_and_no_number_on_which_they_di
         row("digits-random-87654321", 0, 0, noise_fraction=0.2),
         row("digits-random-87654321", 1, 1, noise_fraction=0.2, branch="redense"),
     ]
-    store.merge_rows(tmp_path, rows, SETTINGS)
-    hparams, _, _ = published(tmp_path).rows()["level_00 seed_0 digits-dense"]
+    hparams, _, _ = published(tmp_path, rows).rows()["level_00 seed_0 digits-dense"]
     assert hparams == {
         "experiment": "learning_distance, redense, sparse_double_descent",
         "seed": "0",
@@ -214,30 +207,26 @@ def test_a_shared_stage_names_what_its_trials_are_and_no_number_on_which_they_di
     }
 
 
-@pytest.mark.parametrize("name", ["experiment", "branch", "noise_fraction"])
-def test_a_setting_that_all_stages_share_is_no_column(folder, name):
-    reader = published(folder)
-    assert name not in {info.name for info in reader.experiment().hparam_infos}
-    assert all(name not in hparams for hparams, _, _ in reader.rows().values())
+def test_a_setting_is_a_column_once_stages_differ_in_it(folder):
     changed = {"experiment": "redense", "branch": "redense", "noise_fraction": 0.25}
-    other = row("digits-random-87654321", 0, 5, **{name: changed[name]})
-    store.merge_rows(folder, [other], SETTINGS)
-    assert name in {info.name for info in published(folder).experiment().hparam_infos}
+    other = row("digits-random-87654321", 0, 5, **changed)
+    infos = published(folder, [other]).experiment().hparam_infos
+    assert {*changed} < {info.name for info in infos}
 
 
 def test_metrics_of_single_layers_are_no_columns(folder):
     layer = "distance_from_init/dense1"
     rows = [one | {layer: 0.5 * one["level"]} for one in two_trials()]
-    store.merge_rows(folder, rows, (*SETTINGS, layer))
-    names = [metric.name.tag for metric in published(folder).experiment().metric_infos]
+    infos = published(folder, rows, layer).experiment().metric_infos
+    names = [metric.name.tag for metric in infos]
     assert "final/distance_from_init" in names
     assert f"final/{layer}" not in names
 
 
 def test_a_branch_is_a_row_of_its_own_beside_its_trunk(tmp_path):
     trial = "digits-magnitude-12345678"
-    store.merge_rows(tmp_path, [row(trial, 0, 1), row(trial, 0, 1, branch="redense")], SETTINGS)
-    rows = published(tmp_path).rows()
+    both = [row(trial, 0, 1), row(trial, 0, 1, branch="redense")]
+    rows = published(tmp_path, both).rows()
     assert {name: hparams["branch"] for name, (hparams, _, _) in rows.items()} == {
         "level_01 seed_0 digits-magnitude": "trunk",
         "level_01 seed_0 redense_level_01 digits-magnitude": "redense",
@@ -250,94 +239,69 @@ def test_an_experiments_own_measurement_is_a_metric_and_its_setting_is_not(tmp_p
     rows.append(row("digits-magnitude-1", 0, 3, experiment="one", imbalance=9.0))
     rows.append(row("digits-magnitude-1", 0, 3, experiment="none"))
     rows.append(row("digits-magnitude-1", 0, 4, redense_lr=0.5))
-    store.merge_rows(tmp_path, rows, (*SETTINGS, "imbalance", "redense_lr"))
-    hparams, metrics, _ = published(tmp_path).rows()["level_02 seed_0 digits-magnitude-1"]
+    found = published(tmp_path, rows, "imbalance", "redense_lr").rows()
+    hparams, metrics, _ = found["level_02 seed_0 digits-magnitude-1"]
     assert (hparams["redense_lr"], metrics["final/imbalance"]) == (0.25, 3.0)
     assert "imbalance" not in hparams
     assert "final/redense_lr" not in metrics
 
 
-def test_final_metrics_stand_at_the_level_in_the_run_of_the_stage(folder):
-    reader = published(folder)
-    run = "digits-random/seed_0/level_02"
-    assert reader.scalar(run, "final/test_accuracy_last") == [(2, float(np.float32(0.7)))]
-
-
 def test_columns_are_spoken_and_say_what_they_range_over(tmp_path):
     rows = [row("digits-magnitude-1", seed, n) for seed in (0, 1) for n in range(1, 8)]
     rows += [row("digits-magnitude-2", 0, 1, noise_fraction=0.25, test_accuracy_best=0.5)]
-    store.merge_rows(tmp_path, rows, SETTINGS)
-    experiment = published(tmp_path).experiment()
+    experiment = published(tmp_path, rows).experiment()
     infos = {info.name: info for info in experiment.hparam_infos}
     assert infos["noise_fraction"].display_name == "noise fraction"
-    assert [_plain(value) for value in infos["noise_fraction"].domain_discrete.values] == [
-        0.25,
-        0.4,
-    ]
-    assert [_plain(value) for value in infos["seed"].domain_discrete.values] == ["0", "1"]
+    for name, values in (("noise_fraction", [0.25, 0.4]), ("seed", ["0", "1"])):
+        assert [_plain(value) for value in infos[name].domain_discrete.values] == values
     assert infos["seed"].type == api_pb2.DATA_TYPE_STRING
     level = infos["level"].domain_interval
     assert (level.min_value, level.max_value) == (1, 7)
     assert infos["level"].type == api_pb2.DATA_TYPE_FLOAT64
     assert set(infos) == {"level", "seed", "sparsity", "noise_fraction"}
-    assert [metric.display_name for metric in experiment.metric_infos] == [
-        "test accuracy last",
-        "test accuracy best",
-        "train accuracy",
-        "distance from init",
-        "instability",
-    ]
+    spoken = [metric.display_name for metric in experiment.metric_infos]
+    assert spoken[:3] == ["test accuracy last", "test accuracy best", "train accuracy"]
+    assert spoken[3:] == ["distance from init", "instability"]
 
 
-def test_booleans_stay_booleans(tmp_path):
-    event_files.write_hparams(tmp_path / "run", {"on": True, "n": 1}, {})
-    event_files.write_experiment(tmp_path / "all", {"on": [True, False], "n": [1]}, [])
+def test_booleans_stay_booleans_and_no_number_is_no_metric(tmp_path):
+    metrics = {"loss": 0.5, "bad": np.nan}
+    event_files.write_hparams(tmp_path / "run", {"on": True, "n": 1}, metrics, 0, "a run")
+    event_files.write_experiment(tmp_path / "all", {"on": [True, False], "n": [1]}, metrics)
     reader = Reader(tmp_path)
-    hparams, _, _ = reader.rows()["run"]
+    ((name, (hparams, metrics, runs)),) = reader.rows().items()
+    assert (name, metrics, runs) == ("a run", {"final/loss": 0.5}, ["run"])
     assert {name: repr(value) for name, value in hparams.items()} == {"on": "True", "n": "1.0"}
     types = {info.name: info.type for info in reader.experiment().hparam_infos}
     assert types == {"on": api_pb2.DATA_TYPE_BOOL, "n": api_pb2.DATA_TYPE_FLOAT64}
 
 
-def test_a_row_without_a_name_is_called_as_its_run(tmp_path):
-    event_files.write_hparams(tmp_path / "a" / "b", {"width": 2}, {"loss": 0.5, "bad": np.nan})
-    assert Reader(tmp_path).rows() == {"a/b": ({"width": 2.0}, {"final/loss": 0.5}, ["a/b"])}
-
-
 def test_hyperparameters_of_another_type_are_refused(tmp_path):
     with pytest.raises(TypeError, match="bool, int, float or str"):
-        event_files.write_hparams(tmp_path, {"drops": (1, 2)}, {})
+        event_files.write_hparams(tmp_path, {"drops": (1, 2)}, {}, 0, "a run")
     assert not list(tmp_path.iterdir())
-
-
-def test_publishing_again_touches_nothing(folder):
-    tensorboard.publish(folder)
-    before = files_of(folder)
-    tensorboard.publish(folder)
-    assert files_of(folder) == before
 
 
 def test_publishing_again_writes_only_what_changed(folder):
     tensorboard.publish(folder)
     before = files_of(folder)
-    changed = row("digits-random-87654321", 1, 2, test_accuracy_last=0.25)
-    store.merge_rows(folder, [changed], SETTINGS)
     tensorboard.publish(folder)
+    assert files_of(folder) == before
+    changed = row("digits-random-87654321", 1, 2, test_accuracy_last=0.25)
+    _, metrics, _ = published(folder, [changed]).rows()["level_02 seed_1 digits-random"]
+    assert metrics["final/test_accuracy_last"] == 0.25
     after = files_of(folder)
     gone, new = before.keys() - after.keys(), after.keys() - before.keys()
     # The rows of the HParams tables, and the curve by level.
     stage, trial = "tensorboard/digits-random/seed_1/level_02", f"{layout.OVERVIEW}/random/seed 1"
     for names in (gone - {layout.RESULTS}, new - {layout.RESULTS}):
         assert sorted(name.rsplit("/", 1)[0] for name in names) == [stage, trial, trial]
-    same = before.keys() - gone - {layout.RESULTS}
-    assert all(after[name] == before[name] for name in same)
-    _, metrics, _ = Reader(folder / layout.TENSORBOARD).rows()["level_02 seed_1 digits-random"]
-    assert metrics["final/test_accuracy_last"] == 0.25
+    assert all(after[name] == before[name] for name in before.keys() - gone - {layout.RESULTS})
 
 
 def test_the_step_alone_makes_a_file_new(tmp_path):
     for step in (1, 2):
-        event_files.write_hparams(tmp_path / "run", {}, {"loss": 0.5}, step)
+        event_files.write_hparams(tmp_path / "run", {}, {"loss": 0.5}, step, "a run")
     assert Reader(tmp_path).scalar("run", "final/loss") == [(2, 0.5)]
 
 
@@ -347,9 +311,7 @@ def test_the_curves_of_a_stage_are_left_alone(folder):
     curves = run / "events.out.tfevents.1700000000.host.1.0"
     curves.write_bytes(b"curves")
     for accuracy in (0.5, 0.25):
-        rows = [two_trials()[0] | {"test_accuracy_last": accuracy}]
-        store.merge_rows(folder, rows, SETTINGS)
-        tensorboard.publish(folder)
+        published(folder, [two_trials()[0] | {"test_accuracy_last": accuracy}])
     assert curves.read_bytes() == b"curves"
 
 
@@ -381,36 +343,15 @@ def test_views_show_the_curves_that_training_writes(tmp_path):
 
 
 def test_views_leave_out_charts_that_would_be_empty(folder):
-    def charts_by_epoch():
-        tensorboard.publish(folder)
+    def charts_with(**more):
+        published(folder, [two_trials()[0] | more])
         return charts_of(folder / layout.TENSORBOARD)
 
-    assert categories(charts_by_epoch()) == ["accuracy", "distance"]
     # Without noise every example is unpermuted, which is no memorization.
-    store.merge_rows(folder, [two_trials()[0] | {"unpermuted_accuracy": 0.5}], SETTINGS)
-    assert "memorization" not in categories(charts_by_epoch())
-    store.merge_rows(folder, [two_trials()[0] | {"permuted_accuracy": 0.5}], SETTINGS)
-    charts = charts_by_epoch()
+    assert categories(charts_with(unpermuted_accuracy=0.5)) == ["accuracy", "distance"]
+    charts = charts_with(permuted_accuracy=0.5)
     assert ("memorization", "permuted examples by epoch") in charts
     assert ("memorization", "restored examples by epoch") not in charts
-
-
-def test_what_older_versions_put_beside_the_stages_goes_when_they_are_published(folder):
-    logdir = folder / layout.TENSORBOARD
-    branch = row("digits-random-87654321", 1, 2, branch="redense")
-    store.merge_rows(folder, [branch], SETTINGS)
-    old = [logdir / "figures", logdir / "digits-random" / "seed_1" / "redense"]
-    old.append(trial_folder(logdir, "digits-random-87654321") / "seed_1")
-    for run in old:
-        event_files.write_curves(run, {0: {"by_level/test_accuracy_last": 0.5}})
-        event_files.write_images(run, {"sparse_double_descent/accuracy": png(30, 30, 0.5)})
-    reader = published(folder)
-    stages_and_pages = {
-        run for run in reader.events.Runs() if run.count("/") == 2 or run == "pages"
-    }
-    assert set(reader.events.Runs()) == stages_and_pages
-    assert not (logdir / "figures").exists()
-    assert "digits-random/seed_1/redense_level_02" in stages_and_pages
 
 
 # ---------------------------------------------------------------- names of runs

@@ -5,9 +5,12 @@ import inspect
 import io
 import shlex
 import sys
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
+import test_tensorboard
 from matplotlib.image import imread
 from test_tensorboard import SETTINGS, Reader, categories, charts_of, folder, png, row
 
@@ -20,16 +23,13 @@ DENSE = "trials/digits-dense-00000000/seed_0"
 __all__ = ["folder"]  # A fixture.
 
 
-def published(folder):
-    """The reader of the overview."""
-    tensorboard.publish(folder)
-    return Reader(folder / layout.OVERVIEW)
+# The reader of the overview.
+published = partial(test_tensorboard.published, of=layout.OVERVIEW)
 
 
-def runs(folder, rows, columns=SETTINGS):
+def runs(folder, rows, *columns):
     """The names of the overview's runs, without the one of the figures."""
-    store.merge_rows(folder, rows, columns)
-    return sorted(set(published(folder).events.Runs()) - {overview.FIGURES})
+    return sorted(set(published(folder, rows, *columns).events.Runs()) - {overview.FIGURES})
 
 
 # ---------------------------------------------------------------- which runs there are
@@ -42,10 +42,8 @@ def test_each_seed_of_a_trial_is_a_run_with_its_metrics_by_level(folder):
     sparsity = reader.scalar("random/seed 0", "sparsity by level/sparsity")
     assert sparsity[1] == (1, float(np.float32(1 - 0.8)))
     # Empty at level 0.
-    assert reader.scalar("random/seed 0", "stability by level/instability") == [
-        (1, 0.125),
-        (2, 0.125),
-    ]
+    instability = reader.scalar("random/seed 0", "stability by level/instability")
+    assert instability == [(1, 0.125), (2, 0.125)]
 
 
 @pytest.mark.parametrize(
@@ -77,9 +75,8 @@ def test_a_run_is_named_by_what_differs(tmp_path, changes, names):
     rows = []
     for change in changes:
         one = {"trial": "digits-magnitude-1", "seed": 0, "criterion": "magnitude"} | change
-        trial, seed = one.pop("trial"), one.pop("seed")
-        rows += [row(trial, seed, level, **one) for level in (1, 2)]
-    assert runs(tmp_path, rows, (*SETTINGS, "method", "dataset")) == names
+        rows += [row(level=level, **one) for level in (1, 2)]
+    assert runs(tmp_path, rows, "method", "dataset") == names
 
 
 def many(trials, seeds, levels=2, branches=("",)):
@@ -115,7 +112,7 @@ def test_trials_and_seeds_that_do_not_fit_are_means_over_seeds(tmp_path):
 def test_branches_go_before_trunks_and_single_points_before_curves(tmp_path):
     assert len(runs(tmp_path / "a", many(3, 1, branches=("", "redense")))) == 3
     single = [row(f"digits-dense-{n}", 0, 0, criterion="none", width=n) for n in (2, 3)]
-    found = runs(tmp_path / "b", many(3, 1) + single, (*SETTINGS, "width"))
+    found = runs(tmp_path / "b", many(3, 1) + single, "width")
     assert len(found) == 3
     assert not any("width" in name for name in found)
 
@@ -148,11 +145,8 @@ def test_branches_have_curves_of_their_own_and_numbered_networks_have_none(tmp_p
 def metrics_of(folder, stage, accuracies):
     path = store.metrics_path(folder, stage)
     path.parent.mkdir(parents=True)
-    lines = [",".join(layout.METRIC_COLUMNS)]
-    for epoch, accuracy in enumerate(accuracies, 1):
-        cells = {"epoch": str(epoch), "test_accuracy": str(accuracy)}
-        lines.append(",".join(cells.get(name, "") for name in layout.METRIC_COLUMNS))
-    path.write_text("\n".join(lines) + "\n")
+    table = pd.DataFrame({"epoch": range(1, 1 + len(accuracies)), "test_accuracy": accuracies})
+    table.reindex(columns=layout.METRIC_COLUMNS).to_csv(path, index=False)
 
 
 def test_where_no_trial_has_several_levels_steps_are_epochs(tmp_path):
@@ -160,7 +154,7 @@ def test_where_no_trial_has_several_levels_steps_are_epochs(tmp_path):
     rows = [row(trial, 0, 0, branch=name, stability=0.5) for name in ("", "filters_p1")]
     metrics_of(tmp_path, rows[1]["stage"], [0.25, 0.75])
     # The folder of the trunk is gone.
-    assert runs(tmp_path, rows, (*SETTINGS, "stability")) == ["filters_p1/seed 0", "trunk/seed 0"]
+    assert runs(tmp_path, rows, "stability") == ["filters_p1/seed 0", "trunk/seed 0"]
     reader = Reader(tmp_path / layout.OVERVIEW)
     assert reader.scalar("filters_p1/seed 0", "accuracy by epoch/test") == [(1, 0.25), (2, 0.75)]
     hparams, metrics, _ = reader.rows()["trunk/seed 0"]
@@ -190,20 +184,18 @@ def test_custom_scalars_has_a_section_for_each_group_and_one_for_the_landscape(t
     measured = {"sharpness": 0.5, "barrier_height": 0.25, "line_points": 41, "weights": 7}
     measured |= {"distance_from_init/dense1": 1.0, "unpermuted_accuracy": 0.5}
     rows = [one | measured for one in many(1, 1)]
-    store.merge_rows(tmp_path, rows, (*SETTINGS, *measured))
-    tensorboard.publish(tmp_path)
+    reader = published(tmp_path, rows, *measured)
     charts = charts_of(tmp_path / layout.OVERVIEW)
     assert categories(charts) == [
         *("accuracy", "distance", "stability", "landscape", "sparsity"),
         *("distance of layers", "other"),
     ]
-    assert [title for category, title in charts if category == "landscape"] == [
-        "sharpness by level",
-        "barrier by level",
-    ]
+    landscape, other = (
+        [title for category, title in charts if category == name] for name in ("landscape", "other")
+    )
+    assert landscape == ["sharpness by level", "barrier by level"]
     # Options of measurements are no measurements.
-    assert [title for category, title in charts if category == "other"] == ["weights by level"]
-    reader = Reader(tmp_path / layout.OVERVIEW)
+    assert other == ["weights by level"]
     assert reader.scalar("seed 0", "landscape by level/barrier") == [(1, 0.25), (2, 0.25)]
 
 
@@ -217,18 +209,14 @@ def test_every_chart_has_a_curve(folder):
 def test_images_are_the_figures_byte_for_byte(folder):
     reader = published(folder)
     found = reader.images(overview.FIGURES)
-    names = {
-        "sparse_double_descent/accuracy": ("sparse_double_descent_accuracy", 120, 80),
-        "sparse_double_descent/memorization_by_sparsity": (
-            "sparse_double_descent_memorization_by_sparsity",
-            60,
-            90,
-        ),
-        "other": ("other", 30, 30),
+    sizes = {
+        "sparse_double_descent/accuracy": (120, 80),
+        "sparse_double_descent/memorization_by_sparsity": (60, 90),
+        "other": (30, 30),
     }
     assert found == {
-        tag: (width, height, (folder / layout.FIGURES / f"{name}.png").read_bytes())
-        for tag, (name, width, height) in names.items()
+        tag: (*size, (folder / layout.FIGURES / f"{tag.replace('/', '_')}.png").read_bytes())
+        for tag, size in sizes.items()
     }
     pixels = imread(io.BytesIO(found["sparse_double_descent/accuracy"][2]))
     assert pixels.shape == (80, 120, 4)
@@ -237,11 +225,10 @@ def test_images_are_the_figures_byte_for_byte(folder):
 
 def test_a_figure_belongs_to_the_experiment_with_the_longest_name(tmp_path):
     rows = [row("digits-magnitude-1", 0, 1, experiment=name) for name in ("redense", "redense_b")]
-    store.merge_rows(tmp_path, rows, SETTINGS)
     (tmp_path / layout.FIGURES).mkdir()
     for name in ("redense_line", "redense_b_line"):
         (tmp_path / layout.FIGURES / f"{name}.png").write_bytes(png(30, 30, 0.5))
-    images = published(tmp_path).images(overview.FIGURES)
+    images = published(tmp_path, rows).images(overview.FIGURES)
     assert set(images) == {"redense/line", "redense_b/line"}
 
 

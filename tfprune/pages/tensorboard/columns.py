@@ -1,16 +1,18 @@
-"""Which columns of results.csv are settings, and which were measured."""
+"""The HParams table: which columns of results.csv are settings, and which were measured."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from etils import epath
 
 from tfprune import layout
-from tfprune.pages.tensorboard.event_files import HParam
+from tfprune.pages.tensorboard.event_files import HParam, write_experiment, write_hparams
 from tfprune.report import trials
 from tfprune.settings import Section, settings_of
 from tfprune.studies import settings as studies_settings
@@ -52,20 +54,38 @@ def metrics(results: pd.DataFrame) -> list[str]:
     return [name for name in (*_METRICS, *own) if results[name].notna().any()]
 
 
-def finals(rows: Sequence[Mapping[str, float]]) -> list[str]:
-    """The final metrics of rows that are columns of the HParams table, in its order.
+@dataclass(frozen=True)
+class Row:
+    """A run that is a row of the HParams table; attributes as of `event_files.write_hparams`."""
+
+    folder: epath.Path
+    hparams: Mapping[str, HParam]
+    metrics: Mapping[str, float]
+    step: int
+    name: str
+
+
+def write_table(pages: epath.Path, rows: Sequence[Row]) -> None:
+    """Writes the HParams table: of the settings those in which rows differ, and final metrics.
 
     Those of single layers are curves and no columns: a ResNet has dozens.
+
+    Args:
+      pages: the event folder of the run that says which columns there are.
+      rows: all; one may lack some settings.
+
+    Raises:
+      InputError: a folder cannot be written.
     """
-    named = {name: None for row in rows for name in row if "/" not in name}
-    return [name for name in dict.fromkeys((*_METRICS, *named)) if name in named]
-
-
-def varying(rows: Sequence[Mapping[str, HParam]]) -> dict[str, list[HParam]]:
-    """The values of the hyperparameters that differ between rows; a row may lack some."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    values = {name: [row[name] for row in rows if name in row] for name in names}
-    return {name: given for name, given in values.items() if len(set(given)) > 1}
+    names = dict.fromkeys(name for row in rows for name in row.hparams)
+    values = {name: [row.hparams[name] for row in rows if name in row.hparams] for name in names}
+    varying = {name: given for name, given in values.items() if len(set(given)) > 1}
+    for row in rows:
+        hparams = {name: value for name, value in row.hparams.items() if name in varying}
+        write_hparams(row.folder, hparams, row.metrics, row.step, row.name)
+    measured = {name for row in rows for name in row.metrics if "/" not in name}
+    ordered = dict.fromkeys((*_METRICS, *(name for row in rows for name in row.metrics)))
+    write_experiment(pages, varying, [name for name in ordered if name in measured])
 
 
 def trunk_or(branch: str) -> str:
@@ -73,22 +93,24 @@ def trunk_or(branch: str) -> str:
     return branch or TRUNK
 
 
-def agreed(cells: pd.Series) -> HParam | None:
-    """The value that rows agree on; texts that differ side by side, numbers that differ not."""
-    values = [value.item() if isinstance(value, np.generic) else value for value in cells.unique()]
-    values = [value for value in values if value not in ("", None) and value == value]
-    if len(values) == 1:
-        return values[0]
-    if values and all(isinstance(value, str) for value in values):
-        return ", ".join(sorted(values))
-    return None
+def agreed(rows: pd.DataFrame, names: Iterable[str]) -> dict[str, HParam]:
+    """Settings that rows agree on; texts that differ side by side, numbers that differ not."""
+    found: dict[str, HParam] = {}
+    for name in names:
+        values = [
+            value.item() if isinstance(value, np.generic) else value
+            for value in rows[name].unique()
+        ]
+        values = [value for value in values if value not in ("", None) and value == value]
+        if len(values) == 1:
+            found[name] = values[0]
+        elif values and all(isinstance(value, str) for value in values):
+            found[name] = ", ".join(sorted(values))
+    return found
 
 
 def _options() -> set[str]:
     """The options of branches and measurements: they say what was asked for."""
-    sections = [
-        value
-        for value in vars(studies_settings).values()
-        if inspect.isclass(value) and issubclass(value, Section) and dataclasses.is_dataclass(value)
-    ]
+    known = (value for value in vars(studies_settings).values() if inspect.isclass(value))
+    sections = (c for c in known if issubclass(c, Section) and dataclasses.is_dataclass(c))
     return {name for section in sections for name in settings_of(section)}

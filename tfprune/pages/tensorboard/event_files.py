@@ -43,7 +43,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _WRITTEN_HERE = "events.out.tfevents.*.tfprune-"
 
 
-def final_tag(metric: str) -> str:
+def _final_tag(metric: str) -> str:
     """The tag of a metric of a finished stage: a group of its own, apart from the curves."""
     return f"final/{metric}"
 
@@ -52,8 +52,8 @@ def write_hparams(
     folder: epath.PathLike,
     hparams: Mapping[str, HParam],
     metrics: Mapping[str, float],
-    step: int = 0,
-    name: str = "",
+    step: int,
+    name: str,
 ) -> None:
     """Makes a run a row of the HParams table, in place of what was written there before.
 
@@ -64,8 +64,7 @@ def write_hparams(
         are NaN or infinite are left out.
       step: the step of these scalars. With a stage's level, a chart of `final/NAME` shows the
         metric against the level, a point for each run.
-      name: what the table calls the row; runs of one name are averaged in one row. By default
-        the run's own name, its folder relative to TensorBoard's --logdir.
+      name: what the table calls the row; runs of one name are averaged in one row.
 
     Raises:
       InputError: the folder cannot be written.
@@ -79,12 +78,8 @@ def write_hparams(
         _hparams_value(hparams_metadata.SESSION_START_INFO_TAG, session_start_info=start),
         _hparams_value(hparams_metadata.SESSION_END_INFO_TAG, session_end_info=end),
     ]
-    values += [
-        Summary.Value(tag=final_tag(key), simple_value=metric)
-        for key, metric in metrics.items()
-        if math.isfinite(metric)
-    ]
-    _replace_events(folder, "hparams", values, step)
+    values += _scalars({_final_tag(name): value for name, value in metrics.items()})
+    _replace_events(folder, "hparams", {step: values})
 
 
 def write_experiment(
@@ -106,13 +101,13 @@ def write_experiment(
         hparam_infos=[_hparam_info(name, values) for name, values in hparams.items()],
         metric_infos=[
             api_pb2.MetricInfo(
-                name=api_pb2.MetricName(tag=final_tag(name)), display_name=spoken(name)
+                name=api_pb2.MetricName(tag=_final_tag(name)), display_name=spoken(name)
             )
             for name in metrics
         ],
     )
     value = _hparams_value(hparams_metadata.EXPERIMENT_TAG, experiment=experiment)
-    _replace_events(folder, "experiment", [value])
+    _replace_events(folder, "experiment", {0: [value]})
 
 
 def write_images(folder: epath.PathLike, images: Mapping[str, bytes], step: int = 0) -> None:
@@ -127,7 +122,7 @@ def write_images(folder: epath.PathLike, images: Mapping[str, bytes], step: int 
       InputError: an image is not a PNG file, or the folder cannot be written.
     """
     values = [_image(tag, data) for tag, data in sorted(images.items())]
-    _replace_events(folder, "images", values, step)
+    _replace_events(folder, "images", {step: values})
 
 
 def write_curves(folder: epath.PathLike, curves: Mapping[int, Mapping[str, float]]) -> None:
@@ -141,18 +136,8 @@ def write_curves(folder: epath.PathLike, curves: Mapping[int, Mapping[str, float
     Raises:
       InputError: the folder cannot be written.
     """
-    events = [
-        (
-            step,
-            [
-                Summary.Value(tag=tag, simple_value=value)
-                for tag, value in sorted(scalars.items())
-                if math.isfinite(value)
-            ],
-        )
-        for step, scalars in sorted(curves.items())
-    ]
-    _replace_all_events(folder, "curves", [event for event in events if event[1]])
+    events = {step: _scalars(scalars) for step, scalars in sorted(curves.items())}
+    _replace_events(folder, "curves", events)
 
 
 def write_histograms(
@@ -168,10 +153,10 @@ def write_histograms(
     Raises:
       InputError: the folder cannot be written.
     """
-    finite = {tag: np.asarray(values, float) for tag, values in sorted(samples.items())}
-    finite = {tag: values[np.isfinite(values)] for tag, values in finite.items()}
-    values = [_histogram(tag, numbers) for tag, numbers in finite.items() if numbers.size]
-    _replace_events(folder, "histograms", values, step)
+    known = ((tag, np.asarray(numbers, float)) for tag, numbers in sorted(samples.items()))
+    finite = ((tag, numbers[np.isfinite(numbers)]) for tag, numbers in known)
+    values = [_histogram(tag, numbers) for tag, numbers in finite if numbers.size]
+    _replace_events(folder, "histograms", {step: values})
 
 
 def write_charts(folder: epath.PathLike, charts: Charts) -> None:
@@ -201,7 +186,7 @@ def write_charts(folder: epath.PathLike, charts: Charts) -> None:
         metadata=custom_scalar.create_summary_metadata(),
         tensor=tensor_util.make_tensor_proto(content, dtype=DT_STRING),
     )
-    _replace_events(folder, "views", [value] if categories else [])
+    _replace_events(folder, "views", {0: [value] if categories else []})
 
 
 def remove_other_runs(logdir: epath.PathLike, runs: Iterable[epath.PathLike]) -> None:
@@ -272,6 +257,12 @@ def _hparam_info(name: str, values: Iterable[HParam]) -> Any:
     return info
 
 
+def _scalars(values: Mapping[str, float]) -> list[Summary.Value]:
+    """In the order of their tags; those that are NaN or infinite are left out."""
+    known = sorted((tag, value) for tag, value in values.items() if math.isfinite(value))
+    return [Summary.Value(tag=tag, simple_value=value) for tag, value in known]
+
+
 def _hparams_value(tag: str, **data: Any) -> Summary.Value:
     content = plugin_data_pb2.HParamsPluginData(
         version=hparams_metadata.PLUGIN_DATA_VERSION, **data
@@ -317,16 +308,9 @@ def _histogram(tag: str, values: np.ndarray) -> Summary.Value:
 
 
 def _replace_events(
-    folder: epath.PathLike, kind: str, values: Sequence[Summary.Value], step: int = 0
+    folder: epath.PathLike, kind: str, events: Mapping[int, Sequence[Summary.Value]]
 ) -> None:
-    """As `_replace_all_events`, of one event or, without values, of none."""
-    _replace_all_events(folder, kind, [(step, values)] if values else [])
-
-
-def _replace_all_events(
-    folder: epath.PathLike, kind: str, events: Sequence[tuple[int, Sequence[Summary.Value]]]
-) -> None:
-    """Leaves one event file of this kind in the folder; none if there are no events.
+    """Leaves one event file of this kind in the folder; none if there are no values.
 
     A file that holds the same already is left alone. One that differs is replaced by a file of
     another name, because a TensorBoard that runs has the old one open and reads no change of it.
@@ -334,10 +318,10 @@ def _replace_all_events(
     Args:
       folder: where to.
       kind: names the file.
-      events: (step, values), by step.
+      events: step -> values, by step; one without values is left out.
     """
     folder = epath.Path(folder)
-    summaries = [(step, Summary(value=values)) for step, values in events]
+    summaries = [(step, Summary(value=values)) for step, values in events.items() if values]
     content = b"".join(
         step.to_bytes(8, "big", signed=True) + summary.SerializeToString(deterministic=True)
         for step, summary in summaries
@@ -345,7 +329,7 @@ def _replace_all_events(
     digest = hashlib.sha256(content).hexdigest()[:12]
     here = sorted(folder.glob(f"{_WRITTEN_HERE}{kind}.*")) if folder.exists() else []
     same = [file for file in here if file.name.endswith(f".{digest}")][-1:]
-    if events and not same:
+    if summaries and not same:
         now = time.time()
         name = f"events.out.tfevents.{int(now):010d}.tfprune-{kind}.{digest}"
         write_bytes_atomic(folder / name, _events(summaries, now))

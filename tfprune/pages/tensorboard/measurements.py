@@ -18,15 +18,9 @@ from tfprune.papers.pm import planes, utility
 
 # Of weight utility (PM 2.1.2): what is a curve by epoch, for each ablation ratio, and the tables
 # of subsets whose utilities are histograms.
-_UTILITY_CURVES = {
-    "utility_imbalance": "imbalance",
-    "utility_mean": "mean",
-    "utility_min": "minimum",
-    "utility_max": "maximum",
-    "ablated_accuracy_mean": "accuracy",
-}
-_UTILITY_SUBSETS = ("utility_ratio", "utility_number", "utility_pretrained")
-_MEASURED = ("utility_dynamics", *_UTILITY_SUBSETS, "plane")
+_UTILITY_CURVES = {**utility.NAMES, utility.ACCURACY: "accuracy"}
+_UTILITY_SUBSETS = (utility.RATIO, utility.NUMBER, utility.PRETRAINED)
+_MEASURED = (utility.DYNAMICS, *_UTILITY_SUBSETS, "plane")
 
 
 def publish(output_dir: epath.PathLike, results: pd.DataFrame) -> bool:
@@ -51,16 +45,16 @@ def _last_named(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     return rows[rows[column].fillna("").ne("")].iloc[-1:]
 
 
-def utility_charts(group: str = "utility") -> dict[str, list[str]]:
-    """A chart for each quantity of the tags GROUP/QUANTITY_RATIO, with a curve per ratio."""
-    return {spoken(column): [f"^{group}/{name}_"] for column, name in _UTILITY_CURVES.items()}
+def utility_charts() -> dict[str, list[str]]:
+    """A chart for each quantity of the tags utility/QUANTITY_RATIO, with a curve per ratio."""
+    return {spoken(column): [f"^utility/{name}_"] for column, name in _UTILITY_CURVES.items()}
 
 
 def utility_curves(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[int, dict[str, float]]:
     """epoch -> {utility/QUANTITY_RATIO: value}, of the rows of one stage."""
     one = _last_named(rows, utility.DYNAMICS)
-    found: dict[int, dict[str, float]] = {}
     table = utility.read(output_dir, one, utility.DYNAMICS, utility.DYNAMICS_COLUMNS)
+    found: dict[int, dict[str, float]] = {}
     for row in table.to_dict("records"):
         scalars = found.setdefault(int(row["epoch"]), {})
         for column, name in _UTILITY_CURVES.items():

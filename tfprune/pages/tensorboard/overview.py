@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -27,8 +26,6 @@ from tfprune.pages.tensorboard.event_files import (
     spoken,
     write_charts,
     write_curves,
-    write_experiment,
-    write_hparams,
     write_images,
 )
 from tfprune.report import trials
@@ -63,7 +60,6 @@ _PLACES = {
     "epsilon": "landscape/epsilon",
     "sparsity": "sparsity/sparsity",
 }
-_MEMORIZATION = "memorization/"
 _OF_LAYERS = "distance_from_init/"
 _GROUPS = (
     *dict.fromkeys(place.partition("/")[0] for place in _PLACES.values()),
@@ -82,7 +78,7 @@ class Run:
     Attributes:
       name: its folder below the overview's.
       hparams: what it is, for the HParams table.
-      curves: a column per quantity, a row per step.
+      curves: a column GROUP/NAME per quantity, a row per step.
       metrics: its row's final metrics.
     """
 
@@ -120,14 +116,12 @@ def write_overview(
     """
     logdir = epath.Path(logdir)
     found = overview(output_dir, results)
-    hparams = columns.varying([run.hparams for run in found.runs])
-    metrics = columns.finals([run.metrics for run in found.runs])
+    table = []
     for run in found.runs:
-        settings = {name: value for name, value in run.hparams.items() if name in hparams}
-        finals = {name: value for name, value in run.metrics.items() if name in metrics}
-        write_curves(logdir / run.name, _tagged(found, run))
-        write_hparams(logdir / run.name, settings, finals, name=run.name)
-    write_experiment(logdir / FIGURES, hparams, metrics)
+        curves = run.curves.rename(columns=lambda place: _tag(place, found.steps))
+        write_curves(logdir / run.name, curves.to_dict("index"))
+        table.append(columns.Row(logdir / run.name, run.hparams, run.metrics, 0, run.name))
+    columns.write_table(logdir / FIGURES, table)
     write_images(logdir / FIGURES, images)
     write_charts(logdir / FIGURES, charts(found))
     remove_other_runs(logdir, [logdir / name for name in (FIGURES, *(r.name for r in found.runs))])
@@ -150,14 +144,10 @@ def overview(output_dir: epath.PathLike, results: pd.DataFrame) -> Overview:
     # Networks that are numbered, as those of EL2N, are no levels.
     numbered = results["branch"] + "_" + results["level"].map("{:02d}".format)
     rows = results[results[store.STAGE].str.rpartition("/")[2] != numbered]
-    curves_of: Callable[[pd.DataFrame], pd.DataFrame]
-    if _several_levels(rows).any():
-        steps, keys = "level", ["trial", "branch"]
-        curves_of = partial(_by_level, measured=["sparsity", *columns.metrics(results)])
-    else:
-        steps, keys = "epoch", ["trial", "branch", "level"]
-        curves_of = partial(_by_epoch, output_dir)
-        rows = rows[rows[store.STAGE] != ""]
+    by_level = bool(_several_levels(rows).any())
+    keys = ["trial", "branch"] if by_level else ["trial", "branch", "level"]
+    rows = rows if by_level else rows[rows[store.STAGE] != ""]
+    measured = ["sparsity", *columns.metrics(results)]
     chosen, means, left_out = _fitting(rows, keys)
     names, settings = _names(chosen, keys), columns.settings(results)
     runs = []
@@ -165,34 +155,32 @@ def overview(output_dir: epath.PathLike, results: pd.DataFrame) -> Overview:
         seeds = [int(seed) for seed in of_key["seed"].unique()]
         for some in [seeds] if means else [[seed] for seed in seeds]:
             of_run = of_key[of_key["seed"].isin(some)]
-            tables = [curves_of(of_seed) for _, of_seed in of_run.groupby("seed")]
+            tables = [
+                # Experiments that share a trial each have a row of its levels.
+                own.groupby("level")[measured].first() if by_level else _by_epoch(output_dir, own)
+                for _, own in of_run.groupby("seed")
+            ]
             curves = pd.concat(tables).groupby(level=0).mean()
             label = f"mean of {len(some)}" if means else f"seed {some[0]}"
-            about: dict[str, HParam | None] = {
-                "seed": label,
-                "branch": columns.trunk_or(of_run["branch"].iloc[0]),
-            }
-            about |= {name: columns.agreed(of_run[name]) for name in ("level", *settings)}
+            about = {"seed": label, "branch": columns.trunk_or(of_run["branch"].iloc[0])}
             runs.append(
                 Run(
                     "/".join((*names[key], label)),
-                    {name: value for name, value in about.items() if value is not None},
+                    {**about, **columns.agreed(of_run, ("level", *settings))},
                     _worth_showing(curves),
-                    _over_levels(curves) if steps == "level" else _finals(of_run, results),
+                    _over_levels(curves) if by_level else _finals(of_run, results),
                 )
             )
-    return Overview(runs, steps, left_out)
+    return Overview(runs, "level" if by_level else "epoch", left_out)
 
 
 def charts(found: Overview) -> Charts:
     """A category for each group, a chart for each quantity that some run has, a curve per run."""
-    tags = {
-        _tag(str(name), found.steps): _place(str(name)) for run in found.runs for name in run.curves
-    }
     shown: dict[str, dict[str, list[str]]] = {group: {} for group in _GROUPS}
-    for tag, place in tags.items():
+    for place in dict.fromkeys(str(place) for run in found.runs for place in run.curves):
         group, _, name = place.partition("/")
-        shown[group][f"{name} by {found.steps}"] = [f"^{re.escape(tag)}$"]
+        tag = re.escape(_tag(place, found.steps))
+        shown[group][f"{name} by {found.steps}"] = [f"^{tag}$"]
     return {group: views for group, views in shown.items() if views}
 
 
@@ -220,7 +208,8 @@ def _names(rows: pd.DataFrame, keys: list[str]) -> dict[tuple[Any, ...], list[st
     for key in rows[keys].drop_duplicates().itertuples(index=False, name=None):
         trial, branch, *level = key
         parts = {
-            "trial": _as_folder(of_trial[trial]),
+            # A path among its settings has slashes.
+            "trial": of_trial[trial].replace("/", "_").replace("\\", "_")[:_LONGEST_NAME],
             "branch": columns.trunk_or(branch),
             "level": layout.level_folder(level[0]).replace("_", " ") if level else "",
         }
@@ -244,16 +233,6 @@ def _trial_names(rows: pd.DataFrame) -> dict[str, str]:
     return {trial: trial if name in twins else name for trial, name in found.items()}
 
 
-def _as_folder(name: str) -> str:
-    """A trial's name without what ends a folder's name; a path among its settings has slashes."""
-    return name.replace("/", "_").replace("\\", "_")[:_LONGEST_NAME]
-
-
-def _by_level(rows: pd.DataFrame, measured: list[str]) -> pd.DataFrame:
-    """Metrics by level. Experiments that share a trial each have a row of its levels."""
-    return rows.groupby("level")[measured].first()
-
-
 def _by_epoch(output_dir: epath.PathLike, rows: pd.DataFrame) -> pd.DataFrame:
     """Metrics by epoch of the stage that the rows name, and utility where it was measured.
 
@@ -270,9 +249,10 @@ def _by_epoch(output_dir: epath.PathLike, rows: pd.DataFrame) -> pd.DataFrame:
 def _worth_showing(curves: pd.DataFrame) -> pd.DataFrame:
     """The columns with values; without permuted examples, those of memorization say no more."""
     filled = curves.dropna(axis="columns", how="all").drop(columns=_NO_CURVES, errors="ignore")
+    places = filled.rename(columns=_place)
     if "permuted_accuracy" in filled:
-        return filled
-    return filled.drop(columns=[name for name in filled if _place(name).startswith(_MEMORIZATION)])
+        return places
+    return places[[name for name in places if not str(name).startswith("memorization/")]]
 
 
 def _over_levels(curves: pd.DataFrame) -> dict[str, float]:
@@ -292,20 +272,13 @@ def _over_levels(curves: pd.DataFrame) -> dict[str, float]:
 def _finals(rows: pd.DataFrame, results: pd.DataFrame) -> dict[str, float]:
     """What results.csv says of a stage; means where the rows are of several seeds."""
     measured = [name for name in columns.metrics(results) if name not in _NO_CURVES]
-    means = rows[measured].mean()
+    means = rows[[name for name in measured if "/" not in name]].mean()
     return {str(name): float(value) for name, value in means.dropna().items()}
 
 
-def _tagged(found: Overview, run: Run) -> dict[int, dict[str, float]]:
-    """step -> {tag: value}"""
-    names = {str(name): _tag(str(name), found.steps) for name in run.curves}
-    table = run.curves.rename(columns=names)
-    return {int(str(step)): dict(row) for step, row in table.to_dict("index").items()}
-
-
-def _tag(column: str, steps: str) -> str:
+def _tag(place: str, steps: str) -> str:
     """`accuracy by level/test`: nothing else says what steps are."""
-    group, _, name = _place(column).partition("/")
+    group, _, name = place.partition("/")
     return f"{group} by {steps}/{name}"
 
 

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 from etils import epath
 
 from tfprune import layout, store
-from tfprune.event_folders import event_folder, scalar_tag, trial_folder
+from tfprune.event_folders import event_folder, scalar_tag
 from tfprune.pages.tensorboard import columns, measurements
-from tfprune.pages.tensorboard.event_files import (
-    Charts,
-    HParam,
-    remove_run,
-    write_charts,
-    write_experiment,
-    write_hparams,
-)
+from tfprune.pages.tensorboard.event_files import Charts, write_charts
 
 PAGES = "pages"  # The run that says which columns and charts the pages have.
-_OLD_OVERVIEW = "figures"  # What older versions called it, with the figures.
 _STAGE_HPARAMS = ("experiment", "seed", "level", "branch", "sparsity")
 # The usual views: category -> chart -> columns of results.csv.
 _VIEWS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -55,19 +46,22 @@ def publish_stages(output_dir: epath.PathLike, results: pd.DataFrame) -> None:
     Raises:
       InputError: a file is damaged, or the folder cannot be written.
     """
-    logdir = epath.Path(output_dir) / layout.TENSORBOARD
-    stages = _stages(results)
-    hparams = columns.varying([stage.hparams for stage in stages.values()])
-    for stage, about in stages.items():
-        folder = event_folder(output_dir, stage)
-        name = _row_name(folder.relative_to(logdir).parts, about.level)
-        shown = {column: value for column, value in about.hparams.items() if column in hparams}
-        write_hparams(folder, shown, about.metrics, about.level, name)
-    has_utility = measurements.publish(output_dir, results)
-    metrics = columns.finals([stage.metrics for stage in stages.values()])
-    write_experiment(logdir / PAGES, hparams, metrics)
-    write_charts(logdir / PAGES, charts(columns.metrics(results), has_utility))
-    _remove_old_views(logdir, results)
+    pages = epath.Path(output_dir, layout.TENSORBOARD, PAGES)
+    metrics, settings = columns.metrics(results), columns.settings(results)
+    rows = results[results[store.STAGE] != ""].assign(
+        branch=results["branch"].map(columns.trunk_or),
+        seed=results["seed"].astype(str),  # A label: TensorBoard shows a number as 1.0000.
+    )
+    table = []
+    for stage, same in rows.groupby(store.STAGE, sort=False):
+        folder, level = event_folder(output_dir, str(stage)), int(same["level"].min())
+        hparams = columns.agreed(same, (*_STAGE_HPARAMS, *settings))
+        first = same[metrics].bfill().iloc[0].dropna()
+        finals = {str(name): float(value) for name, value in first.items()}
+        name = _row_name(folder.relative_to(pages.parent).parts, level)
+        table.append(columns.Row(folder, hparams, finals, level, name))
+    columns.write_table(pages, table)
+    write_charts(pages, charts(metrics, measurements.publish(output_dir, results)))
 
 
 def charts(measured: Collection[str], utility: bool = False) -> Charts:
@@ -92,46 +86,6 @@ def charts(measured: Collection[str], utility: bool = False) -> Charts:
         if _NEEDS.get(category, next(iter(views.values()))[0]) in measured
     }
     return {**found, **({"utility": measurements.utility_charts()} if utility else {})}
-
-
-def _remove_old_views(logdir: epath.Path, results: pd.DataFrame) -> None:
-    """What older versions put here, and is in a folder of its own now: curves by level, figures."""
-    remove_run(logdir / _OLD_OVERVIEW)
-    stages = set(results[store.STAGE].str.rpartition("/")[2])
-    for trial, rows in results.groupby("trial", sort=False):
-        branches = {"", *(set(rows["branch"]) - stages)}
-        for seed in rows["seed"].unique():
-            folder = trial_folder(logdir, str(trial)) / layout.seed_folder(int(seed))
-            for branch in sorted(branches, reverse=True):  # The trunk's folder holds the others.
-                remove_run(folder / branch if branch else folder)
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """What the HParams table says of a stage."""
-
-    level: int
-    hparams: dict[str, HParam]
-    metrics: dict[str, float]
-
-
-def _stages(results: pd.DataFrame) -> dict[str, _Stage]:
-    """Every stage that results.csv names, by its folder."""
-    settings, metrics = columns.settings(results), columns.metrics(results)
-    rows = results.assign(
-        branch=results["branch"].map(columns.trunk_or),
-        seed=results["seed"].astype(str),  # A label: TensorBoard shows a number as 1.0000.
-    )
-    found = {}
-    for name, same in rows[rows[store.STAGE] != ""].groupby(store.STAGE, sort=False):
-        hparams = {column: columns.agreed(same[column]) for column in (*_STAGE_HPARAMS, *settings)}
-        finals = {column: same[column].dropna() for column in metrics}
-        found[str(name)] = _Stage(
-            level=int(same["level"].min()),
-            hparams={column: value for column, value in hparams.items() if value is not None},
-            metrics={column: float(v.iloc[0]) for column, v in finals.items() if len(v)},
-        )
-    return found
 
 
 def _row_name(run: Sequence[str], level: int) -> str:

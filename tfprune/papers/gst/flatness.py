@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from tfprune.papers.gst.comparisons import configuration_table, correlation_table, relation
-from tfprune.papers.gst.panels import (
-    Pairs,
-    band,
-    by_configuration,
-    correlation_text_of,
-    on_each,
-    rows_of,
-    scatter,
-)
+from tfprune.papers.gst import parts
 from tfprune.papers.gst.runs import (
     ACCURACY,
     COVARIANCE,
@@ -51,6 +42,7 @@ from tfprune.report.grammar import (
     Spread,
     line_handle,
 )
+from tfprune.report.readings import extremes
 
 # How many eigenvalues bars show, and how many eigenvectors are followed.
 _BARS, _DIRECTIONS = 10, 9
@@ -58,44 +50,35 @@ _BARS, _DIRECTIONS = 10, 9
 RISE = 0.1
 
 
-def relations(benchmark: Benchmark) -> list[dict[str, Any]]:
+def relations(benchmark: Benchmark) -> Iterator[parts.Row]:
     """Every measured quantity with stability and with accuracy, and those two."""
     pairs = [(STABILITY, q) for q in MEASURED] + [(q, ACCURACY) for q in MEASURED]
-    return [
-        relation(benchmark, "all", benchmark.runs, x, y)
-        for x, y in [*pairs, (STABILITY, ACCURACY)]
-        if benchmark.runs[[x.column, y.column]].notna().any().all()
-    ]
+    for x, y in [*pairs, (STABILITY, ACCURACY)]:
+        if benchmark.runs[[x.column, y.column]].notna().any().all():
+            yield parts.relation("all", benchmark.runs, x, y)
 
 
-def _around(*quantities: Quantity) -> Pairs:
+def _around(*quantities: Quantity) -> parts.Pairs:
     return [pair for q in quantities for pair in ((STABILITY, q), (q, ACCURACY))]
-
-
-def _scatter(name: str, title: str, pairs: Pairs) -> Figure:
-    return scatter(name, title, pairs, on_each(correlation_text_of(pairs), premise=True))
 
 
 # ---------------------------------------------------------------- eigenvalues
 def eigenvalues(benchmark: Benchmark) -> pd.DataFrame:
     """The top eigenvalues by falling magnitude, signed; of as many as every run of one has."""
     table = benchmark.measured("flatness", ("index", "eigenvalue"))
-    if table.empty:
-        return table
-    of_run = table.groupby(["configuration", "seed"], observed=True)["index"].max()
-    least = table["configuration"].map(of_run.groupby(level=0, observed=True).min())
-    table = table[table["index"] <= least.astype(float)]
+    longest = table.groupby(["configuration", "seed"], observed=True)["index"].transform("max")
+    least = longest.groupby(table["configuration"], observed=True).transform("min")
+    table = table[table["index"] <= least]
     return table.assign(place=table["index"] + 1, size=table["eigenvalue"].abs())
 
 
 def _bars(benchmark: Benchmark) -> pd.DataFrame:
     """The first of them, with the width of their bars, and how many of these they stand aside."""
     table = eigenvalues(benchmark)
-    if table.empty:
-        return table
     known = list(table["configuration"].unique())
     aside = [known.index(c) - (len(known) - 1) / 2 for c in table["configuration"]]
-    return table.assign(width=0.84 / len(known), aside=aside)[table["place"] <= _BARS]
+    table = table.assign(width=0.84 / max(len(known), 1), aside=aside)
+    return table[table["place"] <= _BARS]
 
 
 class BarsBeside(Lines):
@@ -133,10 +116,9 @@ def _ends(benchmark: Benchmark) -> str:
     means = benchmark.means(TOP)
     if not means:
         return ""
-    most, least = (end(means, key=lambda c: means[c]) for end in (max, min))
-    shown = {c: f"{c} ({tables.measured(means[c])})" for c in (most, least)}
-    said = f", smallest with {shown[least]}" if len(means) > 1 else ""
-    return f"The mean top eigenvalue{benchmark.where} is largest with {shown[most]}{said}."
+    least, most = extremes(means, tables.measured)
+    said = f", smallest with {least}" if len(means) > 1 else ""
+    return f"The mean top eigenvalue{benchmark.where} is largest with {most}{said}."
 
 
 def _negative(benchmark: Benchmark) -> str:
@@ -154,8 +136,6 @@ def _negative(benchmark: Benchmark) -> str:
 def rises(benchmark: Benchmark) -> pd.DataFrame:
     """Rises of the test loss along the first nine eigenvectors."""
     table = benchmark.measured("perturbations", ("direction", "step", "test_loss_rise"))
-    if table.empty:
-        return table
     # Different runs may differ in the last bit of what is one step.
     table = table[table["direction"] < _DIRECTIONS].assign(step=table["step"].round(9))
     title = [f"{benchmark.title} eigenvector {place + 1:.0f}" for place in table["direction"]]
@@ -165,11 +145,7 @@ def rises(benchmark: Benchmark) -> pd.DataFrame:
 def _near(benchmark: Benchmark) -> pd.DataFrame:
     """As far out as just beyond the largest ε; the whole grid where there is none."""
     table, epsilon = rises(benchmark), benchmark.runs[EPSILON.column].max()
-    return (
-        table
-        if table.empty or math.isnan(epsilon)
-        else table[table["step"].abs() <= 1.15 * epsilon]
-    )
+    return table if math.isnan(epsilon) else table[table["step"].abs() <= 1.15 * epsilon]
 
 
 def _reached(benchmark: Benchmark) -> str:
@@ -204,50 +180,50 @@ FLATNESS = Experiment(
     "flatness",
     benchmarks,
     figures=(
-        _scatter(
+        parts.scatter(
             "curvature_and_noise", "Stability, curvature, gradient noise and test accuracy",
             _around(TRACE, COVARIANCE)),
         Figure(
             "top_eigenvalues", "The Hessian's eigenvalues of largest magnitude",
-            rows_of(_bars),
+            parts.rows_of(_bars),
             BarsBeside(
                 _place(_whole_places), Axis("eigenvalue", "Eigenvalue"),
-                color=by_configuration()["color"], marks=(ZERO,),
+                color=parts.BY_CONFIGURATION["color"], marks=(ZERO,),
                 spread=Spread(STD.ends, "± std over runs", bars=True)),
-            on_each(_ends), panel="benchmark", size=(11, 7.4, 3.8)),
+            parts.on_each(_ends), panel="benchmark", size=(11, 7.4, 3.8)),
         Figure(
             "spectra", "The Hessian's top eigenvalues, with their sign and in magnitude",
-            rows_of(eigenvalues),
+            parts.rows_of(eigenvalues),
             {"signed": Lines(
                 _place(_log_places), Axis("eigenvalue", "Eigenvalue, mean over runs"),
-                marks=(ZERO,), spread=band(0.8), **by_configuration()),
+                marks=(ZERO,), spread=parts.band(0.8), **parts.BY_CONFIGURATION),
              "magnitude": Lines(
                 _place(_whole_places), Axis("size", "Magnitude of the eigenvalue, mean over runs"),
-                spread=None, **by_configuration())},
-            on_each(_negative), row="benchmark", column="shown", heading="benchmark",
+                spread=None, **parts.BY_CONFIGURATION)},
+            parts.on_each(_negative), row="benchmark", column="shown", heading="benchmark",
             size=(7.4, 5.5, 3.9)),
-        _scatter(
+        parts.scatter(
             "epsilon", "Perturbations that raise the test loss by 0.1 nats", _around(EPSILON)),
         Figure(
             "perturbations", "Rise of the test loss along the Hessian's top eigenvectors",
-            rows_of(_near),
+            parts.rows_of(_near),
             Lines(
                 Axis("step", "Step along the unit vector", finish=_few_ticks),
                 Axis("test_loss_rise", "Rise (nats)"), marks=(_RISE,), spread=None,
-                **by_configuration()),
-            on_each(_reached), row="benchmark", column="direction", heading="title",
+                **parts.BY_CONFIGURATION),
+            parts.on_each(_reached), row="benchmark", column="direction", heading="title",
             wrap=3, same_y="benchmark", size=(3.8, 3.8, 2.5)),
-        _scatter("tic", "The Takeuchi information criterion's proxy", _around(TIC)),
-        _scatter(
+        parts.scatter("tic", "The Takeuchi information criterion's proxy", _around(TIC)),
+        parts.scatter(
             "accuracy", "Test accuracy against stability over all configurations",
             [(STABILITY, ACCURACY)]),
     ),
     tables=(
-        configuration_table(
+        parts.configuration_table(
             "Flatness at the end of training: best test accuracy and mean stability, eigenvalues "
             "and traces of the test loss on the measured examples, and ε; mean ± std over runs",
             (ACCURACY, TRAIN, STABILITY, *MEASURED)),
-        correlation_table(
+        parts.correlation_table(
             "How flatness goes with stability and test accuracy over the runs of all "
             "configurations", relations),
     ),

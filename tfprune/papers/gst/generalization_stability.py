@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,40 +16,15 @@ from matplotlib.ticker import NullLocator
 from scipy.special import ndtr
 
 from tfprune.measures import statistics
-from tfprune.papers.gst.comparisons import (
-    INTERVALS,
-    configuration_table,
-    correlation_table,
-    relation,
-    t_test_table,
-    table,
-    text,
-)
-from tfprune.papers.gst.panels import (
-    CURVES,
-    FEWEST_RUNS,
-    Points,
-    correlation,
-    correlation_text,
-    correlation_text_of,
-    curve_rows,
-    on_each,
-    random,
-    rows_of,
-    scatter,
-)
+from tfprune.papers.gst import parts
 from tfprune.papers.gst.runs import (
     ACCURACY,
     FILTERS,
     GAP,
-    LARGEST,
     NO_PRUNING,
     RUNNING_GAP,
     SCRATCH,
-    SMALLEST,
     STABILITY,
-    TARGET_COLORS,
-    TARGET_MARKERS,
     TARGETS,
     Benchmark,
     Configuration,
@@ -56,6 +32,7 @@ from tfprune.papers.gst.runs import (
     Quantity,
     benchmarks,
     rate_text,
+    shades,
 )
 from tfprune.report import style
 from tfprune.report.experiment import Experiment
@@ -75,10 +52,9 @@ from tfprune.report.grammar import (
 from tfprune.report.pointer import Trace
 from tfprune.report.readings import p_value
 from tfprune.report.summary import Printed
-from tfprune.report.tables import Table
 
 # What figure 2 correlates: target and period.
-_FIGURE_2 = {(SMALLEST, 4), (SMALLEST, 40), (LARGEST, 40)}
+_FIGURE_2 = {("smallest", 4), ("smallest", 40), ("largest", 40)}
 # With what figure 2 scores filters (figure B2 prunes the same networks by E[BN]), and the fractions
 # of the four layers that it prunes (table C1's differ in the second).
 _FIGURE_2_SETTINGS = {
@@ -95,16 +71,12 @@ _MOST_CURVES = 8
 # Below this the means of one panel crowd at its upper edge (figure 3's inset starts at 98.65%).
 _CROWDED = 0.95
 _GAPS = (GAP, RUNNING_GAP)
+_RATE = "iterative_rate"
 _MOST_LAYERS = 8
 
 
-def pruned(benchmark: Benchmark) -> pd.DataFrame:
-    """The runs whose filters were pruned during training."""
-    return benchmark.of_kinds(FILTERS)
-
-
 def _with_pruning(found: Found) -> list[Benchmark]:
-    return [benchmark for benchmark in found if len(pruned(benchmark))]
+    return [benchmark for benchmark in found if len(parts.pruned(benchmark))]
 
 
 # ---------------------------------------------------------------- curves and all runs
@@ -117,8 +89,8 @@ def _curves_and_points(benchmark: Benchmark) -> pd.DataFrame:
         panels = {
             TARGETS[t]: [c for c in known if c.kind != FILTERS or c.target == t] for t in targets
         }
-    curves = curve_rows(benchmark, panels).assign(kind="curves")
-    runs = pruned(benchmark).assign(kind="runs", shown="runs", title="")
+    curves = parts.curve_rows(benchmark, panels).assign(kind="curves")
+    runs = parts.pruned(benchmark).assign(kind="runs", shown="runs", title="")
     rows = pd.concat([curves, runs])
     return rows.assign(shown=pd.Categorical(rows["shown"], ["", *TARGETS.values(), "runs"]))
 
@@ -142,46 +114,43 @@ def _most_accurate(benchmark: Benchmark) -> str:
 def _differ(benchmark: Benchmark, first: Configuration, second: Configuration) -> bool:
     """Whether their accuracies differ by PEG's rule, seed by seed; a single seed says nothing."""
     found = [benchmark.of(c).set_index("seed")["accuracy"] for c in (first, second)]
-    return statistics.match_or_differ(*found).verdict not in ("", "matches")
+    return statistics.match_or_differ(*found).differs
 
 
 # ---------------------------------------------------------------- by rate
 def at_rates(benchmark: Benchmark) -> pd.DataFrame:
     """The runs with pruning, by iterative rate, each with the mean accuracy of no pruning."""
-    runs = pruned(benchmark)
-    runs = runs[runs["rate"] > 0].sort_values("rate", kind="stable")
-    title = [f"{benchmark.title}\nIterative rate {rate_text(rate)}" for rate in runs["rate"]]
-    return runs.assign(title=title, baseline=benchmark.of_kinds(NO_PRUNING)["accuracy"].mean())
+    runs = parts.pruned(benchmark)
+    runs = runs[runs[_RATE] > 0].sort_values(_RATE, kind="stable")
+    title = [f"{benchmark.title}\nIterative rate {rate_text(rate)}" for rate in runs[_RATE]]
+    return runs.assign(title=title, baseline=benchmark.of_kind(NO_PRUNING)["accuracy"].mean())
 
 
 def _swept(found: Found) -> list[Benchmark]:
     """Those with something to see by rate: three, or two at each of which are several targets."""
-    several = {b: at_rates(b).groupby("rate")["target"].nunique() > 1 for b in found}
+    several = {b: at_rates(b).groupby(_RATE)["target"].nunique() > 1 for b in found}
     return [b for b, many in several.items() if len(many) >= 3 or many.sum() >= 2]
 
 
-def correlations(benchmark: Benchmark, coefficient: str) -> pd.DataFrame:
-    """A row per rate, over the runs of all targets: the coefficient, its interval and p, a text."""
-    rows = []
-    for rate, runs in at_rates(benchmark).groupby("rate"):
-        link, pair = correlation(runs, STABILITY, ACCURACY), (runs["stability"], runs["accuracy"])
-        low, high = INTERVALS[coefficient](*pair, random())
-        value, p = getattr(link, coefficient), getattr(link, f"{coefficient}_p")
-        told = f"{value:.2f} ({p_value(p)})" if math.isfinite(value) else correlation_text(link)
-        rows.append({"rate": rate, "n": link.n, "link": value, "low": low, "high": high,
-                     "told": f"{rate_text(rate)}: {told}"})  # fmt: skip
-    return pd.DataFrame(rows).assign(seed=0, title="", shown=coefficient)
+def correlations(benchmark: Benchmark) -> dict[Any, parts.Row]:
+    """How accuracy goes with stability at every rate, over the runs of all targets."""
+    return {
+        rate: parts.relation(f"iterative rate {rate_text(rate)}", runs, STABILITY, ACCURACY)
+        for rate, runs in at_rates(benchmark).groupby(_RATE)
+    }
+
+
+def _coefficients(benchmark: Benchmark) -> pd.DataFrame:
+    """A row for every rate that has enough runs."""
+    rows = pd.DataFrame([{**row, _RATE: r} for r, row in correlations(benchmark).items()])
+    return rows.dropna(subset="pearson").assign(seed=0, title="", shown="pearson")
 
 
 def _by_rate(benchmark: Benchmark) -> pd.DataFrame:
-    """Runs for stability and for accuracy; correlations, where there are three runs at a rate."""
-    runs, links = at_rates(benchmark), correlations(benchmark, "pearson")
+    """Runs for stability and for accuracy; correlations."""
+    runs = at_rates(benchmark)
     stable = runs.assign(shown="stability", title=benchmark.name)
-    return pd.concat([stable, runs.assign(shown="accuracy", title=""), links.dropna(subset="link")])
-
-
-def _kendall(benchmark: Benchmark) -> pd.DataFrame:
-    return correlations(benchmark, "kendall").dropna(subset="link")
+    return pd.concat([stable, runs.assign(shown="accuracy", title=""), _coefficients(benchmark)])
 
 
 def _rate_axis(axes: Axes, known: Sequence[float]) -> None:
@@ -198,14 +167,16 @@ def _rate_axis(axes: Axes, known: Sequence[float]) -> None:
 
 def _mean_ends(line: Line) -> tuple[Any, Any]:
     """Bootstrapped 95% intervals of the means at every rate."""
-    groups = (line.quantity.scale * line.rows[line.quantity.column]).groupby(line.rows["rate"])
-    ends = [statistics.mean_interval(values, random()) for _, values in groups]
+    values = line.quantity.scale * line.rows[line.quantity.column]
+    ends = [
+        statistics.mean_interval(v, parts.random()) for _, v in values.groupby(line.rows[_RATE])
+    ]
     return tuple(end.low for end in ends), tuple(end.high for end in ends)
 
 
 def _draw_inset(panel: Panel) -> None:
     """The same where it is crowded: the rates at which pruning is most stable, enlarged."""
-    means = panel.rows.groupby("rate")["stability"].mean()
+    means = panel.rows.groupby(_RATE)["stability"].mean()
     stable = means.index[means >= _CROWDED].to_list()
     if means.min() >= _CROWDED or len(stable) < 2:
         return
@@ -225,48 +196,48 @@ def _draw_baseline(panel: Panel) -> bool:
     return not math.isnan(baseline)
 
 
-_RATE = Axis(
-    "rate", "Iterative pruning rate (%)",
-    finish=lambda panel: _rate_axis(panel.axes, sorted(panel.rows["rate"].unique())),
+_ACROSS = Axis(
+    _RATE, "Iterative pruning rate (%)",
+    finish=lambda panel: _rate_axis(panel.axes, sorted(panel.rows[_RATE].unique())),
 )  # fmt: skip
-_TARGET: dict[str, Any] = {
-    "color": Scale("target", TARGET_COLORS, TARGETS),
-    "marker": Scale("target", TARGET_MARKERS, TARGETS),
-}
 _INSET = Mark(_draw_inset, late=True)
 _BASELINE = Mark(_draw_baseline, lambda: line_handle("No Pruning", dash="--"))
 _ALL_TARGETS = Mark(
     lambda panel: None, lambda: line_handle("Pearson's r (all targets)", style.ORANGE, "o")
 )
-_ENDS = Spread(lambda line: (line.rows["low"].tolist(), line.rows["high"].tolist()), bars=True)
 
 
 def _of_targets(quantity: Quantity, *marks: Mark) -> Lines:
-    return Lines(_RATE, quantity, marks=marks, spread=Spread(_mean_ends, bars=True), **_TARGET)
+    means = Spread(_mean_ends, bars=True)
+    return Lines(_ACROSS, quantity, marks=marks, spread=means, **parts.BY_TARGET)
 
 
 def _whole(panel: Panel) -> None:
     panel.axes.set_ylim(-1.05, 1.05)
 
 
-def _correlations(name: str, *marks: Mark) -> Lines:
-    y = Axis("link", f"{name} of accuracy and stability", finish=_whole)
-    return Lines(_RATE, y, color=style.ORANGE, marker="o", marks=(ZERO, *marks), spread=_ENDS)
+def _correlations(column: str, name: str, *marks: Mark) -> Lines:
+    def ends(line: Line) -> tuple[Any, Any]:
+        return line.rows[f"{column}_low"].tolist(), line.rows[f"{column}_high"].tolist()
+
+    y = Axis(column, f"{name} of accuracy and stability", finish=_whole)
+    return Lines(_ACROSS, y, color=style.ORANGE, marker="o", marks=(ZERO, *marks),
+                 spread=Spread(ends, bars=True))  # fmt: skip
 
 
 def _peaks(benchmark: Benchmark) -> str:
     """At which rate each target ends best, and at how many rates r is negative."""
-    kept = [c for c in benchmark.configurations if c.rate]
+    kept = [c for c in benchmark.configurations if c.iterative_rate]
     said = ", ".join(
         f"{_peak(benchmark, [c for c in kept if c.target == target])} with {TARGETS[target]}"
         for target in dict.fromkeys(c.target for c in kept)
     )
-    links = correlations(benchmark, "pearson")["link"].dropna()
-    count = f"a correlation needs at least {FEWEST_RUNS} runs at a rate"
-    if len(links):
-        count = (
-            f"accuracy falls with stability (r < 0) at {(links < 0).sum()} of {len(links)} rates"
-        )
+    links = _coefficients(benchmark)["pearson"]
+    count = (
+        f"accuracy falls with stability (r < 0) at {(links < 0).sum()} of {len(links)} rates"
+        if len(links)
+        else f"a correlation needs at least {parts.FEWEST_RUNS} runs at a rate"
+    )
     return f"Test accuracy{benchmark.where} is highest at a rate of {said}; {count}."
 
 
@@ -276,27 +247,32 @@ def _peak(benchmark: Benchmark, known: Sequence[Configuration]) -> str:
     best, *others = sorted(known, key=lambda c: -means[c])
     if others and not _differ(benchmark, best, others[0]):
         return "no one rate"
-    return rate_text(best.rate)
+    return rate_text(best.iterative_rate)
 
 
-def _by_rate_reading(coefficient: str, name: str) -> Callable[[Found], str]:
+def _by_rate_reading(column: str, name: str) -> Callable[[Found], str]:
     """The correlation of accuracy and stability at every rate."""
 
+    def told(row: parts.Row) -> str:
+        if math.isnan(row[column]):
+            return parts.no_correlation(row["n"])
+        return f"{row[column]:.2f} ({p_value(row[f'{column}_p'])})"
+
     def say(benchmark: Benchmark) -> str:
-        told = "; ".join(correlations(benchmark, coefficient)["told"])
-        return f"{name} by iterative rate{benchmark.where}: {told}."
+        rates = correlations(benchmark).items()
+        said = "; ".join(f"{rate_text(rate)}: {told(row)}" for rate, row in rates)
+        return f"{name} by iterative rate{benchmark.where}: {said}."
 
-    return on_each(say)
-
-
-def _rate_colors(known: Sequence[float]) -> dict[float, str]:
-    # One more than needed: the lightest would hardly be seen.
-    return dict(zip(sorted(known), style.sequence_colors(len(known) + 1)[1:], strict=True))
+    return parts.on_each(say)
 
 
-_RATES = Scale("rate", _rate_colors, lambda rate: f"iterative rate {rate_text(rate)}")
+_RATES = Scale(
+    _RATE,
+    lambda known: dict(zip(sorted(known), shades(len(known)), strict=True)),
+    lambda rate: f"iterative rate {rate_text(rate)}",
+)
 _GAP_PAIRS = [(STABILITY, quantity) for quantity in (ACCURACY, *_GAPS)]
-_GAPS_SAID = correlation_text_of(_GAP_PAIRS, pruned)
+_GAPS_SAID = parts.correlation_text_of(_GAP_PAIRS, parts.pruned)
 _GAPS_NAMED = (
     "The generalization gap is of the network after the epoch, on training images as they are; "
     "the running one, as the paper's code takes it, is of the training accuracy over the epoch's "
@@ -334,7 +310,7 @@ def normalized(found: Found) -> pd.DataFrame:
       InputError: a file is damaged.
     """
     needed = ("trained", "place", "low", "density")
-    rows = rows_of(lambda benchmark: benchmark.measured("batch_norm", needed))(found)
+    rows = parts.rows_of(lambda benchmark: benchmark.measured("batch_norm", needed))(found)
     if rows.empty:
         return rows
     rows = rows[rows[["benchmark", "seed"]].eq(rows[["benchmark", "seed"]].iloc[0]).all(axis=1)]
@@ -365,22 +341,21 @@ def distance_to_normal(histogram: pd.DataFrame) -> float:
 
 
 # ---------------------------------------------------------------- tables
-def relations(b: Benchmark) -> Iterator[dict[str, Any]]:
+def relations(b: Benchmark) -> Iterator[parts.Row]:
     """What the table of correlations has of a benchmark."""
-    runs, pair = pruned(b), (STABILITY, ACCURACY)
+    runs, pair = parts.pruned(b), (STABILITY, ACCURACY)
     if runs.empty:
         return
     three, paper = figure_2(b)
     of_all = len(three) == len(runs)
-    yield relation(b, "all with pruning", runs, *pair, *(paper if of_all else ()))
+    yield parts.relation("all with pruning", runs, *pair, paper if of_all else ())
     if len(three) and not of_all:
-        yield relation(b, "those of figure 2 (S 4, S 40, L 40 epochs)", three, *pair, *paper)
+        yield parts.relation("those of figure 2 (S 4, S 40, L 40 epochs)", three, *pair, paper)
     for gap in _GAPS:
         if runs[gap.column].notna().any():
-            yield relation(b, "all with pruning", runs, STABILITY, gap)
+            yield parts.relation("all with pruning", runs, STABILITY, gap)
     if _swept([b]):
-        for rate, own in at_rates(b).groupby("rate"):
-            yield relation(b, f"iterative rate {rate_text(rate)}", own, *pair)
+        yield from correlations(b).values()
 
 
 def figure_2(benchmark: Benchmark) -> tuple[pd.DataFrame, list[Printed | None]]:
@@ -388,22 +363,22 @@ def figure_2(benchmark: Benchmark) -> tuple[pd.DataFrame, list[Printed | None]]:
 
     And its r and p, where these are of its network, data, criterion and schedules.
     """
-    runs, facts = pruned(benchmark), benchmark.facts
-    criterion, fractions = _FIGURE_2_SETTINGS.get(str(facts.get("model")), ("", ""))
+    runs, facts = parts.pruned(benchmark), benchmark.facts
+    criterion, fractions = _FIGURE_2_SETTINGS.get(facts["model"], ("", ""))
     runs = runs[[
-        (c.target, c.period) in _FIGURE_2 and c.fractions in ("", fractions)
+        (c.target, c.period) in _FIGURE_2 and c.layer_fractions in ("", fractions)
         for c in runs["configuration"]
     ]]  # fmt: skip
     known = set(runs["configuration"])
     if {(c.target, c.period) for c in known} != _FIGURE_2:
         return runs.iloc[:0], []
-    if criterion != facts.get("criterion") or {c.fractions for c in known} != {fractions}:
+    if criterion != facts["criterion"] or {c.layer_fractions for c in known} != {fractions}:
         return runs, []
     metric = "accuracy_stability_pearson"
     return runs, [benchmark.printed("figure 2", name) for name in (metric, f"{metric}_p")]
 
 
-def compared(benchmark: Benchmark) -> list[tuple[Configuration, Configuration]]:
+def compared(benchmark: Benchmark) -> list[parts.Pair]:
     """Which configurations the t tests compare (table F1).
 
     The targets with each other, at one period; and, at the largest rate of each target, pruning
@@ -413,12 +388,11 @@ def compared(benchmark: Benchmark) -> list[tuple[Configuration, Configuration]]:
     kept = [c for c in known if c.kind == FILTERS]
     alike = [
         (second, first)
-        for place, first in enumerate(kept)
-        for second in kept[place + 1 :]
+        for first, second in combinations(kept, 2)
         if first.target != second.target
-        and (first.period, first.total) == (second.period, second.total)
+        and (first.period, first.total_fraction) == (second.period, second.total_fraction)
     ]
-    largest = {c.target: c for c in sorted(kept, key=lambda c: c.rate)}
+    largest = {c.target: c for c in sorted(kept, key=lambda c: c.iterative_rate)}
     plain = [c for c in known if c.kind in (NO_PRUNING, SCRATCH)]
     targets = dict.fromkeys(c.target for c in kept)
     return alike + [(largest[target], second) for target in targets for second in plain]
@@ -431,53 +405,49 @@ _LEFT = {"filters_remaining": "filters left (%)", "live_weights_remaining": "wei
 _NEEDED = [f"{size}{after}" for size in _SIZES for after in ("", "_shrunk")]
 
 
-def size_table(found: Found) -> Table | None:
-    """FLOPs and parameters of pruned networks before and after shrinking.
+def _sizes(benchmark: Benchmark) -> Iterator[parts.Row]:
+    """Of networks of which there are FLOPs and parameters before and after shrinking.
 
-    FLOPs are of one example. The paper's numbers are of the networks of its figure 2 (section 2)
-    and of table C1 (section 3.2); they count differently, as their notes say.
+    The paper's numbers are of the networks of its figure 2 (section 2) and of table C1 (section
+    3.2); they count differently, as their notes say.
     """
-    rows = [
-        _size(b, c)
-        for b in found
-        for c in b.configurations
-        if c.kind in (FILTERS, SCRATCH) and b.of(c).reindex(columns=_NEEDED).notna().any().all()
-    ]
+    for c in benchmark.configurations:
+        runs = benchmark.of(c).reindex(columns=[*_NEEDED, *_LEFT])
+        means = runs.apply(pd.to_numeric).mean().to_dict()
+        if c.kind not in (FILTERS, SCRATCH) or any(math.isnan(means[name]) for name in _NEEDED):
+            continue
+        paper = [
+            f"{printed.mean:g}% ({place})"
+            for place, fractions in _COUNTED_FRACTIONS.items()
+            if c.layer_fractions in fractions
+            if (printed := benchmark.printed(place, "parameters_removed_percent"))
+        ]
+        yield {
+            "configuration": c.name,
+            "n": len(runs),
+            **means,
+            **{f"{size}_removed": 1 - means[f"{size}_shrunk"] / means[size] for size in _SIZES},
+            "paper_parameters_removed": ", ".join(paper),
+        }
+
+
+def _size_table() -> parts.MakeTable:
     shown: dict[str, Any] = {"configuration": "configuration"}
     for size, heading in _SIZES.items():
         for after, when in (("", "before"), ("_shrunk", "shrunk")):
-            shown[f"{heading} {when}"] = text(f"{size}{after}", "{:,.0f}".format)
-        shown[f"{heading} removed (%)"] = text(f"{size}_removed", _percent)
-    shown |= {heading: text(column, _percent) for column, heading in _LEFT.items()}
+            shown[f"{heading} {when}"] = parts.text(f"{size}{after}", "{:,.0f}".format)
+        shown[f"{heading} removed (%)"] = parts.text(f"{size}_removed", _percent)
+    shown |= {heading: parts.text(column, _percent) for column, heading in _LEFT.items()}
     shown |= {"paper, parameters removed": "paper_parameters_removed", "runs": "n"}
     title = (
         "Parameters and FLOPs of one example before and after the pruned filters are taken out, "
         "mean over runs"
     )
-    return table(found, "size", title, rows, shown)
+    return parts.table("size", title, _sizes, shown)
 
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
-
-
-def _size(benchmark: Benchmark, c: Configuration) -> dict[str, Any]:
-    runs = benchmark.of(c).reindex(columns=[*_NEEDED, *_LEFT])
-    means = runs.apply(pd.to_numeric).mean().to_dict()
-    paper = [
-        f"{printed.mean:g}% ({place})"
-        for place, fractions in _COUNTED_FRACTIONS.items()
-        if c.fractions in fractions
-        if (printed := benchmark.printed(place, "parameters_removed_percent"))
-    ]
-    return {
-        **benchmark.about,
-        "configuration": c.name,
-        "n": len(runs),
-        **means,
-        **{f"{size}_removed": 1 - means[f"{size}_shrunk"] / means[size] for size in _SIZES},
-        "paper_parameters_removed": ", ".join(paper),
-    }
 
 
 # fmt: off
@@ -487,48 +457,51 @@ GENERALIZATION_STABILITY = Experiment(
     figures=(
         Figure(
             "stability", "Test accuracy by epoch, and against the stability of pruning",
-            rows_of(_curves_and_points),
-            {"curves": CURVES, "runs": Points(STABILITY, ACCURACY, told=False)},
-            on_each(correlation_text_of([(STABILITY, ACCURACY)], pruned), _most_accurate,
-                    premise=True),
+            parts.rows_of(_curves_and_points),
+            {"curves": parts.CURVES, "runs": parts.Points(STABILITY, ACCURACY, told=False)},
+            parts.on_each(
+                parts.correlation_text_of(_GAP_PAIRS[:1], parts.pruned), _most_accurate,
+                premise=True),
             _with_pruning, row="benchmark", column="shown", by="kind",
             heading="title", same_y="same_y", size=(7.4, 5.0, 4.6), legend="panel"),
         Figure(
             "rate", "Stability, accuracy and their correlation by iterative rate",
-            rows_of(_by_rate),
+            parts.rows_of(_by_rate),
             {"stability": _of_targets(STABILITY, _INSET),
              "accuracy": _of_targets(ACCURACY, _BASELINE),
-             "pearson": _correlations("Pearson's r", _ALL_TARGETS)},
-            on_each(_peaks), _swept, row="benchmark", column="shown", heading="title",
+             "pearson": _correlations("pearson", "Pearson's r", _ALL_TARGETS)},
+            parts.on_each(_peaks), _swept, row="benchmark", column="shown", heading="title",
             size=(6.0, 4.4, 3.9)),
         Figure(
             "rate_kendall", "Kendall's tau of accuracy and stability by iterative rate",
-            rows_of(_kendall), _correlations("Kendall's tau"),
+            parts.rows_of(_coefficients), _correlations("kendall", "Kendall's tau"),
             _by_rate_reading("kendall", "Kendall's tau"), _swept, panel="benchmark",
             size=(6.0, 4.6, 3.6)),
         Figure(
             "rate_scatter", "Test accuracy against stability at every iterative rate",
-            rows_of(at_rates), Points(STABILITY, ACCURACY, **_TARGET),
-            _by_rate_reading("pearson", "Pearson's r"), _swept, row="benchmark", column="rate",
+            parts.rows_of(at_rates), parts.Points(STABILITY, ACCURACY, **parts.BY_TARGET),
+            _by_rate_reading("pearson", "Pearson's r"), _swept, row="benchmark",
+            column=_RATE,
             heading="title", wrap=4, size=(6.0, 3.7, 3.5)),
-        scatter(
+        parts.scatter(
             "gap", "Test accuracy and generalization gap against stability", _GAP_PAIRS,
-            lambda found: f"{on_each(_GAPS_SAID)(found)} {_GAPS_NAMED}", pruned, wrap=3,
-            of=_with_pruning, color=_RATES, marker=_TARGET["marker"]),
+            parts.pruned,
+            lambda found: f"{parts.on_each(_GAPS_SAID)(found)} {_GAPS_NAMED}", _with_pruning,
+            color=_RATES, marker=parts.BY_TARGET["marker"]),
         Figure(
             "batch_norm", "Batch norms' outputs before scale and shift, beside the normal density",
             _last_norms, Densities(), normal_reading, normalized, row="place", column="when",
             heading="title", size=(4.2, 4.2, 1.7)),
     ),
     tables=(
-        configuration_table(
+        parts.configuration_table(
             "GST tables C1 and F1: best test accuracy at or after the last pruning epoch, train "
             "accuracy at that epoch, mean stability over pruning events, and generalization gap, "
             "of the network and of the running training accuracy; mean ± std over runs"),
-        correlation_table(
+        parts.correlation_table(
             "How accuracy and generalization gap go with stability over runs", relations),
-        t_test_table(compared),
-        size_table,
+        parts.t_test_table(compared),
+        _size_table(),
     ),
     every_variant=True,
 )

@@ -6,8 +6,7 @@ import math
 
 import pandas as pd
 
-from tfprune.papers.gst.comparisons import configuration_table, t_test, t_test_table
-from tfprune.papers.gst.panels import CURVES, SIGNIFICANT, curve_rows, on_each, rows_of
+from tfprune.papers.gst import parts
 from tfprune.papers.gst.runs import (
     ACCURACY,
     FILTERS,
@@ -20,6 +19,7 @@ from tfprune.papers.gst.runs import (
 from tfprune.report import tables
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import Figure
+from tfprune.report.readings import SIGNIFICANT
 
 
 def noise_panels(benchmark: Benchmark) -> dict[str, list[Configuration]]:
@@ -35,10 +35,10 @@ def noise_panels(benchmark: Benchmark) -> dict[str, list[Configuration]]:
 
 def _by_epoch(benchmark: Benchmark) -> pd.DataFrame:
     """Of the kinds of noise that have curves."""
-    rows = curve_rows(benchmark, noise_panels(benchmark))
+    rows = parts.curve_rows(benchmark, noise_panels(benchmark))
     if rows.empty:
         return rows
-    noisy = pd.Series([c.kind in NOISES for c in rows["curve"]])
+    noisy = rows["configuration"].map(lambda c: c.kind in NOISES)
     return rows[noisy.groupby(rows["shown"]).transform("any")]
 
 
@@ -50,7 +50,7 @@ def _gains(benchmark: Benchmark) -> str:
         return ""
     others = [c for c in means if c != plain]
     gains = ", ".join(f"{c} {tables.points(means[c] - means[plain])}" for c in others)
-    tests = [test.p for c in others if not math.isnan((test := t_test(benchmark, c, plain)).p)]
+    tests = [p for c in others if not math.isnan(p := parts.t_test(benchmark, c, plain)["p"])]
     differ = sum(p < SIGNIFICANT for p in tests)
     tested = f"; by t tests, {differ} of {len(tests)} differ from it (p < {SIGNIFICANT:g})"
     return (
@@ -59,7 +59,7 @@ def _gains(benchmark: Benchmark) -> str:
     )
 
 
-def compared(benchmark: Benchmark) -> list[tuple[Configuration, Configuration]]:
+def compared(benchmark: Benchmark) -> list[parts.Pair]:
     """Every noise with no pruning and with pruning; pruning with no pruning."""
     plain, pruned, noises = (
         [c for c in benchmark.configurations if c.kind in kinds]
@@ -77,17 +77,17 @@ PRUNING_AS_NOISE = Experiment(
     figures=(
         Figure(
             "accuracy", "Test accuracy by epoch with pruning, and with noise in its place",
-            rows_of(_by_epoch), CURVES, on_each(_gains, premise=True), row="benchmark",
-            column="shown", heading="title",
-            wrap=2, same_y="same_y", size=(7.4, 4.9, 4.6), legend="panel"),
+            parts.rows_of(_by_epoch), parts.CURVES, parts.on_each(_gains, premise=True),
+            row="benchmark", column="shown", heading="title", wrap=2,
+            same_y="same_y", size=(7.4, 4.9, 4.6), legend="panel"),
     ),
     tables=(
-        configuration_table(
+        parts.configuration_table(
             "Pruning and noise in its place (GST section 3.3): best test accuracy at or after the "
             "last event, train accuracy at that epoch, mean stability over events, and "
             "generalization gap, of the network and of the running training accuracy; mean ± std "
             "over runs"),
-        t_test_table(compared),
+        parts.t_test_table(compared),
     ),
     every_variant=True,
 )

@@ -7,7 +7,7 @@ schedule of filter pruning, the pruned architecture from scratch, or a noise in 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,25 +24,25 @@ from tfprune.studies.settings import FilterConfig, FlatnessConfig
 
 NO_PRUNING, FILTERS, SCRATCH = "none", "filters", "scratch"
 NOISES = {"zeroing": "Zeroing", "gaussian": "Gaussian", "restoring": "Restoring"}
-SMALLEST, RANDOM, LARGEST = "smallest", "random", "largest"
-TARGETS = {SMALLEST: "Prune_S", RANDOM: "Prune_R", LARGEST: "Prune_L"}
-TARGET_COLORS = {SMALLEST: style.BLUE, RANDOM: style.GREEN, LARGEST: style.VERMILLION}
-TARGET_MARKERS = {SMALLEST: "o", RANDOM: "s", LARGEST: "^"}
+TARGETS = {"smallest": "Prune_S", "random": "Prune_R", "largest": "Prune_L"}
+TARGET_COLORS = dict(zip(TARGETS, (style.BLUE, style.GREEN, style.VERMILLION), strict=True))
+TARGET_MARKERS = dict(zip(TARGETS, "os^", strict=True))
 _DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
 # How much white is mixed into the colour of the smallest of several rates.
 _PALEST = 0.55
-# By kind, what tells its configurations apart; and the columns of results.csv that have it.
+# By kind, the columns of results.csv that tell its configurations apart; and of which type each is.
 _FIELDS = {
     NO_PRUNING: (),
-    FILTERS: ("target", "period", "rate", "total", "fractions"),
-    SCRATCH: ("target", "total", "fractions"),
-    **dict.fromkeys(NOISES, ("target", "period", "batches", "cumulative")),
+    FILTERS: ("target", "period", "iterative_rate", "total_fraction", "layer_fractions"),
+    SCRATCH: ("target", "total_fraction", "layer_fractions"),
+    **dict.fromkeys(NOISES, ("target", "period", "noise_batches", "cumulative")),
 }
-_NUMBERS = {"period": "period", "rate": "iterative_rate", "total": "total_fraction",
-            "batches": "noise_batches"}  # fmt: skip
-_TEXTS = {"target": "target", "fractions": "layer_fractions", "cumulative": "cumulative"}
+_TYPES: dict[str, type] = {
+    "target": str, "period": int, "iterative_rate": float, "total_fraction": float,
+    "layer_fractions": str, "noise_batches": int, "cumulative": bool,
+}  # fmt: skip
 # What trials must have in common for their configurations to be compared.
-_BASE = ("dataset", "model", "label_noise", "noise_fraction", "criterion")
+_BASE = ["dataset", "model", "label_noise", "noise_fraction", "criterion"]
 # What is pruned when, and how it is measured.
 _OPTIONS = (*FilterConfig().identity(), "criterion_batches", *FlatnessConfig().identity())
 _SAME_RUN = ["configuration", "seed"]
@@ -82,8 +82,10 @@ EPSILON = Quantity(
     "epsilon", "ε: perturbation that raises the test loss by 0.1 nats", heading="epsilon")
 # fmt: on
 MEASURED = (TRACE, HUTCHINSON, TOP, COVARIANCE, TIC, EPSILON)
-_FROM_FILE = (TRAIN, RUNNING_GAP, *MEASURED)
-QUANTITIES = (ACCURACY, STABILITY, GAP, *_FROM_FILE)
+QUANTITIES = (ACCURACY, STABILITY, GAP, TRAIN, RUNNING_GAP, *MEASURED)
+# Numbers of results.csv, where a run has them.
+_FROM_FILE = [q.column for q in (STABILITY, TRAIN, RUNNING_GAP, *MEASURED)]
+_FROM_FILE += ["stable_accuracy_best", "generalization_gap"]
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,10 @@ class Configuration:
       kind: `none`, `filters`, `scratch`, or a noise: `zeroing`, `gaussian`, `restoring`.
       target: of the filters: `smallest`, `random` or `largest`; "" without pruning.
       period: epochs between the pruning events of a layer; 0 where there are none.
-      rate: the iterative rate, the fraction of the last scheduled layer that an event prunes.
-      total: the fraction of that layer that all events prune.
-      fractions: those of all scheduled layers, as "0.3,0.3,0.9"; "" where results.csv has none.
-      batches: training batches that a noise lasts.
+      iterative_rate: the fraction of the last scheduled layer that an event prunes.
+      total_fraction: the fraction of that layer that all events prune.
+      layer_fractions: of all scheduled layers, as "0.3,0.3,0.9"; "" where results.csv has none.
+      noise_batches: training batches that a noise lasts.
       cumulative: whether the noise is on all filters targeted so far, or only on new ones.
       name, color, marker, dash: the same in every figure of an experiment.
     """
@@ -105,10 +107,10 @@ class Configuration:
     kind: str
     target: str = ""
     period: int = 0
-    rate: float = 0.0
-    total: float = 0.0
-    fractions: str = ""
-    batches: int = 0
+    iterative_rate: float = 0.0
+    total_fraction: float = 0.0
+    layer_fractions: str = ""
+    noise_batches: int = 0
     cumulative: bool = False
     name: str = field(default="", compare=False)
     color: str = field(default=style.BLACK, compare=False)
@@ -122,8 +124,11 @@ class Configuration:
     def place(self) -> tuple[Any, ...]:
         """Sorts configurations as legends and tables list them."""
         targets, kinds = ["", *TARGETS], list(_FIELDS)
-        numbers = (self.rate, self.total, self.fractions, self.period, self.batches)
-        return kinds.index(self.kind), self.cumulative, targets.index(self.target), *numbers
+        return (
+            kinds.index(self.kind), self.cumulative, targets.index(self.target),
+            self.iterative_rate, self.total_fraction, self.layer_fractions, self.period,
+            self.noise_batches,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +139,9 @@ class Benchmark:
       name: the data and the model, and what else tells this from other benchmarks.
       facts: dataset, model, label_noise, noise_fraction and criterion, as results.csv has them.
       runs: a row per run: the columns of results.csv, and `configuration`, with its `kind`,
-        `target` and `rate`; `accuracy`, the best test accuracy at or after the last pruning epoch;
-        `stability`, the mean over events, 1 without any; `gap`, train − test accuracy at the epoch
-        of `accuracy`; fractions.
+        `target` and `iterative_rate`; `accuracy`, the best test accuracy at or after the last
+        pruning epoch; `stability`, the mean over events, 1 without any; `gap`, train − test
+        accuracy at the epoch of `accuracy`; fractions.
       folder: the output folder.
       where: " on NAME" where there are other benchmarks, for sentences.
     """
@@ -153,11 +158,6 @@ class Benchmark:
         return self.where and self.name
 
     @property
-    def about(self) -> dict[str, Any]:
-        """What rows of tables begin with."""
-        return {**self.facts, "benchmark": self.name}
-
-    @property
     def configurations(self) -> list[Configuration]:
         """Those that were run here, in the order of legends."""
         return sorted(set(self.runs["configuration"]), key=lambda c: c.place)
@@ -166,9 +166,9 @@ class Benchmark:
         """The runs of a configuration, by seed."""
         return self.runs[self.runs["configuration"] == configuration].sort_values("seed")
 
-    def of_kinds(self, *kinds: str) -> pd.DataFrame:
-        """The runs of all configurations of these kinds."""
-        return self.runs[self.runs["kind"].isin(kinds)]
+    def of_kind(self, kind: str) -> pd.DataFrame:
+        """The runs of all configurations of a kind."""
+        return self.runs[self.runs["kind"] == kind]
 
     def missing_seeds(self, configuration: Configuration) -> str:
         """Seeds that other configurations have and this has not."""
@@ -185,14 +185,14 @@ class Benchmark:
         Raises:
           InputError: a file is damaged.
         """
-        runs = pd.concat([self.of(configuration) for configuration in self.configurations])
-        about = ("configuration", "seed")
+        about = ["configuration", "seed"]
+        runs = self.runs.sort_values(about)
         return store.read_measurements(self.folder, runs, column, needed, about)
 
     def printed(self, table: str, metric: str) -> Printed | None:
         """The number that GST prints for this data, model and noise."""
-        about = {name: self.facts.get(name) for name in ("model", "dataset")}
-        noise = self.facts.get("noise_fraction") or 0.0
+        about = {name: self.facts[name] for name in ("model", "dataset")}
+        noise = self.facts["noise_fraction"]
         return summary.find_printed(published("GST", table), noise, metric=metric, **about)
 
 
@@ -225,14 +225,12 @@ def benchmarks(results: pd.DataFrame, folder: epath.Path) -> list[Benchmark]:
       folder: where it is.
     """
     rows = _runs(results)
-    base = [name for name in _BASE if name in rows]
-    varying = [name for name in base if rows[name].nunique(dropna=False) > 1]
-    noisy = "noise_fraction" in rows and rows["noise_fraction"].gt(0).any()
+    varying = [name for name in _BASE if rows[name].nunique(dropna=False) > 1]
     # "No label noise" would confuse in a study of noise on weights.
-    said = varying or [name for name in base if name in _BASE[: 4 if noisy else 2]]
-    groups = [mine for _, mine in rows.groupby(base, sort=False, dropna=False)] if base else [rows]
+    said = varying or _BASE[: 4 if rows["noise_fraction"].gt(0).any() else 2]
+    groups = rows.groupby(_BASE, sort=False, dropna=False)
     parts = []
-    for options, mine in (pair for group in groups for pair in _by_options(group)):
+    for options, mine in (pair for _, group in groups for pair in _by_options(group)):
         once = mine.drop_duplicates([*_SAME_RUN, "train_loss", "test_loss", "accuracy"])
         if not once.duplicated(_SAME_RUN).any():
             parts.append((trials.describe(dict(once[said].iloc[0]) | options), once))
@@ -242,7 +240,7 @@ def benchmarks(results: pd.DataFrame, folder: epath.Path) -> list[Benchmark]:
     return [
         Benchmark(
             name or str(own["trial"].iloc[0]),
-            {fact: own[fact].iloc[0] for fact in base},
+            {fact: own[fact].iloc[0] for fact in _BASE},
             own.reset_index(drop=True),
             folder,
             f" on {name}" * (len(parts) > 1),
@@ -256,9 +254,7 @@ def _by_options(rows: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFra
 
     A row that an option does not apply to, as of a network without pruning, is in every part.
     """
-    texts = pd.DataFrame(
-        {name: _texts(rows, name) for name in _OPTIONS if name in rows}, rows.index
-    )
+    texts = pd.DataFrame({n: _of_type(rows[n], str) for n in _OPTIONS if n in rows}, rows.index)
     texts = texts[[name for name in texts if texts.loc[texts[name] != "", name].nunique() > 1]]
     of_some = texts[texts.ne("").all(axis=1)]
     for values in of_some.drop_duplicates().to_dict("records") if len(texts.columns) else [{}]:
@@ -270,40 +266,35 @@ def _runs(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of trunks and of GST's branches, with the columns that `Benchmark` names."""
     kinds = pd.Series([branch.split("_")[0] or NO_PRUNING for branch in rows["branch"]], rows.index)
     rows = rows.assign(kind=kinds)[kinds.isin(list(_FIELDS)) & rows["level"].eq(0)]
-    about = pd.DataFrame(
-        {name: _numbers(rows, column).fillna(0.0).round(6) for name, column in _NUMBERS.items()}
-        | {name: _texts(rows, column) for name, column in _TEXTS.items()}
-    )
-    about["cumulative"] = about["cumulative"].str.lower().isin(["true", "1"])
-    about = about.astype({"period": int, "batches": int})
-    marks = [
-        Configuration(kind, **{name: row[name] for name in _FIELDS[kind]})
-        for kind, row in zip(rows["kind"], about.to_dict("records"), strict=True)
-    ]
-    rows = rows.assign(**{q.column: _numbers(rows, q.column) for q in _FROM_FILE})
-    is_pruned = ~rows["kind"].isin([NO_PRUNING, SCRATCH])
-    best, stability = (_numbers(rows, name) for name in ("stable_accuracy_best", "stability"))
-    accuracy = best.where(is_pruned | best.notna(), rows["test_accuracy_best"])
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows, *_FROM_FILE, *_TYPES])))
     rows = rows.assign(
+        **{name: _numbers(rows[name]) for name in _FROM_FILE},
+        **{name: _of_type(rows[name], kind) for name, kind in _TYPES.items()},
+    )
+    marks = [
+        Configuration(row["kind"], **{name: row[name] for name in _FIELDS[row["kind"]]})
+        for row in rows[["kind", *_TYPES]].to_dict("records")
+    ]
+    is_pruned = ~rows["kind"].isin([NO_PRUNING, SCRATCH])
+    best, stability = rows["stable_accuracy_best"], rows[STABILITY.column]
+    accuracy = best.where(is_pruned | best.notna(), rows["test_accuracy_best"])
+    return rows.assign(
         configuration=pd.Categorical(marks, _drawn(sorted(set(marks), key=lambda c: c.place))),
-        target=[mark.target for mark in marks],
-        rate=[mark.rate for mark in marks],
         accuracy=accuracy,
         stability=stability.where(is_pruned | stability.notna(), 1.0),
-        gap=_numbers(rows, "generalization_gap").fillna(rows[TRAIN.column] - accuracy),
-    )
-    return rows[rows["accuracy"].notna()]
+        gap=rows["generalization_gap"].fillna(rows[TRAIN.column] - accuracy),
+    ).dropna(subset="accuracy")
 
 
-def _texts(rows: pd.DataFrame, name: str) -> pd.Series:
-    values = rows[name] if name in rows else [""] * len(rows)
-    return pd.Series([trials.shown_value(value) for value in values], rows.index, dtype=str)
+def _of_type(column: pd.Series, kind: type) -> pd.Series:
+    """Text, "" where there is none; or numbers, 0 where there is none."""
+    if kind is str:
+        return column.map(trials.shown_value).astype(str)
+    return _numbers(column).fillna(0.0).round(6).astype(kind)
 
 
-def _numbers(rows: pd.DataFrame, name: str) -> pd.Series:
-    if name not in rows:
-        return pd.Series(math.nan, rows.index)
-    return pd.to_numeric(rows[name], errors="coerce").astype(float)
+def _numbers(column: pd.Series) -> pd.Series:
+    return pd.to_numeric(column, errors="coerce").astype(float)
 
 
 # ---------------------------------------------------------------- names and looks
@@ -315,14 +306,13 @@ def _drawn(known: Sequence[Configuration]) -> list[Configuration]:
 
 def _names(known: Iterable[Configuration]) -> dict[Configuration, str]:
     """Short names; with the period, then the total as well, where several would have one name."""
-    longer: tuple[Callable[[Configuration], str], ...] = (
-        lambda c: f", every {c.period} epochs" if c.period else "",
-        lambda c: f", {rate_text(c.total)} in all" if c.total else "",
-        lambda c: f", layers by {c.fractions}" if c.fractions else "",
-        lambda c: f", {TARGETS[c.target]}" if c.kind in NOISES else "",
-    )
     names = {c: _short_name(c) for c in known}
-    for more in longer:
+    for more in (
+        lambda c: f", every {c.period} epochs" if c.period else "",
+        lambda c: f", {rate_text(c.total_fraction)} in all" if c.total_fraction else "",
+        lambda c: f", layers by {c.layer_fractions}" if c.layer_fractions else "",
+        lambda c: f", {TARGETS[c.target]}" if c.kind in NOISES else "",
+    ):
         told: dict[str, set[str]] = {}
         for c, name in names.items():
             told.setdefault(name, set()).add(more(c))
@@ -337,27 +327,31 @@ def _short_name(c: Configuration) -> str:
     if c.kind == SCRATCH:
         return f"Scratch ({TARGETS[c.target]})"
     if c.kind == FILTERS:
-        return f"{TARGETS[c.target]} {rate_text(c.rate)}"
-    return f"{NOISES[c.kind]} {c.batches}" + ", cumulative" * c.cumulative
+        return f"{TARGETS[c.target]} {rate_text(c.iterative_rate)}"
+    return f"{NOISES[c.kind]} {c.noise_batches}" + ", cumulative" * c.cumulative
 
 
 def _look(c: Configuration, known: Iterable[Configuration]) -> dict[str, Any]:
     """A colour per target, paler for smaller rates; noises from light to dark by their length."""
     alike = [other for other in known if (other.kind, other.target) == (c.kind, c.target)]
-    if c.kind in NOISES:
-        alike = [other for other in alike if other.cumulative == c.cumulative]
-        # One more than needed: the lightest would hardly be seen.
-        color = style.sequence_colors(len(alike) + 1)[1 + alike.index(c)]
-        return {"color": color, "marker": style.MARKERS[list(NOISES).index(c.kind)]}
     if c.kind == NO_PRUNING:
         return {}
+    if c.kind in NOISES:
+        alike = [other for other in alike if other.cumulative == c.cumulative]
+        marker = style.MARKERS[list(NOISES).index(c.kind)]
+        return {"color": shades(len(alike))[alike.index(c)], "marker": marker}
     place = len(alike) - 1 - alike.index(c)  # 0 for the largest rate.
     white = _PALEST * place / max(len(alike) - 1, 1)
-    color = style.PURPLE if c.kind == SCRATCH else TARGET_COLORS[c.target]
-    red, green, blue = (white + (1 - white) * part for part in to_rgb(color))
-    marker = "D" if c.kind == SCRATCH else TARGET_MARKERS[c.target]
+    is_pruned = c.kind == FILTERS
+    rgb = to_rgb(TARGET_COLORS[c.target] if is_pruned else style.PURPLE)
+    red, green, blue = (white + (1 - white) * part for part in rgb)
     return {
         "color": to_hex((red, green, blue)),
-        "marker": marker,
+        "marker": TARGET_MARKERS[c.target] if is_pruned else "D",
         "dash": _DASHES[place % len(_DASHES)],
     }
+
+
+def shades(count: int) -> list[str]:
+    """Colours from light to dark for `count` curves, without the lightest, hardly to be seen."""
+    return style.sequence_colors(count + 1)[1:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +25,7 @@ from tfprune.report.grammar import (
     line_handle,
 )
 from tfprune.report.summary import over_seeds
-from tfprune.report.tables import Table, mean_std, measured, number_text
+from tfprune.report.tables import Table, mean_std, measured, number_text, signed
 
 _VERDICTS = {"higher": "rises", "lower": "falls", "matches": "neither", "": ""}
 _ABOUT = (*utility.NETWORK, "called")
@@ -194,12 +193,13 @@ def accuracy_reading(found: Found) -> str:
 
 def rise_table(found: Found) -> Table:
     """First and last values, change and Kendall's τ of each quantity and ratio."""
+    tau = mean_std("kendall", number_text)
     shown: dict[str, Any] = {
         "ratio": lambda row: f"{row[AMOUNT]:g}",
         "quantity": lambda row: NAMES[row["quantity"]],
         **{f"{name} (nats)": mean_std(name, measured) for name in ("first", "last", "change")},
         "it": "verdict",
-        "Kendall's τ with the epoch": _tau,
+        "Kendall's τ with the epoch": lambda row: signed(tau(row)),
         "seeds": "n",
         "missing seeds": "missing_seeds",
     }
@@ -209,10 +209,6 @@ def rise_table(found: Found) -> Table:
     )
     labels = ("ratio", "quantity")
     return tables.of_trials("rise", title, found.rises, found.results, shown, labels)
-
-
-def _tau(row: Mapping[str, Any]) -> str:
-    return tables.signed(number_text(row["kendall_mean"], row["kendall_std"], 2))
 
 
 # fmt: off

@@ -116,11 +116,11 @@ def likeness_reading(found: Found) -> str:
     said, names = [], dict(found.networks[["trial", "called"]].to_numpy())
     for row in _likeness(found):
         if row["pruned_n"] or row["small_n"]:
-            texts = map(measured, (row["pruned_mean"], row["small_mean"]))
+            pruned, small = (measured(row[f"{n}_mean"]) or "?" for n in ("pruned", "small"))
             rule = _LIKENESS[row["minus_small_verdict"]].format(row["minus_small_n"])
             whose = f" with {names[row['trial']]}" * (len(names) > 1)
             said.append(
-                f"{' and '.join(text or '?' for text in texts)} nats at "
+                f"{pruned} and {small} nats at "
                 f"{tables.sparsity_percent(row['sparsity'])}% sparsity{rule}{whose}"
             )
     if not said:

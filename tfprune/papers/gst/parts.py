@@ -1,0 +1,487 @@
+"""What GST's pages are made of: kinds of panels, of sentences and of tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tfprune import store
+from tfprune.measures import statistics
+from tfprune.papers.gst.runs import (
+    ACCURACY,
+    FILTERS,
+    GAP,
+    NO_PRUNING,
+    QUANTITIES,
+    RUNNING_GAP,
+    SCRATCH,
+    STABILITY,
+    TARGET_COLORS,
+    TARGET_MARKERS,
+    TARGETS,
+    TRAIN,
+    Benchmark,
+    Configuration,
+    Found,
+    Quantity,
+    rate_text,
+)
+from tfprune.report import style, summary, tables
+from tfprune.report.grammar import (
+    Axis,
+    Figure,
+    Handle,
+    Legend,
+    Line,
+    Lines,
+    Mark,
+    Panel,
+    Scale,
+    Spread,
+    line_handle,
+)
+from tfprune.report.readings import SIGNIFICANT, correlated, start, trend
+from tfprune.report.summary import Printed
+from tfprune.report.tables import Table
+from tfprune.seeds import Stream, generator
+
+FEWEST_RUNS = 3
+# "All training accuracies at the time of evaluation are 100%" (GST 2): from here on they count so.
+_FITTED = 0.99
+# As many as seaborn's, with which the paper draws its bands.
+_BAND_RESAMPLES = 1000
+Choice = Callable[[Benchmark], pd.DataFrame]
+Pairs = Sequence[tuple[Quantity, Quantity]]
+Row = dict[str, Any]
+MakeTable = Callable[[Found], Table]
+Pair = tuple[Configuration, Configuration]
+_LABELS = ("benchmark", "configuration", "runs of", "quantities", "compared", "against")
+_WORDS = {quantity.column: quantity.words for quantity in QUANTITIES}
+_INTERVALS = {"pearson": statistics.pearson_interval, "kendall": statistics.kendall_interval}
+_AMOUNTS = ("period", "iterative_rate", "total_fraction", "noise_batches")
+
+
+def rows_of(make: Choice) -> Callable[[Found], pd.DataFrame]:
+    """The rows that `make` gives of every benchmark, with its name."""
+
+    def data(found: Found) -> pd.DataFrame:
+        parts = [rows.assign(benchmark=b.name) for b in found if len(rows := make(b))]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+    return data
+
+
+def pruned(benchmark: Benchmark) -> pd.DataFrame:
+    """The runs whose filters were pruned during training."""
+    return benchmark.of_kind(FILTERS)
+
+
+def _look(name: str) -> Scale:
+    """What gives points and lines the look of their configuration."""
+    return Scale("configuration", lambda known: {c: getattr(c, name) for c in known})
+
+
+_LOOKS = {name: _look(name) for name in ("color", "marker", "dash")}
+BY_CONFIGURATION: dict[str, Any] = {"color": _LOOKS["color"], "dash": _LOOKS["dash"]}
+BY_TARGET: dict[str, Any] = {
+    "color": Scale("target", TARGET_COLORS, TARGETS),
+    "marker": Scale("target", TARGET_MARKERS, TARGETS),
+}
+
+
+def random() -> np.random.Generator:
+    """The same resamples for every curve, so that figures depend on the data alone."""
+    return generator(0, Stream.MEASURE)
+
+
+def band(confidence: float = 0.95) -> Spread:
+    """The bootstrapped interval of means over runs; whole runs are resampled."""
+
+    def ends(line: Line) -> tuple[np.ndarray, np.ndarray]:
+        at, column = str(line.mean.index.name), line.quantity.column
+        by_run = line.rows.pivot(index=at, columns="seed", values=column).loc[line.mean.index]
+        values = line.quantity.scale * by_run.to_numpy().T
+        return statistics.mean_band(values, random(), confidence, _BAND_RESAMPLES)
+
+    return Spread(ends)
+
+
+# ---------------------------------------------------------------- curves over epochs
+def _settle(panel: Panel) -> None:
+    """Shows where the curves of the second half lie: early epochs and deep drops are cut off.
+
+    As in the paper: on an axis that shows all of them no difference can be seen.
+    """
+    late = [(line.mean[len(line.mean) // 2 :], line.high) for line in panel.lines]
+    low = min(float(mean.quantile(0.1)) for mean, _ in late)
+    top = max(float(high[mean.index].fillna(mean).max()) for mean, high in late)
+    pad = 0.06 * max(top - low, 1.0)
+    panel.axes.set_ylim(low - 3 * pad, top + 2 * pad)
+    style.percent_axis(panel.axes, "Test accuracy (%)")
+
+
+CURVES = Lines(
+    Axis("epoch", finish=lambda panel: style.epoch_axis(panel.axes)),
+    Axis("test_accuracy", scale=100, finish=_settle),
+    spread=band(),
+    **BY_CONFIGURATION,
+)
+
+
+def curve_rows(benchmark: Benchmark, panels: Mapping[str, Sequence[Configuration]]) -> pd.DataFrame:
+    """Test accuracy by epoch of what each panel, by its name, shows; a row per run and epoch."""
+    known = {c: _curve(benchmark, c) for shown in panels.values() for c in shown}
+    parts = [known[c].assign(shown=name) for name, shown in panels.items() for c in shown]
+    rows = pd.concat([pd.DataFrame(), *parts], ignore_index=True).assign(same_y=benchmark.name)
+    titles = {name: f"{benchmark.name}: {name}" if name else benchmark.name for name in panels}
+    return rows.assign(title=rows["shown"].map(titles)) if len(rows) else rows
+
+
+def _curve(benchmark: Benchmark, configuration: Configuration) -> pd.DataFrame:
+    """Of the runs that have a metrics.csv; named with their mean stability for the legend."""
+    runs = benchmark.of(configuration)
+    read = [
+        store.read_metrics(benchmark.folder, stage)[["epoch", "test_accuracy"]].assign(seed=seed)
+        for seed, stage in zip(runs["seed"], runs[store.STAGE], strict=True)
+        if stage and store.metrics_path(benchmark.folder, stage).exists()
+    ]
+    if not read:
+        return pd.DataFrame()
+    said = [f"{len(read)} of {len(runs)} runs"] if len(read) < len(runs) else []
+    if configuration.kind not in (NO_PRUNING, SCRATCH):
+        said.insert(0, f"{stability_text(runs['stability'].mean())} stable")
+    name = f"{configuration.name} ({', '.join(said)})" if said else configuration.name
+    return pd.concat(read, ignore_index=True).assign(
+        configuration=replace(configuration, name=name)
+    )
+
+
+def stability_text(fraction: float) -> str:
+    """A mean stability in %, which only perfect stability rounds to 100.
+
+    Example:
+      >>> [stability_text(part) for part in (0.989, 0.99972, 1.0)]
+      ['98.9%', '99.97%', '100%']
+    """
+    if fraction == 1:
+        return "100%"
+    return f"{100 * fraction:.{1 if fraction < 0.9995 else 2}f}%"
+
+
+# ---------------------------------------------------------------- scatter plots
+def correlation(runs: pd.DataFrame, x: Axis, y: Axis) -> statistics.Correlation:
+    """How two quantities go together over runs."""
+    return statistics.correlation(runs[x.column], runs[y.column])
+
+
+def correlation_text(found: statistics.Correlation) -> str:
+    """Both coefficients with their p-values, or why there are none.
+
+    Example:
+      >>> correlation_text(statistics.correlation([1, 2], [1, 2]))
+      'n = 2: a correlation needs at least 3 runs'
+    """
+    return no_correlation(found.n) if math.isnan(found.pearson) else correlated(found)
+
+
+def no_correlation(n: int) -> str:
+    """Why so many runs have none."""
+    if n < FEWEST_RUNS:
+        return f"n = {n}: a correlation needs at least {FEWEST_RUNS} runs"
+    return f"n = {n}: no correlation, one of the two does not vary"
+
+
+def _trend(panel: Panel) -> bool:
+    """The least-squares line over the points' width, where they correlate beyond chance."""
+    axes = (panel.x, panel.lines[0].quantity)
+    rows = panel.rows.dropna(subset=[axis.column for axis in axes])
+    if not correlation(rows, *axes).pearson_p < SIGNIFICANT:
+        return False
+    x, y = (axis.of(rows[axis.column]) for axis in axes)
+    ends, middle = np.array([x.min(), x.max()]), x.mean()
+    # Around the middle: of numbers far from 0, a fit around 0 loses its digits.
+    slope, height = np.polyfit(x - middle, y, 1)
+    panel.axes.plot(
+        ends, height + slope * (ends - middle), color=style.BLACK, linestyle="--", linewidth=1.1,
+        zorder=1,
+    )  # fmt: skip
+    return True
+
+
+def _trend_handle() -> Handle:
+    return line_handle(f"least squares, where p < {SIGNIFICANT:g}", dash="--")
+
+
+@dataclass(frozen=True)
+class Points(Lines):
+    """A point per run; what correlates is told, and drawn beyond chance.
+
+    Attributes:
+      told: whether the legend tells of the points.
+    """
+
+    at: str = "run"
+    color: Scale | str = _LOOKS["color"]
+    marker: Scale | str = _LOOKS["marker"]
+    marks: tuple[Mark, ...] = (Mark(_trend, _trend_handle),)
+    spread: Spread | None = None
+    told: bool = True
+
+    def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
+        own = Legend()
+        super().draw(axes, rows.assign(run=range(len(rows))), known, own)
+        legend.take(own, self.told)
+        axes.ticklabel_format(axis="both", useOffset=False)
+        axes.margins(0.08)
+        axes.set_ylabel(style.wrapped(axes.get_ylabel(), 32))
+        text = correlation_text(correlation(rows, self.x, *self.quantities))
+        # A line for each coefficient: both in one are wider than a panel.
+        axes.set_title(text.replace("), ", ")\n", 1))
+
+    def there(self, rows: pd.DataFrame) -> list[str]:
+        return super().there(rows.dropna(subset=self.x.column))
+
+    def draw_line(self, axes: Axes, line: Line) -> None:
+        axes.plot(
+            line.x, line.mean, color=line.look["color"], marker=line.look["marker"], linestyle="",
+            markersize=6.5, markeredgecolor="white", markeredgewidth=0.6, alpha=0.9,
+        )  # fmt: skip
+
+    def handle(self, label: str, look: Mapping[str, Any]) -> Handle:
+        handle = line_handle(label, look["color"], look["marker"] or "o", "")
+        handle.set_markersize(6.5)
+        return handle
+
+
+def scatter(
+    name: str,
+    title: str,
+    pairs: Pairs,
+    choose: Choice = lambda benchmark: benchmark.runs,
+    reading: Callable[[Found], str] | None = None,
+    of: Callable[[Found], Found] = lambda found: found,
+    **looks: Any,
+) -> Figure:
+    """A scatter plot of every pair of quantities, side by side, below each other by benchmark.
+
+    Pairs are (across, up); one that no run has is left out. The reading is by default how they go
+    together. `looks` are scales, default those of configurations.
+    """
+    kinds = {f"{x.column} {y.column}": Points(x, y, **looks) for x, y in pairs}
+    said = reading or on_each(correlation_text_of(pairs, choose), premise=True)
+    wrap, width = (3, 4.6) if len(pairs) == 3 else (2, 5.2)
+    return Figure(
+        name, title, rows_of(choose), kinds, said, of, row="benchmark", column="shown",
+        heading="benchmark", wrap=wrap, letters=55, size=(7.4, width, 3.7),
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- readings
+Say = Callable[[Benchmark], str]
+
+
+def on_each(*say: Say, premise: bool = False) -> Callable[[Found], str]:
+    """A reading of sentences on every benchmark, those of one kind after those of another.
+
+    Of several benchmarks each sentence has a line. With `premise`, it ends in the warning of
+    `with_premise`.
+    """
+
+    def reading(found: Found) -> str:
+        said = filter(None, (of(benchmark) for of in say for benchmark in found))
+        text = ("\n" if len(found) > 1 else " ").join(said)
+        return with_premise(text, found if premise else ())
+
+    return reading
+
+
+def correlation_text_of(pairs: Pairs, choose: Choice) -> Say:
+    """How the quantities of every pair go together."""
+
+    def say(benchmark: Benchmark) -> str:
+        told = "; ".join(_pair_text(choose(benchmark), x, y) for x, y in pairs)
+        return start(f"{told}{benchmark.where}.")
+
+    return say
+
+
+def _pair_text(runs: pd.DataFrame, x: Quantity, y: Quantity) -> str:
+    link = correlation(runs, x, y)
+    told = correlation_text(link)
+    if math.isnan(link.pearson):
+        return f"{y.words} against {x.words}: {told}"
+    return f"{y.words} {trend(link.pearson, link.pearson_p)} {x.words} ({told})"
+
+
+def with_premise(text: str, found: Iterable[Benchmark]) -> str:
+    """A text, and a warning where training accuracy is not near 100%, as GST takes it to be."""
+    means = {f"{c} on {b.name}": mean for b in found for c, mean in b.means(TRAIN).items()}
+    low = {name: mean for name, mean in means.items() if mean < _FITTED}
+    if not low:
+        return text
+    worst = min(low, key=lambda name: low[name])
+    return (
+        f"{text} Warning: GST takes training accuracy to be 100%, and {len(low)} of {len(means)} "
+        f"configurations end below {100 * _FITTED:g}%, the lowest at {100 * low[worst]:.1f}% "
+        f"({worst}): there, test accuracy is not the generalization gap turned around."
+    )
+
+
+# ---------------------------------------------------------------- tables
+def table(
+    name: str,
+    title: str,
+    rows: Callable[[Benchmark], Iterable[Row]],
+    shown: Mapping[str, Any],
+    premise: bool = False,
+) -> MakeTable:
+    """A table of the rows of every benchmark, which is named first where there are several.
+
+    Of `shown`, as of `tables.of_rows`, numbers that no row has are left out. With `premise`, the
+    title ends in the warning of `with_premise`.
+    """
+
+    def make(found: Found) -> Table:
+        made = [{**b.facts, "benchmark": b.name, **row} for b in found for row in rows(b)]
+        named = {"benchmark": "benchmark"} if len(found) > 1 else {}
+        optional = [heading for heading in shown if heading not in _LABELS]
+        said = with_premise(f"{title}.", found if premise else ()).removesuffix(".")
+        return tables.of_rows(name, said, made, named | dict(shown), _LABELS, optional)
+
+    return make
+
+
+def text(name: str, form: Callable[[float], str]) -> Callable[[Mapping[str, Any]], str]:
+    """A cell of a row's number; "" for NaN."""
+    return lambda row: "" if math.isnan(row[name]) else form(row[name])
+
+
+def configuration_table(
+    title: str,
+    quantities: Sequence[Quantity] = (ACCURACY, TRAIN, STABILITY, GAP, RUNNING_GAP),
+) -> MakeTable:
+    """Mean ± std (ddof 1) over runs of every configuration (GST tables C1 and F1)."""
+    shown: dict[str, Any] = {
+        "configuration": "configuration",
+        "total pruned": text("total_fraction", rate_text),
+    }
+    for q in quantities:
+        form = partial(tables.plus_minus, digits=2) if q.scale == 100 else tables.measured
+        shown[q.of_table] = tables.mean_std(q.column, form)
+    shown |= {
+        "paper (%)": text("paper_accuracy", lambda value: f"{100 * value:.1f}"),
+        "runs": "n",
+        "missing seeds": "missing_seeds",
+    }
+
+    def rows(b: Benchmark) -> list[Row]:
+        return [_configuration(b, c, quantities) for c in b.configurations]
+
+    return table("configurations", title, rows, shown, premise=True)
+
+
+def _configuration(benchmark: Benchmark, c: Configuration, quantities: Iterable[Quantity]) -> Row:
+    runs = benchmark.of(c)
+    # The one accuracy that GST prints: of no pruning, in the caption of figure 3.
+    paper = benchmark.printed("figure 3", "test_accuracy_percent") if c.kind == NO_PRUNING else None
+    row: Row = {
+        "configuration": c.name,
+        "kind": c.kind,
+        "target": c.target,
+        **{name: getattr(c, name) or math.nan for name in _AMOUNTS},
+        "cumulative": c.cumulative,
+        "n": len(runs),
+        "missing_seeds": benchmark.missing_seeds(c),
+    }
+    for q in quantities:
+        row |= summary.described(runs[q.column].tolist(), q.column, "mean", "std")
+    return row | {"paper_accuracy": paper.mean / 100 if paper else math.nan}
+
+
+def correlation_table(title: str, relations: Callable[[Benchmark], Iterable[Row]]) -> MakeTable:
+    """Pearson's r and Kendall's τ with bootstrapped 95% intervals and p-values, the paper's beside.
+
+    Of fewer than three runs there is none, and the table says so.
+    """
+    shown: dict[str, Any] = {
+        "runs of": "runs",
+        "quantities": lambda row: f"{_WORDS[row['y']]}, {_WORDS[row['x']]}",
+        "n": "n",
+    }
+    for name, symbol in (("pearson", "r"), ("kendall", "τ")):
+        shown[f"{symbol} [95% CI]"] = partial(_interval_text, name)
+        shown[f"p of {symbol}"] = text(f"{name}_p", "{:.2g}".format)
+    shown["paper r"] = text("paper_pearson", "{:.2f}".format)
+    shown["paper p"] = text("paper_pearson_p", "{:.2g}".format)
+    title = f"{title}; intervals bootstrapped, p-values two-sided"
+    return table("correlations", title, relations, shown)
+
+
+def relation(
+    which: str,
+    runs: pd.DataFrame,
+    first: Quantity,
+    second: Quantity,
+    paper: Sequence[Printed | None] = (),
+) -> Row:
+    """A row of a table of correlations: of runs, `which` in words; the paper's r and its p."""
+    x, y = runs[first.column], runs[second.column]
+    link = statistics.correlation(x, y)
+    row: Row = {"runs": which, "x": first.column, "y": second.column, "n": link.n}
+    for name, interval in _INTERVALS.items():
+        ends = interval(x, y, random())
+        row |= {
+            name: getattr(link, name),
+            f"{name}_low": ends.low,
+            f"{name}_high": ends.high,
+            f"{name}_p": getattr(link, f"{name}_p"),
+        }
+    for name, printed in zip(("pearson", "pearson_p"), paper or (None, None), strict=True):
+        row[f"paper_{name}"] = printed.mean if printed else math.nan
+    return row | {"paper_note": "; ".join(printed.note for printed in paper if printed)}
+
+
+def _interval_text(name: str, row: Mapping[str, Any]) -> str:
+    if row["n"] < FEWEST_RUNS:
+        return f"needs at least {FEWEST_RUNS} runs"
+    if math.isnan(row[name]):
+        return "one does not vary"
+    return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
+
+
+def t_test_table(pairs: Callable[[Benchmark], Iterable[Pair]]) -> MakeTable:
+    """t tests of test accuracy between configurations (GST table F1)."""
+    title = (
+        "Test accuracy of two configurations: two-sided t tests of independent runs, variance "
+        "pooled, p-values not corrected for their number"
+    )
+    shown = {
+        "compared": "compared",
+        "against": "against",
+        "test accuracy (points)": lambda row: f"{100 * row['difference']:+.2f}",
+        "t": text("t", "{:.2f}".format),
+        "p": lambda row: text("p", "{:.2g}".format)(row) or "needs 2 runs each",
+        "runs": lambda row: f"{row['compared_n']}, {row['against_n']}",
+    }
+    return table("t_tests", title, lambda b: [t_test(b, *pair) for pair in pairs(b)], shown)
+
+
+def t_test(benchmark: Benchmark, first: Configuration, second: Configuration) -> Row:
+    """A row of a table of t tests, of the test accuracies of two configurations."""
+    test = statistics.t_test(*(benchmark.of(c)[ACCURACY.column] for c in (first, second)))
+    return {
+        "compared": first.name,
+        "against": second.name,
+        "compared_n": test.n_first,
+        "against_n": test.n_second,
+        "difference": test.difference,
+        "t": test.t,
+        "p": test.p,
+    }
