@@ -18,6 +18,7 @@ from tfprune import files, store
 from tfprune.errors import InputError
 from tfprune.measures.example_groups import jaccard_baseline
 from tfprune.pages import report
+from tfprune.papers.drawings import gallery
 from tfprune.papers.peg import effects, families, galleries, leave_out
 from tfprune.papers.peg.families import EXTENDED_DENSE, LR_REWIND, WEIGHT_REWIND, WIDTH
 from tfprune.report import style
@@ -68,12 +69,10 @@ def test_a_folder_that_is_still_being_filled_makes_a_report(tmp_path):
     assert report.build_report(write(tmp_path, rows)).file.exists()
 
 
-@pytest.mark.parametrize("columns", [(), ("el2n",), ("el2n", "examples")])
-def test_a_folder_in_which_nothing_is_measured_yet_has_a_report(tmp_path, columns):
-    """As when another experiment's report is built while this one trains into the same folder."""
-    changes = dict.fromkeys(columns, "") | {"experiment": "example_effects"}
-    folder = write(tmp_path, family(LR_REWIND, {0: [5, 5], 1: [5, 5]}, **changes))
-    assert figures_of(folder, "example_effects") == {}
+def test_a_folder_in_which_nothing_is_measured_yet_has_no_figure(tmp_path):
+    """One column of measurements is there and empty, the other is not there yet."""
+    rows = family(LR_REWIND, {0: [5, 5], 1: [5, 5]}, experiment="example_effects", el2n="")
+    assert figures_of(write(tmp_path, rows), "example_effects") == {}
 
 
 def test_a_file_that_is_gone_was_never_measured(tmp_path):
@@ -158,16 +157,6 @@ def test_table_11_has_the_losses_of_both_parts_and_their_changes(tmp_path):
     assert says(reading, "on noisy examples from 0.65 to 3.55 nats", "original", "0.05 to 0.40")
 
 
-def test_the_claims_count_the_benchmarks_of_each_verdict(tmp_path):
-    rows = []
-    for noise, error in ((0.0, 1.0), (0.05, 8.0), (0.1, 8.0), (0.15, 12.0)):
-        rows += family(LR_REWIND, {0: [9, error], 1: [9.1, error + 0.1]}, noise=noise)
-    claims = tables_of(write(tmp_path, rows), "pruning_effect")["claims"].shown.iloc[0]
-    # Three are noisy; at 15% the dense model is the optimum.
-    assert claims["ours"] == "lower on 2, matches on 1, higher on 0 of 3"
-    assert claims["paper"] == "lower on 11, matches on 2 of 13"
-
-
 def test_the_star_stands_at_an_optimum_that_differs_and_chance_leaves_the_panel(tmp_path):
     rows = family(LR_REWIND, {0: [5, 3, 4, 90], 1: [7, 5, 6, 90]})
     # Its optimum, 0.5 points below dense, is within the 2.1 points of one std.
@@ -215,14 +204,10 @@ def test_families_share_the_axis_of_sizes_and_longer_training_has_one_of_epochs(
 
 
 # ---------------------------------------------------------------- example_effects
-def changes_of(folder):
-    (here,) = loaded(effects, folder)
-    return here.change(LR_REWIND, 2)
-
-
 def test_the_constructed_loss_change_of_every_group_comes_out(tmp_path):
     folder = write(tmp_path, peg_effects.trunk(tmp_path))
-    change = changes_of(folder)
+    (here,) = loaded(effects, folder)
+    change = here.change(LR_REWIND, 2)
     np.testing.assert_allclose(change.groups.mean, peg_effects.by_group(2, 1), atol=1e-12)
     np.testing.assert_allclose(change.groups.std, np.full(20, 0.001))
     # Groups 16 to 19 average 17.5, the other sixteen 7.5.
@@ -237,7 +222,7 @@ def test_the_constructed_loss_change_of_every_group_comes_out(tmp_path):
     # A seed without its file is not measured, and is named.
     (path,) = folder.glob("trials/*/seed_2/level_02/examples.npz")
     path.unlink()
-    change = changes_of(folder)
+    change = here.change(LR_REWIND, 2)
     np.testing.assert_allclose(change.groups.mean, peg_effects.by_group(2, 0.5))
     assert change.n_text == "n = 2, no seed 2"
 
@@ -291,20 +276,15 @@ def test_the_best_of_the_matched_families_is_never_of_the_dense_models_size(tmp_
 
 
 # ---------------------------------------------------------------- leave_out
-def pair_of(folder):
-    (pair,) = leave_out.pairs(loaded(leave_out, folder), leave_out.TOP_IMPROVED)
-    return pair
-
-
 @pytest.mark.parametrize(
     ("errors", "gaps", "green", "said"),
     [
         # Seeds: (0.5 + 0.3) / 2, (0.7 + 0.1) / 2, (0.9 - 0.1) / 2. Green reaches halfway to the
-        # levels that do not improve; the first begins left of the panel's first level.
-        (peg_subsets.ERRORS, peg_subsets.GAPS, [(1, 2.5), (4.5, 5.5)],
+        # levels that do not improve; the first begins at the edge of the panel.
+        (peg_subsets.ERRORS, peg_subsets.GAPS, [2.5, 4.5, 5.5],
          "+0.40 ± 0.00 points (n = 3), higher with LeNet-300-100, mnist, no noise (+0.78 in the"),
         # It ends with the last level there is.
-        ((5.0, 6.0, 4.0), {1: {0: 0.1}, 2: {0: 0.1}}, [(1.5, 2)], "+0.10 points (n = 1)"),
+        ((5.0, 6.0, 4.0), {1: {0: 0.1}, 2: {0: 0.1}}, [1.5, 2], "+0.10 points (n = 1)"),
         ((5.0, 5.0, 6.0), {1: {0: 0.1}}, [], "no such sparsity has both sets"),
     ],
 )  # fmt: skip
@@ -313,24 +293,11 @@ def test_green_is_where_pruning_improves_and_the_mean_is_of_both_sets_there(
 ):
     rows = peg_subsets.trunk(errors=errors) + peg_subsets.improved(gaps)
     reading, figure = drawn(write(tmp_path, rows), "top_improved", "leave_out")
-    low, _ = figure.axes[0].get_xlim()
-    spans = [(p.get_x(), p.get_x() + p.get_width()) for p in figure.axes[0].patches]
-    assert spans == [
-        pytest.approx((max(start * STEP, low) if start > 1 else low, end * STEP))
-        for start, end in green
-    ]
+    spans = figure.axes[0].patches
+    ends = [end for p in spans for end in (p.get_x(), p.get_x() + p.get_width())]
+    assert len(ends) == len(green) + len(green) % 2
+    assert ends[len(green) % 2 :] == pytest.approx(STEP * np.array(green))
     assert said in reading
-
-
-def test_a_missing_seed_does_not_move_the_green_range(tmp_path):
-    # Seed 2 has the highest errors: by the plain means level 3 would be green without it.
-    rows = [
-        one | {"test_accuracy_last": one["test_accuracy_last"] - 0.1 * (one["seed"] == 2)}
-        for one in peg_subsets.trunk()
-        if (one["seed"], one["level"]) != (2, 3)
-    ]
-    pair = pair_of(write(tmp_path, rows + peg_subsets.improved(peg_subsets.GAPS)))
-    assert pair.sets.family.beating_dense() == [1, 2, 5]
 
 
 def test_a_level_enters_only_with_seeds_that_have_both_sets(tmp_path):
@@ -338,7 +305,8 @@ def test_a_level_enters_only_with_seeds_that_have_both_sets(tmp_path):
     rows += peg_subsets.branch("tie", {2: 99.0}, 1)
     rows = [r for r in rows if (r["branch"], r["seed"], r["level"]) != ("rnd", 1, 5)]
     folder = write(tmp_path, rows)
-    gap = pair_of(folder).mean_difference()
+    (pair,) = leave_out.pairs(loaded(leave_out, folder), leave_out.TOP_IMPROVED)
+    gap = pair.mean_difference()
     assert (gap.n, gap.mean) == (2, pytest.approx((0.4 + 0.7) / 2))
     numbers = tables_of(folder, "leave_out")["top_improved"].numbers
     assert numbers[["n", "unpaired_seeds"]].to_numpy().tolist() == [[2, "2"], [1, "1"]]
@@ -368,56 +336,44 @@ def test_table_8_has_both_networks_at_the_optimum_and_at_0_beside_the_papers(
 
 
 # ---------------------------------------------------------------- example_galleries
-def shown_in(figure):
-    return [axes for axes in figure.get_axes() if axes.get_images()]
+def first_panel(image, names=(), prediction=1):
+    figure = gallery.draw({"a kind": (image[None], [0], [prediction])}, names)
+    return figure.get_axes()[0]
 
 
-def gallery_of(folder):
-    reading, figure = drawn(folder, "examples", "example_galleries")
-    return reading, figure, shown_in(figure)
-
-
-def test_every_panel_shows_its_image_label_and_prediction(tmp_path):
-    _, _, shown = gallery_of(peg_galleries.make(tmp_path))
-    assert len(shown) == 60
-    # The labels of digits are 0, 1, 2, ...; every third is predicted wrong.
-    titles = [("L 0  P 1", style.VERMILLION), ("L 1  P 1", style.BLACK)]
-    for place, axes in enumerate(shown[20:22]):
-        (image,) = axes.get_images()
-        np.testing.assert_array_equal(image.get_array(), peg_galleries.DIGITS.images[place] * 15)
-        assert image.get_clim() == (0, 255)  # Never stretched to the image's own range.
-        assert (axes.get_title(), axes.title.get_color()) == titles[place]
+GRAY = np.full((8, 8, 1), 120, np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("names", "first"),
+    ("names", "title"),
     [
-        (("nought", *"bcdefghij"), "L nought\nP b"),
-        (tuple("abcdefghij"), "L a  P b"),
-        (("a name of many words", *"bcdefghij"), "L a name of ma…\nP b"),
+        ((), "L 0  P 1"),
+        (("nought", "b"), "L nought\nP b"),
+        (("a", "b"), "L a  P b"),
+        (("a name of many words", "b"), "L a name of ma…\nP b"),
     ],
 )
-def test_classes_are_called_as_the_data_calls_them(tmp_path, names, first):
-    _, _, shown = gallery_of(peg_galleries.make(tmp_path, names=names))
-    assert shown[0].get_title() == first
+def test_classes_are_called_as_the_data_calls_them_and_wrong_ones_are_red(names, title):
+    wrong, right = first_panel(GRAY, names), first_panel(GRAY, names, prediction=0)
+    assert wrong.get_title() == title
+    colors = wrong.title.get_color(), right.title.get_color()
+    assert colors == (style.VERMILLION, style.BLACK)
+
+
+@pytest.mark.parametrize("image", [GRAY, GRAY * np.array([1, 0, 2], np.uint8)])
+def test_images_keep_their_colours_and_are_never_stretched_to_their_own_range(image):
+    (shown,) = first_panel(image).get_images()
+    np.testing.assert_array_equal(shown.get_array(), image.squeeze())
+    assert shown.get_clim() == (0, 255)
 
 
 def test_a_kind_without_levels_is_left_out_and_named(tmp_path):
     levels = {**peg_galleries.LEVELS, "most_worsened": []}
     folder = peg_galleries.make(tmp_path, counts=(0, 20, 3), levels=levels)
-    reading, figure, _ = gallery_of(folder)
-    assert [len(shown_in(part)) for part in figure.subfigs] == [20, 3]
+    reading, figure = drawn(folder, "examples", "example_galleries")
+    images = [sum(len(axes.get_images()) for axes in part.get_axes()) for part in figure.subfigs]
+    assert images == [20, 3]
     assert "no level qualifies to rank the most worsened; n = 2 seeds" in reading
-
-
-def test_colour_images_keep_their_colours(tmp_path):
-    folder = peg_galleries.make(tmp_path)
-    arrays = files.load_arrays(folder / peg_galleries.FILE)
-    red = np.zeros((20, 8, 8, 3), np.uint8)
-    red[..., 0] = 200
-    files.save_arrays(folder / peg_galleries.FILE, {**arrays, "most_worsened/images": red})
-    _, _, shown = gallery_of(folder)
-    np.testing.assert_array_equal(shown[0].get_images()[0].get_array(), red[0])
 
 
 @pytest.mark.parametrize("changes", [{"noise": 0.15}, {"width": 2.0}])
@@ -429,5 +385,5 @@ def test_table_4_has_no_number_for_noisy_data_or_another_width(tmp_path, changes
 
 def test_only_seeds_that_have_losses_at_every_level_used_are_counted(tmp_path):
     folder = peg_galleries.make(tmp_path, seeds=(0, 1, 2), skip=[(2, 8), (1, 7)])
-    (gallery,) = loaded(galleries, folder)
-    assert (gallery.seeds, gallery.missing) == ((0, 1), (2,))  # No kind uses level 7.
+    (one,) = loaded(galleries, folder)
+    assert (one.seeds, one.missing) == ((0, 1), (2,))  # No kind uses level 7.

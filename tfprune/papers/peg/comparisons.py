@@ -33,14 +33,10 @@ _PUBLISHED_METHODS = {WIDTH: "width_scaling"}
 def printed(
     table: int, mark: Benchmark, method: str, at: str = "optimal", metric: str = TEST_ERROR
 ) -> Printed | None:
-    """What a table of PEG prints for this benchmark and method; None where it has no such cell.
+    """What a table of PEG prints for this benchmark and method, by our name of it, or `dense`.
 
-    Args:
-      table: as printed.
-      mark: ours; one of another width, or with noise of another kind, has no cell.
-      method: our name of it, `dense` for the dense model.
-      at: `optimal`, or `dense` for level 0.
-      metric: as in `tfprune.papers.published`.
+    `at` and `metric` are as in `tfprune.papers.published`. None where the table has no such cell:
+    none is of another width, or of noise of another kind.
     """
     if mark.width != 1 or mark.label_noise not in PAPER_NOISE:
         return None
@@ -149,9 +145,9 @@ def _optimum(family: Family) -> tuple[dict[str, Any], dict[str, str]]:
     return row, {
         **mark.labels,
         "algorithm": family.name,
-        "dense (%)": number_text(row["dense_mean"], row["dense_std"], 2),
+        "dense (%)": number_text(row["dense_mean"], row["dense_std"]),
         "optimum at": family.place_text(optimal),
-        "optimal (%)": number_text(row["optimal_mean"], row["optimal_std"], 2),
+        "optimal (%)": number_text(row["optimal_mean"], row["optimal_std"]),
         "vs dense": verdict_text(gain, row["optimal_n"]),
         "still beats dense": "" if one_seed else family.place_text(last) or "never",
         "seeds": str(row["optimal_n"]),
@@ -225,7 +221,7 @@ def compares(first: str, second: str) -> Callable[[Found], str]:
             ((mark, gap),) = gaps.items()
             here = by_benchmark(found)[mark]
             ends = [described(optimal_errors(here, method)) for method in (first, second)]
-            errors = [number_text(end["mean"], end["std"], 2) for end in ends]
+            errors = [number_text(end["mean"], end["std"]) for end in ends]
             left = here[first].remaining_text(here[first].optimal())
             return (
                 f"On {mark.name}, {names[0]} has {errors[0]}% test error at its optimum, with "

@@ -196,20 +196,13 @@ def load(results: pd.DataFrame, folder: epath.Path) -> list[Effects]:
 def el2n_groups(losses: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """The percentile group of every example that has a loss and a score, by each seed's scores.
 
-    Args:
-      losses: as `read_by_seed` gives.
-      scores: likewise.
-
-    Returns:
-      int64, a row per row of `losses`, a column per seed that has both; -1 is no group. `GROUPS`
-      groups, or as many as there are examples.
+    Of tables as `read_by_seed` gives: int64, a row per row of `losses`, a column per seed that has
+    both; -1 is no group. `GROUPS` groups, or as many as there are examples.
     """
-    scores = scores.reindex(losses.index)
-    both = {seed: scores[seed].where(losses[seed].notna()) for seed in losses if seed in scores}
+    both = scores.reindex(losses.index).where(losses.notna()).dropna(axis=1, how="all")
     groups = {
         seed: percentile_groups(own, min(GROUPS, int(own.notna().sum())))
         for seed, own in both.items()
-        if own.notna().any()
     }
     return pd.DataFrame(groups, index=losses.index)
 
@@ -354,15 +347,12 @@ def _along(method: str, name: str, words: str) -> Figure:
 
 
 # ---------------------------------------------------------------- readings
-def hard_reading(changes: Sequence[Change], found: Found) -> str:
+def hard_reading(found: Found) -> str:
     """Whether it is the hard examples whose loss changes, and what is not shown (PEG 3).
 
     How many groups gain is a line per benchmark.
-
-    Args:
-      changes: to the optimal models.
-      found: the benchmarks that these are of, and others whose optimal model is the dense one.
     """
+    changes = _pruned(found)
     pruned = [here.families[LR_REWIND] for here in found if LR_REWIND in here.families]
     dense = [family.benchmark.name for family in pruned if family.optimal() == 0]
     but = f" The dense model is the optimal one with {'; '.join(dense)}." if dense else ""
@@ -381,10 +371,10 @@ def _lines_of(where: str, changes: Iterable[Change]) -> str:
 
 
 def _two_reading(found: Found) -> str:
-    best, deepest = (_pruned(found, at) for at in _CHOSEN)
-    paper = "\nThe paper has 3.5 to 71 times." if best else ""
+    deepest = _pruned(found, "highest sparsity that beats dense")
     high = _lines_of("At the highest sparsity that beats dense", deepest)
-    return f"{hard_reading(best, found)}{high}{paper}"
+    paper = "\nThe paper has 3.5 to 71 times." if _pruned(found) else ""
+    return f"{hard_reading(found)}{high}{paper}"
 
 
 def _counted(change: Change) -> str:
@@ -520,7 +510,7 @@ EXAMPLE_EFFECTS = Experiment(
         Figure(
             "by_noise", "Loss change by EL2N at the optimal sparsity, with label noise",
             _by_noise, _lines(noise_colors),
-            lambda found: f"{hard_reading(_pruned(found), found)}\nWR: weights remaining.",
+            lambda found: f"{hard_reading(found)}\nWR: weights remaining.",
             _noisy(True), panel="panel", size=_SIZE, legend="panel"),
         Figure(
             "matched_training", "Loss change by EL2N of one-shot pruning and of width down-scaling",

@@ -9,7 +9,7 @@ of a family of widths. Two results differ, and a mark is drawn, by PEG section 2
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -273,6 +273,12 @@ def with_methods(found: Iterable[Family], *methods: str) -> list[Family]:
         if all(name in here for name in methods)
         for method in methods
     ]
+
+
+def with_any(found: Sequence[Family], *methods: str) -> list[Family]:
+    """All families of benchmarks where one of these methods was run."""
+    there = by_benchmark(found)
+    return [f for f in found if any(method in there[f.benchmark] for method in methods)]
 
 
 def optimal_errors(here: Mapping[str, Family], method: str) -> dict[int, float]:

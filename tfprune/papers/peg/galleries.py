@@ -65,9 +65,8 @@ class Gallery:
     def seeds(self) -> tuple[int, ...]:
         """Those that have losses at every level used, increasing."""
         used = {int(level) for kind in self.kinds.values() for level in kind.levels} | {0}
-        points = self.family.points
-        rows = points[points["examples"].fillna("").ne("")] if "examples" in points else points
-        there = rows.groupby("seed")["level"].agg(set)
+        measured = self.family.points[self.family.points["examples"].fillna("").ne("")]
+        there = measured.groupby("seed")["level"].agg(set)
         return tuple(seed for seed in self.family.seeds if used <= there.get(seed, set()))
 
     @property
@@ -95,25 +94,17 @@ def load(results: pd.DataFrame, folder: epath.Path) -> list[Gallery]:
     Raises:
       InputError: a file is damaged, or holds something else.
     """
-    return [
-        _gallery(path, family)
-        for family in families.load(results)
-        if family.method == LR_REWIND and (path := _file(folder, family)) is not None
-    ]
-
-
-def _file(folder: epath.Path, family: Family) -> epath.Path | None:
-    """The first gallery that is there."""
-    rows = family.rows(0)
-    named = rows.loc[rows["gallery"].fillna("").ne(""), "gallery"] if "gallery" in rows else ()
-    return next((path for file in named if (path := folder / str(file)).exists()), None)
-
-
-def _gallery(path: epath.Path, family: Family) -> Gallery:
+    found = []
     names = {kind: [f"{kind}/{name}" for name in Kind._fields] for kind in KINDS}
-    arrays = files.load_arrays(path, needed=itertools.chain(*names.values()))
-    kinds = {kind: Kind(*(arrays[name] for name in own)) for kind, own in names.items()}
-    return Gallery(family, kinds, tuple(map(str, arrays.get("class_names", ()))))
+    for family in families.load(results):
+        named = family.rows(0).get("gallery", pd.Series()).fillna("")
+        there = [path for file in named if file and (path := folder / str(file)).exists()]
+        if family.method == LR_REWIND and there:
+            arrays = files.load_arrays(there[0], needed=itertools.chain(*names.values()))
+            kinds = {kind: Kind(*(arrays[name] for name in own)) for kind, own in names.items()}
+            classes = tuple(map(str, arrays.get("class_names", ())))
+            found.append(Gallery(family, kinds, classes))
+    return found
 
 
 def _words(kind: str) -> str:

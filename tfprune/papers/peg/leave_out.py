@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,11 +14,12 @@ from tfprune.papers.peg import families, looks
 from tfprune.papers.peg.comparisons import beside
 from tfprune.papers.peg.families import DENSE, LR_REWIND, TEST_ERROR, Family
 from tfprune.report import style, summary, tables
+from tfprune.report.accuracy import SPARSITY
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import ZERO, Axis, Figure, Lines, Mark, Panel, Scale, line_handle, shade
 from tfprune.report.readings import gap_text
 from tfprune.report.summary import Beside
-from tfprune.report.tables import Table, number_text
+from tfprune.report.tables import Table, mean_std, number_text
 
 DENSE_SUBSET = "dense_subset"
 _GREEN = "#CDEBD9"
@@ -180,13 +181,20 @@ _IMPROVES = shade("improves", "pruning improves generalization", _GREEN)
 _SAID = Mark(lambda panel: panel.axes.set_title(panel.rows["said"].iloc[0], fontsize=9))
 
 
+def _ticks_where_chosen(panel: Panel) -> None:
+    """Not at the other levels, which rows have for what is green."""
+    style.sparsity_axis(panel.axes, pd.concat([line.values for line in panel.lines]))
+    panel.axes.set_xlabel(panel.x.label)
+
+
 def _compared(pairing: Pairing) -> Figure:
     """Two sets by the sparsity that chose them, and below their difference, chosen − random."""
     colors, markers = (
         Scale("set", dict(zip(pairing.names, values, strict=True)))
         for values in ((style.VERMILLION, style.BLUE), "os")
     )
-    x = looks.sparsity("Sparsity at which examples are chosen (%)")
+    label = "Sparsity at which examples are chosen (%)"
+    x = replace(SPARSITY, label=label, finish=_ticks_where_chosen)
     gap = Axis("difference", "\n− ".join(pairing.names) + " (points)")
     error, dense = Axis(TEST_ERROR, "Test error (%)"), (_DENSE,) * pairing.beside_dense
     upper = Lines(x, error, "level", colors, markers, marks=(*dense, _IMPROVES), height=1.5)
@@ -252,17 +260,14 @@ def pairing_table(pairing: Pairing, found: Found) -> Table | None:
         "least one std over seeds away from 0"
     )
 
-    def error(name: str) -> Callable[[Mapping[str, Any]], str]:
-        return lambda row: number_text(row[f"{name}_mean"], row[f"{name}_std"], 2)
-
     shown: dict[str, Any] = {
         "model": "model",
         "noise": "noise",
         "level": "level",
         "sparsity (%)": lambda row: tables.sparsity_percent(1 - row["remaining"]),
-        f"{chosen} error (%)": error("chosen"),
-        f"{random} error (%)": error("random"),
-        "difference (points)": error("difference"),
+        f"{chosen} error (%)": mean_std("chosen", number_text),
+        f"{random} error (%)": mean_std("random", number_text),
+        "difference (points)": mean_std("difference", number_text),
         "it is": "verdict",
         "pruning improves": lambda row: "yes" * row["improves"],
         "seeds": "n",
@@ -347,7 +352,7 @@ LEAVE_OUT = Experiment(
             "dense_subset", "Dense training on what the sparse network classifies correctly",
             _subset_rows,
             Lines(
-                looks.sparsity("Sparsity (%)"), Axis(TEST_ERROR, "Test error (%)"), "member",
+                SPARSITY, Axis(TEST_ERROR, "Test error (%)"), "member",
                 looks.NOISE,
                 Scale("network", {DENSE_SUBSET: "o", "sparse": "s"}),
                 Scale("network", {DENSE_SUBSET: "-", "sparse": "--"},

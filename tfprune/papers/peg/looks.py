@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,6 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from tfprune.papers.peg.families import METHOD_NAMES, TEST_ERROR, Family, rows_of, with_methods
 from tfprune.report import style
-from tfprune.report.accuracy import SPARSITY
 from tfprune.report.grammar import Axis, Figure, Lines, Mark, Panel, Scale, level_line, star
 from tfprune.report.tables import percent_text
 
@@ -85,24 +83,13 @@ WEIGHTS = Axis("weights", "Weights", finish=_weight_ticks)
 ERROR = Axis(TEST_ERROR, "Test error (%)", finish=_error_limits)
 
 
-def sparsity(label: str) -> Axis:
-    """The papers' axis of sparsities, ticks at the levels that are drawn."""
-
-    def ticks(panel: Panel) -> None:
-        style.sparsity_axis(panel.axes, pd.concat([line.values for line in panel.lines]).dropna())
-        panel.axes.set_xlabel(label)
-
-    return replace(SPARSITY, label=label, finish=ticks)
-
-
 def noise_colors(names: Sequence[str]) -> dict[str, str]:
     """A colour for each noise by its fraction alone, darker up to 20% (the paper has up to 15%).
 
-    Args:
-      names: each starts with a noise in words ("15% noise").
+    Names start with a noise in words ("15% noise").
     """
-    fractions = [float(name.split("%")[0]) / 100 if "%" in name else 0.0 for name in names]
-    return {n: style.shade(min(5 * f, 1)) for n, f in zip(names, fractions, strict=True)}
+    percents = {name: float(name.split("%")[0]) if "%" in name else 0.0 for name in names}
+    return {name: style.shade(min(percent / 20, 1)) for name, percent in percents.items()}
 
 
 NOISE = Scale("noise", noise_colors)
@@ -127,13 +114,8 @@ def by_method(
 ) -> Figure:
     """Test error of methods: a panel a model, a colour a noise level, a marker a method.
 
-    Args:
-      name, title, reading: of the figure.
-      markers: by method.
-      of: the families; default those of benchmarks that have all of these methods.
-      x: the axis.
-      optimal: what the legend calls the star.
-      names: what it calls methods.
+    `of` says which families are shown, default those of benchmarks that have all of the methods;
+    `optimal` is what the legend calls the star, `names` what it calls methods.
     """
     kind = Lines(
         x, ERROR, "member", NOISE, Scale("method", markers, names), marks=(optimum(optimal), DENSE)

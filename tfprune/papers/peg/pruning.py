@@ -39,6 +39,7 @@ from tfprune.papers.peg.families import (
     optimal_errors,
     rows_of,
     selection_note,
+    with_any,
     with_methods,
 )
 from tfprune.report import style, summary
@@ -135,13 +136,6 @@ def alike_reading(found: Found) -> str:
     return f"Pruning and longer dense training generalize alike at {'; '.join(said)}."
 
 
-def _algorithms(found: Found) -> list[Family]:
-    """What is known without noise where another algorithm than learning-rate rewinding was run."""
-    clean = _clean(found)
-    others = {f.benchmark for f in clean if f.method in _VARIANTS and f.method != LR_REWIND}
-    return [family for family in clean if family.benchmark in others]
-
-
 def algorithms_reading(found: Found) -> str:
     """Which algorithm's optimum is lowest without noise, in one sentence."""
     said = []
@@ -159,9 +153,8 @@ def algorithms_reading(found: Found) -> str:
 # ---------------------------------------------------------------- by criterion
 def _by_criterion(found: Found) -> list[Family]:
     """Families of the criteria that stand beside magnitude, where at least one does."""
-    kept = [f for f in found if f.method in _BY_CRITERION]
-    there = by_benchmark(kept)
-    return [f for f in kept if len(there[f.benchmark]) > 1 and LR_REWIND in there[f.benchmark]]
+    kept = [family for family in found if family.method in _BY_CRITERION]
+    return with_any(with_any(kept, LR_REWIND), SYNFLOW, RANDOM)
 
 
 def criteria_reading(found: Found) -> str:
@@ -277,7 +270,7 @@ PRUNING_EFFECT = Experiment(
         Figure(
             "algorithms", "Test error of pruning algorithms, without label noise",
             _by_level, looks.by_look(_LEVEL, _LOOKS, METHOD_NAMES, *_MARKS), algorithms_reading,
-            _algorithms, panel="panel"),
+            lambda found: with_any(_clean(found), *_VARIANTS[1:]), panel="panel"),
         looks.by_method(
             "rewinding", "Test error with weights rewound, and with the learning rate alone",
             {LR_REWIND: "s", WEIGHT_REWIND: "o"}, compares(WEIGHT_REWIND, LR_REWIND)),
