@@ -164,6 +164,20 @@ def test_of_a_damaged_table_each_whole_row_stays_once(tmp_path, damage, whole):
     assert store.mend_results(tmp_path) == ""
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a,b\n1,2\n", "experiment;trial;seed\ne;t;0\n", "experiment,trial,seed,test_accuracy\n"],
+)
+def test_a_table_of_another_program_or_version_stays_where_it_is(tmp_path, text):
+    path = tmp_path / layout.RESULTS
+    path.write_text(text)
+    for touch in (store.mend_results, lambda folder: store.merge_rows(folder, [KEY])):
+        with pytest.raises(InputError, match=r"results\.csv lacks the columns .* move it away"):
+            touch(tmp_path)
+    assert path.read_text() == text
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [layout.RESULTS]
+
+
 def test_a_mark_before_the_text_is_no_damage(tmp_path):
     """Spreadsheet programs write one."""
     store.merge_rows(tmp_path, [{**KEY, "test_loss": 0.25}])

@@ -273,7 +273,12 @@ _T = TypeVar("_T")
 
 
 def from_values(values: dict[str, Any]) -> RunConfig:
-    """A RunConfig from its nested values, as config.json holds them."""
+    """A RunConfig from its nested values, as config.json holds them.
+
+    Raises:
+      TypeError: a section is none, or there is no such setting.
+      SettingError: a value is not allowed.
+    """
     return _build(RunConfig, values)
 
 
@@ -281,7 +286,9 @@ def _build(kind: type[_T], values: dict[str, Any]) -> _T:
     hints = get_type_hints(kind)
     built = {}
     for name, value in values.items():
-        if isinstance(value, dict):
+        if dataclasses.is_dataclass(hints.get(name)):
+            if not isinstance(value, dict):
+                raise TypeError(f"{name} is {value!r}, and must hold names and values")
             value = _build(hints[name], value)
         elif isinstance(value, list):
             value = tuple(value)

@@ -143,6 +143,6 @@ def nearest(value: str, known: Iterable[str]) -> str:
     return f"{hint}allowed: {', '.join(names)}"
 
 
-def unknown_name(setting: str, value: str, known: Iterable[str]) -> SettingError:
-    """The error for a name that is not among those that are known."""
-    return SettingError(setting, value, nearest(value, known))
+def unknown_name(setting: str, value: object, known: Iterable[str]) -> SettingError:
+    """The error for a name, or what was given as one, that is not among those that are known."""
+    return SettingError(setting, value, nearest(str(value), known))

@@ -210,6 +210,25 @@ def damage_of_sealed(path: epath.PathLike, large: bool = True) -> str:
     return next(filter(None, found), "")
 
 
+def check_sealed(path: epath.PathLike, names: Iterable[str], advice: str) -> None:
+    """Compares files with what they were when `write_sealed` wrote this row beside them.
+
+    Args:
+      path: the JSON file.
+      names: those of the files; what the row did not come with is left out.
+      advice: what to do about a damage.
+
+    Raises:
+      DamagedFile: one is not the same any more, or is gone.
+    """
+    path = epath.Path(path)
+    files = _sealed(path)[_FILES]
+    for name in names:
+        changed = changed_since(path.parent / name, files[name]) if name in files else ""
+        if changed:
+            raise DamagedFile(path.parent / name, changed, advice)
+
+
 def _sealed(path: epath.PathLike) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict) or content.pop(_CHECKSUM, None) != _checksum(content):

@@ -216,6 +216,9 @@ def mend_results(output_dir: epath.PathLike) -> str:
 
     Returns:
       A sentence about it; nothing if the file is whole or not there.
+
+    Raises:
+      InputError: it is whole, and no results.csv of this version.
     """
     path = epath.Path(output_dir) / layout.RESULTS
     if not path.exists():
@@ -247,6 +250,8 @@ def _lines(path: epath.Path) -> tuple[list[str], list[list[str]], bool]:
     columns, *lines = [_parsed(line) for line in text.split("\n")[:-1]] or [[]]
     whole = [line for line in lines if len(line) == len(columns) and _is_text(line)]
     if set(layout.RESULT_COLUMNS) - set(columns):
+        if "\n" in text and _is_text(columns):  # It is another program's, or another version's.
+            _require(columns, layout.RESULT_COLUMNS, path)
         return columns, [], False  # Of a damaged header, no cell is sure.
     table = _table(columns, whole, path)
     return columns, whole, text.endswith("\n") and len(table) == len(lines)

@@ -12,6 +12,7 @@ from tfprune.engine.costs import CPU, GPU, cost_of
 from tfprune.engine.forecast import device_of
 from tfprune.engine.plan import Plan, Planned, PlannedMeasurement
 from tfprune.engine.sharing import devices_of
+from tfprune.files import write_sealed
 from tfprune.studies.procedure import Measurement, Passes
 from tfprune.studies.trial import Trial, trial_name
 
@@ -76,6 +77,14 @@ def test_what_is_there_is_not_counted_and_its_seconds_are_taken(tmp_path):
     assert "2 CPU cores" not in found.basis
 
 
+def test_a_stage_that_is_not_whole_is_to_be_trained(tmp_path):
+    config = run(tmp_path)
+    stage = Trial(config, 0).stage(0)
+    finish(stage, config, seconds_per_epoch=7)
+    (stage.folder / layout.RESULT).write_text("{")
+    assert forecast(plan_of(config), [config]).left == 4
+
+
 def test_trainings_of_a_stack_shared_their_time(tmp_path):
     config = run(tmp_path)
     finish(Trial(config, 0).stage(0), config, seconds_per_epoch=8, stack=4)
@@ -94,9 +103,10 @@ def test_other_networks_and_damaged_folders_measure_nothing(tmp_path):
     finish(Trial(other, 0).stage(0), other, seconds_per_epoch=5)
     damaged = run(tmp_path, width=3.0)
     finish(Trial(damaged, 0).stage(0), damaged, seconds_per_epoch=5)
-    (Trial(damaged, 0).stage(0).folder.parent / layout.CONFIG).write_text("{")
     config = run(tmp_path)
-    assert "output folder" not in forecast(plan_of(config), [config]).basis
+    for content in ("{", "[]", '{"config": "x"}', '{"config": {"model": "x"}}'):
+        (Trial(damaged, 0).stage(0).folder.parent / layout.CONFIG).write_text(content)
+        assert "output folder" not in forecast(plan_of(config), [config]).basis
 
 
 def test_processes_share_the_work_but_not_the_stages_of_one_trial(tmp_path, monkeypatch):
@@ -120,7 +130,7 @@ def test_measurements_count_by_the_passes_they_take(tmp_path):
     assert found.measuring == 2 * (2 * 1_437 + 3 * 360 + 5) * 100_400
     stage = Trial(config, 0).stage(0)
     stage.folder.mkdir(parents=True)
-    measurement.file(stage, "json").write_text("{}")
+    write_sealed(measurement.file(stage, "json"), {}, [])
     assert forecast(plan_of(config, measurement=measurement), [config]).measurements == {"line": 1}
 
 

@@ -37,10 +37,15 @@ SDD, GST = sparse_double_descent.EXPERIMENT, generalization_stability.EXPERIMENT
         (["--dataset=folder:nosuch://a"], ["--dataset=folder:nosuch://a", "not nosuch"]),
         (["--dataset=gs://bucket/a"], ["--dataset=gs://bucket/a", "folder:gs://bucket/a?"]),
         (["--output_dir=~nosuchuser/runs"], ["--output_dir=~nosuchuser/runs", "'nosuchuser'"]),
+        (["--flagfile=~nosuchuser/my.flags"], ["--flagfile=~nosuchuser/my.flags", "No such file"]),
         (["--dataset=npz:~nosuchuser/x.npz"], ["--dataset=npz:~nosuchuser/x.npz", "'nosuchuser'"]),
         (
             ["--sweep=criterion=magnitude,random", "--sweep=criterion=snip"],
             ["--sweep=criterion=snip", "another of criterion"],
+        ),
+        (
+            ["--sweep=sparsities=0.5,0.9", "--levels=2"],
+            ["--levels=2", "nothing beside --sparsities"],
         ),
         (
             ["--criterion=snip", "--sweep=criterion=magnitude,random"],
@@ -111,7 +116,30 @@ def test_a_flagfile_that_is_none_is_refused_and_not_shown(capsys, tmp_path):
     text = capsys.readouterr().err
     assert says(text, f"--flagfile={secret}", "--NAME=VALUE")
     assert "1234" not in text
+    outer = tmp_path / "outer.flags"
+    outer.write_text(f"--flagfile={secret}\n")
+    assert cli.exit_code(lambda: cli.parse(SDD, [f"--flagfile={outer}"]) and 0) == 2
+    text = capsys.readouterr().err
+    assert says(text, f"--flagfile={secret}", "--NAME=VALUE")
+    assert "1234" not in text
+
+
+def test_flags_of_a_file_count_as_if_they_had_been_typed(tmp_path):
+    """The preset, what is swept, and what is refused beside it."""
     flags = tmp_path / "my.flags"
-    flags.write_text("# mine\n--criterion=random\n\n--levels=3\n")
-    (config,) = cli.parse(SDD, [f"--flagfile={flags}"]).configs
-    assert (config.pruning.criterion, config.pruning.levels) == ("random", 3)
+    inner = tmp_path / "inner.flags"
+    inner.write_text("--criterion=random\n\n")
+    flags.write_text(f"\ufeff# mine\r\n--preset=smoke\r\n--levels=3\r\n--flagfile={inner}\r\n")
+    command = cli.parse(SDD, [f"--flagfile={flags}", "--sweep=scope=global,layer"])
+    typed = cli.parse(
+        SDD, ["--preset=smoke", "--levels=3", "--criterion=random", "--sweep=scope=global,layer"]
+    )
+    assert (command.configs, command.given - {"flagfile"}) == (typed.configs, typed.given)
+    assert command.argv[0] == f"--flagfile={flags}"
+    inner.write_text("--sweep=scope=global,layer\n")
+    assert len(cli.parse(SDD, ["--flagfile", str(inner)]).configs) == 2
+    with pytest.raises(InputError, match="nothing beside --scope"):
+        cli.parse(SDD, [f"--flagfile={inner}", "--scope=layer"])
+    inner.write_text(f"--flagfile={inner}\n")
+    with pytest.raises(InputError, match=r"inner\.flags: it names itself"):
+        cli.parse(SDD, [f"--flagfile={inner}"])

@@ -1,5 +1,6 @@
 """--dry_run: every preset of every experiment, and nothing is written, trained or imported."""
 
+import dataclasses
 import importlib
 import subprocess
 import sys
@@ -7,12 +8,15 @@ import sys
 import pytest
 from wording import says
 
+from tfprune import layout
 from tfprune.__main__ import dispatch
 from tfprune.engine import forecast
 from tfprune.experiments import cli
 from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.experiments.sparse_double_descent import EXPERIMENT
+from tfprune.files import write_json
 from tfprune.studies.trial import Trial
+from tfprune.versions import versions
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +93,33 @@ def test_data_that_cannot_be_read_are_refused_in_a_line(capsys, tmp_path):
     printed = capsys.readouterr()
     (line,) = printed.err.splitlines()
     assert says(line, f"--dataset=npz:{tmp_path}/x.npz", "no file")
+    assert printed.out == ""
+
+
+def of_other_code(folder):
+    (config,) = cli.parse(EXPERIMENT, ["--preset=smoke", f"--output_dir={folder}"]).configs
+    about = {"config": dataclasses.asdict(config), "versions": versions() | {"code": "0" * 12}}
+    write_json(Trial(config, 0).stage(0).folder.parent / layout.CONFIG, about)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "facts"),
+    [
+        (lambda folder: folder.touch(), ["is a file, and must be a folder: move it away"]),
+        (
+            lambda folder: (folder / "results.csv").mkdir(parents=True),
+            ["results.csv is a folder, and must be a file"],
+        ),
+        (of_other_code, ["code 000000000000, now", "--mix_versions"]),
+    ],
+)
+def test_a_folder_that_a_run_refuses_is_refused_in_the_same_line(capsys, tmp_path, prepare, facts):
+    prepare(tmp_path / "out")
+    words = ["sparse_double_descent", "--preset=smoke", f"--output_dir={tmp_path}/out", "--dry_run"]
+    assert cli.exit_code(lambda: dispatch(words)) == 2
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert says(line, "tfprune: error:", f"{tmp_path}/out", *facts)
     assert printed.out == ""
 
 

@@ -1,6 +1,7 @@
 """A finished stage as a model in a user's own script."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from tfprune.data.streaming import StreamedData
 from tfprune.engine.executors import InProcess
 from tfprune.engine.study import StudyEngine
 from tfprune.engine.workshop import Workshop
-from tfprune.errors import InputError
-from tfprune.files import load_arrays, read_sealed, write_sealed
+from tfprune.errors import DamagedFile, InputError, SettingError
+from tfprune.files import load_arrays, read_sealed, save_arrays, write_sealed
 from tfprune.pruning.weights import mask_variables, read_weights
 from tfprune.store import read_results
 from tfprune.studies import filter_trainings
@@ -163,6 +164,75 @@ def test_a_folder_that_is_no_stage_is_refused(tmp_path):
         tfprune.load_data(tmp_path)
     with pytest.raises(InputError, match=r"end\.npz does not exist"):
         tfprune.load_stage(tmp_path)
+
+
+@pytest.mark.parametrize("weights", ["masks", "../level_00/end", None])
+def test_weights_are_those_before_or_after_the_training(tmp_path, weights):
+    with pytest.raises(SettingError, match=f"weights={weights}: .*allowed: end, start"):
+        tfprune.load_stage(tmp_path, weights)
+
+
+def test_a_storage_that_is_not_read_is_named():
+    for load in (tfprune.load_stage, tfprune.load_data):
+        with pytest.raises(SettingError, match=r"folder=s3://bucket/runs: .*gs://.*, not s3"):
+            load("s3://bucket/runs")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a trial with two seeds of one level."""
+    study, _ = study_of(tmp_path_factory.mktemp("out"), seeds=(0, 1), levels=0, train_epochs=1)
+    study.train_trunks()
+    return study.trials[0].stage(0).folder.parent.parent
+
+
+def of_the_other_seed(stage):
+    shutil.copy(stage.parents[1] / "seed_1" / stage.name / layout.END, stage / layout.END)
+
+
+def without_masks(stage):
+    (stage / layout.MASKS).unlink()
+
+
+def with_half_a_result(stage):
+    (stage / layout.RESULT).write_text((stage / layout.RESULT).read_text()[:50])
+
+
+def unfinished_and_of_another_network(stage):
+    (stage / layout.RESULT).unlink()
+    arrays = load_arrays(stage / layout.END)
+    save_arrays(stage / layout.END, {name: value[:3] for name, value in arrays.items()})
+
+
+def of_no_classes(stage):
+    path = stage.parent / layout.CONFIG
+    path.write_text(path.read_text().replace('"num_classes": 10', '"num_classes": 0'))
+
+
+@pytest.mark.parametrize(
+    ("damage", "facts"),
+    [
+        (of_the_other_seed, ("end.npz is damaged", "not as it was written")),
+        (without_masks, ("masks.npz is damaged", "is gone")),
+        (with_half_a_result, ("result.json is damaged",)),
+        (unfinished_and_of_another_network, ("end.npz is damaged", "not of one network")),
+        (of_no_classes, ("end.npz is damaged", "config.json are not of one network")),
+    ],
+)
+def test_a_stage_is_not_loaded_with_files_that_are_not_its_own(finished, tmp_path, damage, facts):
+    trial = Path(shutil.copytree(finished, tmp_path / "trials" / finished.name))
+    stage = trial / "seed_0" / "level_00"
+    damage(stage)
+    with pytest.raises(DamagedFile) as refused:
+        tfprune.load_stage(stage)
+    assert says(str(refused.value), *facts, "again")
+
+
+def test_data_are_those_of_the_seed_that_the_folder_is_called_after(finished, tmp_path):
+    trial = Path(shutil.copytree(finished, tmp_path / "trial"))
+    (trial / "seed_1").rename(trial / "mine")
+    with pytest.raises(InputError, match=r"mine is not called seed_0 or alike"):
+        tfprune.load_data(trial / "mine" / "level_00")
 
 
 @pytest.mark.parametrize(

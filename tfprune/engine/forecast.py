@@ -25,7 +25,8 @@ from tfprune.engine.costs import (
 from tfprune.engine.plan import Plan, Planned, PlannedMeasurement
 from tfprune.engine.sharing import devices_of, processes_of
 from tfprune.errors import TfpruneError
-from tfprune.files import read_json, read_sealed
+from tfprune.files import damage_of_sealed, read_sealed
+from tfprune.store import read_about
 from tfprune.studies.trial import trial_name
 
 # Finished stages of a folder's trial whose seconds are looked at.
@@ -94,12 +95,12 @@ def forecast(plan: Plan, configs: Sequence[RunConfig], speed: Speed | None) -> F
       speed: of the device, where the folder has no measured seconds; None if it is not known.
 
     Raises:
-      InputError: data that no table knows cannot be read.
+      InputError: data that no table knows, or a file of the folder, cannot be read.
     """
     folder = epath.Path(configs[0].output_dir)
     costs = _Costs(_measured(folder), speed)
-    left = [one for one in plan.trainings if not (folder / one.stage / layout.RESULT).exists()]
-    measured = [one for one in plan.measurements if not (folder / one.file).exists()]
+    left = [one for one in plan.trainings if not _is_done(folder / one.stage / layout.RESULT)]
+    measured = [one for one in plan.measurements if not _is_done(folder / one.file)]
     seconds = _seconds_by_seed(left, measured, costs)
     processes = processes_of(configs)
     at_once = _at_once(configs[0], processes)
@@ -119,6 +120,11 @@ def forecast(plan: Plan, configs: Sequence[RunConfig], speed: Speed | None) -> F
         basis=costs.basis,
         bytes=sum(_bytes(one, costs) for one in left) + report_bytes() * bool(left or measured),
     )
+
+
+def _is_done(path: epath.Path) -> bool:
+    """Whether a stage or a measurement has this result, and its files are whole."""
+    return path.exists() and not damage_of_sealed(path)
 
 
 def device_of(config: RunConfig) -> Speed | None:
@@ -256,7 +262,7 @@ def _measured(folder: epath.Path) -> dict[tuple[object, ...], float]:
     found: dict[tuple[object, ...], list[float]] = defaultdict(list)
     for path in folder.glob(f"{layout.TRIALS}/*/*/{layout.CONFIG}"):
         try:
-            about = read_json(path)
+            about = read_about(path)
             kind = _kind(from_values(about["config"]))
             for result in list(path.parent.glob(f"*/{layout.RESULT}"))[:_LOOKED_AT]:
                 row = read_sealed(result)

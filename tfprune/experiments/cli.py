@@ -66,7 +66,8 @@ def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         return _parse(experiment, argv)
 
 
-def _parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
+def _parse(experiment: Experiment, typed: Sequence[str]) -> Command | None:
+    argv = from_flagfiles(typed)
     preset = _preset_name(argv)
     if preset not in experiment.presets:
         raise unknown_name("preset", preset, experiment.presets)
@@ -90,6 +91,8 @@ def _parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         given["sparsities"] = ()  # The preset's, in place of which levels are asked for.
     base = from_settings(given, experiment=experiment.name, preset=preset)
     sweep = sweeps.parse(_sweep_texts(preset_flags, argv))
+    if "sparsities" in sweep and _values_of("levels", argv):
+        raise SettingError("levels", given["levels"], "nothing beside `sparsities`")
     options = tuple(
         section(**{name: values[name].value for name in settings_of(section)})
         for section in experiment.options
@@ -108,7 +111,7 @@ def _parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
         {trial_name(config): columns for config, columns in expanded if columns},
         partial(experiment.check, options=options) if experiment.check else None,
         experiment.flags,
-        tuple(argv),
+        tuple(typed),
         values["verbosity"].value,
         _given(argv, experiment.flags),
         values["dry_run"].value,
@@ -221,10 +224,9 @@ def _sweep_texts(preset_flags: Sequence[str], argv: Sequence[str]) -> list[str]:
 
 
 def _given(argv: Sequence[str], flags_of_it: Collection[str]) -> frozenset[str]:
-    """The settings that a command line names, in a file of flags and in sweeps too."""
-    words = flags.FlagValues().read_flags_from_files(list(argv), force_gnu=False)
-    names = {word.lstrip("-").split("=")[0] for word in words if word.startswith("-")}
-    names |= {text.split("=")[0] for text in _values_of("sweep", words)}
+    """The settings that a command line names, in sweeps too."""
+    names = {word.lstrip("-").split("=")[0] for word in argv if word.startswith("-")}
+    names |= {text.split("=")[0] for text in _values_of("sweep", argv)}
     return frozenset(n if n in flags_of_it else n.removeprefix("no") for n in names)
 
 
@@ -294,7 +296,6 @@ def _flag_values(experiment: Experiment) -> flags.FlagValues:
 
 
 def _parse_flags(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
-    _check_flagfiles(arguments)
     if _values_of("undefok", arguments):
         raise InputError("--undefok: no flag; every flag must be one that --help shows")
     try:
@@ -308,18 +309,45 @@ def _parse_flags(values: flags.FlagValues, arguments: Sequence[str]) -> list[str
         raise InputError(re.sub(r"\('Non-boolean.*\)", "true or false", text)) from None
 
 
-def _check_flagfiles(arguments: Sequence[str]) -> None:
-    """Raises InputError for a --flagfile of anything but flags; absl would quote it."""
-    for path in _values_of("flagfile", arguments):
-        file = Path(path).expanduser()
-        if file.exists() and not file.is_file():  # As a pipe, which is read but once.
-            raise InputError(f"--flagfile={path}: cannot be read (no regular file)")
-        try:
-            lines = file.read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--flagfile={path}: cannot be read ({reason(error)})") from None
-        if not all(line.strip()[:1] in ("", "-", "#") or line.startswith("//") for line in lines):
-            raise InputError(f"--flagfile={path}: a file of flags, --NAME=VALUE on each line")
+def from_flagfiles(argv: Sequence[str], inside: tuple[str, ...] = ()) -> list[str]:
+    """The arguments with those of every file of flags in its place, as if they had been typed.
+
+    Args:
+      argv: what was typed, or what a file has.
+      inside: the files that these come from, the outermost first.
+
+    Raises:
+      InputError: a file cannot be read, comes from itself, or is one of anything but flags, of
+        which nothing is shown.
+    """
+    found: list[str] = []
+    words = iter(argv)
+    for word in words:
+        flag, given, path = word.partition("=")
+        if word == "--":
+            return [*found, word, *words]
+        if flag in ("--flagfile", "-flagfile"):
+            path = path if given else next(words, "")
+            found += from_flagfiles(_read_flags(path, inside), (*inside, path))
+        else:
+            found.append(word)
+    return found
+
+
+def _read_flags(path: str, inside: tuple[str, ...]) -> list[str]:
+    file = Path(os.path.expanduser(path))  # As it is, where there is no such user.
+    if path in inside:
+        raise InputError(f"--flagfile={path}: it names itself")
+    if file.exists() and not file.is_file():  # As a pipe, which is read but once.
+        raise InputError(f"--flagfile={path}: cannot be read (no regular file)")
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--flagfile={path}: cannot be read ({reason(error)})") from None
+    words = [line.strip() for line in lines if not line.strip().startswith(("#", "//"))]
+    if not all(word.startswith("-") for word in words if word):
+        raise InputError(f"--flagfile={path}: a file of flags, --NAME=VALUE on each line")
+    return list(filter(None, words))
 
 
 class _Parser(flags.ArgumentParser):

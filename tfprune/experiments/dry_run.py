@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tfprune.claims import check_cloud
 from tfprune.config import RunConfig, replace
 from tfprune.engine.costs import duration, is_known
+from tfprune.engine.folders import check_folders
 from tfprune.engine.forecast import Forecast, Row, device_of, forecast
 from tfprune.engine.naming import names_of
 from tfprune.engine.plan import plan
 from tfprune.engine.start import import_tensorflow
 from tfprune.engine.study import StudyEngine
 from tfprune.experiments.command import Command, with_flags
+from tfprune.store import check_kinds
+from tfprune.studies.trial import Trial
 from tfprune.studies.without_effect import without_effect
 
 _ROWS = 60  # More are counted.
@@ -19,7 +23,7 @@ _UNITS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 def show(command: Command, further: Callable[[StudyEngine], None]) -> int:
-    """Prints what a command would train; trains and writes nothing.
+    """Prints what a command would train, or what refuses it; trains and writes nothing.
 
     Args:
       command: what was typed.
@@ -29,8 +33,13 @@ def show(command: Command, further: Callable[[StudyEngine], None]) -> int:
       The exit code.
 
     Raises:
-      InputError: data that are not known cannot be read.
+      InputError: the output folder cannot be gone on with, or data that are not known cannot be
+        read.
     """
+    output_dir = command.configs[0].output_dir
+    check_cloud(output_dir)
+    check_kinds(output_dir)
+    check_folders(Trial(config, seed) for config in command.configs for seed in config.seeds)
 
     def study(folder: str) -> tuple[Sequence[RunConfig], Callable[[StudyEngine], None]]:
         return [replace(config, output_dir=folder) for config in command.configs], further

@@ -8,6 +8,7 @@ from absl import flags
 
 from tfprune.door import program
 from tfprune.errors import InputError
+from tfprune.experiments.cli import from_flagfiles
 from tfprune.experiments.command import errors_name_flags
 from tfprune.layout import FIGURE_FORMATS
 from tfprune.settings import expanded, one_of
@@ -24,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"usage: {program()} {_USAGE}\n\n{__doc__}")
         return 0
     try:
-        rest = values(["tfprune", *argv])[1:]
+        rest = values(["tfprune", *from_flagfiles(argv)])[1:]
     except flags.Error as error:
         raise InputError(str(error)) from None
     if rest or not values["output_dir"].value:

@@ -52,7 +52,7 @@ def write_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None
     """Assigns every variable of the network.
 
     Raises:
-      ValueError: the names are not those of the network.
+      ValueError: the names or the shapes are not those of the network.
     """
     variables = named_variables(model)
     if set(variables) != set(weights):

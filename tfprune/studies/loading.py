@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,15 +13,17 @@ from etils import epath
 
 from tfprune import layout
 from tfprune.backend import keras
+from tfprune.claims import check_cloud
 from tfprune.config import RunConfig, from_values
 from tfprune.data import augmentation
 from tfprune.data.prepare import PreparedData, prepare
 from tfprune.data.sources import load_source
 from tfprune.data.streaming import StreamedData
-from tfprune.errors import DamagedFile, InputError
-from tfprune.files import load_arrays, read_sealed
+from tfprune.errors import DamagedFile, InputError, reason
+from tfprune.files import check_sealed, load_arrays, read_sealed
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import write_weights
+from tfprune.settings import expanded, one_of
 from tfprune.store import read_about
 from tfprune.training.network import build_network, set_masks
 from tfprune.training.optimizers import build_optimizer
@@ -125,22 +129,26 @@ def load_stage(folder: epath.PathLike, weights: str = "end") -> keras.Model:
     Raises:
       InputError: the folder is not that of a stage, its training is not that far, or its trial's
         config.json is lost.
-      DamagedFile: a file is not whole.
+      DamagedFile: a file is not whole, or not the one that the stage was finished with.
     """
-    folder = epath.Path(folder)
+    one_of(("end", "start"))("weights", weights)
+    folder = _reached(folder)
     file = folder / f"{weights}.npz"
     if not file.exists():
-        raise InputError(
-            f"{file} does not exist: give the folder of a trained stage, and start or end"
-        )
+        raise InputError(f"{file} does not exist: give the folder of a trained stage")
     config, input_shape, num_classes = _described(folder.parent / layout.CONFIG)
-    model = build_network(config, input_shape, num_classes)
-    values = load_arrays(file)
-    write_weights(model, values)
-    masks = Masks.load(folder / layout.MASKS)
-    # Filters that go during a training are in the masks at its end, and were there at its start.
-    there = {name: mask | (values[f"{name}/kernel"] != 0) for name, mask in masks.items()}
-    set_masks(model, config, Masks(there))
+    if (folder / layout.RESULT).exists():
+        check_sealed(folder / layout.RESULT, (file.name, layout.MASKS), _TRAINED_AGAIN)
+    values, masks = load_arrays(file), Masks.load(folder / layout.MASKS)
+    try:
+        model = build_network(config, input_shape, num_classes)
+        write_weights(model, values)
+        # Filters that go in a training are in the masks at its end, and were there at its start.
+        there = {name: mask | (values[f"{name}/kernel"] != 0) for name, mask in masks.items()}
+        set_masks(model, config, Masks(there))
+    except (KeyError, ValueError) as error:
+        what = f"it, its masks and {layout.CONFIG} are not of one network: {reason(error)}"
+        raise DamagedFile(file, what, _TRAINED_AGAIN) from error
     model.compile(
         build_optimizer(config.training),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -166,19 +174,42 @@ def load_data(folder: epath.PathLike) -> StageData:
       DamagedFile: a file is not whole.
       SettingError: the data cannot be had any more.
     """
-    folder = epath.Path(folder)
+    folder = _reached(folder)
     if not (folder / layout.RESULT).exists():
         raise InputError(f"{folder / layout.RESULT} does not exist: give the folder of a stage")
     config, _, _ = _described(folder.parent / layout.CONFIG)
-    seed = int(folder.parent.name.removeprefix(layout.seed_folder(0)[:-1]))
+    seed = _seed(folder.parent)
     prepared = prepare(load_source(config.data), config.data, seed)
     trained_on = read_sealed(folder / layout.RESULT).get("subset_examples", len(prepared.labels))
     dtype = "float64" if config.training.dtype == "float64" else "float32"
     return StageData(prepared, dtype, len(prepared.labels) - int(trained_on))
 
 
+def _reached(folder: epath.PathLike) -> epath.Path:
+    """The folder as a path that can be read.
+
+    Raises:
+      InputError: it is on a storage that is not read here, or credentials for it are missing.
+    """
+    path = epath.Path(expanded("folder", os.fspath(folder)))
+    check_cloud(path)
+    return path
+
+
+def _seed(folder: epath.Path) -> int:
+    name = re.fullmatch(f"{layout.seed_folder(0)[:-1]}([0-9]+)", folder.name)
+    if name is None:
+        example = layout.seed_folder(0)
+        raise InputError(
+            f"{folder} is not called {example} or alike, after the seed that tells the draws of "
+            "its data: give the folder the name that it had"
+        )
+    return int(name[1])
+
+
 # The file is made of the command alone, so a run that trains nothing makes it anew.
 _AGAIN = "run the command of its experiment again, which writes it anew and trains nothing"
+_TRAINED_AGAIN = "run the command of its experiment again, which trains the stage anew"
 
 
 def _described(path: epath.Path) -> tuple[RunConfig, tuple[int, ...], int]:
@@ -187,10 +218,11 @@ def _described(path: epath.Path) -> tuple[RunConfig, tuple[int, ...], int]:
         raise InputError(f"{path} does not exist: {_AGAIN}")
     try:
         about = read_about(path)
-        shape = tuple(map(int, about["input_shape"]))
-        return from_values(about["config"]), shape, int(about["num_classes"])
     except DamagedFile as error:
         raise DamagedFile(path, error.what, f"delete it and {_AGAIN}") from error
+    try:
+        shape = tuple(map(int, about["input_shape"]))
+        return from_values(about["config"]), shape, int(about["num_classes"])
     except (KeyError, TypeError, ValueError) as error:
         what = f"it does not say what was trained: {type(error).__name__}: {error}"
         raise DamagedFile(path, what, f"delete it and {_AGAIN}") from error
