@@ -167,7 +167,7 @@ OTHER = {"method": SYNFLOW}
          {"weight_decay=0, no noise": BOTH, "weight_decay=0.1, no noise": BOTH}),
         # Trials that no column tells apart, beside methods that are alone.
         ([{}, {}], {"trial=0, no noise": {LR_REWIND}, "trial=1, no noise": {LR_REWIND}}),
-        ([{}, REWOUND, OTHER, OTHER],
+        ([{}, REWOUND, OTHER, OTHER | {"retrain": "finetune"}],
          {"no noise": BOTH, "trial=2, no noise": {SYNFLOW}, "trial=3, no noise": {SYNFLOW}}),
         # As when one was run with other epochs into the same folder.
         ([{"dense_trial": "a"}, REWOUND | {"dense_trial": "b"}],
