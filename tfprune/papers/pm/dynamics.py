@@ -200,8 +200,7 @@ def rise_table(found: Found) -> Table:
         **{f"{name} (nats)": mean_std(name, measured) for name in ("first", "last", "change")},
         "it": "verdict",
         "Kendall's τ with the epoch": lambda row: signed(tau(row)),
-        "seeds": "n",
-        "missing seeds": "missing_seeds",
+        **tables.SEEDS,
     }
     title = (
         "Does utility rise through training? From the first measured epoch to the last, mean ± std "
