@@ -59,15 +59,9 @@ SPARSITY = Axis(
 ROLE_COLORS = style.sequence(descent.ROLES)
 _COLOR = Scale("line", lambda names: {name: style.color_of(name, names) for name in names})
 _MARKER = Scale("line", style.markers)
+_ROLE_ON = {"sweet_spot_best": BEST}
 _ROLES = tuple(
-    star(
-        f"is_{role}",
-        style.ROLE_LABELS[role],
-        color,
-        "o",
-        9,
-        BEST if role.endswith("best") else LAST,
-    )
+    star(f"is_{role}", style.ROLE_LABELS[role], color, "o", 9, _ROLE_ON.get(role, LAST))
     for role, color in ROLE_COLORS.items()
 )
 _LINES = (

@@ -356,47 +356,28 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Bars:
+class Bars(Lines):
     """A bar of the mean over seeds at each x, whiskers ± std.
 
     Attributes:
-      x: across.
-      y: up.
       colors: of bars that fall and of those that rise.
-      width: of a bar, in the unit of x.
-      marks: what else is drawn.
+      width: of a bar, in the unit of x, by how many there are.
     """
 
-    x: Axis
-    y: Axis
     colors: tuple[str, str] = (style.BLUE, style.VERMILLION)
     width: Callable[[int], float] = lambda number: 0.8
-    marks: tuple[Mark, ...] = ()
-    height: float = 1.0
+    spread: Spread | None = None
 
-    def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
-        table = over_seeds(rows, self.x.column, [self.y.column], [self.x.column])
-        mean, std = (table[f"{self.y.column}_{what}"].to_numpy() for what in ("mean", "std"))
+    def draw_line(self, axes: Axes, line: Line) -> None:
         axes.bar(
-            self.x.of(table[self.x.column]),
-            mean,
-            width=self.width(len(mean)),
-            color=np.where(mean < 0, *self.colors).tolist(),
-            yerr=None if np.isnan(std).all() else std,
+            line.x,
+            line.mean,
+            width=self.width(len(line.mean)),
+            color=np.where(line.mean < 0, *self.colors).tolist(),
+            yerr=None if line.std.isna().all() else line.std,
             error_kw={"elinewidth": 0.9, "ecolor": "#777777"},
         )
         axes.grid(False, axis="x")
-        panel = Panel(axes, rows, self.x, self.x.column)
-        for mark in self.marks:
-            mark.draw(panel)
-        finish(self.y, panel, "y")
-        finish(self.x, panel, "x")
-        values, n = table[self.x.column], table[f"{self.y.column}_n"]
-        places, middle, around = (
-            pd.Series(side, table.index) for side in (self.x.of(values), mean, std)
-        )
-        bars = Line(self.y, {}, rows, values, places, middle, around, n)
-        legend.traces.append(bars.trace(axes, self.x))
 
 
 def finish(axis: Axis, panel: Panel, side: str) -> None:
