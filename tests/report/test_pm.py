@@ -250,12 +250,13 @@ def test_imbalance_is_the_std_over_subsets_of_each_seed_before_the_mean_over_see
 
 def test_the_smallest_networks_largest_maximum_is_counted_over_the_means_of_seeds(tmp_path):
     rows = [
-        sized(tmp_path, 0, 0, 1.0, {0.1: [1.0, 5.0], 0.2: [11.0]}),
-        sized(tmp_path, 0, 1, 1.0, {0.1: [3.0, 13.0], 0.2: [11.0]}),  # Above 10, their mean not.
-        sized(tmp_path, 1, 0, 0.5, {0.1: [0.0, 10.0], 0.2: [10.0]}),
+        sized(tmp_path, 0, 0, 1.0, {0.1: [1.0, 5.0], 0.2: [11.0], 0.3: [1.0]}),
+        # Above 10, their mean not.
+        sized(tmp_path, 0, 1, 1.0, {0.1: [3.0, 13.0], 0.2: [11.0], 0.3: [1.0]}),
+        sized(tmp_path, 1, 0, 0.5, {0.1: [0.0, 10.0], 0.2: [10.0], 0.3: [2.0]}),
     ]
     said = reading(pm.write(tmp_path, rows), SIZE, "extremes")
-    assert says(said, "The 0.5× network has the largest maximum utility of all sizes at 1 of 2")
+    assert says(said, "The 0.5× network has the largest maximum utility of all sizes at 2 of 3")
 
 
 def test_histograms_count_the_subsets_of_one_network_however_many_seeds_there_are(tmp_path):

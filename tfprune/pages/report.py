@@ -183,7 +183,7 @@ def _page(
     images = {file: (folder / file).read_bytes() for file in shown}
     found = runs.runs(folder, results)
     notes = [f"{trial.name}: {note}" for trial in found for note in trial.missing]
-    differ, differing = runs.own_settings(found)
+    shared, differ, differing = runs.settings(found)
     return environment.get_template("report.html.j2").render(
         sections=sections,
         readings={
@@ -197,7 +197,7 @@ def _page(
         runs=found,
         facts=runs.facts(results, found),
         commands=runs.commands(found),
-        shared_settings=runs.shared_settings(found),
+        shared_settings=shared,
         own_settings=differ,
         settings_of_trials=differing,
         missing=[*notes, *runs.unfinished(folder), *lost],

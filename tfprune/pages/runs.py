@@ -118,26 +118,23 @@ def commands(found: Iterable[Run]) -> list[str]:
     return list(dict.fromkeys(filter(None, (_command(r) for run in found for r in run.records))))
 
 
-def shared_settings(found: Iterable[Run]) -> dict[str, str]:
-    """setting -> value, of those that all trials with a config.json have in common."""
-    known = [run.settings for run in found if run.settings]
-    return {
-        name: value
-        for name, value in (known[0] if known else {}).items()
-        if all(other.get(name) == value for other in known)
-    }
-
-
-def own_settings(found: Iterable[Run]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """The settings in which trials differ, and their values in each: (settings, [(name, values)]).
+def settings(
+    found: Iterable[Run],
+) -> tuple[dict[str, str], list[str], list[tuple[str, list[str]]]]:
+    """What was set in trials with a config.json.
 
     Of seeds that were asked for at different times, the last are what a config.json holds.
+
+    Returns:
+      setting -> value, of those that all have in common; the other settings; and the values of
+      these in each trial, (its name, values).
     """
-    known = [run for run in found if run.settings]
-    shared = shared_settings(known)
-    differ = list(dict.fromkeys(name for run in known for name in run.settings))
-    differ = [name for name in differ if name not in shared]
-    return differ, [(run.name, [run.settings.get(name, "") for name in differ]) for run in known]
+    known = {run.name: run.settings for run in found if run.settings}
+    names = dict.fromkeys(name for own in known.values() for name in own)
+    values = {name: [own.get(name) for own in known.values()] for name in names}
+    shared = {name: str(all_[0]) for name, all_ in values.items() if len(set(all_)) == 1}
+    differ = [name for name in names if name not in shared]
+    return shared, differ, [(n, [own.get(d, "") for d in differ]) for n, own in known.items()]
 
 
 def unfinished(folder: epath.Path) -> list[str]:

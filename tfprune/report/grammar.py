@@ -143,12 +143,10 @@ class Spread:
         return Patch(color=style.BLACK, alpha=0.18, linewidth=0, label=self.label)
 
 
-def _std_ends(line: Line) -> tuple[pd.Series, pd.Series]:
-    std = line.std.fillna(0)
-    return line.mean - std, line.mean + std
-
-
-STD = Spread(_std_ends, "± std over seeds")
+STD = Spread(
+    lambda line: (line.mean - line.std.fillna(0), line.mean + line.std.fillna(0)),
+    "± std over seeds",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,47 +354,28 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Bars:
+class Bars(Lines):
     """A bar of the mean over seeds at each x, whiskers ± std.
 
     Attributes:
-      x: across.
-      y: up.
       colors: of bars that fall and of those that rise.
-      width: of a bar, in the unit of x.
-      marks: what else is drawn.
+      width: of a bar, in the unit of x, by how many there are.
     """
 
-    x: Axis
-    y: Axis
     colors: tuple[str, str] = (style.BLUE, style.VERMILLION)
     width: Callable[[int], float] = lambda number: 0.8
-    marks: tuple[Mark, ...] = ()
-    height: float = 1.0
+    spread: Spread | None = None
 
-    def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
-        table = over_seeds(rows, self.x.column, [self.y.column], [self.x.column])
-        mean, std = (table[f"{self.y.column}_{what}"].to_numpy() for what in ("mean", "std"))
+    def draw_line(self, axes: Axes, line: Line) -> None:
         axes.bar(
-            self.x.of(table[self.x.column]),
-            mean,
-            width=self.width(len(mean)),
-            color=np.where(mean < 0, *self.colors).tolist(),
-            yerr=None if np.isnan(std).all() else std,
+            line.x,
+            line.mean,
+            width=self.width(len(line.mean)),
+            color=np.where(line.mean < 0, *self.colors).tolist(),
+            yerr=None if line.std.isna().all() else line.std,
             error_kw={"elinewidth": 0.9, "ecolor": "#777777"},
         )
         axes.grid(False, axis="x")
-        panel = Panel(axes, rows, self.x, self.x.column)
-        for mark in self.marks:
-            mark.draw(panel)
-        finish(self.y, panel, "y")
-        finish(self.x, panel, "x")
-        values, n = table[self.x.column], table[f"{self.y.column}_n"]
-        places, middle, around = (
-            pd.Series(side, table.index) for side in (self.x.of(values), mean, std)
-        )
-        bars = Line(self.y, {}, rows, values, places, middle, around, n)
-        legend.traces.append(bars.trace(axes, self.x))
 
 
 def finish(axis: Axis, panel: Panel, side: str) -> None:
@@ -499,12 +478,14 @@ def draw(figure: Figure, rows: pd.DataFrame) -> tuple[matplotlib.figure.Figure |
 
     The figure is None of no rows, or where no kind has a value of them.
     """
-    by = figure.by or figure.column
-    if isinstance(figure.show, Mapping) and by not in rows and len(rows):
-        names = pd.CategoricalDtype(list(figure.show))
+    by, by_name = figure.by or figure.column, {}
+    if isinstance(figure.show, Mapping):
+        by_name = dict(figure.show)
+    if by_name and by not in rows and len(rows):
+        names = pd.CategoricalDtype(list(by_name))
         each = [
             rows.assign(**{by: pd.Series(name, rows.index, names)})
-            for name, kind in figure.show.items()
+            for name, kind in by_name.items()
             if _is_there(kind, rows)
         ]
         rows = pd.concat(each, ignore_index=True) if each else rows.iloc[:0]
@@ -535,7 +516,8 @@ def draw(figure: Figure, rows: pd.DataFrame) -> tuple[matplotlib.figure.Figure |
             block = grid[down * line : down * (line + 1), across * column : across * (column + 1)]
             panels = list(block.flatten())
             placed.append((cell, panels))
-            own = kinds or (_kind(figure, cell.rows, by),)
+            one_kind = by_name[cell.rows[by].iloc[0]] if by_name else figure.show
+            own: tuple[Any, ...] = kinds or (one_kind,)
             for axes, kind in zip(panels, own, strict=True):
                 if _is_there(kind, cell.rows):
                     kind.draw(axes, cell.rows, known, legend)
@@ -547,7 +529,7 @@ def draw(figure: Figure, rows: pd.DataFrame) -> tuple[matplotlib.figure.Figure |
             if not any(axes.axison for axes in panels):
                 continue
             said = (cell.title, panels[0].get_title(loc="left"))
-            panels[0].set_title(wrapped("\n".join(filter(None, said)), figure.letters))
+            panels[0].set_title(style.wrapped("\n".join(filter(None, said)), figure.letters))
             if figure.legend == "panel":
                 # Beside or below the panel: inside it lines leave room nowhere for sure.
                 where: dict[str, Any] = (
@@ -572,18 +554,8 @@ def draw(figure: Figure, rows: pd.DataFrame) -> tuple[matplotlib.figure.Figure |
     return made, [trace for legend in legends for trace in legend.traces]
 
 
-def _kind(figure: Figure, rows: pd.DataFrame, by: str) -> Any:
-    """The one kind of a panel."""
-    return figure.show[rows[by].iloc[0]] if isinstance(figure.show, Mapping) else figure.show
-
-
 def _is_there(kind: Kind, rows: pd.DataFrame) -> bool:
     return bool(kind.there(rows)) if isinstance(kind, Lines) else True
-
-
-def wrapped(text: str, letters: int) -> str:
-    """Lines of a title, each broken where it is too long."""
-    return "\n".join(style.wrapped(line, letters) for line in text.split("\n"))
 
 
 def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
@@ -619,7 +591,7 @@ def _name_rows(placed: _Placed, is_said: bool) -> None:
         beside = [c.place[1] for c, _ in placed if c.place[0] == line]
         first, last = column == min(beside), column == max(beside)
         if first and not is_said:
-            panels[0].set_ylabel(f"{wrapped(cell.row_name, 26)}\n{panels[0].get_ylabel()}")
+            panels[0].set_ylabel(f"{style.wrapped(cell.row_name, 26)}\n{panels[0].get_ylabel()}")
         if line < max(c.place[0] for c, _ in placed if c.place[1] == column):
             panels[-1].set_xlabel("")
         for axes in panels:
@@ -656,9 +628,9 @@ def level_line(
     """
 
     def draw_levels(panel: Panel) -> None:
+        firsts = [line.rows[only_first_of].iloc[0] for line in panel.lines if only_first_of]
         for number, line in enumerate(panel.lines):
-            first = panel.lines[0].rows
-            if (color and number) or (only_first_of and _other(line.rows, first, only_first_of)):
+            if (color and number) or (firsts and firsts[number] != firsts[0]):
                 continue
             mean = line.mean[_flagged(line, where)]
             if len(mean):
@@ -668,10 +640,6 @@ def level_line(
                 )  # fmt: skip
 
     return Mark(draw_levels, lambda: line_handle(label, dash=dash))
-
-
-def _other(rows: pd.DataFrame, first: pd.DataFrame, column: str) -> bool:
-    return rows[column].iloc[0] != first[column].iloc[0]
 
 
 def _flagged(line: Line, where: str) -> pd.Series:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from tfprune.measures.statistics import Difference, difference, match_or_differ,
 from tfprune.report import tables
 from tfprune.report.tables import Table, number_text
 
+_DESCRIBED = ("n", "mean", "std")
 _RULE = (
     "verdicts: matches, or higher and lower where ours differs, by at least one std of the "
     "difference"
@@ -50,10 +50,8 @@ def by_seed(rows: pd.DataFrame, column: str) -> dict[int, float]:
     """seed -> a column's value, seeds without one left out; {} where there is no such column."""
     if column not in rows:
         return {}
-    pairs = sorted(
-        zip(rows["seed"].tolist(), rows[column].tolist(), strict=True), key=itemgetter(0)
-    )
-    return {int(seed): float(value) for seed, value in pairs if not pd.isna(value)}
+    values = rows.set_index("seed")[column].dropna().sort_index(kind="stable")
+    return {int(seed): float(value) for seed, value in values.items()}
 
 
 def described(
@@ -62,7 +60,7 @@ def described(
     """n, mean and std (ddof 1), or which of them, as columns of a table, after `name_`."""
     known = difference(list(values.values() if isinstance(values, Mapping) else values))
     before = f"{name}_" if name else ""
-    return {f"{before}{what}": getattr(known, what) for what in which or ("n", "mean", "std")}
+    return {f"{before}{what}": getattr(known, what) for what in which or _DESCRIBED}
 
 
 def verdict_text(gap: Difference, seeds: int, digits: int = 2) -> str:
@@ -180,44 +178,33 @@ def beside_table(
     """
     units = "" if metrics else f" ({unit})"
     shown_against = (names or {}).get(against, against.replace("_", " "))
-    numbers, shown = [], []
+    numbers: list[dict[str, Any]] = []
+    shown: list[dict[str, str]] = []
     for row in rows:
-        ours, gap = described(row.values), match_or_differ(row.values, row.against)
+        ours, seeds = described(row.values), len(row.values)
         paper, printed = row.from_paper(exact), row.printed or Printed(math.nan)
         metric, places = (metrics or {}).get(row.metric, ("", digits))
-        numbers.append(
-            {
-                **row.settings,
-                **row.labels,
-                "metric": row.metric,
-                **ours,
-                "missing_seeds": seeds_text(row.missing),
-                **row.details,
-                **{f"paper_{what}": getattr(printed, what) for what in ("mean", "std", "n")},
-                "minus_paper": paper.mean,
-                "verdict_paper": paper.verdict,
-            }
-        )
-        seeds = len(row.values)
-        shown.append(
-            {
-                **row.about,
-                **row.labels,
-                "of": metric,
-                **row.details,
-                f"ours{units}": number_text(ours["mean"], ours["std"], places),
-                "seeds": str(seeds or ""),
-                f"paper{units}": number_text(printed.mean, printed.std, places),
-                "vs paper": verdict_text(paper, seeds, places) if exact else paper.verdict,
-            }
-        )
+        number = {**row.settings, **row.labels, "metric": row.metric, **ours}
+        number |= {"missing_seeds": seeds_text(row.missing), **row.details}
+        number |= {f"paper_{what}": getattr(printed, what) for what in ("mean", "std", "n")}
+        number |= {"minus_paper": paper.mean, "verdict_paper": paper.verdict}
+        cells = {
+            **row.about,
+            **row.labels,
+            "of": metric,
+            **row.details,
+            f"ours{units}": number_text(ours["mean"], ours["std"], places),
+            "seeds": str(seeds or ""),
+            f"paper{units}": number_text(printed.mean, printed.std, places),
+            "vs paper": verdict_text(paper, seeds, places) if exact else paper.verdict,
+        }
         if against:
-            found = {what: getattr(gap, what) for what in ("n", "mean", "std")}
-            numbers[-1] |= {f"minus_{against}_{what}": value for what, value in found.items()}
-            numbers[-1][f"verdict_{against}"] = gap.verdict
-            shown[-1][f"vs {shown_against}"] = verdict_text(gap, seeds, places if metrics else 2)
-        numbers[-1]["paper_note"] = printed.note
-        shown[-1]["missing seeds"] = seeds_text(row.missing) if seeds else ""
+            gap = match_or_differ(row.values, row.against)
+            number |= {f"minus_{against}_{what}": getattr(gap, what) for what in _DESCRIBED}
+            number[f"verdict_{against}"] = gap.verdict
+            cells[f"vs {shown_against}"] = verdict_text(gap, seeds, places if metrics else 2)
+        numbers.append(number | {"paper_note": printed.note})
+        shown.append(cells | {"missing seeds": seeds_text(row.missing) if seeds else ""})
     labels = [name for row in rows for name in (*row.about, *row.labels, "of")]
     title = f"{title}; {_RULE}"
     if exact and any(row.printed for row in rows):

@@ -109,34 +109,17 @@ def of_trials(
     """
     if numbers.empty:
         return Table(name, title, numbers, pd.DataFrame())
-    about = label_table(numbers, results)
+    known = trials.label_columns(results).map(trials.shown_value)
+    about = known.reindex(numbers["trial"]).set_axis(numbers.index)
     cells = of_rows(name, title, numbers.to_dict("records"), shown).shown
     text = pd.concat([about, cells], axis=1)
     own = (*map(str, about), *(str(c) for c in cells if c in set(labels)))
     return Table(name, title, with_settings(numbers, results), text, own)
 
 
-def label_table(numbers: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """A column of text per setting that varies between the trials, a row per row of `numbers`.
-
-    Args:
-      numbers: any table with a column `trial`.
-      results: the rows of results.csv that it is of.
-    """
-    known = trials.label_columns(results)
-    return pd.DataFrame(
-        {
-            name: numbers["trial"].map(known[name].map(trials.shown_value)).astype(str)
-            for name in known.columns
-        },
-        index=numbers.index,
-    )
-
-
 def with_settings(numbers: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """`numbers` with a column per setting that varies, as in results.csv, after `trial`."""
-    known = trials.label_columns(results)
-    numbers = numbers.copy()
+    known, numbers = trials.label_columns(results), numbers.copy()
     after = list(numbers.columns).index("trial") + 1
     for place, name in enumerate(name for name in known.columns if name not in numbers):
         numbers.insert(after + place, str(name), numbers["trial"].map(known[name]))

@@ -34,6 +34,7 @@ from tfprune.papers.gst.runs import (
     rate_text,
 )
 from tfprune.report import style, summary, tables
+from tfprune.report.accuracy import EPOCHS
 from tfprune.report.grammar import (
     Axis,
     Figure,
@@ -128,7 +129,7 @@ def _settle(panel: Panel) -> None:
 
 
 CURVES = Lines(
-    Axis("epoch", finish=lambda panel: style.epoch_axis(panel.axes)),
+    EPOCHS,
     Axis("test_accuracy", scale=100, finish=_settle),
     spread=band(),
     **BY_CONFIGURATION,

@@ -37,7 +37,6 @@ _RETRAINING = {"finetune": "fine-tuned", "lr_rewind": "learning rate rewound"}
 # PM 3: five cycles after pretraining; the small network trains for the epochs of all.
 _SMALL_EPOCHS = 6 * utility.EPOCHS
 _METRIC = "val_accuracy_percent"
-_ORDER = {"pretrained": 0, "pruned": 1, "retrained": 2}
 # Points of the straight line that accuracy is read at between two networks.
 _BETWEEN = 101
 
@@ -135,19 +134,14 @@ def _surface(folder: epath.PathLike, row: pd.DataFrame) -> Surface | None:
         return None
     cells = cells.drop_duplicates(["row", "column"], keep="last")
     grid = cells.pivot(index="row", columns="column", values="train_accuracy")
-    x, y = cells.groupby("column")["x"].first(), cells.groupby("row")["y"].first()
+    sides = cells.groupby("column")["x"].first(), cells.groupby("row")["y"].first()
+    x, y, accuracy = (table.to_numpy(float) for table in (*sides, grid))
     pruned_x, *retrained = row[["pruned_x", "retrained_x", "retrained_y"]].iloc[0].astype(float)
     path = utility.read(folder, row, "trajectory", _TRAJECTORY)
-    if len(path):
-        path = path.assign(order=path["network"].map(_ORDER)).sort_values(["cycle", "order"])
+    if len(path):  # Within a cycle their names are in the order of training, too.
+        path = path.sort_values(["cycle", "network"])
     points = {"W*": (0.0, 0.0), "Wp": (pruned_x, 0.0), "Wr": tuple(retrained)}
-    return Surface(
-        x.to_numpy(float),
-        y.to_numpy(float),
-        grid.to_numpy(float),
-        points,
-        path[["x", "y"]].to_numpy(float),
-    )
+    return Surface(x, y, accuracy, points, path[["x", "y"]].to_numpy(float))
 
 
 def left_of(rows: pd.DataFrame) -> dict[str, float]:
