@@ -27,7 +27,7 @@ def kind_arrays(kind, count, levels):
     return {f"{kind}/{name}": v for name, v in (arrays | {"levels": np.array(levels, int)}).items()}
 
 
-def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), names=None, **changes):
+def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), names=(), **changes):
     """A trunk of ten levels, its gallery on the level-0 row of the first seed."""
     rows = [
         peg.row(
@@ -38,7 +38,7 @@ def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), name
         for seed in seeds
     ]  # fmt: skip
     rows[0]["gallery"] = FILE
-    arrays = {} if names is None else {"class_names": np.array(list(names))}
+    arrays = {"class_names": np.array(list(names))} if names else {}
     for (kind, used), count in zip(levels.items(), counts, strict=True):
         arrays |= kind_arrays(kind, count, used)
     files.save_arrays(folder / FILE, arrays)

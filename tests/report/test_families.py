@@ -152,47 +152,39 @@ def test_a_sweep_from_a_wider_network_is_measured_against_that_one():
 
 
 # ---------------------------------------------------------------- benchmarks
-def rows_of(trials):
-    """The dense model of methods, from {trial: {...}}: `method` and what else differs."""
-    return [
-        row(**{"method": LR_REWIND, "level": 0, "seed": 0, "test_error": 5.0, "trial": trial} | own)
-        for trial, own in trials.items()
-    ]
-
-
 BOTH = {LR_REWIND, WEIGHT_REWIND}
 REWOUND = {"method": WEIGHT_REWIND}
+OTHER = {"method": SYNFLOW}
 
 
 @pytest.mark.parametrize(
     ("trials", "benchmarks"),
     [
-        ({"a": {}, "b": {"noise": 0.15}},
-         {("no noise",): {LR_REWIND}, ("15% noise",): {LR_REWIND}}),
-        ({"a": {}, "b": {"method": SYNFLOW}}, {("no noise",): {LR_REWIND, SYNFLOW}}),
+        ([{}, {"noise": 0.15}], {"no noise": {LR_REWIND}, "15% noise": {LR_REWIND}}),
+        ([{}, OTHER], {"no noise": {LR_REWIND, SYNFLOW}}),
         # A sweep over a setting that no table knows.
-        ({"a": {"weight_decay": 0.0}, "b": {"weight_decay": 0.1},
-          "c": REWOUND | {"weight_decay": 0.0}, "d": REWOUND | {"weight_decay": 0.1}},
-         {("no noise", ("weight_decay", 0.0)): BOTH, ("no noise", ("weight_decay", 0.1)): BOTH}),
+        ([one | {"weight_decay": decay} for one in ({}, REWOUND) for decay in (0.0, 0.1)],
+         {"weight_decay=0, no noise": BOTH, "weight_decay=0.1, no noise": BOTH}),
         # Trials that no column tells apart, beside methods that are alone.
-        ({"a": {}, "b": {}},
-         {("no noise", ("trial", "a")): {LR_REWIND}, ("no noise", ("trial", "b")): {LR_REWIND}}),
-        ({"a": {}, "b": REWOUND, "c": {"method": SYNFLOW}, "d": {"method": SYNFLOW}},
-         {("no noise",): BOTH, ("no noise", ("trial", "c")): {SYNFLOW},
-          ("no noise", ("trial", "d")): {SYNFLOW}}),
+        ([{}, {}], {"trial=0, no noise": {LR_REWIND}, "trial=1, no noise": {LR_REWIND}}),
+        ([{}, REWOUND, OTHER, OTHER | {"retrain": "finetune"}],
+         {"no noise": BOTH, "trial=2, no noise": {SYNFLOW}, "trial=3, no noise": {SYNFLOW}}),
         # As when one was run with other epochs into the same folder.
-        ({"a": {"dense_trial": "A"}, "b": REWOUND | {"dense_trial": "B"}},
-         {("no noise", ("dense_trial", "A")): {LR_REWIND},
-          ("no noise", ("dense_trial", "B")): {WEIGHT_REWIND}}),
-        ({"a": {"dense_trial": "A"}, "b": REWOUND | {"dense_trial": "A"}}, {("no noise",): BOTH}),
-        ({"a": {"dense_trial": "A"}, "b": REWOUND | {"dense_trial": "A"},
-          "c": {"dense_trial": "B"}, "d": REWOUND | {"dense_trial": "B"}},
-         {("no noise", ("dense_trial", "A")): BOTH, ("no noise", ("dense_trial", "B")): BOTH}),
+        ([{"dense_trial": "a"}, REWOUND | {"dense_trial": "b"}],
+         {"dense_trial=a, no noise": {LR_REWIND}, "dense_trial=b, no noise": {WEIGHT_REWIND}}),
+        ([{"dense_trial": "a"}, REWOUND | {"dense_trial": "a"}], {"no noise": BOTH}),
+        ([one | {"dense_trial": name} for one in ({}, REWOUND) for name in "ab"],
+         {"dense_trial=a, no noise": BOTH, "dense_trial=b, no noise": BOTH}),
     ],
 )  # fmt: skip
 def test_what_is_compared_is_of_one_benchmark(trials, benchmarks):
-    here = families.by_benchmark(found(rows_of(trials)))
-    assert {(mark.noise, *mark.extra): set(own) for mark, own in here.items()} == benchmarks
+    common = {"method": LR_REWIND, "level": 0, "seed": 0, "test_error": 5.0}
+    rows = [row(**common | {"trial": str(n)} | own) for n, own in enumerate(trials)]
+    names = {
+        mark.name.removeprefix("LeNet-300-100, mnist, "): set(here)
+        for mark, here in families.by_benchmark(found(rows)).items()
+    }
+    assert names == benchmarks
 
 
 def test_branches_and_rows_without_a_method_are_no_members():

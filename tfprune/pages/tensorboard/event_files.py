@@ -190,7 +190,9 @@ def write_charts(folder: epath.PathLike, charts: Charts) -> None:
 
 
 def remove_other_runs(logdir: epath.PathLike, runs: Iterable[epath.PathLike]) -> None:
-    """Deletes the event files written here of all runs under a folder but these.
+    """Deletes the event files written here of all runs under a folder but these, and their folders.
+
+    A folder with something else stays.
 
     Args:
       logdir: the folder; it need not exist.
@@ -201,19 +203,12 @@ def remove_other_runs(logdir: epath.PathLike, runs: Iterable[epath.PathLike]) ->
     """
     kept = {str(run) for run in runs}
     for folder in _folders_below(epath.Path(logdir)):
-        if str(folder) not in kept:
-            remove_run(folder)
-
-
-def remove_run(folder: epath.PathLike) -> None:
-    """Deletes the event files written here of one run, and its folder if nothing else is there."""
-    folder = epath.Path(folder)
-    if not folder.exists():
-        return
-    for file in folder.glob(f"{_WRITTEN_HERE}*"):
-        file.unlink(missing_ok=True)
-    if folder.exists() and not any(folder.iterdir()):
-        folder.rmdir()
+        if str(folder) in kept:
+            continue
+        for file in folder.glob(f"{_WRITTEN_HERE}*"):
+            file.unlink(missing_ok=True)
+        if folder.exists() and not any(folder.iterdir()):  # In a bucket it is gone by itself.
+            folder.rmdir()
 
 
 def _folders_below(folder: epath.Path) -> list[epath.Path]:

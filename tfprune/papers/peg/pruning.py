@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -36,13 +37,12 @@ from tfprune.papers.peg.families import (
     Family,
     by_benchmark,
     load,
-    optimal_errors,
     rows_of,
     selection_note,
     with_any,
     with_methods,
 )
-from tfprune.report import style, summary
+from tfprune.report import readings, style, summary
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Mark, Panel, Scale, shade
 from tfprune.report.summary import Beside
@@ -140,13 +140,11 @@ def algorithms_reading(found: Found) -> str:
     """Which algorithm's optimum is lowest without noise, in one sentence."""
     said = []
     for benchmark, here in by_benchmark(found).items():
-        known = {m: optimal_errors(here, m) for m in here if m in _LOOKS}
-        means = {m: float(np.mean(list(values.values()))) for m, values in known.items() if values}
-        if len(means) < 2:
-            continue
-        order = sorted(means, key=lambda method: means[method])
-        ends = [f"{METHOD_NAMES[m]} ({means[m]:.1f}%)" for m in (order[0], order[-1])]
-        said.append(f"on {benchmark.panel} with {ends[0]}, highest with {ends[1]}")
+        known = {f.name: f.mean(TEST_ERROR, f.optimal()) for m, f in here.items() if m in _LOOKS}
+        means = {name: mean for name, mean in known.items() if not math.isnan(mean)}
+        if len(means) > 1:
+            low, high = readings.extremes(means, "{:.1f}%".format)
+            said.append(f"on {benchmark.panel} with {low}, highest with {high}")
     return f"The optimal model's test error is lowest {'; '.join(said)}." if said else ""
 
 
