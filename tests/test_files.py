@@ -171,6 +171,21 @@ def test_weights_of_the_same_size_that_are_others_are_found(sealed, tmp_path, ot
     assert damage_of_sealed(folder / "result.json") == "end.npz is not as it was written"
 
 
+def test_a_row_of_another_training_is_damage_among_trials_and_moves_with_them(tmp_path):
+    stages = [tmp_path / "out" / "trials" / "t" / seed / "level_00" for seed in ("s_0", "s_1")]
+    for stage in stages:
+        write_sealed(stage / "result.json", {"loss": 0.1}, ())
+    moved = shutil.move(tmp_path / "out", tmp_path / "moved")
+    first, second = (moved / stage.relative_to(tmp_path / "out") for stage in stages)
+    assert read_sealed(first / "result.json") == {"loss": 0.1}
+    shutil.copy(second / "result.json", first)
+    assert damage_of_sealed(first / "result.json") == (
+        "result.json: it was written as t/s_1/level_00/result.json"
+    )
+    shutil.copy(second / "result.json", tmp_path)
+    assert damage_of_sealed(tmp_path / "result.json") == ""
+
+
 def test_what_stands_in_the_way_of_a_file_is_named_and_stays(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()

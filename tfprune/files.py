@@ -26,6 +26,7 @@ from tfprune.errors import CannotWrite, DamagedFile, InputError, SettingError, r
 
 # In sealed JSON, what is not of the row.
 _FILES = "_files"
+_PLACE = "_place"
 _CHECKSUM = "_checksum"
 _LARGE = (layout.START, layout.END, layout.MASKS)
 _END_BYTES = 65_536  # Room for the directory of an archive of some hundred arrays.
@@ -170,6 +171,8 @@ def read_json(path: epath.PathLike) -> Any:
 def write_sealed(path: epath.PathLike, row: Mapping[str, Any], made: Iterable[Any]) -> None:
     """Writes a row of results as JSON that also tells, later, whether it and some files are whole.
 
+    Nor is it taken for that of another training: see `place`.
+
     Args:
       path: the JSON file.
       row: its names do not begin with an underscore.
@@ -179,7 +182,8 @@ def write_sealed(path: epath.PathLike, row: Mapping[str, Any], made: Iterable[An
       CannotWrite: the folder cannot be written.
     """
     files = {epath.Path(file).name: fingerprint(file) for file in made}
-    content = json.loads(json.dumps({**row, _FILES: files}, allow_nan=False, default=_plain))
+    sealed = {**row, _FILES: files, _PLACE: place(path).decode()}
+    content = json.loads(json.dumps(sealed, allow_nan=False, default=_plain))
     write_json(path, {**content, _CHECKSUM: _checksum(content)})
 
 
@@ -190,7 +194,7 @@ def read_sealed(path: epath.PathLike) -> dict[str, Any]:
       InputError: there is no such file, or it cannot be read.
       DamagedFile: it is not whole.
     """
-    return {name: value for name, value in _sealed(path).items() if name != _FILES}
+    return {name: value for name, value in _sealed(path).items() if name not in (_FILES, _PLACE)}
 
 
 def damage_of_sealed(path: epath.PathLike, large: bool = True) -> str:
@@ -233,6 +237,9 @@ def _sealed(path: epath.PathLike) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict) or content.pop(_CHECKSUM, None) != _checksum(content):
         raise DamagedFile(path, "it is not as it was written")
+    here, there = place(path).decode(), content.get(_PLACE)
+    if here and there not in (None, here):  # Earlier versions did not say.
+        raise DamagedFile(path, f"it was written as {there or 'a file of no trial'}")
     return content
 
 
@@ -270,7 +277,7 @@ def save_arrays(path: epath.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def place(path: epath.PathLike) -> bytes:
-    """Where a file is among the trials of an output folder, as archives say it in their comment.
+    """Where a file is among the trials of an output folder, UTF-8, as it says itself.
 
     It tells a file from that of another training, which may hold arrays of the same names and
     sizes. Nothing outside of such a folder.

@@ -107,11 +107,10 @@ def make_folder(tmp_path: Path) -> Maker:
             settings = SETTINGS | changes
             trial = f"digits-lenet-{number:08x}"
             for seed in seeds:
-                _write_config(tmp_path, experiment, trial, seed, settings, seeds)
-                rows = []
+                folder, rows = f"{layout.TRIALS}/{trial}/{layout.seed_folder(seed)}", []
+                _write_config(tmp_path / folder, experiment, settings, seeds)
                 for level in (n for n in range(levels) if (number, seed, n) not in skip):
                     metrics = _metrics(level, seed, settings)
-                    folder = f"{layout.TRIALS}/{trial}/{layout.seed_folder(seed)}"
                     stage = f"{folder}/{layout.level_folder(level)}"
                     _write_metrics(tmp_path / stage, metrics)
                     key = {"experiment": experiment, "trial": trial, "seed": seed, "stage": stage}
@@ -186,52 +185,41 @@ def _reinit(folder: Path, ticket: dict[str, Any], branch: str, surfaces: bool) -
     return row
 
 
-def _measures(loss: np.ndarray) -> dict[str, np.ndarray]:
-    accuracy = np.exp(-loss / 2)
-    return {
-        "train_loss": loss,
-        "train_accuracy": accuracy,
-        "test_loss": 1.4 * loss + 0.2,
-        "test_accuracy": 0.8 * accuracy,
-    }
-
-
-def _write_measured(folder: Path, row: dict[str, Any], name: str, columns: dict[str, Any]) -> str:
-    file = f"{row['stage']}/{name}-0123abcd.csv"
-    _write_table(folder / file, columns)
-    return file
+def _measured(
+    folder: Path, row: dict[str, Any], name: str, loss: np.ndarray, **places: np.ndarray
+) -> dict[str, Any]:
+    """Writes a table of losses and accuracies; the column that names its file."""
+    file, accuracy = f"{row['stage']}/{name}-0123abcd.csv", np.exp(-loss / 2)
+    train = {"train_loss": loss, "train_accuracy": accuracy}
+    test = {"test_loss": 1.4 * loss + 0.2, "test_accuracy": 0.8 * accuracy}
+    _write_table(folder / file, places | train | test)
+    return {name: file}
 
 
 def _interpolation(folder: Path, row: dict[str, Any], barrier: float) -> dict[str, Any]:
     alpha = np.linspace(0, 1, 101)
     start = 0.1 + 0.05 * row["level"]
     loss = start * (1 - alpha) ** 2 + 0.02 + barrier * np.sin(np.pi * alpha)
-    file = _write_measured(folder, row, "interpolation", {"alpha": alpha, **_measures(loss)})
-    falls = int((np.diff(loss) <= 0).all())
-    return {"interpolation": file, "barrier_height": barrier, "monotonic": falls}
+    found = {"barrier_height": barrier, "monotonic": int((np.diff(loss) <= 0).all())}
+    return found | _measured(folder, row, "interpolation", loss, alpha=alpha)
 
 
 def _line(folder: Path, row: dict[str, Any], curvature: float) -> dict[str, Any]:
-    directions, distance = np.repeat([0, 1], 21), np.tile(np.linspace(-1, 1, 21), 2)
+    direction, distance = np.repeat([0, 1], 21), np.tile(np.linspace(-1, 1, 21), 2)
     curvature *= 1 + 0.02 * row["seed"]
-    loss = 0.02 + curvature * distance**2 * (1 + 0.2 * directions)
-    columns = {"direction": directions, "distance": distance, **_measures(loss)}
-    return {"line": _write_measured(folder, row, "line", columns), "sharpness": 1.1 * curvature}
+    loss = 0.02 + curvature * distance**2 * (1 + 0.2 * direction)
+    file = _measured(folder, row, "line", loss, direction=direction, distance=distance)
+    return file | {"sharpness": 1.1 * curvature}
 
 
 def _surface(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
     x, y = (side.ravel() for side in np.meshgrid(*[np.linspace(-1, 1, 11)] * 2, indexing="ij"))
     loss = 0.02 + (0.2 + 0.1 * row["level"]) * (x**2 + 0.6 * y**2 + 0.3 * x * y)
-    return {"surface": _write_measured(folder, row, "surface", {"x": x, "y": y, **_measures(loss)})}
+    return _measured(folder, row, "surface", loss, x=x, y=y)
 
 
 def _write_config(
-    folder: Path,
-    experiment: str,
-    trial: str,
-    seed: int,
-    settings: dict[str, Any],
-    seeds: Sequence[int],
+    folder: Path, experiment: str, settings: dict[str, Any], seeds: Sequence[int]
 ) -> None:
     config = {
         "data": {name: settings[name] for name in ("dataset", "label_noise", "noise_fraction")},
@@ -247,5 +235,4 @@ def _write_config(
         "host": "a-host",
         "started": "2026-11-26T17:05:12+00:00",
     }
-    where = folder / layout.TRIALS / trial / layout.seed_folder(seed)
-    files.write_json(where / layout.CONFIG, about)
+    files.write_json(folder / layout.CONFIG, about)

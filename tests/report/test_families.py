@@ -231,48 +231,45 @@ def test_the_papers_cell_is_found_by_model_data_noise_and_method_or_is_none(
 
 
 def beside(algorithm, values, printed=None, against=None):
-    labels = {"algorithm": algorithm}
-    about = LENET.settings, LENET.labels
-    return Beside(*about, labels, values, TEST_ERROR, printed, against or {})
+    about = LENET.settings, LENET.labels, {"algorithm": algorithm}
+    return Beside(*about, values, TEST_ERROR, printed, against or {})
+
+
+PAPER = Printed(4.4, 0.2, 3)
+SEEDS = {0: 4.0, 1: 5.0, 2: 7.0}
 
 
 @pytest.mark.parametrize(
-    ("values", "verdict"),
+    ("values", "other", "verdict"),
     [
         # Ours 4.7 ± 0.1 beside 4.4 ± 0.2: the difference 0.3 is over sqrt(0.05) = 0.2236.
-        ({0: 4.6, 1: 4.7, 2: 4.8}, "higher"),
-        ({0: 4.0, 1: 4.1, 2: 4.2}, "lower"),
-        ({0: 4.5, 1: 4.6, 2: 4.7}, "matches"),
+        ({0: 4.6, 1: 4.7, 2: 4.8}, PAPER, "higher"),
+        ({0: 4.0, 1: 4.1, 2: 4.2}, PAPER, "lower"),
+        ({0: 4.5, 1: 4.6, 2: 4.7}, PAPER, "matches"),
         # One seed: the published std stands for ours, sqrt(0.08) = 0.2828.
-        ({0: 4.68}, "matches"),
-        ({0: 4.69}, "higher"),
-    ],
-)
-def test_the_verdict_beside_the_paper_is_by_both_spreads(values, verdict):
-    table = beside_table("t", "title", [beside("x", values, Printed(4.4, 0.2, 3))])
-    assert table.shown["vs paper"].tolist() == [verdict]
-    assert table.numbers["n"].tolist() == [len(values)]
-
-
-@pytest.mark.parametrize(
-    ("values", "against", "verdict"),
-    [
-        # Differences -1, -1.2, -0.8: they differ, though both spread by more than a point.
-        ({0: 4.0, 1: 5.0, 2: 7.0}, {0: 5.0, 1: 6.2, 2: 7.8}, "lower (-1.00)"),
-        # Differences 1, -1, 0.3: the mean 0.1 is within their std 1.015.
-        ({0: 4.0, 1: 5.0, 2: 7.0}, {0: 3.0, 1: 6.0, 2: 6.7}, "matches (+0.10)"),
+        ({0: 4.68}, PAPER, "matches"),
+        ({0: 4.69}, PAPER, "higher"),
+        # Seed by seed, -1, -1.2, -0.8: they differ, though both spread by more than a point.
+        (SEEDS, {0: 5.0, 1: 6.2, 2: 7.8}, "lower (-1.00)"),
+        # 1, -1, 0.3: the mean 0.1 is within their std 1.015.
+        (SEEDS, {0: 3.0, 1: 6.0, 2: 6.7}, "matches (+0.10)"),
         # Two pairs of three seeds, and one pair, of which the rule says nothing.
-        ({0: 4.0, 1: 5.0, 2: 7.0}, {0: 5.0, 1: 6.2}, "lower (-1.10, n=2)"),
+        (SEEDS, {0: 5.0, 1: 6.2}, "lower (-1.10, n=2)"),
         ({0: 4.0}, {0: 5.0}, "(-1.00)"),
     ],
 )
-def test_two_algorithms_are_compared_seed_by_seed(values, against, verdict):
-    table = beside_table("t", "title", [beside("x", values, None, against)], against=DENSE)
-    assert table.shown["vs dense"].tolist() == [verdict]
+def test_verdicts_are_by_both_spreads_beside_the_paper_and_seed_by_seed_beside_ours(
+    values, other, verdict
+):
+    is_paper = other is PAPER
+    row = beside("x", values, PAPER) if is_paper else beside("x", values, None, other)
+    table = beside_table("t", "title", [row], against=DENSE)
+    assert table.shown["vs paper" if is_paper else "vs dense"].tolist() == [verdict]
+    assert table.numbers["n"].tolist() == [len(values)]
 
 
 def test_a_cell_that_was_not_run_is_empty_and_a_column_without_any_number_absent():
-    ran = beside("x", {0: 4.0}, Printed(4.4, 0.2, 3))
+    ran = beside("x", {0: 4.0}, PAPER)
     not_run = beside("y", {}, Printed(5.0, 0.1, 3))
     shown = beside_table("t", "title", [ran, not_run]).shown
     assert shown["ours (%)"].tolist() == ["4.00", ""]

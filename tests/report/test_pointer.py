@@ -49,39 +49,26 @@ def test_long_lines_are_thinned_and_cells_are_not(axes):
     (line,) = placed(axes.figure, [Trace(axes, "", x, x, texts, texts, ("x", "y"))])
     assert [point[2] for point in line["points"]] == texts[::3]
     (heat,) = placed(axes.figure, [cells(axes, x, x, [0.5] * 1000, "Loss")])
-    assert (len(heat["points"]), heat["points"][0][2], heat["labels"]) == (
-        1000,
-        "0.5",
-        ["Loss", ""],
-    )
+    assert [point[2] for point in heat["points"]] == ["0.5"] * 1000
+    assert heat["labels"] == ["Loss", ""]
 
 
-def test_lines_tell_their_name_their_mean_over_seeds_and_how_many():
+@pytest.mark.parametrize(
+    ("kind", "names"), [({"color": Scale("kind", style.cycle)}, ["up", "down"]), ({}, [""])]
+)
+def test_lines_and_bars_tell_their_name_their_mean_over_seeds_and_how_many(kind, names):
     rows = pd.DataFrame(
-        {"kind": ["up"] * 3 + ["down"], "seed": [0, 1, 0, 0], "epoch": [1, 1, 2, 1],
+        {"kind": ["up"] * 3 + ["down"], "seed": [0, 1, 0, 0], "epoch": [1, 1, 2, 3],
          "accuracy": [0.5, 0.7, 0.9, 0.2]}
     )  # fmt: skip
-    show = Lines(
-        Axis("epoch", "Epoch"),
-        Axis("accuracy", "Accuracy (%)", 100),
-        color=Scale("kind", style.cycle),
-    )
+    show = (Lines if kind else Bars)(Axis("epoch", "Epoch"), Axis("accuracy", "%", 100), **kind)
     made, traces = draw(Figure("f", "F", lambda found: rows, show), rows)
     made.draw_without_rendering()
-    up, down = placed(made, traces)
-    assert (up["name"], down["name"]) == ("up", "down")
-    assert up["labels"] == ["Epoch", "Accuracy (%)"]
-    assert [point[2:] for point in up["points"]] == [["1", "60.0 ± 14.1 (n = 2)"], ["2", "90.0"]]
-    assert [point[2:] for point in down["points"]] == [["1", "20.0"]]
-
-
-def test_bars_tell_their_heights():
-    rows = pd.DataFrame({"seed": [0, 1], "group": [5, 5], "change": [-1.0, -2.0]})
-    show = Bars(Axis("group", "Group"), Axis("change", "Change (nats)"))
-    made, traces = draw(Figure("f", "F", lambda found: rows, show), rows)
-    made.draw_without_rendering()
-    (told,) = placed(made, traces)
-    assert [point[2:] for point in told["points"]] == [["5", "-1.50 ± 0.71 (n = 2)"]]
+    told = placed(made, traces)
+    assert [line["name"] for line in told] == names
+    assert [line["labels"] for line in told] == [["Epoch", "%"]] * len(names)
+    texts = [point[2:] for line in told for point in line["points"]]
+    assert texts == [["1", "60.0 ± 14.1 (n = 2)"], ["2", "90.0"], ["3", "20.0"]]
 
 
 @pytest.mark.parametrize("case", SWEEPS)

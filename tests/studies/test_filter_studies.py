@@ -400,6 +400,8 @@ def interrupted(folder, trained, others, branch_of, after):
     stage = filters._stage(loop.trial, branch)
     saved = [load_arrays(p) for p in stage.folder.glob("checkpoint-*.npz")]
     assert max(int(arrays["epoch"]) for arrays in saved) == after
+    # The events come from the checkpoint, as the rest: this file may have been lost or damaged.
+    (stage.folder / layout.EVENTS).write_text("garbage")
     fresh = loop_in(others, loop.trial)
     rest = []
     train(fresh, branch_of(fresh), rest.append)

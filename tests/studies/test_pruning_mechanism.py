@@ -22,6 +22,7 @@ from tfprune.store import read_metrics
 from tfprune.studies import small, surfaces
 from tfprune.studies import utility as utilities
 from tfprune.studies.iterative import PruneRetrain
+from tfprune.studies.partial_tables import PartialTable
 from tfprune.studies.settings import SurfaceConfig, UtilityConfig
 from tfprune.studies.trial import Trial
 from tfprune.training.trainer import Trainer
@@ -325,14 +326,20 @@ def test_utility_is_measured_at_every_kept_epoch_and_at_the_last_equals_the_func
     np.testing.assert_allclose(ends.ablated_accuracy, expected.accuracies.ravel())
 
 
+def keep_part(measurement, stage, rows):
+    """Leaves rows of a measurement as one that was interrupted does; returns the file."""
+    table = PartialTable(measurement.table(stage))
+    table.rows = rows.to_dict("records")
+    table.keep()
+    return measurement.table(stage).parent / f"{measurement.table(stage).name}.part"
+
+
 def test_interrupted_measurements_keep_the_epochs_they_have(weights_loop):
     loop = weights_loop
     stage = loop.trial.stage(0)
     measurement = utilities.utility_dynamics(loop.config, UTILITY)
     whole, _ = measured(measurement, loop, stage)
-    part = measurement.table(stage).parent / f"{measurement.table(stage).name}.part"
-    marked = whole[whole.epoch < 2].assign(accuracy=0.125)
-    marked.to_csv(part, index=False)
+    part = keep_part(measurement, stage, whole[whole.epoch < 2].assign(accuracy=0.125))
     again, _ = measured(measurement, loop, stage)
     assert not part.exists()
     assert (again[again.epoch < 2].accuracy == 0.125).all()
@@ -439,11 +446,23 @@ def test_an_interrupted_grid_measures_its_missing_cells_only(weights_loop):
     measurement = surfaces.plane(OPTIONS)
     whole, _ = measured(measurement, loop, stage)
     assert len(whole) == 9
-    part = measurement.table(stage).parent / f"{measurement.table(stage).name}.part"
-    whole[:4].assign(train_loss=-1.0).to_csv(part, index=False)
+    keep_part(measurement, stage, whole[:4].assign(train_loss=-1.0))
     again, _ = measured(measurement, loop, stage)
     assert (again.train_loss[:4] == -1).all()
     pd.testing.assert_frame_equal(again[4:], whole[4:])
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\xff", b"x,y\n1,2\n", "of another table"])
+def test_a_part_that_is_not_the_tables_own_is_not_taken(weights_loop, content):
+    stage = weights_loop.trial.stage(1)
+    path = surfaces.plane(OPTIONS).table(stage)
+    part = path.parent / f"{path.name}.part"
+    if isinstance(content, bytes):
+        part.write_bytes(content)
+    else:
+        keep_part(surfaces.trajectory(), stage, pd.DataFrame({"x": [1.0]})).replace(part)
+    assert PartialTable(path).rows == []
+    part.unlink(missing_ok=True)
 
 
 def test_the_trajectory_has_all_networks_so_far_and_its_own_lie_on_the_plane(weights_loop):

@@ -51,6 +51,17 @@ def percent(column: str, label: str, **more: Any) -> Axis:
     return Axis(column, label, 100, finish=lambda p: style.percent_axis(p.axes, label), **more)
 
 
+def from_zero(panel: Panel) -> None:
+    """The y axis starts at 0, or below where something does."""
+    panel.axes.set_ylim(bottom=min(0, panel.axes.get_ylim()[0]))
+
+
+def all_percents(panel: Panel) -> None:
+    """The y axis is all of 0% to 100%."""
+    panel.axes.set_ylim(-3, 103)
+
+
+EPOCHS = Axis("epoch", "Epoch", finish=lambda panel: style.epoch_axis(panel.axes))
 SPARSITY = Axis(
     "weights_remaining", "Sparsity (%)", 1, style.sparsity_position, sparsity_ticks,
     text=lambda remaining: tables.sparsity_percent(1 - remaining),

@@ -143,12 +143,10 @@ class Spread:
         return Patch(color=style.BLACK, alpha=0.18, linewidth=0, label=self.label)
 
 
-def _std_ends(line: Line) -> tuple[pd.Series, pd.Series]:
-    std = line.std.fillna(0)
-    return line.mean - std, line.mean + std
-
-
-STD = Spread(_std_ends, "± std over seeds")
+STD = Spread(
+    lambda line: (line.mean - line.std.fillna(0), line.mean + line.std.fillna(0)),
+    "± std over seeds",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -480,12 +478,14 @@ def draw(figure: Figure, rows: pd.DataFrame) -> tuple[matplotlib.figure.Figure |
 
     The figure is None of no rows, or where no kind has a value of them.
     """
-    by = figure.by or figure.column
-    if isinstance(figure.show, Mapping) and by not in rows and len(rows):
-        names = pd.CategoricalDtype(list(figure.show))
+    by, by_name = figure.by or figure.column, {}
+    if isinstance(figure.show, Mapping):
+        by_name = dict(figure.show)
+    if by_name and by not in rows and len(rows):
+        names = pd.CategoricalDtype(list(by_name))
         each = [
             rows.assign(**{by: pd.Series(name, rows.index, names)})
-            for name, kind in figure.show.items()
+            for name, kind in by_name.items()
             if _is_there(kind, rows)
         ]
         rows = pd.concat(each, ignore_index=True) if each else rows.iloc[:0]
@@ -516,7 +516,8 @@ def draw(figure: Figure, rows: pd.DataFrame) -> tuple[matplotlib.figure.Figure |
             block = grid[down * line : down * (line + 1), across * column : across * (column + 1)]
             panels = list(block.flatten())
             placed.append((cell, panels))
-            own = kinds or (_kind(figure, cell.rows, by),)
+            one_kind = by_name[cell.rows[by].iloc[0]] if by_name else figure.show
+            own: tuple[Any, ...] = kinds or (one_kind,)
             for axes, kind in zip(panels, own, strict=True):
                 if _is_there(kind, cell.rows):
                     kind.draw(axes, cell.rows, known, legend)
@@ -528,7 +529,7 @@ def draw(figure: Figure, rows: pd.DataFrame) -> tuple[matplotlib.figure.Figure |
             if not any(axes.axison for axes in panels):
                 continue
             said = (cell.title, panels[0].get_title(loc="left"))
-            panels[0].set_title(wrapped("\n".join(filter(None, said)), figure.letters))
+            panels[0].set_title(style.wrapped("\n".join(filter(None, said)), figure.letters))
             if figure.legend == "panel":
                 # Beside or below the panel: inside it lines leave room nowhere for sure.
                 where: dict[str, Any] = (
@@ -553,18 +554,8 @@ def draw(figure: Figure, rows: pd.DataFrame) -> tuple[matplotlib.figure.Figure |
     return made, [trace for legend in legends for trace in legend.traces]
 
 
-def _kind(figure: Figure, rows: pd.DataFrame, by: str) -> Any:
-    """The one kind of a panel."""
-    return figure.show[rows[by].iloc[0]] if isinstance(figure.show, Mapping) else figure.show
-
-
 def _is_there(kind: Kind, rows: pd.DataFrame) -> bool:
     return bool(kind.there(rows)) if isinstance(kind, Lines) else True
-
-
-def wrapped(text: str, letters: int) -> str:
-    """Lines of a title, each broken where it is too long."""
-    return "\n".join(style.wrapped(line, letters) for line in text.split("\n"))
 
 
 def _cells(figure: Figure, rows: pd.DataFrame) -> list[_Cell]:
@@ -600,7 +591,7 @@ def _name_rows(placed: _Placed, is_said: bool) -> None:
         beside = [c.place[1] for c, _ in placed if c.place[0] == line]
         first, last = column == min(beside), column == max(beside)
         if first and not is_said:
-            panels[0].set_ylabel(f"{wrapped(cell.row_name, 26)}\n{panels[0].get_ylabel()}")
+            panels[0].set_ylabel(f"{style.wrapped(cell.row_name, 26)}\n{panels[0].get_ylabel()}")
         if line < max(c.place[0] for c, _ in placed if c.place[1] == column):
             panels[-1].set_xlabel("")
         for axes in panels:
@@ -637,9 +628,9 @@ def level_line(
     """
 
     def draw_levels(panel: Panel) -> None:
+        firsts = [line.rows[only_first_of].iloc[0] for line in panel.lines if only_first_of]
         for number, line in enumerate(panel.lines):
-            first = panel.lines[0].rows
-            if (color and number) or (only_first_of and _other(line.rows, first, only_first_of)):
+            if (color and number) or (firsts and firsts[number] != firsts[0]):
                 continue
             mean = line.mean[_flagged(line, where)]
             if len(mean):
@@ -649,10 +640,6 @@ def level_line(
                 )  # fmt: skip
 
     return Mark(draw_levels, lambda: line_handle(label, dash=dash))
-
-
-def _other(rows: pd.DataFrame, first: pd.DataFrame, column: str) -> bool:
-    return rows[column].iloc[0] != first[column].iloc[0]
 
 
 def _flagged(line: Line, where: str) -> pd.Series:

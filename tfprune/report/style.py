@@ -125,8 +125,8 @@ def save_figure(
 
 
 def wrapped(text: str, width: int) -> str:
-    """A title broken into lines of `width` characters, so that no panel cuts it off."""
-    return "\n".join(textwrap.wrap(text, width)) or text
+    """A title whose lines are broken at `width` characters, so that no panel cuts it off."""
+    return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
 
 
 def sparsity_position(weights_remaining: npt.ArrayLike) -> np.ndarray:

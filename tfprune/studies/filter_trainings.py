@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from etils import epath
 
 from tfprune import layout
@@ -176,7 +178,7 @@ def _train_pruned(
         **given,
     )
     about = {"target": pruning.target, "period": pruning.period or None}
-    beside = Beside((given["test"], events))
+    beside = Beside((given["test"], events), state=(_EventState(events),))
     about |= _option_columns(loop.config, options)
     _train(loop, stage, advance, beside, events, schedules, about)
 
@@ -218,7 +220,7 @@ def _train_noisy(
         "period": settings.noise_period,
         **_option_columns(loop.config, options),
     }
-    beside = Beside((given["test"], events), state)
+    beside = Beside((given["test"], events), state, (_EventState(events),))
     _train(loop, stage, advance, beside, events, schedules, about)
 
 
@@ -233,8 +235,23 @@ def _given(loop: PruneRetrain, stage: Stage) -> dict[str, Any]:
         "batches": lambda: running_batches(loop.trainer.model, count),
         "seed": stage.seed,
         "path": stage.folder / layout.EVENTS if loop.writes else None,
-        "rows": read_events(stage),
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class _EventState:
+    """The events of a training as a part of its checkpoints, which are whole or not there."""
+
+    events: FilterEvents
+
+    def read(self) -> dict[str, np.ndarray]:
+        """The events as JSON; nothing if there are none."""
+        text = json.dumps(self.events.events) if self.events.events else ""
+        return {"events": np.frombuffer(text.encode(), np.uint8)}
+
+    def write(self, values: Mapping[str, np.ndarray]) -> None:
+        """Puts the events back."""
+        self.events.events = json.loads(values["events"].tobytes() or b"[]")
 
 
 def _train(
@@ -317,7 +334,7 @@ def prunable_layers(loop: PruneRetrain, chosen: str) -> list[str]:
 
 
 def read_events(stage: Stage) -> list[Row]:
-    """The events of a stage so far, as `FilterEvents` keeps them."""
+    """The events of a finished stage, as `FilterEvents` keeps them."""
     path = stage.folder / layout.EVENTS
     if not path.exists():
         return []

@@ -10,7 +10,13 @@ from typing import Any
 
 from etils import epath
 
-from tfprune.files import csv_text, read_text, write_text_atomic
+from tfprune.files import (
+    csv_text,
+    read_sealed,
+    whole_or_set_aside,
+    write_sealed,
+    write_text_atomic,
+)
 
 _SECONDS_BETWEEN_WRITES = 5.0
 
@@ -19,7 +25,8 @@ class PartialTable:
     """Rows of a CSV file, kept beside it until all are there.
 
     Args:
-      path: the table; what is there of it is in `PATH.part`.
+      path: the table; what is there of it is in `PATH.part`, as text so that no digit is lost. One
+        that is not whole, or of another table, is set aside.
 
     Attributes:
       rows: those measured so far; text where they come from an interrupted run.
@@ -31,14 +38,20 @@ class PartialTable:
         self._written = time.monotonic()
         self.rows: list[Mapping[str, Any]] = []
         if self._part.exists():
-            self.rows = list(csv.DictReader(io.StringIO(read_text(self._part))))
+            with whole_or_set_aside(self._part):
+                kept = read_sealed(self._part)
+                self.rows = list(csv.DictReader(io.StringIO(kept["table"])))
 
     def add(self, *rows: Mapping[str, Any]) -> None:
         """Adds rows that were measured together; kept within seconds."""
         self.rows += rows
         if time.monotonic() - self._written >= _SECONDS_BETWEEN_WRITES:
-            write_text_atomic(self._part, csv_text(self.rows))
-            self._written = time.monotonic()
+            self.keep()
+
+    def keep(self) -> None:
+        """Writes what is there so far beside the table."""
+        write_sealed(self._part, {"table": csv_text(self.rows)}, ())
+        self._written = time.monotonic()
 
     def finish(self) -> None:
         """Writes the whole table."""

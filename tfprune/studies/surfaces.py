@@ -10,6 +10,7 @@ from etils import epath
 
 from tfprune.config import replace
 from tfprune.errors import SettingError, arguments_from
+from tfprune.files import csv_text, write_text_atomic
 from tfprune.seeds import LevelDraw, Stream, generator
 from tfprune.studies.landscapes import check_in_memory, splits
 from tfprune.studies.partial_tables import PartialTable
@@ -131,12 +132,12 @@ def _measure_plane(
 
 def _measure_trajectory(loop: PruneRetrain, stage: Stage, table: epath.Path) -> Row:
     found = _plane(loop, stage)
-    rows = PartialTable(table)
-    for cycle in range(stage.level + 1):
-        for network, weights in _networks(loop, cycle).items():
-            place = found.project(weights)._asdict()
-            rows.add({"cycle": cycle, "network": network, **place})
-    rows.finish()
+    rows = [
+        {"cycle": cycle, "network": network, **found.project(weights)._asdict()}
+        for cycle in range(stage.level + 1)
+        for network, weights in _networks(loop, cycle).items()
+    ]
+    write_text_atomic(table, csv_text(rows))
     return {}
 
 

@@ -10,6 +10,7 @@ from etils import epath
 
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
+from tfprune.files import csv_text, write_text_atomic
 from tfprune.studies.landscapes import check_in_memory, splits
 from tfprune.studies.partial_tables import PartialTable
 from tfprune.studies.procedure import Measurement, Passes, Study
@@ -114,9 +115,7 @@ def _measure(
     if kind == "number":
         changes |= {"by": "number", "amounts": _numbers(loop, options, weights, masks)}
     found = _meter(loop, _ablations(stage, options, **changes)).measure(weights, masks)
-    rows = PartialTable(table)
-    rows.add(*_rows(found, options.ablation_ratios))
-    rows.finish()
+    write_text_atomic(table, csv_text(_rows(found, options.ablation_ratios)))
     return {}
 
 

@@ -24,10 +24,26 @@ class State(Protocol):
     """State of a training that is neither weights nor masks nor slots."""
 
     def read(self) -> dict[str, np.ndarray]:
-        """All of it, by name."""
+        """All of it, by name; what may have any length is empty before a training."""
 
     def write(self, values: Mapping[str, np.ndarray]) -> None:
         """Sets it to what `read` returned."""
+
+
+@dataclass(frozen=True)
+class States:
+    """Several states as one; no two parts have a name in common."""
+
+    parts: tuple[State, ...]
+
+    def read(self) -> dict[str, np.ndarray]:
+        """All parts' values."""
+        return {name: value for part in self.parts for name, value in part.read().items()}
+
+    def write(self, values: Mapping[str, np.ndarray]) -> None:
+        """Gives each part its own."""
+        for part in self.parts:
+            part.write({name: values[name] for name in part.read()})
 
 
 @dataclass(frozen=True)
@@ -130,7 +146,8 @@ def _read(path: epath.Path, model: keras.Model, state: State | None) -> dict[str
     if state is not None:
         variables |= {f"state/{name}": value for name, value in state.read().items()}
     if set(arrays) != {*variables, "epoch", "rows"} or any(
-        arrays[name].shape != tuple(variable.shape) for name, variable in variables.items()
+        arrays[name].shape != tuple(variable.shape) and tuple(variable.shape) != (0,)
+        for name, variable in variables.items()
     ):
         raise DamagedFile(path, "it is of another network or optimizer")
     return arrays

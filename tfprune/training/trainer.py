@@ -26,7 +26,7 @@ from tfprune.training.callbacks.event_scalars import TensorBoardScalars
 from tfprune.training.callbacks.filter_noise import NoiseState
 from tfprune.training.callbacks.record import EpochRecord, Row
 from tfprune.training.callbacks.safety import EpochCheckpoint, StopOnNonFinite
-from tfprune.training.checkpoints import Checkpoints, training_state
+from tfprune.training.checkpoints import Checkpoints, State, States, training_state
 from tfprune.training.distributed import DistributedProgram, DistributedStreamedProgram
 from tfprune.training.epoch_model import EpochModel
 from tfprune.training.epoch_program import EpochProgram, Feeding, steps_per_epoch
@@ -108,10 +108,12 @@ class Beside:
       callbacks: they come before what records an epoch, and may change its metrics. Every process
         of a training has them.
       noise: what disturbs weights before batches, of `tfprune.training.noise`.
+      state: what of it a checkpoint must hold, besides the noise.
     """
 
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
     noise: NoiseState | None = None
+    state: tuple[State, ...] = ()
 
 
 class Trainer:
@@ -195,7 +197,8 @@ class Trainer:
           Stopped: a signal asked the process to end; the checkpoint is written.
         """
         self._start(plan, beside.noise)
-        checkpoints = Checkpoints(outputs.folder, outputs.note, beside.noise)
+        noise = () if beside.noise is None else (beside.noise,)
+        checkpoints = Checkpoints(outputs.folder, outputs.note, States((*noise, *beside.state)))
         steps = steps_per_epoch(len(data.labels), self._batch_size)
         first_epoch, rows = self._resume(checkpoints, plan.start_step // steps)
         if rows:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,18 +98,16 @@ class BarsBeside(Lines):
         return Patch(color=look["color"], label=label)
 
 
-def _whole_places(panel: Panel) -> None:
-    panel.axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-
-
 def _log_places(panel: Panel) -> None:
     panel.axes.set_xscale("log")
     panel.axes.xaxis.set_major_formatter(LogFormatter())
     panel.axes.xaxis.set_minor_formatter(LogFormatter())
 
 
-def _place(finish: Callable[[Panel], None]) -> Axis:
-    return Axis("place", "Place by magnitude", finish=finish)
+_PLACES = Axis(
+    "place", "Place by magnitude",
+    finish=lambda panel: panel.axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True)),
+)  # fmt: skip
 
 
 def _ends(benchmark: Benchmark) -> str:
@@ -150,26 +149,26 @@ def _near(benchmark: Benchmark) -> pd.DataFrame:
 
 def _reached(benchmark: Benchmark) -> str:
     """How far along the first eigenvector the dotted line is reached."""
-    table = rises(benchmark)
-    if table.empty:
-        return ""
-    mean = table[table["direction"] == 0].groupby(["configuration", "step"], observed=True)
-    mean = mean["test_loss_rise"].mean()
+    first = (
+        rises(benchmark).query("direction == 0").groupby(["configuration", "step"], observed=True)
+    )
     said = []
-    for c in table["configuration"].unique():
-        steps = np.abs(mean[c].index[mean[c] >= RISE])
+    for c, rise in first["test_loss_rise"].mean().groupby(level=0, observed=True):
+        steps = np.abs(rise.index.get_level_values("step")[rise >= RISE])
         step = f"{steps.min():.3g}" if steps.size else "none that was measured"
         said.append(f"{step} with {c}")
+    if not said:
+        return ""
     return (
         f"Along the first eigenvector{benchmark.where}, the mean rise of the test loss first "
         f"reaches {RISE:g} nats at a step of {', '.join(said)}: further out is flatter."
     )
 
 
-def _few_ticks(panel: Panel) -> None:
-    panel.axes.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
-
-
+_STEPS = Axis(
+    "step", "Step along the unit vector",
+    finish=lambda panel: panel.axes.xaxis.set_major_locator(MaxNLocator(4, symmetric=True)),
+)  # fmt: skip
 _RISE = Mark(
     lambda panel: panel.axes.axhline(RISE, color="#777777", linestyle=":", linewidth=1.3),
     lambda: line_handle(f"rise of {RISE:g} nats", "#777777", dash=":"),
@@ -187,7 +186,7 @@ FLATNESS = Experiment(
             "top_eigenvalues", "The Hessian's eigenvalues of largest magnitude",
             parts.rows_of(_bars),
             BarsBeside(
-                _place(_whole_places), Axis("eigenvalue", "Eigenvalue"),
+                _PLACES, Axis("eigenvalue", "Eigenvalue"),
                 color=parts.BY_CONFIGURATION["color"], marks=(ZERO,),
                 spread=Spread(STD.ends, "± std over runs", bars=True)),
             parts.on_each(_ends), panel="benchmark", size=(11, 7.4, 3.8)),
@@ -195,10 +194,11 @@ FLATNESS = Experiment(
             "spectra", "The Hessian's top eigenvalues, with their sign and in magnitude",
             parts.rows_of(eigenvalues),
             {"signed": Lines(
-                _place(_log_places), Axis("eigenvalue", "Eigenvalue, mean over runs"),
+                replace(_PLACES, finish=_log_places),
+                Axis("eigenvalue", "Eigenvalue, mean over runs"),
                 marks=(ZERO,), spread=parts.band(0.8), **parts.BY_CONFIGURATION),
              "magnitude": Lines(
-                _place(_whole_places), Axis("size", "Magnitude of the eigenvalue, mean over runs"),
+                _PLACES, Axis("size", "Magnitude of the eigenvalue, mean over runs"),
                 spread=None, **parts.BY_CONFIGURATION)},
             parts.on_each(_negative), row="benchmark", column="shown", heading="benchmark",
             size=(7.4, 5.5, 3.9)),
@@ -208,8 +208,7 @@ FLATNESS = Experiment(
             "perturbations", "Rise of the test loss along the Hessian's top eigenvectors",
             parts.rows_of(_near),
             Lines(
-                Axis("step", "Step along the unit vector", finish=_few_ticks),
-                Axis("test_loss_rise", "Rise (nats)"), marks=(_RISE,), spread=None,
+                _STEPS, Axis("test_loss_rise", "Rise (nats)"), marks=(_RISE,), spread=None,
                 **parts.BY_CONFIGURATION),
             parts.on_each(_reached), row="benchmark", column="direction", heading="title",
             wrap=3, same_y="benchmark", size=(3.8, 3.8, 2.5)),

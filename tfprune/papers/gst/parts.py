@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from tfprune import store
 from tfprune.measures import statistics
 from tfprune.papers.gst.runs import (
     ACCURACY,
+    CURVE,
     FILTERS,
     GAP,
     NO_PRUNING,
@@ -34,6 +34,7 @@ from tfprune.papers.gst.runs import (
     rate_text,
 )
 from tfprune.report import style, summary, tables
+from tfprune.report.accuracy import EPOCHS
 from tfprune.report.grammar import (
     Axis,
     Figure,
@@ -128,7 +129,7 @@ def _settle(panel: Panel) -> None:
 
 
 CURVES = Lines(
-    Axis("epoch", finish=lambda panel: style.epoch_axis(panel.axes)),
+    EPOCHS,
     Axis("test_accuracy", scale=100, finish=_settle),
     spread=band(),
     **BY_CONFIGURATION,
@@ -137,30 +138,25 @@ CURVES = Lines(
 
 def curve_rows(benchmark: Benchmark, panels: Mapping[str, Sequence[Configuration]]) -> pd.DataFrame:
     """Test accuracy by epoch of what each panel, by its name, shows; a row per run and epoch."""
-    known = {c: _curve(benchmark, c) for shown in panels.values() for c in shown}
-    parts = [known[c].assign(shown=name) for name, shown in panels.items() for c in shown]
-    rows = pd.concat([pd.DataFrame(), *parts], ignore_index=True).assign(same_y=benchmark.name)
-    titles = {name: f"{benchmark.name}: {name}" if name else benchmark.name for name in panels}
-    return rows.assign(title=rows["shown"].map(titles)) if len(rows) else rows
-
-
-def _curve(benchmark: Benchmark, configuration: Configuration) -> pd.DataFrame:
-    """Of the runs that have a metrics.csv; named with their mean stability for the legend."""
-    runs = benchmark.of(configuration)
-    read = [
-        store.read_metrics(benchmark.folder, stage)[["epoch", "test_accuracy"]].assign(seed=seed)
-        for seed, stage in zip(runs["seed"], runs[store.STAGE], strict=True)
-        if stage and store.metrics_path(benchmark.folder, stage).exists()
+    curves = benchmark.measured(CURVE, ("epoch", "test_accuracy"))
+    named = {c: _for_legend(benchmark, c, curves) for c in benchmark.configurations}
+    curves = curves.assign(configuration=curves["configuration"].astype(object).map(named))
+    none = curves.iloc[:0].assign(shown="")
+    parts = [
+        curves[curves["configuration"].isin(shown)].assign(shown=n) for n, shown in panels.items()
     ]
-    if not read:
-        return pd.DataFrame()
-    said = [f"{len(read)} of {len(runs)} runs"] if len(read) < len(runs) else []
-    if configuration.kind not in (NO_PRUNING, SCRATCH):
-        said.insert(0, f"{stability_text(runs['stability'].mean())} stable")
-    name = f"{configuration.name} ({', '.join(said)})" if said else configuration.name
-    return pd.concat(read, ignore_index=True).assign(
-        configuration=replace(configuration, name=name)
-    )
+    rows = pd.concat([none, *parts], ignore_index=True)
+    titles = {name: f"{benchmark.name}: {name}" if name else benchmark.name for name in panels}
+    return rows.assign(title=rows["shown"].map(titles), same_y=benchmark.name)
+
+
+def _for_legend(benchmark: Benchmark, c: Configuration, curves: pd.DataFrame) -> Configuration:
+    """Its name has the mean stability, and how many of its runs have a curve."""
+    runs, read = benchmark.of(c), curves.loc[curves["configuration"] == c, "seed"].nunique()
+    is_plain = c.kind in (NO_PRUNING, SCRATCH)
+    said = [] if is_plain else [f"{stability_text(runs['stability'].mean())} stable"]
+    said += [f"{read} of {len(runs)} runs"] if read < len(runs) else []
+    return replace(c, name=f"{c} ({', '.join(said)})" if said else c.name)
 
 
 def stability_text(fraction: float) -> str:

@@ -36,9 +36,7 @@ def noise_panels(benchmark: Benchmark) -> dict[str, list[Configuration]]:
 def _by_epoch(benchmark: Benchmark) -> pd.DataFrame:
     """Of the kinds of noise that have curves."""
     rows = parts.curve_rows(benchmark, noise_panels(benchmark))
-    if rows.empty:
-        return rows
-    noisy = rows["configuration"].map(lambda c: c.kind in NOISES)
+    noisy = pd.Series([c.kind in NOISES for c in rows["configuration"]], dtype=bool)
     return rows[noisy.groupby(rows["shown"]).transform("any")]
 
 
@@ -61,13 +59,9 @@ def _gains(benchmark: Benchmark) -> str:
 
 def compared(benchmark: Benchmark) -> list[parts.Pair]:
     """Every noise with no pruning and with pruning; pruning with no pruning."""
-    plain, pruned, noises = (
-        [c for c in benchmark.configurations if c.kind in kinds]
-        for kinds in ((NO_PRUNING,), (FILTERS,), NOISES)
-    )
-    return [(first, second) for first in pruned for second in plain] + [
-        (first, second) for first in noises for second in (*plain, *pruned)
-    ]
+    against = {FILTERS: [NO_PRUNING]} | {noise: [NO_PRUNING, FILTERS] for noise in NOISES}
+    known = benchmark.configurations
+    return [(c, other) for c in known for other in known if other.kind in against.get(c.kind, ())]
 
 
 # fmt: off

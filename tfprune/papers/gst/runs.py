@@ -15,7 +15,7 @@ import pandas as pd
 from etils import epath
 from matplotlib.colors import to_hex, to_rgb
 
-from tfprune import store
+from tfprune import layout, store
 from tfprune.papers.published import published
 from tfprune.report import style, summary, trials
 from tfprune.report.grammar import Axis
@@ -30,22 +30,20 @@ TARGET_MARKERS = dict(zip(TARGETS, "os^", strict=True))
 _DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
 # How much white is mixed into the colour of the smallest of several rates.
 _PALEST = 0.55
-# By kind, the columns of results.csv that tell its configurations apart; and of which type each is.
+# By kind, the columns of results.csv that tell its configurations apart.
 _FIELDS = {
     NO_PRUNING: (),
     FILTERS: ("target", "period", "iterative_rate", "total_fraction", "layer_fractions"),
     SCRATCH: ("target", "total_fraction", "layer_fractions"),
     **dict.fromkeys(NOISES, ("target", "period", "noise_batches", "cumulative")),
 }
-_TYPES: dict[str, type] = {
-    "target": str, "period": int, "iterative_rate": float, "total_fraction": float,
-    "layer_fractions": str, "noise_batches": int, "cumulative": bool,
-}  # fmt: skip
 # What trials must have in common for their configurations to be compared.
 _BASE = ["dataset", "model", "label_noise", "noise_fraction", "criterion"]
 # What is pruned when, and how it is measured.
 _OPTIONS = (*FilterConfig().identity(), "criterion_batches", *FlatnessConfig().identity())
 _SAME_RUN = ["configuration", "seed"]
+# The column that names the file of a run's accuracies by epoch.
+CURVE = "metrics"
 
 
 @dataclass(frozen=True)
@@ -129,6 +127,9 @@ class Configuration:
             self.iterative_rate, self.total_fraction, self.layer_fractions, self.period,
             self.noise_batches,
         )  # fmt: skip
+
+
+_TYPES = {name: type(getattr(Configuration, name)) for kind in _FIELDS.values() for name in kind}
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,6 +283,7 @@ def _runs(rows: pd.DataFrame) -> pd.DataFrame:
         configuration=pd.Categorical(marks, _drawn(sorted(set(marks), key=lambda c: c.place))),
         accuracy=accuracy,
         stability=stability.where(is_pruned | stability.notna(), 1.0),
+        metrics=[stage and f"{stage}/{layout.METRICS}" for stage in rows[store.STAGE]],
         gap=rows["generalization_gap"].fillna(rows[TRAIN.column] - accuracy),
     ).dropna(subset="accuracy")
 

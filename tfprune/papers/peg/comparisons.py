@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tfprune.measures.statistics import PairedDifference, match_or_differ
 from tfprune.papers.peg.families import (
     DENSE,
     LR_REWIND,
@@ -15,8 +16,6 @@ from tfprune.papers.peg.families import (
     Benchmark,
     Family,
     by_benchmark,
-    compare_optima,
-    optimal_errors,
     selection_note,
 )
 from tfprune.papers.published import published
@@ -27,6 +26,18 @@ from tfprune.report.tables import Table, number_text
 Found = Sequence[Family]
 # What the paper's tables call a method, where they do not use our name for it.
 _PUBLISHED_METHODS = {WIDTH: "width_scaling"}
+
+
+def optimal_errors(here: Mapping[str, Family], method: str) -> dict[int, float]:
+    """seed -> test error in % of a method's optimal model, or of `dense`; {} where it was not run.
+
+    `here` are a benchmark's families by method, as `by_benchmark` gives them.
+    """
+    if method == DENSE:
+        dense = [family.by_seed(TEST_ERROR, 0) for family in here.values()]
+        return max(dense, key=len, default={})
+    family = here.get(method)
+    return family.by_seed(TEST_ERROR, family.optimal()) if family else {}
 
 
 # ---------------------------------------------------------------- the paper's tables
@@ -188,9 +199,12 @@ def claims_table(*claims: Claim) -> Callable[[Found], Table | None]:
     return make
 
 
-def _gaps(found: Iterable[Family], first: str, second: str) -> dict[Benchmark, Any]:
+def _gaps(found: Iterable[Family], first: str, second: str) -> dict[Benchmark, PairedDifference]:
     """The differences of two methods' optima, by benchmark, where some seed has both."""
-    gaps = {m: compare_optima(here, first, second) for m, here in by_benchmark(found).items()}
+    gaps = {
+        mark: match_or_differ(optimal_errors(here, first), optimal_errors(here, second))
+        for mark, here in by_benchmark(found).items()
+    }
     return {mark: gap for mark, gap in gaps.items() if gap.n}
 
 

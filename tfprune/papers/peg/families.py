@@ -9,7 +9,7 @@ of a family of widths. Two results differ, and a mark is drawn, by PEG section 2
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -49,8 +49,6 @@ _WIDTH_METHODS = (WIDTH, WIDTH_MATCHED)
 _DENSE_FROM = (LR_REWIND, WEIGHT_REWIND, ONE_SHOT, EXTENDED_DENSE, WIDTH)
 BASE = ("dataset", "model", "label_noise", "noise_fraction", "width")
 TEST_ERROR, VAL_ERROR = "test_error_percent", "val_error_percent"
-_OPTIMAL_RULE = "optimal: of best mean validation error over seeds, the dense model included"
-_OPTIMAL_WIDTH = "; of widths, one of the narrowed"
 
 
 @dataclass(frozen=True)
@@ -248,13 +246,13 @@ class Family:
 def selection_note(found: Iterable[Family]) -> str:
     """How optimal members were chosen, for a title: warns where test error had to do."""
     found = list(found)
-    rule = _OPTIMAL_RULE + (_OPTIMAL_WIDTH if any(f.is_of_widths for f in found) else "")
-    if all(family.is_validated for family in found):
-        return rule
-    return (
-        f"{rule}; without a validation split, by TEST error, which is optimistic: "
-        "set validation_examples"
-    )
+    rule = "optimal: of best mean validation error over seeds, the dense model included"
+    if any(family.is_of_widths for family in found):
+        rule += "; of widths, one of the narrowed"
+    if not all(family.is_validated for family in found):
+        rule += "; without a validation split, by TEST error, which is optimistic: "
+        rule += "set validation_examples"
+    return rule
 
 
 def by_benchmark(found: Iterable[Family]) -> dict[Benchmark, dict[str, Family]]:
@@ -279,25 +277,6 @@ def with_any(found: Sequence[Family], *methods: str) -> list[Family]:
     """All families of benchmarks where one of these methods was run."""
     there = by_benchmark(found)
     return [f for f in found if any(method in there[f.benchmark] for method in methods)]
-
-
-def optimal_errors(here: Mapping[str, Family], method: str) -> dict[int, float]:
-    """seed -> test error in % of a method's optimal model, or of the model `dense`.
-
-    Args:
-      here: a benchmark's families by method, as `by_benchmark` gives them.
-      method: {} where it was not run.
-    """
-    if method == DENSE:
-        dense = [family.by_seed(TEST_ERROR, 0) for family in here.values()]
-        return max(dense, key=len, default={})
-    family = here.get(method)
-    return family.by_seed(TEST_ERROR, family.optimal()) if family else {}
-
-
-def compare_optima(here: Mapping[str, Family], first: str, second: str) -> PairedDifference:
-    """Optimal test error of one method minus that of another, points, by PEG section 2's rule."""
-    return match_or_differ(optimal_errors(here, first), optimal_errors(here, second))
 
 
 # ---------------------------------------------------------------- from results.csv

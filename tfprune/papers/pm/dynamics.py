@@ -12,6 +12,7 @@ from tfprune.measures.statistics import Difference, correlation
 from tfprune.papers.pm import utility
 from tfprune.papers.pm.utility import ACCURACY, AMOUNT, LEAST, MEAN, MOST, NAMES, RISING
 from tfprune.report import readings, style, summary, tables, trials
+from tfprune.report.accuracy import EPOCHS
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import (
     Axis,
@@ -91,7 +92,6 @@ def _rises(dense: pd.DataFrame, dynamics: pd.DataFrame) -> pd.DataFrame:
 
 # ---------------------------------------------------------------- figures
 RATIOS = Scale("ratio", style.sequence)
-EPOCHS = Axis("epoch", finish=lambda panel: style.epoch_axis(panel.axes))
 
 
 def _by_ratio(rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from etils import epath
 from tfprune import store
 from tfprune.papers.published import published
 from tfprune.report import summary, tables, trials
+from tfprune.report.accuracy import all_percents
 from tfprune.report.grammar import Axis, Lines, Panel, Scale
 from tfprune.report.summary import Beside, by_seed, described
 from tfprune.report.tables import Table, mean_std, measured, plus_minus, signed
@@ -107,10 +108,6 @@ def _from_zero(panel: Panel) -> None:
     panel.axes.set_ylim(bottom=0)
 
 
-def _percents(panel: Panel) -> None:
-    panel.axes.set_ylim(-3, 103)
-
-
 def from_left(panel: Panel) -> None:
     """The x axis starts at 0."""
     panel.axes.set_xlim(left=0)
@@ -121,7 +118,7 @@ AXES = {
     quantity: Axis(quantity, f"{text.capitalize()} (nats)", finish=_from_zero)
     for quantity, text in (_NATS | {IMBALANCE: "utility imbalance"}).items()
 } | {
-    accuracy: Axis(accuracy, "Train accuracy, ablated (%)", 100, finish=_percents)
+    accuracy: Axis(accuracy, "Train accuracy, ablated (%)", 100, finish=all_percents)
     for accuracy in (ACCURACY, "ablated_accuracy")
 }
 BY_RATIO = Axis(AMOUNT, "Ablation ratio", finish=from_left)

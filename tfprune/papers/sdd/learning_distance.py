@@ -13,7 +13,6 @@ from etils import epath
 
 from tfprune.measures import descent, statistics
 from tfprune.measures.statistics import Correlation
-from tfprune.papers.sdd.looks import from_zero
 from tfprune.papers.sdd.networks import (
     REDENSE,
     TRUNK,
@@ -26,7 +25,7 @@ from tfprune.papers.sdd.networks import (
     study,
 )
 from tfprune.report import readings, style, tables
-from tfprune.report.accuracy import LAST, SPARSITY, columns_of, percent
+from tfprune.report.accuracy import LAST, SPARSITY, columns_of, from_zero, percent
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import (
     QUANTITY,

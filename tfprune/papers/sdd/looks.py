@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tfprune.report import style
-from tfprune.report.accuracy import ROLE_COLORS
-from tfprune.report.grammar import QUANTITY, Axis, Lines, Mark, Panel, Scale
+from tfprune.report.accuracy import ROLE_COLORS, all_percents
+from tfprune.report.grammar import QUANTITY, Axis, Lines, Mark, Scale
 
 EXAMPLES = {f"{kind}_accuracy": kind for kind in ("unpermuted", "permuted", "restored")}
-EPOCHS = Axis("epoch", "Epoch", finish=lambda panel: style.epoch_axis(panel.axes))
-
-
-def _all_percents(panel: Panel) -> None:
-    panel.axes.set_ylim(-3, 103)
-
-
-def from_zero(panel: Panel) -> None:
-    """The y axis starts at 0."""
-    panel.axes.set_ylim(bottom=min(0, panel.axes.get_ylim()[0]))
 
 
 def percents(label: str, *columns: str, right: bool = False) -> tuple[Axis, ...]:
     """Axes of accuracies, from 0% to 100%."""
     first, *others = columns
-    axis = Axis(first, label, 100, finish=_all_percents, right=right)
+    axis = Axis(first, label, 100, finish=all_percents, right=right)
     return (axis, *(Axis(column, "", 100, right=right) for column in others))
 
 

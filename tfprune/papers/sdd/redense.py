@@ -17,7 +17,7 @@ from tfprune import store
 from tfprune.measures import statistics
 from tfprune.papers.drawings.surface import Contours
 from tfprune.papers.sdd import networks
-from tfprune.papers.sdd.looks import EPOCHS, from_zero, of_examples, percents
+from tfprune.papers.sdd.looks import of_examples, percents
 from tfprune.papers.sdd.networks import (
     Networks,
     Study,
@@ -30,7 +30,7 @@ from tfprune.papers.sdd.networks import (
     sparsity_text,
 )
 from tfprune.report import readings, style, tables
-from tfprune.report.accuracy import LAST, SPARSITY
+from tfprune.report.accuracy import EPOCHS, LAST, SPARSITY, from_zero
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Mark, Panel, Scale, line_handle
 from tfprune.report.tables import Table, mean_std

@@ -12,10 +12,18 @@ import pandas as pd
 from tfprune.measures import descent
 from tfprune.measures.statistics import match_or_differ
 from tfprune.papers.published import published
-from tfprune.papers.sdd.looks import EPOCHS, EXAMPLES, of_examples, sample_colors
+from tfprune.papers.sdd.looks import EXAMPLES, of_examples, sample_colors
 from tfprune.papers.sdd.networks import Networks, Study, accuracy_table, on_each, study
 from tfprune.report import readings, style, tables, trials
-from tfprune.report.accuracy import BEST, LAST, SPARSITY, against_sparsity, columns_of, percent
+from tfprune.report.accuracy import (
+    BEST,
+    EPOCHS,
+    LAST,
+    SPARSITY,
+    against_sparsity,
+    columns_of,
+    percent,
+)
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Scale
 from tfprune.report.tables import Table, mean_std, sparsity_percent
