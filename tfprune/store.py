@@ -10,6 +10,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -328,7 +329,11 @@ def check_kinds(output_dir: epath.PathLike) -> None:
 
 
 # What parts of a config.json are.
-_ABOUT = {"config": dict, "versions": dict, "mixed_with": list, "argv": list, "device": str}
+_ABOUT = {
+    **{"config": dict, "versions": dict, "mixed_with": list, "argv": list},
+    **{"device": str, "host": str, "started": str, "input_shape": list, "num_classes": int},
+}
+_CONFIG = {"data": dict, "model": dict, "training": dict, "pruning": dict, "seeds": list}
 
 
 def read_about(path: epath.PathLike) -> dict[str, Any]:
@@ -341,16 +346,24 @@ def read_about(path: epath.PathLike) -> dict[str, Any]:
     about = read_json(path)
     if not isinstance(about, dict):
         raise DamagedFile(path, "it does not hold names and values")
-    for name, kind in _ABOUT.items():
-        if name in about and not isinstance(about[name], kind):
-            raise DamagedFile(path, f"its {name} is {str(about[name])[:40]!r}")
-    config = about.get("config", {})
-    if not isinstance(config.get("seeds", []), list):
-        raise DamagedFile(path, f"its seeds are {str(config['seeds'])[:40]!r}")
+    _check_parts(path, about, _ABOUT)
+    _check_parts(path, about.get("config", {}), _CONFIG)
+    try:
+        datetime.fromisoformat(about.get("started") or "2000-01-01")
+    except ValueError as error:
+        raise DamagedFile(path, f"its started is {about['started'][:40]!r}") from error
     for versions in (about.get("versions", {}), *about.get("mixed_with", ())):
         if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
             raise DamagedFile(path, f"it has the versions {str(versions)[:40]!r}")
     return about
+
+
+def _check_parts(
+    path: epath.PathLike, values: Mapping[str, Any], kinds: Mapping[str, type]
+) -> None:
+    for name, kind in kinds.items():
+        if name in values and not isinstance(values[name], kind):
+            raise DamagedFile(path, f"its {name} is {str(values[name])[:40]!r}")
 
 
 def read_results(output_dir: epath.PathLike, every_variant: bool = False) -> pd.DataFrame:

@@ -46,7 +46,10 @@ def test_a_whole_folder_and_one_without_weights_are_as_they_were(folder):
         (f"{STAGE}/line-1.json", "[" * 100_000, "line-1.json: "),
         (f"{STAGE}/result.json", "{}", "result.json: it is not as it was written"),
         (f"{STAGE}/../config.json", "[]", "config.json: "),
-        (f"{STAGE}/../config.json", json.dumps({"config": {"seeds": 3}}), "its seeds are '3'"),
+        (f"{STAGE}/../config.json", json.dumps({"config": {"seeds": 3}}), "its seeds is '3'"),
+        (f"{STAGE}/../config.json", json.dumps({"config": {"model": 3}}), "its model is '3'"),
+        (f"{STAGE}/../config.json", json.dumps({"started": 5}), "its started is '5'"),
+        (f"{STAGE}/../config.json", json.dumps({"started": "noon"}), "its started is 'noon'"),
     ],
 )
 def test_a_file_that_is_not_as_it_was_is_named(folder, path, content, fact):

@@ -43,13 +43,9 @@ def test_the_whole_report_of_a_dip_and_a_rise(make_folder):
     tabled = [f"tables/{table.name}.csv" for table in built.tables[EXPERIMENT]]
     assert f"tables/{EXPERIMENT}_pruning_efficacy.csv" in tabled
     assert all((folder / file).exists() and f'href="{file}"' in page for file in tabled)
-    assert says(
-        page,
-        "seed 2: no result at levels 5, 6",
-        "SDD figures 3, 10 and 12",
-        "run.py sparse_double_descent --noise_fraction=0.4",
-        "CPU, 2 cores",
-    )
+    facts = ["seed 2: no result at levels 5, 6", "67 stages begun, without a result"]
+    facts += ["SDD figures 3, 10 and 12", "run.py sparse_double_descent --noise_fraction=0.4"]
+    assert says(page, *facts, "CPU, 2 cores")
 
 
 def attributes(page: str, name: str) -> list[str]:
@@ -123,14 +119,10 @@ def test_stages_without_a_result_are_named_as_unfinished(make_folder):
     folder = make_folder(levels=2, seeds=(0,))
     for stage in folder.glob("trials/*/seed_0/level_*"):
         files.write_json(stage / layout.RESULT, {})
-    report.build_report(folder)
-    assert "without a result" not in text_of(folder)
-    begun = folder / "trials/digits-lenet-00000000/seed_0/level_02"
-    begun.mkdir()
-    (begun / "start.npz").write_bytes(b"")
-    report.build_report(folder)
-    named = "digits-lenet-00000000/seed_0/level_02"
-    assert f"1 stage begun, without a result: {named}" in text_of(folder)
+    assert runs.unfinished(folder) == []
+    begun = "digits-lenet-00000000/seed_0/level_02"
+    files.write_text_atomic(folder / layout.TRIALS / begun / "start.npz", "")
+    assert runs.unfinished(folder) == [f"1 stage begun, without a result: {begun}"]
 
 
 def test_a_trial_of_branches_of_another_has_the_settings_of_the_other(make_folder):
@@ -239,14 +231,12 @@ def test_the_same_files_give_the_same_bytes_and_need_no_checkpoints(make_folder)
 
 def test_a_folder_that_is_still_being_filled_says_what_is_not_there(make_folder):
     folder = make_folder(levels=3, seeds=(0, 1))
-    shutil.rmtree(folder / "trials/digits-lenet-00000000/seed_1/level_02")
     config = folder / "trials/digits-lenet-00000000/seed_0/config.json"
     record = files.read_json(config)
     record["config"]["seeds"] = [0, 1, 2]
     files.write_json(config, record)
-    report.build_report(folder)
-    said = "seed 2: no level is there yet", "levels 3 to 22 are not there yet"
-    assert says(text_of(folder), *said)
+    (run,) = runs.runs(folder, store.read_results(folder))
+    assert run.missing == ("seed 2: no level is there yet", "levels 3 to 22 are not there yet")
 
 
 def test_an_experiment_without_a_builder_gets_accuracy_against_sparsity(make_folder):

@@ -59,7 +59,7 @@ def test_sparsity_has_as_many_decimals_as_the_papers_print(remaining, text):
 
 def test_csv_keeps_every_bit_and_markdown_is_rounded(make_folder):
     folder = make_folder(levels=2)
-    table = tables.accuracy_table(store.read_results(folder), "accuracy")
+    table = tables.accuracy_table(store.read_results(folder))
     tables.write_table(folder, table)
     read = pd.read_csv(folder / "tables/accuracy.csv", float_precision="round_trip")
     assert read["train_accuracy_mean"].tolist() == table.numbers["train_accuracy_mean"].tolist()

@@ -190,10 +190,10 @@ def duration(seconds: float) -> str:
 
 def _dates(started: Iterable[Any]) -> str:
     """When the first and the last began: "26 November 2026, 17:05 UTC", or a range of them."""
-    moments = sorted(datetime.fromisoformat(moment) for moment in set(started) if moment)
+    read = (datetime.fromisoformat(moment) for moment in set(started) if moment)
+    moments = sorted(moment.astimezone(timezone.utc) for moment in read)
     said = [
-        moment.astimezone(timezone.utc).strftime("%d %B %Y, %H:%M UTC").lstrip("0")
-        for moment in moments[:1] + moments[-1:]
+        moment.strftime("%d %B %Y, %H:%M UTC").lstrip("0") for moment in moments[:1] + moments[-1:]
     ]
     return " to ".join(dict.fromkeys(said))
 

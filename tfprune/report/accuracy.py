@@ -115,20 +115,19 @@ def _rows(results: pd.DataFrame, branch_names: Mapping[str, str]) -> pd.DataFram
 def against_sparsity(
     title: str,
     reading: Callable[[Any], str],
-    of: Callable[[Any], Any] = lambda found: found,
     results: Callable[[Any], pd.DataFrame] = lambda found: found,
     branch_names: Mapping[str, str] | None = None,
 ) -> Figure:
     """Train accuracy above, last and best test accuracy below, by sparsity; a pair per panel.
 
     Args:
-      title, reading, of: of the figure.
+      title, reading: of the figure.
       results: the rows of results.csv of what is shown.
       branch_names: what the legend calls a branch; default its own name, "trunk" for the trunk.
     """
     names = branch_names or {"": "trunk"}
     return Figure(
-        "accuracy", title, lambda found: _rows(results(found), names), _LINES, reading, of,
+        "accuracy", title, lambda found: _rows(results(found), names), _LINES, reading,
         panel="panel", size=(7.2, 4.4, 5.2), columns=columns_of, same_y="dataset",
     )  # fmt: skip
 

@@ -614,9 +614,7 @@ def _share_y(placed: _Placed, by: str) -> None:
 
 
 # ---------------------------------------------------------------- marks
-def level_line(
-    where: str, label: str, color: str = "", only_first_of: str = "", dash: str = "--"
-) -> Mark:
+def level_line(where: str, label: str, color: str = "", only_first_of: str = "") -> Mark:
     """A horizontal line at the mean of a line's points whose rows are flagged.
 
     Args:
@@ -624,7 +622,6 @@ def level_line(
       label: in the legend.
       color: default the line's own.
       only_first_of: a column: of lines of other values than the panel's first there is none.
-      dash: of the line.
     """
 
     def draw_levels(panel: Panel) -> None:
@@ -635,11 +632,11 @@ def level_line(
             mean = line.mean[_flagged(line, where)]
             if len(mean):
                 panel.axes.axhline(
-                    float(mean.iloc[0]), color=color or line.look["color"], linestyle=dash,
+                    float(mean.iloc[0]), color=color or line.look["color"], linestyle="--",
                     linewidth=1.1, alpha=0.8,
                 )  # fmt: skip
 
-    return Mark(draw_levels, lambda: line_handle(label, dash=dash))
+    return Mark(draw_levels, lambda: line_handle(label, dash="--"))
 
 
 def _flagged(line: Line, where: str) -> pd.Series:

@@ -24,11 +24,11 @@ def start(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def gap_text(gap: Difference, unit: str = "points") -> str:
+def gap_text(gap: Difference) -> str:
     """ "+0.78 ± 0.21 points (n = 3), higher"."""
     spread = "" if math.isnan(gap.std) else f" ± {gap.std:.2f}"
     verdict = f", {gap.verdict}" if gap.verdict else ""
-    return f"{gap.mean:+.2f}{spread} {unit} (n = {gap.n}){verdict}"
+    return f"{gap.mean:+.2f}{spread} points (n = {gap.n}){verdict}"
 
 
 def p_value(value: float) -> str:

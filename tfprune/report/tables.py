@@ -74,19 +74,18 @@ def aggregate(results: pd.DataFrame, columns: Iterable[str] = ACCURACIES) -> pd.
     return trials.in_order(table.reset_index(), results)
 
 
-def accuracy_table(results: pd.DataFrame, name: str = "accuracy", note: str = "") -> Table:
+def accuracy_table(results: pd.DataFrame, note: str = "") -> Table:
     """Train, last and best test accuracy at every level, mean ± std over seeds.
 
     Args:
       results: rows of results.csv of one experiment.
-      name: of the table's files.
-      note: added to its title.
+      note: added to the title.
     """
     title = f"Accuracy at every level, mean ± std over seeds{note}"
     branch = {"branch": lambda row: row["branch"] or "trunk"} if results["branch"].any() else {}
     shown = branch | LEVEL
     shown |= {f"{name} (%)": mean_std(c, plus_minus) for c, name in ACCURACIES.items()}
-    return of_trials(name, title, aggregate(results), results, shown | SEEDS, ["branch"])
+    return of_trials("accuracy", title, aggregate(results), results, shown | SEEDS, ["branch"])
 
 
 def of_trials(

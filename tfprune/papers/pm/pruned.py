@@ -90,7 +90,7 @@ def distances(measured: pd.DataFrame) -> pd.DataFrame:
 def _panels(found: Found) -> pd.DataFrame:
     rows = found.measured
     named = rows["called"] + ", " if rows["called"].nunique() > 1 else ""
-    return rows.assign(heading=named + rows["percent"] + "% sparsity")
+    return rows.assign(heading=named + rows["percent"].astype(str) + "% sparsity")  # Or none.
 
 
 _COLORS = Scale("network", {PRETRAINED: style.BLACK, PRUNED: style.BLUE, SMALL: style.VERMILLION})
