@@ -15,6 +15,8 @@ run: $(READY)
 # order of their folders, not those of few tests last: whole studies are few tests and take longest.
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
+# The processes share the cores: threads of each process beside them would only be in their way.
+test: export TF_NUM_INTRAOP_THREADS = 1
 test: $(READY)
 	$(PYTEST) -m "not slow and not architectures"
 

@@ -8,10 +8,11 @@ import tempfile
 from typing import Any, cast
 
 # Before tfmot, which touches Keras: the backend sees to it that it is tf_keras.
-from tfprune.backend import keras, tf
+from tfprune.backend import keras, tf, without_keras_3
 
 # isort: split
-from tensorflow_model_optimization.sparsity import keras as tfmot
+with without_keras_3():
+    from tensorflow_model_optimization.sparsity import keras as tfmot
 
 from benchmarks.findings import Bar, Finding, ratio_finding
 from benchmarks.timing import Scale, Timed, call_seconds, interleaved

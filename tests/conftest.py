@@ -1,5 +1,6 @@
 """What all tests share: quiet TensorFlow, seeded draws, no test file that changes another."""
 
+import functools
 import gc
 import os
 import random
@@ -52,8 +53,13 @@ def pytest_collection_modifyitems(items):
     files = [Path(__file__).parent / name for name in ON_A_GPU]
     if gone := [str(file) for file in files if not file.exists()]:
         raise pytest.UsageError(f"ON_A_GPU names what is not there: {', '.join(gone)}")
+
+    @functools.cache
+    def is_on_a_gpu(path):
+        return any(path == file or file in path.parents for file in files)
+
     for item in items:
-        if any(item.path == file or file in item.path.parents for file in files):
+        if is_on_a_gpu(item.path):
             item.add_marker("gpu")
 
 

@@ -1,11 +1,19 @@
 """Which networks every test of networks builds: the deep ones wait for `test-slow`.
 
-Their blocks are those of shallower ones, or bottlenecks, made of the same layers.
+Their blocks are those of shallower ones, or bottlenecks, made of the same layers. Where a test
+needs shortcuts and no depth, it trains `three_blocks`.
 """
+
+import contextlib
+from unittest import mock
 
 import pytest
 
+from tfprune.backend import keras
 from tfprune.catalog import MODELS
+from tfprune.models import resnet
+from tfprune.models.blocks import conv_bn_relu, image_input, pooled_logits
+from tfprune.models.widths import scaled
 
 DEEPER = ("resnet32", "resnet50", "resnet56", "resnet101")
 
@@ -16,3 +24,20 @@ def case(name, *values):
 
 
 EVERY_MODEL = [case(name) for name in MODELS]
+
+
+def three_blocks(input_shape, num_classes, width=1.0, shortcut="projection"):
+    """ResNet-20's blocks, three of nine: the second changes the shape, the others do not."""
+    images = image_input(input_shape)
+    filters = [scaled(base, width) for base in (16, 32)]
+    x = conv_bn_relu(images, filters[0], 3, "conv1")
+    x = resnet._stages(x, filters, (1, 2), resnet._basic_block, shortcut)
+    return keras.Model(images, pooled_logits(x, num_classes), name="three_blocks")
+
+
+@contextlib.contextmanager
+def three_blocks_added():
+    """Inside, runs may name it."""
+    with mock.patch.dict(MODELS._entries):
+        MODELS.add("three_blocks", three_blocks, "", prunable="conv_dense", units=(16, 32))
+        yield

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,16 +22,43 @@ def run(code, **environment):
 
 
 @pytest.mark.parametrize(
-    "first", ["import keras", "import tensorflow as tf; tf.keras.layers.Dense"]
+    ("loaded", "refused"),
+    [
+        (("keras", "tfprune"), True),
+        (("tensorflow", "keras", "tfprune"), True),  # `import keras`, or `tf.keras` was used.
+        (("keras", "tensorflow", "tfprune"), False),  # TensorFlow did it on its own.
+        (("keras", "tensorflow", "tf_keras", "tfprune"), False),
+        (("tensorflow_datasets", "tfprune", "keras", "tensorflow"), False),
+        (("tfprune", "tensorflow", "keras"), False),
+        (("tfprune",), False),
+    ],
 )
-def test_keras_3_loaded_first_is_refused_in_one_sentence(first):
-    process = run(f"{first}\nimport tfprune.backend")
+def test_keras_3_came_first_where_the_program_loaded_it_before_tfprune(
+    loaded, refused, monkeypatch
+):
+    """Modules in the order in which their imports were finished."""
+    from tfprune import backend
+
+    modules = {name: SimpleNamespace(__version__="3.9.0") for name in loaded}
+    monkeypatch.setattr(backend, "sys", SimpleNamespace(modules=modules))
+    assert backend._keras_3_came_first() == refused
+
+
+# The same in real processes, which take long to start. `import keras` before a command:
+# end_to_end/test_sparse_double_descent.py.
+def test_keras_3_loaded_first_is_refused_in_one_sentence():
+    process = run("import tensorflow as tf; tf.keras.layers.Dense\nimport tfprune.backend")
     assert process.returncode != 0
     assert process.stderr.splitlines()[-1].startswith("ImportError: Keras 3 was loaded before")
 
 
 @pytest.mark.parametrize(
-    "first", ["import tensorflow", "import tf_keras", "import tensorflow_datasets"]
+    "first",
+    [
+        "import tensorflow",
+        pytest.param("import tf_keras", marks=pytest.mark.slow),
+        pytest.param("import tensorflow_datasets", marks=pytest.mark.slow),
+    ],
 )
 def test_anything_else_may_come_first(first):
     process = run(f"{first}\nfrom tfprune.backend import keras\nprint(keras.__version__)")
@@ -41,28 +69,17 @@ def test_anything_else_may_come_first(first):
 TWO_LAYERS = "L = {0}.layers\nm = {0}.Sequential([L.Dense(4, input_shape=(3,)), L.Dense(2)])\n"
 IN_IT = (
     "i = {0}.Input((4, 4, 3))\n"
-    "m = {0}.Model(i, {0}.layers.SpectralNormalization(L.Conv2D(4, 3))(i))"
+    "m = {0}.Model(i, {0}.layers.SpectralNormalization(L.Conv2D(4, 3))(i))\n"
 )
 
 
-@pytest.mark.parametrize(
-    ("then", "what"),
-    [
-        ("import tensorflow as tf; import keras", "tf.keras"),
-        ("import tf_keras", "tf_keras"),
-    ],
-)
-def test_tf_keras_is_what_tf_dot_keras_is_once_tfprune_was_imported(then, what):
+def test_tf_keras_is_what_tf_dot_keras_is_once_tfprune_was_imported_and_keras_3_is_refused():
     """SpectralNormalization of tf_keras says tf.keras inside."""
-    count = "print(len(tfprune.get_masks(tfprune.prune_model(m))))"
-    code = f"import tfprune\n{then}\n{TWO_LAYERS}{count}"
-    process = run(f"{code}\n{IN_IT}".format(what))
-    assert process.returncode == 0, process.stderr
-    assert process.stdout.strip() == "2"
-
-
-def test_a_model_of_keras_3_that_came_later_is_refused_by_what_can_be_done():
-    process = run(f"import tfprune, keras\n{TWO_LAYERS}tfprune.prune_model(m)".format("keras"))
+    count = "print(len(tfprune.get_masks(tfprune.prune_model(m))))\n"
+    mine = "".join(f"{TWO_LAYERS}{count}{IN_IT}".format(k) for k in ("tf.keras", "tf_keras"))
+    other = f"{TWO_LAYERS}tfprune.prune_model(m)".format("keras")
+    process = run(f"import tfprune\nimport tensorflow as tf, keras, tf_keras\n{mine}{other}")
+    assert process.stdout.split() == ["2", "2"], process.stderr
     assert process.returncode != 0
     assert "build it with tf_keras, or with tf.keras" in process.stderr.splitlines()[-1]
 

@@ -1,10 +1,12 @@
 """Signals: raised where nothing is lost, held over an epoch, and a second one ends at once."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from processes import is_alive, output_of, wait_long
@@ -82,11 +84,19 @@ def busy(tmp_path):
     process.communicate()
 
 
+def is_pending(pid, signum):
+    """Whether a signal was sent to the process that has not come there yet."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (pending,) = re.findall(r"^ShdPnd:\s*(\w+)$", status, re.MULTILINE)
+    return bool(int(pending, 16) >> (signum - 1) & 1)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_at_once_even_inside_a_long_computation(busy, signum):
     child = int(busy.stdout.readline())
     time.sleep(0.2)
     busy.send_signal(signum)
+    wait_long(lambda: not is_pending(busy.pid, signum))  # Else the second would be the same one.
     time.sleep(0.5)
     assert busy.poll() is None  # The first one waits.
     busy.send_signal(signum)

@@ -72,6 +72,13 @@ def records(tmp_path_factory):
     return root
 
 
+@pytest.mark.parametrize("limit", [sources.RESIDENT_BYTES_LIMIT, 0])
+@pytest.mark.filterwarnings("ignore:.*is streamed")
+def test_whole_records_are_read(records, monkeypatch, limit):
+    monkeypatch.setattr(sources, "RESIDENT_BYTES_LIMIT", limit)
+    go_through(DataConfig(dataset="greys", data_dir=str(records)))
+
+
 @pytest.mark.parametrize(
     ("split", "limit"), [("train", sources.RESIDENT_BYTES_LIMIT), ("train", 0), ("test", 0)]
 )
@@ -81,7 +88,6 @@ def test_damaged_records_are_named(records, monkeypatch, damage, split, limit):
     (path,) = records.glob(f"greys/*/*-{split}.*00001-of*")
     monkeypatch.setattr(sources, "RESIDENT_BYTES_LIMIT", limit)
     config = DataConfig(dataset="greys", data_dir=str(records))
-    go_through(config)
     good = path.read_bytes()
     try:
         DAMAGES[damage](path)

@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+from matplotlib.figure import Figure
+
 from tfprune import __main__ as door
 from tfprune import layout
+from tfprune.engine.workshop import Workshop
 from tfprune.experiments import cli, runner
 
 ROOT = Path(door.__file__).parents[1]
@@ -43,13 +46,47 @@ def run_unreported(*arguments):
         return run(*arguments)
 
 
+@contextlib.contextmanager
+def networks_kept():
+    """Inside, a command finds the networks that the commands before it have compiled.
+
+    As a trial finds those of the trials before it; without, each would compile them anew.
+    """
+    if runner.Workshop is not Workshop:  # Inside of another.
+        yield
+        return
+    trainers = {}
+
+    class Keeping(Workshop):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self._trainers = trainers
+
+    with mock.patch.object(runner, "Workshop", Keeping):
+        yield
+
+
+@contextlib.contextmanager
+def figures_unpainted():
+    """Inside, figures are drawn, and their files are of one pixel, where nobody looks at them."""
+    pixel = io.BytesIO()
+    Figure(figsize=(0.01, 0.01), dpi=100).savefig(pixel)
+
+    def save(figure, file, **_):
+        file.write(pixel.getvalue())
+
+    with mock.patch.object(Figure, "savefig", save):
+        yield
+
+
 def run_all(folder, flags):
     """Experiments one after the other in a folder, each with its flags, and then its report.
 
     Each would draw anew what those before it have drawn.
     """
     flags_of = {name: (*flags[name], f"--output_dir={folder}") for name in flags}
-    processes = {name: run_unreported(name, *own) for name, own in flags_of.items()}
+    with networks_kept():
+        processes = {name: run_unreported(name, *own) for name, own in flags_of.items()}
     assert run("report", f"--output_dir={folder}").returncode == 0
     return processes
 

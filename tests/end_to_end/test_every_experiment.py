@@ -6,6 +6,8 @@ import pytest
 
 from end_to_end.commands import (
     assert_complete,
+    figures_unpainted,
+    networks_kept,
     read_csv,
     read_rows,
     rows_of,
@@ -21,8 +23,9 @@ FURTHER = ["redense", "learning_distance", "random_reinit"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One output folder for all: what they share is trained once."""
-    return tmp_path_factory.mktemp("shared")
+    """One output folder for all: what they share is compiled and trained once."""
+    with networks_kept():
+        yield tmp_path_factory.mktemp("shared")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +98,8 @@ SMALL = ("--levels=2", "--train_epochs=2", "--lr_drop_epochs=", "--seeds=0", JIT
 )
 def test_every_sweep_comes_out_as_one_table(folder, preset, field):
     out = folder / preset
-    process = run("sparse_double_descent", f"--preset={preset}", *SMALL, f"--output_dir={out}")
+    with figures_unpainted():
+        process = run("sparse_double_descent", f"--preset={preset}", *SMALL, f"--output_dir={out}")
     assert process.returncode == 0, process.stderr
     rows = read_rows(out)
     values = {row[field] for row in rows}

@@ -89,8 +89,13 @@ def ray_task_processes(folder):
 def kill_a_task(process, folder):
     """kill -9 for a process that trains on Ray, once it has a checkpoint."""
     wait_for(process, folder, "trials/*/seed_*/level_00/checkpoint-*")
-    wait_until(lambda: ray_task_processes(folder), process, "a task that holds a claim")
-    os.kill(ray_task_processes(folder)[0], signal.SIGKILL)
+    found = []
+    wait_until(
+        lambda: found.extend(ray_task_processes(folder)) or found,
+        process,
+        "a task that holds a claim",
+    )
+    os.kill(found[0], signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")

@@ -32,9 +32,9 @@ def trainable_count(model) -> int:
     return sum(math.prod(variable.shape) for variable in model.trainable_weights)
 
 
-def tiny(name: str, options: dict, input_shape=DIGITS):
+def tiny(name: str, options: dict):
     """A few units a layer, of one draw: some draws of so narrow a network have no live unit."""
-    model = MODELS[name](input_shape, 10, width=0.05, **options)
+    model = MODELS[name](DIGITS, 10, width=0.05, **options)
     initialize(model, seed=0)
     return model
 
@@ -176,17 +176,23 @@ def test_vanilla_cnn_is_the_one_of_pm_a_2_1():
         ("resnet50", DIGITS, (1, 1)),
     ],
 )
-def test_images_shrink_to_the_documented_size(name, input_shape, last_image):
-    pool = tiny(name, {}, input_shape).get_layer("average_pool")
-    assert pool.input_shape[1:3] == last_image
+def test_images_shrink_to_the_documented_size_and_logits_are_one_float32_per_class(
+    name, input_shape, last_image
+):
+    model = MODELS[name](input_shape, 10, width=0.05)
+    assert model.get_layer("average_pool").input_shape[1:3] == last_image
+    assert_logits_are_one_float32_per_class(model, 10)
+
+
+def assert_logits_are_one_float32_per_class(model, classes):
+    assert model.output.shape.as_list() == [None, classes]
+    assert model.output.dtype == tf.float32
 
 
 @pytest.mark.parametrize("input_shape", [DIGITS, MNIST, CIFAR], ids=["8x8", "28x28", "32x32"])
-@pytest.mark.parametrize("name", ["lenet_300_100", "vanilla_cnn", "resnet20", "resnet18", "vgg11"])
+@pytest.mark.parametrize("name", ["lenet_300_100", "vanilla_cnn"])
 def test_logits_are_one_float32_per_class(name, input_shape):
-    output = MODELS[name](input_shape, 13, width=0.05).output
-    assert output.shape.as_list() == [None, 13]
-    assert output.dtype == tf.float32
+    assert_logits_are_one_float32_per_class(MODELS[name](input_shape, 13, width=0.05), 13)
 
 
 def test_lenet_computes_its_formula():
@@ -257,13 +263,14 @@ def test_xla_computes_the_same_function(variant):
     np.testing.assert_allclose(compiled(tf.constant(IMAGES)), model(IMAGES), rtol=1e-3, atol=1e-4)
 
 
-def test_batch_norm_has_pytorchs_settings_and_no_bias_before_it():
-    for name in ("vanilla_cnn_bn", "resnet20", "resnet50", "vgg16"):
-        layers = tiny(name, {}).layers
-        norms = [x for x in layers if isinstance(x, keras.layers.BatchNormalization)]
-        convolutions = [x for x in layers if isinstance(x, keras.layers.Conv2D)]
-        assert len(norms) == len(convolutions) > 0
-        assert {(x.momentum, x.epsilon) for x in norms} == {(0.9, 1e-5)}
+def test_batch_norm_has_pytorchs_settings_and_no_bias_before_it(variant):
+    model, _ = variant
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    convolutions = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
+    has_norms = model.name not in ("lenet_300_100", "vanilla_cnn")
+    assert len(norms) == has_norms * len(convolutions)
+    assert {(x.momentum, x.epsilon) for x in norms} <= {(0.9, 1e-5)}
+    if has_norms and model.name != "vgg11":  # As GST's code has it.
         assert not any(x.use_bias for x in convolutions)
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from compatibility import FORMATS
+from networks import three_blocks
 
 from tfprune import FilterPruning, FilterSchedule, MaskedLayer, ReDense, RewindWeights, prune_model
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError
-from tfprune.models.resnet import resnet20
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.dead_filters import gate_shortcuts, set_filter_masks
 from tfprune.pruning.export import load_model, restore_checkpoint, save_checkpoint
@@ -123,7 +123,8 @@ def test_a_constraint_of_the_layer_s_own_still_holds():
 
 
 def test_shortcuts_into_a_dead_channel_are_cut_where_asked_for():
-    model = prune_model(gate_shortcuts(resnet20((8, 8, 3), 10, width=0.25)), "conv", filters=True)
+    network = gate_shortcuts(three_blocks((8, 8, 3), 10, width=0.25))
+    model = prune_model(network, "conv", filters=True)
     masks = get_masks(model)
     identity = next(name for name in masks if "block2" in name and name.endswith("conv2"))
     projected = [name for name in masks if "shortcut" in name or "projection" in name]
@@ -373,7 +374,7 @@ def test_rewinding_keeps_what_is_dead_dead_and_brings_back_the_rest():
 
 
 def test_a_shortcut_that_was_cut_stays_cut_until_its_filter_comes_back():
-    network = gate_shortcuts(resnet20((8, 8, 3), 10, width=0.25))
+    network = gate_shortcuts(three_blocks((8, 8, 3), 10, width=0.25))
     model = prune_model(network, "conv", filters=True)
     identity = next(n for n in get_masks(model) if "block2" in n and n.endswith("conv2"))
     rewind = RewindWeights("0ep")

@@ -183,7 +183,7 @@ def test_a_filter_of_the_table_is_what_makes_one_channel(kind):
 def test_what_was_trained_strips_copies_and_names_its_variables_as_the_plain_model(trained):
     model, _, _ = trained
     plain = strip(model)
-    np.testing.assert_array_equal(plain.predict(examples()), model.predict(examples()))
+    np.testing.assert_array_equal(plain(examples()), model(examples()))
     weights = read_weights(model)
     assert weights.keys() == read_weights(plain).keys()
     masked = under_masks({n: np.ones_like(w) for n, w in weights.items()}, get_masks(model))

@@ -21,6 +21,8 @@ from matplotlib.patches import Patch, Rectangle
 
 from tfprune import store
 from tfprune.pages import report
+from tfprune.papers import items
+from tfprune.report.experiment import Experiment
 
 # Longer arrays and columns are told by their length, their ends and two projections.
 _WHOLE = 10
@@ -28,26 +30,17 @@ _WHOLE = 10
 
 def figures_of(folder: Path, experiment: str) -> dict[str, tuple[Any, Figure]]:
     """name -> what the page says of it, and the figure, of those that an experiment draws."""
-    figures: list[Figure] = []
-    with pytest.MonkeyPatch.context() as patch:
-
-        def save(figure: Figure, *_: Any, **__: Any) -> None:
-            figures.extend([figure] if not figures or figure is not figures[-1] else [])
-
-        patch.setattr(Figure, "savefig", save)
-        infos = report.build_figures(folder, experiment)
-    names = [Path(info.file).stem.removeprefix(f"{experiment}_") for info in infos]
-    return dict(zip(names, zip(infos, figures, strict=True), strict=True))
+    return _figures(folder, *_loaded(folder, experiment))
 
 
 def tables_of(folder: Path, experiment: str) -> dict[str, Any]:
     """name -> table, of those that an experiment makes."""
-    made = report.build_tables(store.read_results(folder), experiment, folder)
-    return {table.name.removeprefix(f"{experiment}_"): table for table in made}
+    return _tables(*_loaded(folder, experiment))
 
 
 def of_folder(folder: Path, experiment: str) -> dict[str, Any]:
     """Every table and figure of an experiment: {"tables": ..., "figures": ...}, as JSON has it."""
+    declared, loaded = _loaded(folder, experiment)
     drawn = {
         info.file: {
             "title": info.title,
@@ -55,10 +48,32 @@ def of_folder(folder: Path, experiment: str) -> dict[str, Any]:
             "paper": info.paper_figures,
             **of_figure(figure),
         }
-        for info, figure in figures_of(folder, experiment).values()
+        for info, figure in _figures(folder, declared, loaded).values()
     }
-    made = tables_of(folder, experiment)
-    return {"tables": {table.name: of_table(table) for table in made.values()}, "figures": drawn}
+    made = _tables(declared, loaded).values()
+    return {"tables": {table.name: of_table(table) for table in made}, "figures": drawn}
+
+
+def _loaded(folder: Path, experiment: str) -> tuple[Experiment, Any]:
+    return report.loaded(store.read_results(folder), experiment, folder)
+
+
+def _figures(folder: Path, declared: Experiment, loaded: Any) -> dict[str, tuple[Any, Figure]]:
+    figures: list[Figure] = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def save(figure: Figure, *_: Any, **__: Any) -> None:
+            figures.extend([figure] if not figures or figure is not figures[-1] else [])
+
+        patch.setattr(Figure, "savefig", save)
+        infos = declared.draw(loaded, folder, items.shown_at)
+    names = [Path(info.file).stem.removeprefix(f"{declared.name}_") for info in infos]
+    return dict(zip(names, zip(infos, figures, strict=True), strict=True))
+
+
+def _tables(declared: Experiment, loaded: Any) -> dict[str, Any]:
+    made = declared.make_tables(loaded)
+    return {table.name.removeprefix(f"{declared.name}_"): table for table in made}
 
 
 # ---------------------------------------------------------------- tables

@@ -253,7 +253,7 @@ def test_a_file_that_is_gone_is_left_out_and_a_damaged_one_is_named(make_branche
     assert read(network, network.rows).groupby("alpha")["seed"].agg(list)[0.5] == [1, 0, 1]
     second.write_text("alpha,train_loss\n0,1\n")
     with pytest.raises(InputError, match=r"interpolation-0123abcd\.csv lacks the columns"):
-        report.build_figures(folder, "redense")
+        figures_of(folder, "redense")
 
 
 def test_the_rise_to_a_surfaces_edge_is_the_mean_over_its_outermost_points():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import three_blocks_added
 from synthetic import tell_nobody
 from wording import says
 
@@ -32,11 +33,18 @@ RUNS = {
     "lenet": {},
     "float64": {"dtype": "float64"},
     "filters": {**FILTERS, "model": "vanilla_cnn_bn", "width": 0.25},
-    "cut_shortcuts": {**FILTERS, "model": "resnet20", "width": 0.25, "cut_shortcuts": True},
+    "cut_shortcuts": {**FILTERS, "model": "three_blocks", "width": 0.25, "cut_shortcuts": True},
     "zero_pad": {
-        **FILTERS, "model": "resnet20", "width": 0.25, "cut_shortcuts": True, "shortcut": "zero_pad"
+        **FILTERS, "model": "three_blocks", "width": 0.25, "cut_shortcuts": True,
+        "shortcut": "zero_pad",
     },
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _three_blocks():
+    with three_blocks_added():
+        yield
 
 
 def study_of(folder, **values):

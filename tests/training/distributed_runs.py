@@ -144,12 +144,15 @@ def difference(one, other):
     return {"weights": weights, "metrics": float(metrics), "epochs": len(one[1])}
 
 
-def compare(examples, **changes):
+def pair_of(**changes):
+    """What trains on one device, and on two."""
+    return [trainer_of(strategy, **changes) for strategy in ("cpu", "mirrored")]
+
+
+def compare(pair, data):
     """One device against two, everything else the same."""
-    data, ends = data_of(examples), []
-    for strategy in ("cpu", "mirrored"):
-        config, trainer = trainer_of(strategy, **changes)
-        ends.append(train(trainer, data, plan_of(config, trainer)))
+    ends = [train(trainer, data, plan_of(config, trainer)) for config, trainer in pair]
+    config, trainer = pair[-1]
     plan = plan_of(config, trainer)
     return {
         **difference(*ends),
@@ -177,11 +180,10 @@ def replicas(trainer, plan, end):
     return {"pruned": pruned, "apart": apart, "copies": len(copies)}
 
 
-def rewinding():
+def rewinding(pair, data):
     """To the middle of epoch 2 and on: on one device, and on two."""
-    ends, data = [], data_of(61)
-    for strategy in ("cpu", "mirrored"):
-        config, trainer = trainer_of(strategy, **DENSE)
+    ends = []
+    for config, trainer in pair:
         middle = trainer.train_to(data, plan_of(config, trainer), step=6)
         rest = plan_of(config, trainer, weights=middle, start_step=6)
         ends.append((middle, train(trainer, data, rest)))
@@ -189,15 +191,14 @@ def rewinding():
     return {"middle": gap, **difference(ends[0][1], ends[1][1])}
 
 
-def moving_a_checkpoint():
+def moving_a_checkpoint(pair, data):
     """Interrupted on two devices, ended on one; against two devices all the way."""
-    data = data_of(61)
-    config, two = trainer_of("mirrored", **DENSE)
-    whole = train(two, data, plan_of(config, two))
+    (_, one), (config, two) = pair
+    plan = plan_of(config, two)
+    whole = train(two, data, plan)
     folder = tempfile.mkdtemp()
-    interrupted(two, data, plan_of(config, two), folder)
-    _, one = trainer_of("cpu", **DENSE)
-    return difference(whole, train(one, data, plan_of(config, one), folder))
+    interrupted(two, data, plan, folder)
+    return difference(whole, train(one, data, plan, folder))
 
 
 def programs(data, plain, distributed, feeding, **options):
@@ -298,14 +299,15 @@ def too_late():
 
 def mirrored(out):
     strategies.split_cpu(2)
-    float32 = {"dtype": "float32"}
+    # Most of the time goes into building and tracing them.
+    nesterov, few = pair_of(**DENSE, optimizer="nesterov"), data_of(49)
     found = {
-        "convolutions": compare(61, **CONVOLUTIONS),
-        "float32": compare(61, **CONVOLUTIONS, **float32),
-        "few": compare(49, **DENSE, optimizer="nesterov"),
-        "adam": compare(61, **DENSE, optimizer="adam"),
-        "rewinding": rewinding(),
-        "checkpoint": moving_a_checkpoint(),
+        "convolutions": compare(pair_of(**CONVOLUTIONS), data_of(61)),
+        "float32": compare(pair_of(**CONVOLUTIONS, dtype="float32"), data_of(61)),
+        "few": compare(nesterov, few),
+        "adam": compare(pair_of(**DENSE, optimizer="adam"), data_of(61)),
+        "rewinding": rewinding(nesterov, few),
+        "checkpoint": moving_a_checkpoint(nesterov, few),
         "streaming": streaming(),
         "large": a_large_split(),
         "dropping": dropping(),

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from processes import wait_long
 from wording import says
 
 from tfprune.errors import SettingError, Stopped
@@ -38,29 +39,27 @@ def _at_once(monkeypatch):
 
 
 def test_all_meet_in_whatever_order_they_come_and_leave_their_ports_free(workers):
+    """The second of them comes last, and once the first has said that it waits for it."""
     said, errors = [], []
 
-    def come(worker, delay):
-        time.sleep(delay)
+    def waits_for_the_second():
+        return [line for line in said if line.startswith("chief 0 waits for worker 0")]
+
+    def come(worker):
+        if worker is workers[1]:
+            wait_long(waits_for_the_second)
         try:
             meeting.meet(worker, 60, said.append)
         except SettingError as error:
             errors.append(error)
 
-    threads = [
-        threading.Thread(target=come, args=(worker, delay))
-        for worker, delay in zip(workers, (0, 0.4, 0.2), strict=True)
-    ]
+    threads = [threading.Thread(target=come, args=(worker,)) for worker in workers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not errors
-    assert any(
-        says(line, "chief 0 waits for worker 0 (localhost:", ", 60 seconds at most")
-        for line in said
-        if line.startswith("chief 0 waits for worker 0")
-    )
+    assert says(waits_for_the_second()[0], "(localhost:", ", 60 seconds at most")
     for worker in workers:
         meeting._Listener(worker).__enter__().__exit__()
 

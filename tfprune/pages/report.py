@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,65 +98,42 @@ def build_report(
     return Report(folder / layout.REPORT, {part.name: part.tabled for part in sections})
 
 
-def build_tables(
-    results: pd.DataFrame, experiment: str, output_dir: epath.PathLike | None = None
-) -> list[tables.Table]:
-    """An experiment's tables; those of an experiment without its own are the accuracy table.
+def loaded(
+    results: pd.DataFrame, experiment: str, output_dir: epath.PathLike
+) -> tuple[Experiment, Any]:
+    """An experiment's declaration, and what it makes its tables and draws its figures of.
+
+    One without its own is declared by its accuracy against sparsity.
 
     Args:
       results: rows of results.csv, of any experiments.
       experiment: one of them.
-      output_dir: where results.csv is, with rows of other settings, and the files that rows name;
-        None leaves out what is made of them.
+      output_dir: where results.csv is, with rows of other settings, and the files that rows name.
 
     Raises:
       InputError: a file is damaged.
     """
-    mine = results[results["experiment"] == experiment]
-    declared, loaded = _loaded(mine, experiment, output_dir)
-    return declared.make_tables(loaded)
-
-
-def build_figures(
-    output_dir: epath.PathLike, experiment: str, formats: Iterable[str] = ()
-) -> list[Drawn]:
-    """Draws an experiment's figures; one without its own gets accuracy against sparsity.
-
-    Args:
-      output_dir: the output folder.
-      experiment: its name.
-      formats: as of `style.save_figure`.
-
-    Raises:
-      InputError: there is no results.csv, a file is damaged, or a folder cannot be written.
-    """
-    results = store.read_results(output_dir)
-    mine = results[results["experiment"] == experiment]
-    declared, loaded = _loaded(mine, experiment, output_dir)
-    return declared.draw(loaded, output_dir, paper_items.shown_at, formats)
-
-
-def _loaded(
-    results: pd.DataFrame, experiment: str, output_dir: epath.PathLike | None
-) -> tuple[Experiment, Any]:
-    """An experiment's declaration, and what it makes its figures and tables of."""
     there = experiment in papers.REPORTS
     declared: Experiment = papers.REPORTS[experiment] if there else accuracy.generic(experiment)
-    folder = epath.Path(output_dir or "")
-    if declared.every_variant and output_dir is not None:
+    folder = epath.Path(output_dir)
+    if declared.every_variant:
         results = store.read_results(folder, every_variant=True)
-        results = results[results["experiment"] == experiment]
-    return declared, declared.load(results, folder)
+    return declared, declared.load(results[results["experiment"] == experiment], folder)
 
 
 def _section(
     folder: epath.Path, results: pd.DataFrame, experiment: str, formats: Iterable[str]
 ) -> _Section:
     problems: list[str] = []
-    tabled = _made(problems, lambda: build_tables(results, experiment, folder))
-    for table in tabled:
-        tables.write_table(folder, table)
-    drawn = _made(problems, lambda: build_figures(folder, experiment, formats))
+    tabled: list[tables.Table] = []
+    drawn: list[Drawn] = []
+    # Of what was loaded once; where that fails, of nothing.
+    for declared, found in _made(problems, lambda: [loaded(results, experiment, folder)]):
+        tabled = _made(problems, partial(declared.make_tables, found))
+        for table in tabled:
+            tables.write_table(folder, table)
+        drawing = (found, folder, paper_items.shown_at, formats)
+        drawn = _made(problems, partial(declared.draw, *drawing))
     summary = paper_items.said(experiment)
     return _Section(experiment, summary, drawn, tabled, list(dict.fromkeys(problems)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -429,16 +429,12 @@ def relation(
 ) -> Row:
     """A row of a table of correlations: of runs, `which` in words; the paper's r and its p."""
     x, y = runs[first.column], runs[second.column]
-    link = statistics.correlation(x, y)
-    row: Row = {"runs": which, "x": first.column, "y": second.column, "n": link.n}
+    link = asdict(statistics.correlation(x, y))
+    row: Row = {"runs": which, "x": first.column, "y": second.column, "n": link["n"]}
     for name, interval in _INTERVALS.items():
-        ends = interval(x, y, random())
-        row |= {
-            name: getattr(link, name),
-            f"{name}_low": ends.low,
-            f"{name}_high": ends.high,
-            f"{name}_p": getattr(link, f"{name}_p"),
-        }
+        low, high = interval(x, y, random())
+        row |= {name: link[name], f"{name}_low": low, f"{name}_high": high}
+        row[f"{name}_p"] = link[f"{name}_p"]
     for name, printed in zip(("pearson", "pearson_p"), paper or (None, None), strict=True):
         row[f"paper_{name}"] = printed.mean if printed else math.nan
     return row | {"paper_note": "; ".join(printed.note for printed in paper if printed)}
