@@ -249,7 +249,8 @@ def test_data_are_those_of_the_seed_that_the_folder_is_called_after(finished, tm
         (None, "does not exist"),
         ("[]", "is damaged"),
         ("{}", "'input_shape'"),
-        ('{"input_shape": 3, "num_classes": 2, "config": {}}', "it does not say"),
+        ('{"input_shape": 3, "num_classes": 2, "config": {}}', "input_shape is '3'"),
+        ('{"input_shape": ["a"], "num_classes": 2, "config": {}}', "it does not say"),
         ('{"input_shape": [3], "num_classes": 2, "config": {"colour": 1}}', "'colour'"),
     ],
 )
