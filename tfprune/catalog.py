@@ -81,6 +81,7 @@ MODELS.add(
     "two hidden layers, 300 and 100 units (SDD, PEG)",
     prunable="hidden",
     units=(300, 100),
+    lacks=("batch norm", "shortcuts"),
 )
 MODELS.add(
     "vanilla_cnn",
@@ -88,6 +89,7 @@ MODELS.add(
     "seven 3x3 convolutions, no batch norm (PM A.2.1)",
     prunable="conv",
     units=(16, 32, 64),
+    lacks=("batch norm", "shortcuts"),
 )
 MODELS.add(
     "vanilla_cnn_bn",
@@ -95,6 +97,7 @@ MODELS.add(
     "vanilla_cnn with batch norm",
     prunable="conv",
     units=(16, 32, 64),
+    lacks=("shortcuts",),
 )
 for _depth in (20, 32, 56):
     MODELS.add(
@@ -131,6 +134,7 @@ MODELS.add(
     "VGG-11 with batch norm, five max-pools and one dense layer (GST)",
     prunable="hidden",
     units=(64, 128, 256, 512),
+    lacks=("shortcuts",),
 )
 MODELS.add(
     "vgg16",
@@ -138,6 +142,7 @@ MODELS.add(
     "VGG-16 with batch norm and one dense layer (PEG)",
     prunable="hidden",
     units=(64, 128, 256, 512),
+    lacks=("shortcuts",),
 )
 
 # An initialization is a function of a kernel or bias to how it is drawn, see
@@ -165,32 +170,43 @@ INITIALIZATIONS.add(
 )
 
 # A criterion is a function of tfprune.pruning.criteria.ScoringInputs that returns a float64 score
-# per weight; the lowest scores are pruned first.
+# per weight; the lowest scores are pruned first. One that scores by no batch or by one, whatever
+# `criterion_batches` is, says how many with `batches`.
 CRITERIA = Registry("criterion")
-CRITERIA.add("magnitude", "tfprune.pruning.criteria:magnitude", "|w|")
-CRITERIA.add("gradient", "tfprune.pruning.criteria:gradient", "|w dL/dw| on one random batch")
+CRITERIA.add("magnitude", "tfprune.pruning.criteria:magnitude", "|w|", batches=0)
+CRITERIA.add(
+    "gradient", "tfprune.pruning.criteria:gradient", "|w dL/dw| on one random batch", batches=1
+)
 CRITERIA.add("snip", "tfprune.pruning.criteria:snip", "|w g|, g averaged over training batches")
-CRITERIA.add("synflow", "tfprune.pruning.criteria:synflow", "|w dR/dw| of the absolute network")
-CRITERIA.add("random", "tfprune.pruning.criteria:random", "uniform in [0, 1)")
+CRITERIA.add(
+    "synflow", "tfprune.pruning.criteria:synflow", "|w dR/dw| of the absolute network", batches=0
+)
+CRITERIA.add("random", "tfprune.pruning.criteria:random", "uniform in [0, 1)", batches=0)
 
 # A criterion of filters is a function of ScoringInputs that returns a float64 score per filter.
 FILTER_CRITERIA = Registry("criterion")
 _MODULE = "tfprune.pruning.filter_criteria"
-FILTER_CRITERIA.add("filter_l1", f"{_MODULE}:filter_l1", "L1 norm of the kernel")
-FILTER_CRITERIA.add("filter_l2", f"{_MODULE}:filter_l2", "L2 norm of the kernel")
+FILTER_CRITERIA.add("filter_l1", f"{_MODULE}:filter_l1", "L1 norm of the kernel", batches=0)
+FILTER_CRITERIA.add("filter_l2", f"{_MODULE}:filter_l2", "L2 norm of the kernel", batches=0)
 FILTER_CRITERIA.add(
     "filter_activation",
     f"{_MODULE}:filter_activation",
     "moving average of |activation|, after the shortcut",
 )
-FILTER_CRITERIA.add("filter_gamma", f"{_MODULE}:filter_gamma", "|batch-norm scale|")
+FILTER_CRITERIA.add("filter_gamma", f"{_MODULE}:filter_gamma", "|batch-norm scale|", batches=0)
 FILTER_CRITERIA.add(
-    "filter_ebn", f"{_MODULE}:filter_ebn", "E[max(0, N(shift, scale^2))] of the batch norm"
+    "filter_ebn",
+    f"{_MODULE}:filter_ebn",
+    "E[max(0, N(shift, scale^2))] of the batch norm",
+    batches=0,
 )
 FILTER_CRITERIA.add(
-    "filter_ebn_signed", f"{_MODULE}:filter_ebn_signed", "the same with the scale's sign"
+    "filter_ebn_signed",
+    f"{_MODULE}:filter_ebn_signed",
+    "the same with the scale's sign",
+    batches=0,
 )
-FILTER_CRITERIA.add("filter_random", f"{_MODULE}:filter_random", "uniform in [0, 1)")
+FILTER_CRITERIA.add("filter_random", f"{_MODULE}:filter_random", "uniform in [0, 1)", batches=0)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ class Entry:
     def __getitem__(self, name: str) -> Any:
         return dict(self.properties)[name]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """A property, or a default where it was registered without."""
+        return dict(self.properties).get(name, default)
+
 
 def load(target: Any) -> Any:
     """What `"package.module:name"` names, imported now; anything else is itself."""

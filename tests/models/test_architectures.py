@@ -40,7 +40,7 @@ def tiny(name: str, options: dict):
 
 
 @pytest.mark.parametrize("name", EVERY_MODEL)
-def test_layers_have_the_sizes_that_are_told_without_building_them(name):
+def test_the_catalog_tells_sizes_and_parts_of_networks_without_building_them(name):
     model = MODELS[name](DIGITS, 7, width=0.3)
     kernels = [layer.kernel for layer in model.layers if hasattr(layer, "kernel")]
     sizes = {int(kernel.shape[-1]) for kernel in kernels} - {7}
@@ -49,6 +49,10 @@ def test_layers_have_the_sizes_that_are_told_without_building_them(name):
     outer = {4 * size for size in units} if bottleneck else set()
     assert units <= sizes
     assert sizes <= units | outer
+    kinds = {"batch norm": keras.layers.BatchNormalization, "shortcuts": keras.layers.Add}
+    for part, kind in kinds.items():
+        has = any(isinstance(layer, kind) for layer in model.layers)
+        assert has == (part not in MODELS.entry(name).get("lacks", ())), part
 
 
 @pytest.mark.parametrize(

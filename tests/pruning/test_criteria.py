@@ -253,6 +253,20 @@ def test_frozen_layers_and_mixed_precision_are_scored(examples):
     np.testing.assert_allclose(sums[0], sums[1], rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", list(CRITERIA))
+def test_a_criterion_scores_by_as_many_batches_as_the_catalog_says(name):
+    taken = []
+
+    def three():
+        for seed in range(3):
+            taken.append(seed)
+            yield np.eye(2), np.array([0, 1])
+
+    rng = np.random.default_rng(0)
+    CRITERIA[name](_inputs(_linear(np.eye(2)), batches=three, num_batches=3, rng=rng))
+    assert len(taken) == CRITERIA.entry(name).get("batches", 3)
+
+
 def test_missing_batches_are_an_input_error(hand_made):
     model = prune_model(hand_made)
     model.compile("sgd", "mse")

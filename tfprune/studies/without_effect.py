@@ -9,20 +9,12 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tfprune.catalog import PATH_DATASETS, RETRAINING
+from tfprune.catalog import CRITERIA, FILTER_CRITERIA, MODELS, PATH_DATASETS, RETRAINING
 from tfprune.config import RunConfig, flat_settings
 from tfprune.settings import Section, join
 
 # Settings by name, of a run and of its experiment, and `trials`, how many the study has.
 Values = Mapping[str, Any]
-
-_WITHOUT_BATCH_NORM = ("lenet_300_100", "vanilla_cnn")
-_WITHOUT_SHORTCUTS = (*_WITHOUT_BATCH_NORM, "vanilla_cnn_bn", "vgg11", "vgg16")
-# Criteria that score by no batch or by one; of a person's own nothing is known.
-_FEW_BATCHES = (
-    *("magnitude", "gradient", "synflow", "random", "filter_l1", "filter_l2"),
-    *("filter_gamma", "filter_ebn", "filter_ebn_signed", "filter_random"),
-)
 
 
 @dataclass(frozen=True)
@@ -82,6 +74,17 @@ def _if(
     holds: Callable[[Values], bool], reason: Callable[[Values], str]
 ) -> Callable[[Values], str]:
     return lambda values: reason(values) if holds(values) else ""
+
+
+def _lacks(values: Values, part: str) -> bool:
+    """Whether the catalog says that the network has no such part; of others nothing is known."""
+    return part in MODELS.entry(values["model"]).get("lacks", ())
+
+
+def _fixed_batches(criterion: str) -> bool:
+    """Whether a criterion scores by no batch or by one; of a person's own nothing is known."""
+    registry = next((r for r in (CRITERIA, FILTER_CRITERIA) if criterion in r), None)
+    return registry is not None and registry.entry(criterion).get("batches") is not None
 
 
 def _prunes(values: Values) -> bool:
@@ -199,7 +202,7 @@ RULES: tuple[Rule, ...] = (
     Rule("retrain", _if(lambda v: not _prunes(v), _no_effect_with("levels"))),
     Rule(
         "criterion_batches",
-        _if(lambda v: v["criterion"] in _FEW_BATCHES, _no_effect_with("criterion")),
+        _if(lambda v: _fixed_batches(v["criterion"]), _no_effect_with("criterion")),
     ),
     Rule(
         "rewind_to",
@@ -237,17 +240,17 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "batch_norm_gamma",
         _if(
-            lambda v: v["batch_norm_gamma"] != "ones" and v["model"] in _WITHOUT_BATCH_NORM,
+            lambda v: v["batch_norm_gamma"] != "ones" and _lacks(v, "batch norm"),
             _no_effect_with("model"),
         ),
         ("model",),
     ),
     Rule(
         "interpolation_batch_norm",
-        _if(lambda v: v["model"] in _WITHOUT_BATCH_NORM, _no_effect_with("model")),
+        _if(lambda v: _lacks(v, "batch norm"), _no_effect_with("model")),
     ),
     *(
-        Rule(name, _if(lambda v: v["model"] in _WITHOUT_SHORTCUTS, _no_effect_with("model")))
+        Rule(name, _if(lambda v: _lacks(v, "shortcuts"), _no_effect_with("model")))
         for name in ("shortcut", "cut_shortcuts")
     ),
     # How a run is spread.

@@ -160,15 +160,15 @@ def _for_legend(benchmark: Benchmark, c: Configuration, curves: pd.DataFrame) ->
 
 
 def stability_text(fraction: float) -> str:
-    """A mean stability in %, which only perfect stability rounds to 100.
+    """A mean stability in %; only perfect stability is 100.
 
     Example:
-      >>> [stability_text(part) for part in (0.989, 0.99972, 1.0)]
-      ['98.9%', '99.97%', '100%']
+      >>> [stability_text(part) for part in (0.989, 0.99972, 0.999999, 1.0)]
+      ['98.9%', '99.97%', '99.99%', '100%']
     """
     if fraction == 1:
         return "100%"
-    return f"{100 * fraction:.{1 if fraction < 0.9995 else 2}f}%"
+    return f"{100 * fraction:.1f}%" if fraction < 0.9995 else f"{min(100 * fraction, 99.99):.2f}%"
 
 
 # ---------------------------------------------------------------- scatter plots
