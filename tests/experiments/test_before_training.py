@@ -110,7 +110,7 @@ def _unchecked():
 def test_galleries_of_streamed_data_show_the_images_and_name_the_classes(
     streamed, tmp_path, capsys
 ):
-    short = ("--levels=1", "--train_epochs=2", "--seeds=0", f"--output_dir={tmp_path}")
+    short = ("--levels=1", "--train_epochs=1", "--seeds=0", f"--output_dir={tmp_path}")
     with figures_unpainted():
         assert door.dispatch(["example_galleries", *streamed, *short]) == 0
     assert "not measured" not in "".join(capsys.readouterr())

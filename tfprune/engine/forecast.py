@@ -136,7 +136,7 @@ def device_of(config: RunConfig) -> Speed | None:
 
 
 class _Costs:
-    """Operations and seconds by run, each looked up once.
+    """Operations, seconds and trials by run, each looked up once.
 
     Args:
       measured: seconds of an epoch by `_kind` of a run.
@@ -147,6 +147,7 @@ class _Costs:
         self._measured = measured
         self._speed = speed
         self.of = cache(cost_of)
+        self.trial_of = cache(trial_name)
         self._used: set[str] = set()
 
     @property
@@ -185,7 +186,7 @@ class _Costs:
 def _rows(trainings: Iterable[Planned], left: set[str], costs: _Costs) -> Iterable[Row]:
     groups: dict[tuple[str, str], list[Planned]] = defaultdict(list)
     for one in trainings:
-        groups[trial_name(one.config), one.branch].append(one)
+        groups[costs.trial_of(one.config), one.branch].append(one)
     for (trial, branch), those in groups.items():
         to_train = [one for one in those if one.stage in left]
         yield Row(
@@ -211,9 +212,10 @@ def _seconds_by_seed(
     """Of each trial and seed, whose stages wait for each other."""
     seconds: dict[tuple[str, str], float] = defaultdict(float)
     for one in left:
-        seconds[trial_name(one.config), _seed(one.stage)] += one.epochs * costs.epoch(one.config)
+        key = costs.trial_of(one.config), _seed(one.stage)
+        seconds[key] += one.epochs * costs.epoch(one.config)
     for other in measured:
-        key = trial_name(other.config), _seed(other.stage)
+        key = costs.trial_of(other.config), _seed(other.stage)
         seconds[key] += costs.measuring_seconds(other)
     return seconds or {("", ""): 0.0}
 
