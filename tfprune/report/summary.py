@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,9 @@ def by_seed(rows: pd.DataFrame, column: str) -> dict[int, float]:
     """seed -> a column's value, seeds without one left out; {} where there is no such column."""
     if column not in rows:
         return {}
-    values = rows.set_index("seed")[column].dropna().sort_index(kind="stable")
-    return {int(seed): float(value) for seed, value in values.items()}
+    known = rows[column].notna().to_numpy()
+    pairs = zip(rows["seed"].to_numpy()[known], rows[column].to_numpy()[known], strict=True)
+    return {int(seed): float(value) for seed, value in sorted(pairs, key=itemgetter(0))}
 
 
 def described(
