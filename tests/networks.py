@@ -15,7 +15,7 @@ from tfprune.models import resnet
 from tfprune.models.blocks import conv_bn_relu, image_input, pooled_logits
 from tfprune.models.widths import scaled
 
-DEEPER = ("resnet32", "resnet50", "resnet56", "resnet101")
+DEEPER = ("vgg16", "resnet32", "resnet50", "resnet56", "resnet101")
 
 
 def case(name, *values):

@@ -35,6 +35,11 @@ def data_of(seed):
     return dataclasses.replace(data, labels=noisy, selected=noisy != data.original_labels)
 
 
+def trainer_alone(config):
+    """Of the same numbers, by TensorFlow's own kernels, for which nothing is compiled."""
+    return Trainer(dataclasses.replace(config, jit="off"), DATA.input_shape, 3)
+
+
 def plan_of(trainer, config, seed, start_step=0, rate=None, masked=True):
     weights = trainer.initial_weights(seed)
     masks = trainer.dense_masks
@@ -100,7 +105,7 @@ def test_each_place_trains_as_one_alone(tmp_path, model, settings):
     config = from_settings({**SMALL, "model": model, "dtype": "float64", **settings})
     together = Together(3)
     stacked = Trainer(config, DATA.input_shape, 3, together)
-    alone = Trainer(config, DATA.input_shape, 3)
+    alone = trainer_alone(config)
     kinds = {  # One with flips would not be in one stack with those without.
         "whole": (2, {}),
         "rewound": (4, {"start_step": 5}),
@@ -127,7 +132,7 @@ def test_flips_and_shifts_are_each_places_own(tmp_path):
     config = from_settings({**SMALL, "dtype": "float64"})
     together = Together(2)
     stacked = Trainer(config, DATA.input_shape, 3, together)
-    alone = Trainer(config, DATA.input_shape, 3)
+    alone = trainer_alone(config)
     odd = {str(seed): seed for seed in (1, 3)}
 
     def trainings(trainer):
