@@ -26,10 +26,17 @@ from end_to_end.soak import assert_equal, end_group, soak, start
 from tfprune import layout
 
 COMMAND = (
-    "redense", "--preset=smoke", "--levels=1", "--train_epochs=60", "--seeds=0", "--momentum=0.9",
+    "redense", "--preset=smoke", "--levels=1", "--train_epochs=30", "--seeds=0", "--momentum=0.9",
     "--branch_levels=1", "--checkpoint_seconds=1000", "--surface_points=0", "--directions=20",
     "--jit=off",
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _networks_kept():
+    """All train one network: it is compiled once."""
+    with networks_kept():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from tfprune.training.trainer import Trainer, TrainingOutputs, TrainingPlan
 
 EPOCHS = 3
 SMALL = {"train_epochs": EPOCHS, "batch_size": 16, "width": 0.05, "learning_rate": 0.05}
+MOMENTUM = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01}
 DATA = prepared_data(examples=56, test_examples=20, val_examples=10)
 
 
@@ -84,8 +85,8 @@ def metrics_of(rows):
 @pytest.mark.parametrize(
     ("model", "settings"),
     [
-        ("lenet_300_100", {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01}),
         ("lenet_300_100", {"optimizer": "adam", "weight_decay": 0.01}),
+        pytest.param("lenet_300_100", MOMENTUM, marks=pytest.mark.slow),
         pytest.param(
             "vanilla_cnn_bn",
             {
@@ -129,7 +130,7 @@ def test_each_place_trains_as_one_alone(tmp_path, model, settings):
 
 
 def test_flips_and_shifts_are_each_places_own(tmp_path):
-    config = from_settings({**SMALL, "dtype": "float64"})
+    config = from_settings({**SMALL, **MOMENTUM, "dtype": "float64"})
     together = Together(2)
     stacked = Trainer(config, DATA.input_shape, 3, together)
     alone = trainer_alone(config)
