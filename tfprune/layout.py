@@ -19,6 +19,7 @@ MASKS = "masks.npz"
 EVENTS = "events.csv"
 START = "start.npz"
 END = "end.npz"
+KEPT = "kept_examples.npz"  # Of a stage that was trained on a part of the training examples.
 RESULT = "result.json"
 # Written in turn, so that the one before is whole when the last is not.
 CHECKPOINTS = ("checkpoint-0.npz", "checkpoint-1.npz")

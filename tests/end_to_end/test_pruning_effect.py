@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+import tfprune
 from end_to_end.commands import assert_complete, read_rows, rows_of, run_all, run_unreported
 from tfprune.files import load_arrays
 
@@ -144,6 +145,11 @@ def test_sets_that_leave_out_have_the_sizes_they_claim(folder, rows):
             "random_subsample": round(0.4 * total),
         }
         size = int(row["subset_examples"])
+        data = tfprune.load_data(folder / row["stage"])
+        assert len(data.train.labels) == size
+        if row["branch"] == "dense_subset":
+            right = examples["predictions"] == examples["labels"]
+            np.testing.assert_array_equal(data.train.labels, examples["labels"][right])
         if row["branch"] in expected:
             assert size == expected[row["branch"]]
         else:  # tie and rnd, both of the examples that every seed has a loss for.

@@ -189,6 +189,18 @@ def test_the_papers_sparsities_stand_beside_ours_where_it_has_the_setting(ranges
     assert levels["first_sweet_spot"] < levels["second_sweet_spot"]
 
 
+def test_a_sweet_spot_that_is_told_alone_stands_beside_both_of_the_papers(ranges, monkeypatch):
+    alone = {"dense": 0, "overfitting": 5, "sweet_spot_last": 12}
+    monkeypatch.setattr(networks.Networks, "roles", alone)
+    shown = sdd.sampled_table(ranges).shown.set_index(["dataset", "sampled"])
+    assert shown["the paper's (%)"]["cifar10"].to_dict() == {
+        "dense": "0",
+        "overfitting": "98.2",
+        "sweet spot": "99.08 and 99.53",
+        "underfitting": "99.76",
+    }
+
+
 def test_sparsities_on_which_the_papers_figures_disagree_name_their_figures():
     values = ("mnist", "lenet_300_100", "symmetric", 0.2, "magnitude", "weight_rewind")
     setting = dict(zip(COLUMNS, values, strict=True))

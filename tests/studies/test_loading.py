@@ -21,7 +21,7 @@ from tfprune.engine.executors import InProcess
 from tfprune.engine.study import StudyEngine
 from tfprune.engine.workshop import Workshop
 from tfprune.errors import DamagedFile, InputError, SettingError
-from tfprune.files import load_arrays, read_sealed, save_arrays, write_sealed
+from tfprune.files import load_arrays, save_arrays
 from tfprune.pruning.weights import mask_variables, read_weights
 from tfprune.store import read_results
 from tfprune.studies import filter_trainings
@@ -155,16 +155,21 @@ def test_the_data_of_a_stage_are_those_of_its_trial_and_seed(tmp_path):
     assert (data.train.images.dtype, data.train.labels.dtype) == ("float32", "int32")
 
 
-def test_a_stage_that_was_trained_on_a_part_says_so_and_still_has_its_test_set(tmp_path):
-    study, _ = study_of(tmp_path, levels=0, train_epochs=1)
+def test_a_stage_that_was_trained_on_a_part_has_that_part_and_its_whole_test_set(tmp_path):
+    study, workshop = study_of(tmp_path, levels=0, train_epochs=1)
     study.train_trunks()
-    folder = study.trials[0].stage(0).folder
-    result = read_sealed(folder / layout.RESULT)
-    write_sealed(folder / layout.RESULT, result | {"subset_examples": 150}, ())
-    data = tfprune.load_data(folder)
+    (trial,) = study.trials
+    labels = workshop.loop(trial).data.labels
+    stage = trial.stage(0)
+    save_arrays(stage.folder / layout.KEPT, {"rows": np.array([1, 4, 9])})
+    stage.finish(stage.result() | {"subset_examples": 3})
+    data = tfprune.load_data(stage.folder)
+    assert data.train.images.shape == (3, 8, 8, 1)
+    assert data.train.labels.tolist() == data.original_labels.tolist() == labels[[1, 4, 9]].tolist()
     assert len(data.test.labels) == 360
-    with pytest.raises(InputError, match="trained without 50 of the training examples"):
-        data.train  # noqa: B018
+    save_arrays(stage.folder / layout.KEPT, {"rows": np.array([1, 4, 8])})
+    with pytest.raises(DamagedFile, match=r"kept_examples\.npz"):
+        tfprune.load_data(stage.folder)
 
 
 def test_a_folder_that_is_no_stage_is_refused(tmp_path):

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfprune import layout
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError
+from tfprune.files import save_arrays
 from tfprune.seeds import LevelDraw, Stream, generator
 from tfprune.settings import hash8, join
 from tfprune.studies.examples import losses_by_seed, measured_seeds, read_losses
@@ -178,6 +180,8 @@ def _train(
         schedule=training_schedule(training),
         epochs=training.train_epochs,
     )
+    if loop.writes:
+        save_arrays(stage.folder / layout.KEPT, {"rows": rows})
     used = {**options.identity(), "leave_out_seeds": join(loop.config.seeds)}
     loop.train(stage, plan, advance, keep(loop.data, rows), subset_examples=len(rows), **used)
 

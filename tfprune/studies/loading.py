@@ -16,7 +16,7 @@ from tfprune.backend import keras
 from tfprune.claims import check_cloud
 from tfprune.config import RunConfig, from_values
 from tfprune.data import augmentation
-from tfprune.data.prepare import PreparedData, prepare
+from tfprune.data.prepare import PreparedData, keep, prepare
 from tfprune.data.sources import load_source
 from tfprune.data.streaming import StreamedData
 from tfprune.errors import DamagedFile, InputError, reason
@@ -54,25 +54,17 @@ class StageData:
     Attributes:
       prepared: the trial's data as they are, with pixels, positions in the source and `selected`.
       dtype: of the images.
-      left_out: how many training examples the stage was not trained on.
     """
 
     prepared: PreparedData | StreamedData
     dtype: str = "float32"
-    left_out: int = 0
 
     @cached_property
     def train(self) -> Split:
         """The training examples, not augmented, with the labels trained on, noise and all.
 
-        Raises:
-          InputError: the stage was trained on a part of them that pruning chose (PEG D, E, K.2).
+        Of a stage that was trained on a part of them that pruning chose, that part (PEG D, E, K.2).
         """
-        if self.left_out:
-            raise InputError(
-                f"this stage was trained without {self.left_out} of the training examples, and "
-                "which is not kept: its trial's level 0 has all of them"
-            )
         return self._split("train")
 
     @cached_property
@@ -161,7 +153,8 @@ def load_data(folder: epath.PathLike) -> StageData:
     """The data of a stage: the same examples and labels, normalized with the same numbers.
 
     They are read from where the run read them, and split and noised again, which its seed makes
-    the same draws; nothing of the output folder but config.json and result.json is needed.
+    the same draws; nothing of the output folder but config.json and result.json is needed, and of
+    a stage that was trained on a part of the training examples, which.
 
     Args:
       folder: as `load_stage` takes it.
@@ -180,9 +173,11 @@ def load_data(folder: epath.PathLike) -> StageData:
     config, _, _ = _described(folder.parent / layout.CONFIG)
     seed = _seed(folder.parent)
     prepared = prepare(load_source(config.data), config.data, seed)
-    trained_on = read_sealed(folder / layout.RESULT).get("subset_examples", len(prepared.labels))
+    if "subset_examples" in read_sealed(folder / layout.RESULT):
+        check_sealed(folder / layout.RESULT, (layout.KEPT,), _TRAINED_AGAIN)
+        prepared = keep(prepared, load_arrays(folder / layout.KEPT)["rows"])
     dtype = "float64" if config.training.dtype == "float64" else "float32"
-    return StageData(prepared, dtype, len(prepared.labels) - int(trained_on))
+    return StageData(prepared, dtype)
 
 
 def _reached(folder: epath.PathLike) -> epath.Path:

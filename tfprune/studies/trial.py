@@ -23,6 +23,10 @@ Row = dict[str, Any]
 DENSE = ("data", "model", "training")
 PRUNED = (*DENSE, "pruning")
 
+# What a training leaves beside its result, as far as it has it.
+_WEIGHTS = (layout.START, layout.END)
+_OTHERS = (layout.MASKS, layout.METRICS, layout.EVENTS, layout.KEPT)
+
 
 def trial_name(config: RunConfig, sections: tuple[str, ...] = PRUNED) -> str:
     """SLUG-HASH8: readable first, then what tells apart any two trials with other numbers.
@@ -97,10 +101,10 @@ class Stage:
 
     def set_aside(self) -> None:
         """Makes a damaged stage one to be trained, which writes its weights anew."""
-        for name in (layout.RESULT, layout.MASKS, layout.METRICS, layout.EVENTS):
+        for name in (layout.RESULT, *_OTHERS):
             if (self.folder / name).exists():
                 set_aside(self.folder / name)
-        for name in (layout.START, layout.END):
+        for name in _WEIGHTS:
             if (self.folder / name).is_dir():
                 set_aside(self.folder / name)
 
@@ -122,7 +126,7 @@ class Stage:
 
     def finish(self, result: Row) -> None:
         """Marks the stage as done; its other files must be whole by now."""
-        names = (layout.START, layout.END, layout.MASKS, layout.METRICS, layout.EVENTS)
+        names = (*_WEIGHTS, *_OTHERS)
         files = [self.folder / name for name in names if (self.folder / name).exists()]
         write_sealed(self.folder / layout.RESULT, result, files)
         for left in self.folder.glob(".*.tmp"):  # A killed process leaves half a file.

@@ -36,9 +36,11 @@ _LOSERS = {
 # ΔL of the paper's equation 1, and to first order.
 _CHANGE, _LINEAR = "loss_change", "loss_change_linear"
 _CHANGES = {_CHANGE: "ΔL", _LINEAR: "to first order"}
-# What SDD samples besides the dense network, by what it calls them; its two sweet spots, where the
-# best or the last test accuracy peaks, are told apart by their order alone.
-_PRINTED = ("dense", "overfitting", "first_sweet_spot", "second_sweet_spot", "underfitting")
+# SDD's two sweet spots, where the best or the last test accuracy peaks, are told apart by their
+# order alone: a network that has one of them may have either.
+_SWEET_SPOTS = ("first_sweet_spot", "second_sweet_spot")
+# What SDD samples, by what it calls them.
+_PRINTED = ("dense", "overfitting", *_SWEET_SPOTS, "sweet_spot", "underfitting")
 
 
 # ---------------------------------------------------------------- readings
@@ -251,7 +253,7 @@ def sampled_table(found: Study) -> Table:
     settings = trials.settings(found.rows).to_dict("index")
     rows: list[dict[str, Any]] = []
     for network in found.networks:
-        levels, paper = _sampled(network.roles), printed_sparsities(settings[network.trial])
+        levels, paper = _sampled(network.roles, printed_sparsities(settings[network.trial]))
         here = aggregated[aggregated["trial"] == network.trial].set_index("level", drop=False)
         for at in (at for at in _PRINTED if at in levels or at in paper):
             ours = here.loc[levels[at]].to_dict() if at in levels else {"trial": network.trial}
@@ -268,11 +270,17 @@ def sampled_table(found: Study) -> Table:
     return tables.of_trials("sampled", title, pd.DataFrame(rows), found.rows, shown, ["sampled"])
 
 
-def _sampled(roles: Mapping[str, int]) -> dict[str, int]:
-    """The levels of roles of `descent.ROLES`, by what the paper's figures show for them."""
+def _sampled(
+    roles: Mapping[str, int], paper: Mapping[str, str]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Levels of roles of `descent.ROLES`, and what SDD prints, by what its figures call them."""
     sweet = sorted({level for role, level in roles.items() if role.startswith("sweet_spot")})
     others = {role: level for role, level in roles.items() if not role.startswith("sweet_spot")}
-    return others | dict(zip(("first_sweet_spot", "second_sweet_spot"), sweet, strict=False))
+    if len(sweet) == 1:
+        other = {at: text for at, text in paper.items() if at not in _SWEET_SPOTS}
+        either = " and ".join(paper[at] for at in _SWEET_SPOTS if at in paper)
+        return others | {"sweet_spot": sweet[0]}, other | ({"sweet_spot": either} if either else {})
+    return others | dict(zip(_SWEET_SPOTS, sweet, strict=False)), dict(paper)
 
 
 def loss_change_table(found: Study) -> Table | None:
