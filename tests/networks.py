@@ -1,7 +1,7 @@
 """Which networks every test of networks builds: the deep ones wait for `test-slow`.
 
 Their blocks are those of shallower ones, or bottlenecks, made of the same layers. Where a test
-needs shortcuts and no depth, it trains `three_blocks`.
+needs shortcuts and no depth, it takes `three_blocks`, or bottlenecks, `two_bottlenecks`.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from tfprune.models import resnet
 from tfprune.models.blocks import conv_bn_relu, image_input, pooled_logits
 from tfprune.models.widths import scaled
 
-DEEPER = ("vgg16", "resnet32", "resnet50", "resnet56", "resnet101")
+DEEPER = ("resnet18", "resnet32", "resnet50", "resnet56", "resnet101", "vgg16")
 
 
 def case(name, *values):
@@ -33,6 +33,15 @@ def three_blocks(input_shape, num_classes, width=1.0, shortcut="projection"):
     x = conv_bn_relu(images, filters[0], 3, "conv1")
     x = resnet._stages(x, filters, (1, 2), resnet._basic_block, shortcut)
     return keras.Model(images, pooled_logits(x, num_classes), name="three_blocks")
+
+
+def two_bottlenecks(input_shape, num_classes, width=1.0, shortcut="projection"):
+    """ResNet-50's blocks, two of sixteen: the first has a projection, the second an identity."""
+    images = image_input(input_shape)
+    filters = [scaled(64, width)]
+    x = conv_bn_relu(images, filters[0], 7, "conv1", strides=2)
+    x = resnet._stages(x, filters, (2,), resnet._bottleneck_block, shortcut)
+    return keras.Model(images, pooled_logits(x, num_classes), name="two_bottlenecks")
 
 
 @contextlib.contextmanager

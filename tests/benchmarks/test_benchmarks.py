@@ -21,8 +21,11 @@ TINY = timing.Scale(
     ablated_networks=3,
     study_flags=("--preset=smoke", "--levels=1", "--seeds=0"),
 )
-# Whole commands as processes, and networks that take long to compile.
+# Whole commands as processes, networks that take long to compile, and what another row measures
+# alike: an epoch, and what one more stage compiles, which has a test of its own below.
 SLOW = (
+    "another_stage",
+    "lenet_evaluation",
     "lenet_epoch",
     "start_up",
     "study",

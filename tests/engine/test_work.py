@@ -172,19 +172,29 @@ def folder_there(path):
 STAGES = ("level_00", "level_01", "redense_level_01")
 DAMAGES = (cut, empty, flip, remove)
 FILES = ("result.json", "end.npz", "masks.npz", "metrics.csv", "start.npz")
-# Every two of damage, file and stage meet once; and what is whole in itself.
+# Every two of damage, file and stage meet once; and what is whole in itself. Each damage, each
+# file and each stage is among those that are not slow: a file is read alike in every stage.
+QUICK = {
+    (remove, "result.json"), (cut, "result.json"), (empty, "end.npz"), (flip, "masks.npz"),
+    (remove, "metrics.csv"), (cut, "start.npz"),
+}  # fmt: skip
 CASES = [
-    (damage, name, STAGES[(i + j + 1) % len(STAGES)])
+    pytest.param(
+        damage,
+        name,
+        STAGES[(i + j + 1) % len(STAGES)],
+        marks=() if (damage, name) in QUICK else pytest.mark.slow,
+    )
     for i, damage in enumerate(DAMAGES)
     for j, name in enumerate(FILES)
 ]
 CASES += [
-    (flip, "start.npz", "level_00"),
-    (other, "start.npz", "redense_level_01"),
-    (other, "end.npz", "level_01"),
+    pytest.param(flip, "start.npz", "level_00", marks=pytest.mark.slow),
+    pytest.param(other, "start.npz", "redense_level_01", marks=pytest.mark.slow),
+    pytest.param(other, "end.npz", "level_01", marks=pytest.mark.slow),
     (other, "masks.npz", "level_01"),
     (foreign, "start.npz", "level_00"),
-    (folder_there, "start.npz", "level_01"),
+    pytest.param(folder_there, "start.npz", "level_01", marks=pytest.mark.slow),
     (folder_there, "metrics.csv", "level_00"),
 ]
 
@@ -226,7 +236,10 @@ def test_a_damaged_measurement_is_measured_again(run, damaged, whole, damage, su
     assert_equal(damaged, whole)
 
 
-@pytest.mark.parametrize("damage", [cut, empty, flip, remove, other, foreign])
+@pytest.mark.parametrize(
+    "damage", [cut, *(pytest.param(d, marks=pytest.mark.slow) for d in (empty, flip)), remove,
+               other, foreign]
+)  # fmt: skip
 def test_damaged_weights_of_the_rewind_point_are_trained_again(run, damaged, whole, damage):
     damage(find(damaged, "rewind_2it.npz"))
     shutil.rmtree(find(damaged, "level_02"))
@@ -265,8 +278,12 @@ def interrupted(run, damaged, workshop):
 @pytest.mark.parametrize(
     ("damage", "which"),
     [
-        *((cut, (0,)), (empty, (1,)), (flip, (0, 1)), (flip, (1,))),
-        *((other, (0, 1)), (foreign, (1,))),
+        (cut, (0,)),
+        (flip, (0, 1)),
+        (other, (0, 1)),
+        (foreign, (1,)),
+        pytest.param(empty, (1,), marks=pytest.mark.slow),
+        pytest.param(flip, (1,), marks=pytest.mark.slow),
     ],
 )
 def test_damaged_checkpoints_fall_back_to_the_one_before(run, interrupted, whole, damage, which):

@@ -1,12 +1,16 @@
 """What an experiment cannot measure is said before anything is trained, whatever it is."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
+from end_to_end.commands import figures_unpainted, networks_kept
 from synthetic import prepared_data
 
 from tfprune import __main__ as door
 from tfprune.data import sources
 from tfprune.errors import SettingError
+from tfprune.experiments import runner
 from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.files import load_arrays
 
@@ -23,6 +27,13 @@ STREAMED = {
     "generalization_stability", "pruning_as_noise",
 }  # fmt: skip
 SMALL = ("--preset=smoke", "--jit=off", "--validation_examples=10", "--train_subset=")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _networks():
+    """What the tests train is one network, compiled once."""
+    with networks_kept():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +90,8 @@ def test_of_a_finished_trunk_too(streamed, tmp_path, monkeypatch):
     small += ["--levels=1", "--train_epochs=1", "--alpha_step=0.5", "--line_points=3"]
     monkeypatch.setattr("tfprune.experiments.redense.further", lambda command, study: None)
     monkeypatch.setattr("tfprune.experiments.redense.EXPERIMENT", _unchecked())
-    assert door.dispatch(small) == 0
+    with mock.patch.object(runner, "show"):
+        assert door.dispatch(small) == 0
     monkeypatch.undo()
     monkeypatch.setattr(sources, "RESIDENT_BYTES_LIMIT", 0)
     with pytest.raises(SettingError, match="--dataset=patterns"):
@@ -99,7 +111,8 @@ def test_galleries_of_streamed_data_show_the_images_and_name_the_classes(
     streamed, tmp_path, capsys
 ):
     short = ("--levels=1", "--train_epochs=2", "--seeds=0", f"--output_dir={tmp_path}")
-    assert door.dispatch(["example_galleries", *streamed, *short]) == 0
+    with figures_unpainted():
+        assert door.dispatch(["example_galleries", *streamed, *short]) == 0
     assert "not measured" not in "".join(capsys.readouterr())
     (path,) = tmp_path.glob("trials/*/seed_0/level_00/gallery-*.npz")
     gallery = load_arrays(path)

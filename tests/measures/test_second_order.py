@@ -107,7 +107,11 @@ def by_differences(model, data, step=1e-5):
     ("network", "make"),
     [
         (transformer_block, lambda: layers.LayerNormalization(epsilon=1e-6)),
-        (transformer_block, lambda: layers.LayerNormalization(axis=[1, 2], epsilon=1e-6)),
+        pytest.param(
+            transformer_block,
+            lambda: layers.LayerNormalization(axis=[1, 2], epsilon=1e-6),
+            marks=pytest.mark.slow,
+        ),
         (transformer_block, Moments),
         (transformer_block, LogSumExp),
         (transformer_block, layers.BatchNormalization),

@@ -64,8 +64,8 @@ def test_the_catalog_tells_sizes_and_parts_of_networks_without_building_them(nam
         case("resnet56", {"shortcut": "zero_pad"}, CIFAR, 10, 853_018),  # 0.85M
         ("resnet20", {"shortcut": "projection"}, CIFAR, 10, 272_474),  # OpenLTH's
         ("resnet18", {}, CIFAR, 10, 11_173_962),  # kuangliu/pytorch-cifar
-        ("resnet18", {}, CIFAR, 100, 11_220_132),
-        ("resnet50", {}, IMAGENET, 1000, 25_557_032),  # torchvision
+        case("resnet18", {}, CIFAR, 100, 11_220_132),
+        case("resnet50", {}, IMAGENET, 1000, 25_557_032),  # torchvision
         case("resnet101", {}, CIFAR, 10, 42_512_970),  # kuangliu/pytorch-cifar
         ("vgg11", {}, CIFAR, 10, 9_231_114),  # GST's code; kuangliu/pytorch-cifar
         # kuangliu/pytorch-cifar, less the 4,224 biases that batch norm takes away.
@@ -175,9 +175,9 @@ def test_vanilla_cnn_is_the_one_of_pm_a_2_1():
         ("resnet20", MNIST, (7, 7)),
         ("resnet20", (9, 5, 1), (3, 2)),  # 9, 5, 3: strides round up.
         ("resnet18", CIFAR, (4, 4)),
-        ("resnet18", DIGITS, (1, 1)),
+        case("resnet18", DIGITS, (1, 1)),
         ("resnet50", IMAGENET, (7, 7)),
-        ("resnet50", DIGITS, (1, 1)),
+        case("resnet50", DIGITS, (1, 1)),
     ],
 )
 def test_images_shrink_to_the_documented_size_and_logits_are_one_float32_per_class(

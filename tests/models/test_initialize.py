@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from networks import case
 
 from tfprune.backend import keras  # Before tensorflow_model_optimization, which needs Keras 2.
 
@@ -48,7 +49,7 @@ def assert_equal_lists(first, second):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["lenet_300_100", "resnet20", "resnet50", "vgg11"])
+@pytest.mark.parametrize("name", ["lenet_300_100", "resnet20", case("resnet50"), "vgg11"])
 def test_every_kernel_is_normal_with_variance_two_over_fan_in(name):
     model = MODELS[name]((8, 8, 1), 10, width=0.3)
     values = initial_weights(model, seed=0)

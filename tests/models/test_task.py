@@ -27,15 +27,23 @@ layers, losses = keras.layers, keras.losses
 N, C = 40, CLASSES
 
 
-CASES_ = pytest.mark.parametrize("case", TASKS.values(), ids=TASKS)
-CLASSIFIERS = pytest.mark.parametrize(
-    "case", [c for c in TASKS.values() if c.one_class], ids=[n for n in TASKS if TASKS[n].one_class]
-)
-OTHERS = pytest.mark.parametrize(
-    "case",
-    [c for c in TASKS.values() if not c.one_class],
-    ids=[n for n in TASKS if not TASKS[n].one_class],
-)
+# What the others say of outputs and labels is what one of these says, with another loss or shape;
+# loss, accuracy and probabilities are looked at of all.
+OF_EACH_KIND = {
+    "uncompiled_logits", "sparse_column", "weighted", "one_hot_logits_smoothed", "own_of_one_hot",
+    "sigmoid_float", "one_logit", "multi_label", "regression_of_many",
+}  # fmt: skip
+
+
+def cases(names, quick=frozenset(TASKS)):
+    """A test for each of these tasks, slow where it is not among the quick ones."""
+    marks = {name: () if name in quick else pytest.mark.slow for name in names}
+    return pytest.mark.parametrize(
+        "case", [pytest.param(TASKS[name], id=name, marks=marks[name]) for name in names]
+    )
+
+
+WITH_CLASSES = [name for name, task in TASKS.items() if task.one_class]
 
 
 def drawn(case):
@@ -92,7 +100,7 @@ def keras_loss(model, images, labels):
     return -np.log(p[np.arange(N), labels]).mean()
 
 
-@CASES_
+@cases(TASKS)
 def test_loss_and_accuracy_are_those_of_keras_and_numpy_and_so_are_the_ends_of_a_path(case):
     model, images, labels, classes = drawn(case)
     evaluator = Evaluator(model, jit=False)
@@ -123,7 +131,7 @@ def slope(model, images, labels, layer, index, step=1e-2):
     return found / (12 * step)
 
 
-@CASES_
+@cases(TASKS, OF_EACH_KIND)
 def test_gradient_scores_are_slopes_of_the_models_own_loss(case):
     model, images, labels, _ = drawn(case)
     masks = get_masks(prune_model(model))
@@ -138,7 +146,7 @@ def test_gradient_scores_are_slopes_of_the_models_own_loss(case):
         assert scores[layer][index] == pytest.approx(expected, rel=2e-3, abs=2e-5)
 
 
-@CASES_
+@cases(TASKS, OF_EACH_KIND)
 def test_second_derivatives_and_gradients_of_examples_are_those_of_the_models_own_loss(case):
     model, images, labels, _ = drawn(case)
     curvature, loss = Curvature(model), batch_loss_of(model)
@@ -167,7 +175,7 @@ def test_second_derivatives_and_gradients_of_examples_are_those_of_the_models_ow
     np.testing.assert_allclose(found, expected, atol=3e-3 * np.abs(expected).max())
 
 
-@CLASSIFIERS
+@cases(WITH_CLASSES)
 def test_el2n_is_the_distance_of_probabilities_from_the_label(case):
     model, images, labels, classes = drawn(case)
     p = numpy_probabilities(numpy_outputs(model, images))
@@ -175,7 +183,7 @@ def test_el2n_is_the_distance_of_probabilities_from_the_label(case):
     np.testing.assert_allclose(el2n(model, images, labels), expected, atol=1e-5)
 
 
-@CLASSIFIERS
+@cases(WITH_CLASSES, OF_EACH_KIND)
 def test_utility_is_the_divergence_between_distributions_over_classes(case):
     model, images, labels, classes = drawn(case)
     ablations = Ablations((1.0,), subsets=1)
@@ -190,7 +198,7 @@ def test_utility_is_the_divergence_between_distributions_over_classes(case):
     assert found.accuracies[0, 0] == pytest.approx(np.mean(q.argmax(axis=1) == classes))
 
 
-@CLASSIFIERS
+@cases(WITH_CLASSES, OF_EACH_KIND)
 def test_events_and_subsets_are_measured_by_the_true_accuracy(case):
     model, images, labels, classes = drawn(case)
     loss = getattr(model, "loss", losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -213,7 +221,7 @@ def test_events_and_subsets_are_measured_by_the_true_accuracy(case):
     )
 
 
-@OTHERS
+@cases([name for name in TASKS if name not in WITH_CLASSES])
 def test_what_is_for_classifiers_refuses_other_tasks_before_anything_is_computed(case):
     model, images, labels, _ = drawn(case)
     for measure in (

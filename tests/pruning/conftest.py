@@ -53,12 +53,12 @@ def _conv_net(seed: int = 0) -> keras.Model:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mlp() -> Callable[..., keras.Model]:
     return _mlp
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def conv_net() -> Callable[..., keras.Model]:
     return _conv_net
 

@@ -44,8 +44,10 @@ def train(model, steps=4):
     images = rng.normal(size=(32, *model.input_shape[1:])).astype(np.float32)
     labels = rng.integers(0, model.output_shape[-1], 32)
     # Momentum and decay push dead variables as hard as they can.
+    # A few steps: quicker than tracing them. `test_masks_hold_under_xla` traces.
     model.compile(keras.optimizers.SGD(0.5, momentum=0.9, nesterov=True),
-                  keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # fmt: skip
+                  keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                  run_eagerly=True)  # fmt: skip
     model.fit(images, labels, batch_size=8, epochs=steps // 4, verbose=0)
     return images
 

@@ -155,7 +155,7 @@ def _iterative_counts(criterion, model):
     return np.array(counts)
 
 
-@pytest.mark.parametrize("seed", [0, 10])
+@pytest.mark.parametrize("seed", [0, pytest.param(10, marks=pytest.mark.slow)])
 def test_iterative_synflow_never_empties_a_layer_where_magnitude_does(seed):
     """Every layer's scores sum to R, so no score is above a last weight's (Tanaka et al. 2020)."""
     left = _iterative_counts("synflow", _narrow_wide_narrow(seed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 import sys
 
@@ -53,11 +54,11 @@ def assert_trains_on_sparse(model, masks, images, labels):
 @pytest.mark.parametrize(
     ("name", "loader"),
     [
-        ("model.keras", "ours"),
+        pytest.param("model.keras", "ours", marks=pytest.mark.slow),
         ("model.keras", "keras"),
         ("model.keras", "prune_scope"),
         ("saved_model", "ours"),
-        ("saved_model", "prune_scope"),
+        pytest.param("saved_model", "prune_scope", marks=pytest.mark.slow),
         ("model.h5", "keras"),
     ],
 )
@@ -221,9 +222,15 @@ def two_backbones(deeper):
     return model
 
 
-@pytest.mark.parametrize("way", [name for name, way in FORMATS.items() if way.file])
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("deeper", [False, True])
+def backbone_cases():
+    """Compiled, or deeper; what is both or neither is no kind of its own, but `.h5` of neither."""
+    for way in (name for name, way in FORMATS.items() if way.file):
+        for deeper, compiled in itertools.product((False, True), repeat=2):
+            quick = deeper != compiled or (way == "`.h5`" and not deeper)
+            yield pytest.param(deeper, compiled, way, marks=() if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("deeper", "compiled", "way"), backbone_cases())
 def test_two_backbones_with_equal_names_are_saved_whole_or_refused(deeper, compiled, way, tmp_path):
     model, path = two_backbones(deeper), tmp_path / FORMATS[way].file
     if compiled:

@@ -180,12 +180,18 @@ def test_random_scores_depend_on_the_generator_alone(hand_made):
         criteria.filter_random(_inputs(prune_model(hand_made)))
 
 
-@pytest.mark.parametrize("name", list(FILTER_CRITERIA))
-@pytest.mark.parametrize("kind", ["vgg", "conv_net"])
-def test_scoring_leaves_the_model_as_it_was_bit_for_bit(name, kind, conv_net, examples):
-    plain = conv_net() if kind == "conv_net" else vgg11((6, 6, 2), 3, width=0.05)
+@pytest.fixture(scope="module", params=["vgg", "conv_net"])
+def untouched(request, conv_net):
+    """One for all criteria: scoring leaves it as it is."""
+    plain = conv_net() if request.param == "conv_net" else vgg11((6, 6, 2), 3, width=0.05)
     model = prune_model(plain, "conv", filters=True)
     model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("name", list(FILTER_CRITERIA))
+def test_scoring_leaves_the_model_as_it_was_bit_for_bit(name, untouched, examples):
+    model = untouched
     before = [variable.numpy().tobytes() for variable in model.variables]
     batches = [examples((6, 6, 2), 5, seed) for seed in range(2)]
     scores = FILTER_CRITERIA[name](_inputs(model, batches=batches, rng=np.random.default_rng(0)))

@@ -99,7 +99,7 @@ def test_schedules_that_cannot_be_are_refused(values, message):
 
 
 @pytest.mark.parametrize(
-    ("build", "convolutions"), [("resnet20", 18), ("resnet18", 16), case("resnet56", 54)]
+    ("build", "convolutions"), [("resnet20", 18), case("resnet18", 16), case("resnet56", 54)]
 )
 def test_the_blocks_of_a_resnet_have_neither_stem_nor_projections(build, convolutions):
     model = getattr(resnet, build)((8, 8, 3), 10, width=0.125)

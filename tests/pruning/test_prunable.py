@@ -63,7 +63,7 @@ def test_vanilla_cnn_prunes_convolutions_only(name):  # PM 2.1
 
 @pytest.mark.parametrize(
     ("name", "convolutions", "shortcuts"),
-    [("resnet20", 19, 2), case("resnet56", 55, 2), ("resnet50", 49, 4)],
+    [("resnet20", 19, 2), case("resnet56", 55, 2), case("resnet50", 49, 4)],
 )
 def test_other_resnets_prune_every_kernel_as_openlth_does(name, convolutions, shortcuts):
     projected = default(name)

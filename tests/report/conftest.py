@@ -89,7 +89,18 @@ Maker = Callable[..., Path]
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Maker:
-    """A function (trials, levels, seeds, skip, columns, experiment) -> a filled output folder.
+    """`filling` of the test's own folder."""
+    return filling(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def filling_of() -> Callable[[Path], Maker]:
+    """`filling`, for fixtures that several tests read."""
+    return filling
+
+
+def filling(root: Path) -> Maker:
+    """A function (trials, levels, seeds, skip, columns, experiment) -> `root`, filled.
 
     `trials` are changes to SETTINGS, one trial each; `skip` are (trial number, seed, level) that
     are not there yet; `columns` are the settings that results.csv carries.
@@ -108,16 +119,16 @@ def make_folder(tmp_path: Path) -> Maker:
             trial = f"digits-lenet-{number:08x}"
             for seed in seeds:
                 folder, rows = f"{layout.TRIALS}/{trial}/{layout.seed_folder(seed)}", []
-                _write_config(tmp_path / folder, experiment, settings, seeds)
+                _write_config(root / folder, experiment, settings, seeds)
                 for level in (n for n in range(levels) if (number, seed, n) not in skip):
                     metrics = _metrics(level, seed, settings)
                     stage = f"{folder}/{layout.level_folder(level)}"
-                    _write_metrics(tmp_path / stage, metrics)
+                    _write_metrics(root / stage, metrics)
                     key = {"experiment": experiment, "trial": trial, "seed": seed, "stage": stage}
                     chosen = {name: settings[name] for name in columns}
                     rows.append(key | _result(level, metrics) | chosen)
-                store.merge_rows(tmp_path, rows, columns)
-        return tmp_path
+                store.merge_rows(root, rows, columns)
+        return root
 
     return make
 

@@ -174,10 +174,10 @@ def _words(text: str) -> str:
 
 
 def _axis(label: str, scale: str, limits: Sequence[float], axis: Any) -> dict[str, Any]:
-    ticks = [text.get_text() for text in axis.get_majorticklabels()]
-    fixed = isinstance(axis.get_major_formatter(), matplotlib.ticker.FixedFormatter)
     told = {"label": _words(label), "scale": scale, "limits": _array(limits)}
-    return told | ({"ticks": " ".join(ticks)} if fixed else {})
+    if isinstance(axis.get_major_formatter(), matplotlib.ticker.FixedFormatter):
+        told["ticks"] = " ".join(text.get_text() for text in axis.get_majorticklabels())
+    return told
 
 
 def _drawn(lines: Sequence[Line2D]) -> list[Line2D]:

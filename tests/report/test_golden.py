@@ -14,7 +14,16 @@ import made_up
 import pytest
 
 FOLDER = Path(__file__).parent / "golden"
-CASES = [(name, case) for name, cases in made_up.FOLDERS.items() for case in cases]
+# One seed and sweeps are looked at in other experiments too, whose figures are made alike.
+SLOW = {
+    ("redense", "sweep"), ("redense", "one_seed"), ("learning_distance", "sweep"),
+    ("random_reinit", "sweep"), ("pruning_effect", "one_seed"),
+}  # fmt: skip
+CASES = [
+    pytest.param(name, case, marks=pytest.mark.slow if (name, case) in SLOW else ())
+    for name, cases in made_up.FOLDERS.items()
+    for case in cases
+]
 
 
 @pytest.mark.parametrize(("experiment", "case"), CASES)

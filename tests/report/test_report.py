@@ -57,11 +57,12 @@ def words(markup: str) -> str:
     return html.unescape(" ".join(re.sub(r"<[^>]+>", "", markup).split()))
 
 
-@pytest.fixture
-def of_many(make_folder):
-    """An output folder of two experiments, one of them unknown, and of one seed."""
+@pytest.fixture(scope="module")
+def of_many(filling_of, tmp_path_factory):
+    """An output folder of two experiments, one of them unknown, and of one seed; only read."""
+    fill = filling_of(tmp_path_factory.mktemp("of_many"))
     for name in ("sparse_double_descent", "mystery"):
-        folder = make_folder(levels=2, seeds=(0,), experiment=name)
+        folder = fill(levels=2, seeds=(0,), experiment=name)
     report.build_report(folder)
     return folder
 

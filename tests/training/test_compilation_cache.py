@@ -67,6 +67,7 @@ def test_what_a_power_cut_left_is_removed_and_what_is_whole_stays(tmp_path, kept
 
 
 def test_programs_of_another_processor_compiler_or_number_of_cores_are_apart(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
     names = {compilation_cache._machine({})}
     names.add(compilation_cache._machine({"XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}))
     monkeypatch.setattr(compilation_cache, "_processor", lambda: "another")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -151,9 +152,13 @@ class Trial:
     config: RunConfig
     seed: int
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         return trial_name(self.config)
+
+    @functools.cached_property
+    def _dense(self) -> str:
+        return trial_name(self.config, DENSE)
 
     @property
     def output_dir(self) -> epath.Path:
@@ -162,8 +167,7 @@ class Trial:
     def stage(self, level: int) -> Stage:
         """The trunk's stage of a level."""
         if level == 0:
-            dense = trial_name(self.config, DENSE)
-            return Stage(self.output_dir, dense, self.seed, layout.level_folder(0), 0)
+            return Stage(self.output_dir, self._dense, self.seed, layout.level_folder(0), 0)
         return Stage(self.output_dir, self.name, self.seed, self._level_folder(level), level)
 
     def branch_stage(self, branch: str, level: int, variant: str = "") -> Stage:
