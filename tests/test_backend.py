@@ -46,6 +46,7 @@ def test_keras_3_came_first_where_the_program_loaded_it_before_tfprune(
 
 # The same in real processes, which take long to start. `import keras` before a command:
 # end_to_end/test_sparse_double_descent.py.
+@pytest.mark.slow
 def test_keras_3_loaded_first_is_refused_in_one_sentence():
     process = run("import tensorflow as tf; tf.keras.layers.Dense\nimport tfprune.backend")
     assert process.returncode != 0

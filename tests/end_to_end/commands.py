@@ -5,8 +5,10 @@ import csv
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from unittest import mock
 
@@ -89,6 +91,28 @@ def run_all(folder, flags):
         processes = {name: run_unreported(name, *own) for name, own in flags_of.items()}
     assert run("report", f"--output_dir={folder}").returncode == 0
     return processes
+
+
+def interrupted(command, folder, pattern, signum, count=1):
+    """What a run gives, here, that gets a signal a moment after so many files are there."""
+    has_ended = threading.Event()
+
+    def send():
+        while len(list(folder.glob(pattern))) < count:
+            if has_ended.wait(0.002):
+                return
+        if not has_ended.wait(0.02):
+            os.kill(os.getpid(), signum)
+
+    before = signal.signal(signum, signal.SIG_IGN)  # One that comes too late ends nothing.
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        return run_unreported(*command, f"--output_dir={folder}")
+    finally:
+        has_ended.set()
+        sender.join()
+        signal.signal(signum, before)
 
 
 def run_process(*arguments, **environment):

@@ -7,7 +7,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,8 @@ import tfprune
 from end_to_end.commands import (
     assert_one_line_error,
     figures_unpainted,
+    interrupted,
+    networks_kept,
     run,
     run_process,
     run_unreported,
@@ -25,10 +26,17 @@ from end_to_end.soak import assert_equal, end_group, soak, start
 from tfprune import layout
 
 COMMAND = (
-    "redense", "--preset=smoke", "--levels=1", "--train_epochs=60", "--seeds=0", "--momentum=0.9",
+    "redense", "--preset=smoke", "--levels=1", "--train_epochs=30", "--seeds=0", "--momentum=0.9",
     "--branch_levels=1", "--checkpoint_seconds=1000", "--surface_points=0", "--directions=20",
     "--jit=off",
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _networks_kept():
+    """All train one network: it is compiled once."""
+    with networks_kept():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,30 +67,8 @@ def copy(whole, tmp_path):
     return Path(shutil.copytree(whole, tmp_path / "copy"))
 
 
-def interrupted(command, folder, pattern, signum):
-    """What a run gives, here, that gets a signal a moment after a file is there."""
-    has_ended = threading.Event()
-
-    def send():
-        while not any(folder.glob(pattern)):
-            if has_ended.wait(0.002):
-                return
-        if not has_ended.wait(0.02):
-            os.kill(os.getpid(), signum)
-
-    before = signal.signal(signum, signal.SIG_IGN)  # One that comes too late ends nothing.
-    sender = threading.Thread(target=send)
-    sender.start()
-    try:
-        return run_unreported(*command, f"--output_dir={folder}")
-    finally:
-        has_ended.set()
-        sender.join()
-        signal.signal(signum, before)
-
-
 def process_interrupted(command, folder, pattern, signum):
-    """The same of a process of its own, for where a signal raises amid TensorFlow's work.
+    """`interrupted` of a process of its own, for where a signal raises amid TensorFlow's work.
 
     What TensorFlow was about to trace then leaves its traces in the process.
     """

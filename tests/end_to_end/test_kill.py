@@ -4,14 +4,15 @@ import subprocess
 import sys
 import time
 
+import pytest
 from processes import wait_until
 
-from end_to_end.commands import ROOT, run_unreported
+from end_to_end.commands import ROOT, networks_kept, run_unreported
 from end_to_end.soak import assert_equal
 from tfprune import layout
 
 COMMAND = (
-    "redense", "--preset=smoke", "--levels=1", "--train_epochs=40", "--seeds=0", "--momentum=0.9",
+    "redense", "--preset=smoke", "--levels=1", "--train_epochs=20", "--seeds=0", "--momentum=0.9",
     "--rewind_to=30it", "--branch_levels=1", "--checkpoint_seconds=0", "--surface_points=0",
     "--jit=off",
 )  # fmt: skip
@@ -38,14 +39,36 @@ def kill_when(process, folder, stage):
     process.wait()
 
 
-def test_killed_in_the_dense_training_in_a_level_and_in_a_branch(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert run_unreported(*COMMAND, f"--output_dir={whole}").returncode == 0
-    for stage in ("level_00", "level_01", "redense_level_01"):
-        kill_when(start(killed), killed, stage)
-    process = run_unreported(*COMMAND, f"--output_dir={killed}")
+@pytest.fixture(autouse=True, scope="module")
+def _networks_kept():
+    """What this process trains is one network: it is compiled once."""
+    with networks_kept():
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What an uninterrupted run makes."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert run_unreported(*COMMAND, f"--output_dir={folder}").returncode == 0
+    assert len(list(folder.rglob(layout.END))) == 3
+    return folder
+
+
+# A level is trained as the dense network is; test_faults.py ends one by a signal.
+@pytest.mark.parametrize(
+    "stages",
+    [
+        ("level_00", "redense_level_01"),
+        pytest.param(("level_00", "level_01", "redense_level_01"), marks=pytest.mark.slow),
+    ],
+    ids="-".join,
+)
+def test_killed_in_each_of_these_it_ends_where_it_would_have(whole, tmp_path, stages):
+    for stage in stages:
+        kill_when(start(tmp_path), tmp_path, stage)
+    process = run_unreported(*COMMAND, f"--output_dir={tmp_path}")
     assert process.returncode == 0, process.stderr
-    assert_equal(killed, whole)
-    assert len(list(whole.rglob(layout.END))) == 3
-    assert not list(killed.rglob("checkpoint*"))
-    assert not list(killed.rglob("*.tmp"))
+    assert_equal(tmp_path, whole)
+    assert not list(tmp_path.rglob("checkpoint*"))
+    assert not list(tmp_path.rglob("*.tmp"))

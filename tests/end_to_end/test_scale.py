@@ -12,6 +12,7 @@ from end_to_end.commands import (
     SHARED_STAGES,
     assert_one_line_error,
     done_lines,
+    interrupted,
     run,
     run_process,
     run_unreported,
@@ -59,7 +60,10 @@ def test_workers_of_a_sweep_share_the_dense_training(tmp_path):
 
 @pytest.mark.parametrize(
     ("flags", "part"),
-    [(("--rewind_to=9999it",), "--rewind_to=9999it"), (("--dataset=npz:no.npz",), "no.npz")],
+    [
+        (("--rewind_to=9999it",), "--rewind_to=9999it"),
+        pytest.param(("--dataset=npz:no.npz",), "no.npz", marks=pytest.mark.slow),
+    ],
 )
 def test_an_error_of_a_worker_is_the_same_one_line(tmp_path, flags, part):
     folder = tmp_path / "out"
@@ -123,14 +127,12 @@ def test_a_stack_that_is_killed_goes_on_to_the_same_bits_whoever_is_beside(
 
 
 def test_a_signal_ends_all_of_a_stack_with_checkpoints(tmp_path):
-    command = (*STACKED, "--train_epochs=2000", f"--output_dir={tmp_path}")
-    process = start(*command)
-    wait_until(lambda: len(list(tmp_path.rglob(layout.START))) == 2, process, "both begin")
-    process.send_signal(signal.SIGTERM)
-    _, text = output_of(process)
-    assert process.returncode == 128 + signal.SIGTERM, text
+    command = (*STACKED, "--train_epochs=2000")
+    starts = f"trials/*/seed_?/level_00/{layout.START}"
+    process = interrupted(command, tmp_path, starts, signal.SIGTERM, count=2)
+    assert process.returncode == 128 + signal.SIGTERM, process.stderr
     assert len(list(tmp_path.rglob(layout.CHECKPOINTS[0]))) == 2
-    assert text.splitlines()[-1].endswith("the same command goes on from here")
+    assert process.stderr.splitlines()[-1].endswith("the same command goes on from here")
 
 
 def test_what_cannot_be_trained_in_stacks_is_refused_before_training(tmp_path):

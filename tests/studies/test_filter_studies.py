@@ -434,7 +434,15 @@ def test_an_interrupted_pruning_ends_bit_for_bit_where_an_uninterrupted_one_does
 NOISE = NoiseConfig(noise_target="largest", noise_period=2)
 
 
-@pytest.mark.parametrize("text", ["restoring:4", "gaussian:4", "zeroing:4:cumulative"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "restoring:4:cumulative",
+        "gaussian:4",
+        # What restoring does, but for what it puts back.
+        pytest.param("zeroing:4", marks=pytest.mark.slow),
+    ],
+)
 def test_noise_that_is_on_across_an_interruption_goes_on_as_if_there_was_none(
     tmp_path, plain, others, text
 ):
@@ -639,9 +647,14 @@ def test_flatness_is_that_of_the_function_on_the_network_at_the_end(
         rises.test_loss_rise, expected.perturbations.rises.ravel(), rtol=1e-12
     )
     assert rises.direction.value_counts().tolist() == [81, 81]
-    curvature = trunk.trainer.once("curvature", lambda: None)
-    before = curvature.traces
-    measured(measurement, trunk, watched.stage)
-    assert curvature.traces == before  # Stages share their network's programs.
     recorded = measurement.table(watched.stage).name.replace("flatness", "examples")
     assert pd.read_csv(watched.stage.folder / recorded).test_index.tolist() == list(range(count))
+
+
+def test_stages_share_the_programs_of_curvature_of_their_network(trunk, watched):
+    measurement = flatness(FLAT)
+    measured(measurement, trunk, watched.stage)
+    curvature = trunk.trainer.once("curvature", lambda: None)
+    before = curvature.traces
+    measured(measurement, trunk, trunk.trial.stage(0))
+    assert curvature.traces == before

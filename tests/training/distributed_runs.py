@@ -300,14 +300,13 @@ def too_late():
 def mirrored(out):
     strategies.split_cpu(2)
     # Most of the time goes into building and tracing them.
-    nesterov, few = pair_of(**DENSE, optimizer="nesterov"), data_of(49)
+    adam, few = pair_of(**DENSE, optimizer="adam"), data_of(49)
     found = {
-        "convolutions": compare(pair_of(**CONVOLUTIONS), data_of(61)),
+        "convolutions": compare(pair_of(**CONVOLUTIONS, optimizer="nesterov"), data_of(61)),
         "float32": compare(pair_of(**CONVOLUTIONS, dtype="float32"), data_of(61)),
-        "few": compare(nesterov, few),
-        "adam": compare(pair_of(**DENSE, optimizer="adam"), data_of(61)),
-        "rewinding": rewinding(nesterov, few),
-        "checkpoint": moving_a_checkpoint(nesterov, few),
+        "few": compare(adam, few),
+        "rewinding": rewinding(adam, few),
+        "checkpoint": moving_a_checkpoint(adam, few),
         "streaming": streaming(),
         "large": a_large_split(),
         "dropping": dropping(),

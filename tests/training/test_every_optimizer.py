@@ -55,18 +55,25 @@ class Moved(keras.callbacks.Callback):
         self.counts.append(moved(self.model))
 
 
-# Averages are kept by Keras's one base class, which the loss-scaling optimizer wraps.
+# Averages are kept by Keras's one base class, which the loss-scaling optimizer wraps, and what a
+# legacy optimizer keeps by another; the three ways to clip a gradient keep nothing.
 AVERAGED = ("SGD", "Adam", "LossScaleOptimizer")
+LEGACY = ("legacy SGD", "legacy Adam")
+CLIPPED = ("global_clipnorm", "clipvalue")
 
 
-def with_averages_of_few(name):
-    """A pytest parameter set; averages of every further optimizer wait for `test-slow`."""
+def of_few_alike(name):
+    """A pytest parameter set; of what is kept in the same way, the others are for `test-slow`."""
     kind, setting = name
-    is_slow = setting == "use_ema" and kind not in AVERAGED
+    is_slow = (
+        (setting == "use_ema" and kind not in AVERAGED)
+        or (kind.startswith("legacy") and kind not in LEGACY)
+        or setting in CLIPPED
+    )
     return pytest.param(name, marks=pytest.mark.slow if is_slow else (), id=" ".join(name))
 
 
-@pytest.mark.parametrize("name", map(with_averages_of_few, OPTIMIZERS))
+@pytest.mark.parametrize("name", map(of_few_alike, OPTIMIZERS))
 def test_a_level_after_a_rewinding_is_a_new_training_and_pruned_weights_are_zero(name):
     model = compiled(OPTIMIZERS[name](keras))
     initial = read_weights(model)

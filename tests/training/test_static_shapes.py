@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from networks import EVERY_MODEL
+from networks import EVERY_MODEL, three_blocks_added
 
 from tfprune.backend import tf
 from tfprune.models.build import build_model
@@ -83,7 +83,8 @@ def test_an_evaluation_compiles_with_static_shapes(network):
 
 
 def test_bfloat16_compiles_with_static_shapes():
-    network = network_of("resnet20", "mixed_bfloat16")
+    with three_blocks_added():
+        network = network_of("three_blocks", "mixed_bfloat16")
     assert network.compute_dtype == "bfloat16"
 
     def step(images, labels, rate):

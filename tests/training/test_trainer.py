@@ -126,7 +126,9 @@ def test_training_to_a_step_and_on_is_training_through(trainer, tmp_path):
     trainer.train(DATA, plan, outputs_of(tmp_path / "whole"))
     whole = read_weights(trainer.model)
     plain = Trainer(
-        from_settings({"train_epochs": EPOCHS, "batch_size": 16, "learning_rate": 0.05}),
+        from_settings(
+            {"train_epochs": EPOCHS, "batch_size": 16, "learning_rate": 0.05, "jit": "off"}
+        ),
         DATA.input_shape,
         DATA.num_classes,
     )
@@ -143,7 +145,8 @@ def test_training_to_a_step_and_on_is_training_through(trainer, tmp_path):
     for row in (expected[0], got[0]):  # Over the steps of epoch 2 that were taken: all, or a part.
         del row["running_train_accuracy"]
     assert got == expected
-    assert any(np.any(whole[name] != end[name]) for name in end)  # Momentum was on there.
+    # Momentum was on there, and XLA rounds otherwise.
+    assert any(np.abs(whole[name] - end[name]).max() > 1e-3 for name in end)
 
 
 def test_two_processes_give_the_same_bits(trainer, tmp_path):
