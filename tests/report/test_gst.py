@@ -125,6 +125,8 @@ def test_figure_2s_correlation_stands_beside_that_of_its_three_configurations(tm
         ({"criterion": "filter_ebn"}, "42% (section 2)"),
         ({"total": 0.5}, ""),
         ({"layer_fractions": "0.3,0.8,0.3,0.9"}, ""),
+        ({"width": 0.25}, ""),
+        ({"train_subset": 4000}, ""),
     ],
 )
 def test_other_experiments_on_the_same_network_are_not_set_beside_the_papers(

@@ -377,8 +377,8 @@ def test_a_kind_without_levels_is_left_out_and_named(tmp_path):
     assert "no level qualifies to rank the most worsened; n = 2 seeds" in reading
 
 
-@pytest.mark.parametrize("changes", [{"noise": 0.15}, {"width": 2.0}])
-def test_table_4_has_no_number_for_noisy_data_or_another_width(tmp_path, changes):
+@pytest.mark.parametrize("changes", [{"noise": 0.15}, {"width": 2.0}, {"train_subset": 4000}])
+def test_table_4_has_no_number_for_other_data_or_another_width(tmp_path, changes):
     folder = peg_galleries.make(tmp_path, **changes)
     shown = tables_of(folder, "example_galleries")["levels"].shown
     assert set(shown["weights remaining, paper (%)"]) == {""}

@@ -208,7 +208,13 @@ def test_sparsities_on_which_the_papers_figures_disagree_name_their_figures():
     assert found["overfitting"] == "89.26"
     assert found["first_sweet_spot"] == "94.5 (figure 9), 96.48 (figure 11)"
     assert found["second_sweet_spot"] == "98.56 (figure 9), 98.85 (figure 10)"
-    for other in ({"retrain": "finetune"}, {"criterion": "random"}, {"label_noise": "pairflip"}):
+    for other in (
+        {"retrain": "finetune"},
+        {"criterion": "random"},
+        {"label_noise": "pairflip"},
+        {"width": 0.5},
+        {"train_subset": 10000},
+    ):
         assert sdd.printed_sparsities({**setting, **other}) == {}
 
 

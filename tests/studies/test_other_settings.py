@@ -105,6 +105,19 @@ def run(trial, stage, measurements=()):
     return kept
 
 
+@pytest.mark.parametrize(
+    ("changes", "columns"),
+    [
+        ({}, {"model": "lenet_300_100"}),
+        ({"width": 0.5}, {"model": "lenet_300_100", "width": 0.5}),
+        ({"train_subset": "100"}, {"model": "lenet_300_100", "train_subset": "100"}),
+    ],
+)
+def test_a_row_says_which_part_of_the_network_and_of_the_data_it_is_of(tmp_path, changes, columns):
+    config = from_settings({"output_dir": str(tmp_path), "levels": 0, **changes})
+    assert Columns({}, ("model",)).of(Trial(config, 0)) == columns
+
+
 @pytest.mark.parametrize("setting", TRAINED)
 def test_rows_of_trainings_with_other_settings_stay(trial, setting):
     first, second = TRAINED[setting](trial)

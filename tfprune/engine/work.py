@@ -42,6 +42,11 @@ class Loops(Protocol):
         """Raises Stopped if a signal asked the process to end."""
 
 
+# Columns only of trials that have them otherwise: a paper's numbers are of the whole network and of
+# all data.
+_FULL_SIZE = {"width": 1.0, "train_subset": ""}
+
+
 @dataclass(frozen=True)
 class Columns:
     """What a row of results.csv says besides what its stage measured.
@@ -59,7 +64,8 @@ class Columns:
     def of(self, trial: Trial) -> dict[str, Any]:
         """The columns of a trial's rows."""
         settings = flat_settings(trial.config)
-        chosen = as_columns({name: settings[name] for name in self.settings})
+        part = [name for name, full in _FULL_SIZE.items() if settings[name] != full]
+        chosen = as_columns({name: settings[name] for name in (*self.settings, *part)})
         return {**self.own, **chosen, **self.by_trial.get(trial.name, {})}
 
 

@@ -99,6 +99,22 @@ class Printed:
     note: str = ""
 
 
+def full_size(settings: Mapping[Any, Any]) -> bool:
+    """Whether a trial is of a network of full width and of all training examples.
+
+    Others have no number of a paper's beside them.
+
+    Args:
+      settings: a trial's, by the columns of results.csv.
+
+    Example:
+      >>> full_size({"width": 1.0}), full_size({"train_subset": 4000})
+      (True, False)
+    """
+    width, subset = settings.get("width"), settings.get("train_subset")
+    return (pd.isna(width) or float(width) == 1) and (pd.isna(subset) or subset == "")
+
+
 def find_printed(numbers: pd.DataFrame, noise_fraction: float, **cell: Any) -> Printed | None:
     """The one of a paper's numbers that stands in this cell; None where there is none.
 

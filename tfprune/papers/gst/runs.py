@@ -192,6 +192,8 @@ class Benchmark:
 
     def printed(self, table: str, metric: str) -> Printed | None:
         """The number that GST prints for this data, model and noise."""
+        if not all(map(summary.full_size, self.runs.to_dict("records"))):
+            return None
         about = {name: self.facts[name] for name in ("model", "dataset")}
         noise = self.facts["noise_fraction"]
         return summary.find_printed(published("GST", table), noise, metric=metric, **about)

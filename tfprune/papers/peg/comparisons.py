@@ -47,9 +47,9 @@ def printed(
     """What a table of PEG prints for this benchmark and method, by our name of it, or `dense`.
 
     `at` and `metric` are as in `tfprune.papers.published`. None where the table has no such cell:
-    none is of another width, or of noise of another kind.
+    none is of another width, of a part of the data, or of noise of another kind.
     """
-    if mark.width != 1 or mark.label_noise not in PAPER_NOISE:
+    if not summary.full_size(mark.settings) or mark.label_noise not in PAPER_NOISE:
         return None
     method = _PUBLISHED_METHODS.get(method, method)
     cell = {"model": mark.model, "dataset": mark.dataset, "method": method}

@@ -348,7 +348,12 @@ def _benchmarks(rows: pd.DataFrame) -> list[Benchmark]:
 
     # What a sweep varied: settings that differ within one method; a method says how it retrains.
     known = [name for name in trials.settings(rows) if name not in (*BASE, "retrain")]
-    swept = [n for n in map(str, known) if several(n, "method", "width", dropna=False).any()]
+    swept = [
+        name
+        for name in map(str, known)
+        # A part of the data is another benchmark also where nothing else is there.
+        if name == "train_subset" or several(name, "method", "width", dropna=False).any()
+    ]
     full = full.join(rows[swept])
     full["width"] = _full_width(rows, [full[name] for name in full])
     for name, keys in (("dense_trial", ()), ("trial", ("method", "width"))):

@@ -83,7 +83,7 @@ class Gallery:
     def printed_ends(self, name: str) -> tuple[float, float]:
         """The same as PEG table 4 has them; NaN where it has none."""
         mark = self.family.benchmark
-        known = {} if mark.is_noisy or mark.width != 1 else _PUBLISHED
+        known = {} if mark.is_noisy or not summary.full_size(mark.settings) else _PUBLISHED
         high, low = known.get((mark.dataset, mark.model), {}).get(name, (math.nan, math.nan))
         return high / 100, low / 100
 

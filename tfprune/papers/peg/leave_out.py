@@ -226,7 +226,8 @@ def pairing_reading(found: Sequence[Pair]) -> str:
     for pair in found:
         gap, mark = pair.mean_difference(), pair.sets.family.benchmark
         what = gap_text(gap) if gap.n else "no such sparsity has both sets"
-        paper = "" if mark.is_noisy else pair.pairing.published.get((mark.model, mark.width), "")
+        unlike = mark.is_noisy or "train_subset" in mark.settings
+        paper = "" if unlike else pair.pairing.published.get((mark.model, mark.width), "")
         said.append(f"{what} with {mark.name}" + (f" ({paper} in the paper)" if paper else ""))
     return (
         "Where pruning improves generalization, the test error of dense training "

@@ -216,8 +216,8 @@ def beside(
     Args:
       table: as printed.
       labels: of the row.
-      rows: of results.csv, of one network; of another model, other data, another width or with
-        label noise there is no cell.
+      rows: of results.csv, of one network; of another model, other data or a part of them,
+        another width or with label noise there is no cell.
       metric, method, at: as in `tfprune.papers.published`.
       epochs: for which the paper trains; where ours were trained for others, the row says so.
       against: seed -> ours, of the network that this one is compared with.
@@ -225,11 +225,11 @@ def beside(
     """
     row, values = rows.iloc[0], values_of(rows, metric)
     # Another experiment's columns are empty here.
-    noise, width = (row[name] if pd.notna(row.get(name)) else usual
-                    for name, usual in (("noise_fraction", 0.0), ("width", 1.0)))  # fmt: skip
+    noise = row["noise_fraction"] if pd.notna(row.get("noise_fraction")) else 0.0
     cell = {"model": row["model"], "dataset": row["dataset"], "method": method, "at": at}
     cell["metric"] = metric
-    printed = summary.find_printed(published("PM", table), noise, **cell) if width == 1 else None
+    known = summary.full_size(row.to_dict())
+    printed = summary.find_printed(published("PM", table), noise, **cell) if known else None
     trained = sorted(set(rows["train_epochs"].dropna().astype(int)) - {epochs})
     unlike = f"{', '.join(map(str, trained))} epochs, not {epochs}" if trained and printed else ""
     missing, details = tuple(sorted(set(seeds) - set(values))), {"unlike the paper": unlike}

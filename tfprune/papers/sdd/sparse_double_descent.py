@@ -14,7 +14,7 @@ from tfprune.measures.statistics import match_or_differ
 from tfprune.papers.published import published
 from tfprune.papers.sdd.looks import EXAMPLES, of_examples, sample_colors
 from tfprune.papers.sdd.networks import Networks, Study, accuracy_table, on_each, study
-from tfprune.report import readings, style, tables, trials
+from tfprune.report import readings, style, summary, tables, trials
 from tfprune.report.accuracy import (
     BEST,
     EPOCHS,
@@ -234,6 +234,8 @@ def printed_sparsities(settings: Mapping[Any, Any]) -> dict[str, str]:
       {as the paper samples it: "98.2", or "94.5 (figure 9), 96.48 (figure 11)" where its figures
       disagree}; empty where the paper has not these data, model, noise and pruning.
     """
+    if not summary.full_size(settings):
+        return {}
     pruned = tuple(settings.get(name) for name in ("label_noise", "criterion", "retrain"))
     if pruned != ("symmetric", "magnitude", "weight_rewind"):
         return {}
