@@ -82,6 +82,15 @@ def pytest_runtest_setup(item):
         sys.modules["tensorflow"].config.experimental.enable_tensor_float_32_execution(False)
 
 
+@pytest.fixture(scope="module")
+def compiled_once():
+    """For files whose commands, in this process, train one network: it is compiled once."""
+    from end_to_end.commands import networks_kept
+
+    with networks_kept():
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _determinism_ends_with_its_file():
     """Runs turn deterministic kernels on for the process; some programs have none."""

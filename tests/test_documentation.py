@@ -27,7 +27,7 @@ from unittest import mock
 
 import pytest
 from devices import WITHOUT_GPUS
-from end_to_end.commands import figures_unpainted, networks_kept
+from end_to_end.commands import figures_unpainted
 
 from experiments import index
 from tfprune import __main__ as door
@@ -170,10 +170,9 @@ def test_every_command_of_a_page_is_valid(page, words, about):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """One output folder for all commands: what they share is compiled and trained once."""
-    with networks_kept():
-        yield tmp_path_factory.mktemp("commands")
+def folder(tmp_path_factory, compiled_once):
+    """One output folder for all commands: what they share is trained once."""
+    return tmp_path_factory.mktemp("commands")
 
 
 @pytest.mark.parametrize("words", TO_RUN, ids=" ".join)

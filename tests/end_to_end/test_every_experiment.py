@@ -7,7 +7,6 @@ import pytest
 from end_to_end.commands import (
     assert_complete,
     figures_unpainted,
-    networks_kept,
     read_csv,
     read_rows,
     rows_of,
@@ -22,10 +21,9 @@ FURTHER = ["redense", "learning_distance", "random_reinit"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """One output folder for all: what they share is compiled and trained once."""
-    with networks_kept():
-        yield tmp_path_factory.mktemp("shared")
+def folder(tmp_path_factory, compiled_once):
+    """One output folder for all: what they share is trained once."""
+    return tmp_path_factory.mktemp("shared")
 
 
 @pytest.fixture(scope="module")

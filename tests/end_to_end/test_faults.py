@@ -17,7 +17,6 @@ from end_to_end.commands import (
     assert_one_line_error,
     figures_unpainted,
     interrupted,
-    networks_kept,
     run,
     run_process,
     run_unreported,
@@ -32,11 +31,7 @@ COMMAND = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _networks_kept():
-    """All train one network: it is compiled once."""
-    with networks_kept():
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")

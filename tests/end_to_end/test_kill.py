@@ -7,7 +7,7 @@ import time
 import pytest
 from processes import wait_until
 
-from end_to_end.commands import ROOT, networks_kept, run_unreported
+from end_to_end.commands import ROOT, run_unreported
 from end_to_end.soak import assert_equal
 from tfprune import layout
 
@@ -39,11 +39,7 @@ def kill_when(process, folder, stage):
     process.wait()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _networks_kept():
-    """What this process trains is one network: it is compiled once."""
-    with networks_kept():
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from end_to_end.commands import figures_unpainted, networks_kept
+from end_to_end.commands import figures_unpainted
 from synthetic import prepared_data
 
 from tfprune import __main__ as door
@@ -29,11 +29,7 @@ STREAMED = {
 SMALL = ("--preset=smoke", "--jit=off", "--validation_examples=10", "--train_subset=")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _networks():
-    """What the tests train is one network, compiled once."""
-    with networks_kept():
-        yield
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")

@@ -190,6 +190,21 @@ def untouched(request, conv_net):
 
 
 @pytest.mark.parametrize("name", list(FILTER_CRITERIA))
+def test_a_criterion_scores_by_as_many_batches_as_the_catalog_says(name):
+    taken = []
+
+    def three():
+        for seed in range(3):
+            taken.append(seed)
+            yield np.ones((1, 4, 4, 2), np.float32), np.zeros(1, int)
+
+    model = _with_batch_norm([1.0, 2.0], [0.0, 1.0])
+    inputs = _inputs(model, batches=three, num_batches=3, rng=np.random.default_rng(0))
+    FILTER_CRITERIA[name](inputs)
+    assert len(taken) == FILTER_CRITERIA.entry(name).get("batches", 3)
+
+
+@pytest.mark.parametrize("name", list(FILTER_CRITERIA))
 def test_scoring_leaves_the_model_as_it_was_bit_for_bit(name, untouched, examples):
     model = untouched
     before = [variable.numpy().tobytes() for variable in model.variables]

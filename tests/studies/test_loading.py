@@ -170,6 +170,9 @@ def test_a_stage_that_was_trained_on_a_part_has_that_part_and_its_whole_test_set
     save_arrays(stage.folder / layout.KEPT, {"rows": np.array([1, 4, 8])})
     with pytest.raises(DamagedFile, match=r"kept_examples\.npz"):
         tfprune.load_data(stage.folder)
+    (stage.folder / layout.KEPT).unlink()
+    with pytest.raises(InputError, match=r"kept_examples\.npz does not exist: run the command"):
+        tfprune.load_data(stage.folder)
 
 
 def test_a_folder_that_is_no_stage_is_refused(tmp_path):

@@ -174,8 +174,11 @@ def load_data(folder: epath.PathLike) -> StageData:
     seed = _seed(folder.parent)
     prepared = prepare(load_source(config.data), config.data, seed)
     if "subset_examples" in read_sealed(folder / layout.RESULT):
+        kept = folder / layout.KEPT
+        if not kept.exists():
+            raise InputError(f"{kept} does not exist: {_TRAINED_AGAIN}")
         check_sealed(folder / layout.RESULT, (layout.KEPT,), _TRAINED_AGAIN)
-        prepared = keep(prepared, load_arrays(folder / layout.KEPT)["rows"])
+        prepared = keep(prepared, load_arrays(kept)["rows"])
     dtype = "float64" if config.training.dtype == "float64" else "float32"
     return StageData(prepared, dtype)
 
