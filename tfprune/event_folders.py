@@ -43,7 +43,8 @@ def trial_folder(logdir: epath.PathLike, trial: str) -> epath.Path:
     named = logdir / match[1]
     if _owner(named) is None:
         with exclusively(logdir.parent / layout.CLAIMS / f"{layout.TENSORBOARD}.lock"):
-            is_free = not named.exists() or (named / _OWNER).exists()  # Its file is damaged.
+            # Who waited here looks again: another trial may have taken the name meanwhile.
+            is_free = not named.exists() or ((named / _OWNER).exists() and _owner(named) is None)
             if is_free and not (logdir / trial).exists():
                 write_text_atomic(named / _OWNER, trial)
     return named if _owner(named) == trial else logdir / trial

@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from tensorboard.plugins.hparams import list_session_groups as session_groups
 from tensorboard.util import tensor_util
 
 from tfprune import layout, store
+from tfprune.claims import exclusively
 from tfprune.errors import InputError
 from tfprune.event_folders import event_folder, scalar_tag, trial_folder
 from tfprune.pages import tensorboard
@@ -375,13 +377,21 @@ def test_runs_that_lie_under_the_whole_name_stay_there(tmp_path):
     assert trial_folder(logdir, SECOND) == logdir / "digits-magnitude"
 
 
-def test_of_many_that_ask_at_once_one_gets_the_name(tmp_path):
+def test_of_many_that_ask_at_once_one_gets_the_name(tmp_path, monkeypatch):
     logdir = tmp_path / layout.TENSORBOARD
     trials = [f"digits-magnitude-{number:08x}" for number in range(8)]
+    all_saw_it_free = Barrier(8)
+
+    def together(lock):
+        all_saw_it_free.wait()
+        return exclusively(lock)
+
+    monkeypatch.setattr(event_folders, "exclusively", together)
     with ThreadPoolExecutor(8) as pool:
         folders = list(pool.map(lambda trial: trial_folder(logdir, trial), trials))
     assert len(set(folders)) == 8
     assert sum(folder == logdir / "digits-magnitude" for folder in folders) == 1
+    monkeypatch.undo()
     assert [trial_folder(logdir, trial) for trial in trials] == folders
 
 
