@@ -29,6 +29,7 @@ from tfprune.report.grammar import (
     at_zero,
     line_handle,
 )  # fmt: skip
+from tfprune.report.summary import concatenated
 from tfprune.report.tables import Table, mean_std, sparsity_percent
 
 DISTANCE = "distance_from_init"
@@ -163,7 +164,7 @@ def _points(found: Study) -> pd.DataFrame:
         points = table.dropna(subset=[DISTANCE, LAST]).rename(columns=columns)
         points = points.rename_axis("level").reset_index()
         made.append(points.assign(panel=rows["panel"].iloc[0], series=called + r, seed=0))
-    return networks.concatenated(made)
+    return concatenated(made)
 
 
 def _series_colors(names: Sequence[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from tfprune.report import readings, style, tables
 from tfprune.report.accuracy import BEST, LAST, SPARSITY, against_sparsity
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import QUANTITY, ZERO, Axis, Figure, Line2D, Lines, Mark, Panel, Scale
+from tfprune.report.summary import concatenated
 
 _NAMES = {networks.TRUNK: "lottery ticket", networks.REINIT: "random reinitialization"}
 _EPOCHS = {LAST: "last epoch", BEST: "best epoch"}
@@ -26,7 +27,7 @@ def _gains(found: Study) -> pd.DataFrame:
         for network in found.networks
         for column in _EPOCHS
     ]
-    return networks.concatenated(gaps).assign(all="")
+    return concatenated(gaps).assign(all="")
 
 
 def _open_matches(panel: Panel) -> bool:

@@ -17,11 +17,12 @@ from tfprune import store
 from tfprune.measures import statistics
 from tfprune.papers.drawings.surface import Contours
 from tfprune.papers.sdd import networks
-from tfprune.papers.sdd.networks import Networks, Study, concatenated, on_each, sparsity_text
+from tfprune.papers.sdd.networks import Networks, Study, on_each, sparsity_text
 from tfprune.report import readings, style, tables
 from tfprune.report.accuracy import EPOCHS, LAST, SPARSITY, from_zero
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Mark, Panel, Scale, line_handle
+from tfprune.report.summary import concatenated
 from tfprune.report.tables import Table, mean_std
 
 _SCRATCH = "dense, from scratch"
