@@ -125,12 +125,12 @@ def _settle(panel: Panel) -> None:
     top = max(float(high[mean.index].fillna(mean).max()) for mean, high in late)
     pad = 0.06 * max(top - low, 1.0)
     panel.axes.set_ylim(low - 3 * pad, top + 2 * pad)
-    style.percent_axis(panel.axes, "Test accuracy (%)")
+    style.percent_axis(panel.axes)
 
 
 CURVES = Lines(
     EPOCHS,
-    Axis("test_accuracy", scale=100, finish=_settle),
+    Axis("test_accuracy", "Test accuracy (%)", 100, finish=_settle),
     spread=band(),
     **BY_CONFIGURATION,
 )
