@@ -88,6 +88,10 @@ def test_a_damaged_file_is_kept_under_another_name(tmp_path):
     assert kept == {"a.json.damaged": "first", "a.json.damaged1": "second"}
 
 
+def test_a_damaged_file_that_another_process_has_set_aside_is_no_error(tmp_path):
+    assert not set_aside(tmp_path / "a.json").exists()
+
+
 def test_reading_what_can_be_made_again_goes_on_without_it(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"PK")
     with whole_or_set_aside(tmp_path / "a.npz"):

@@ -342,6 +342,8 @@ def set_aside(path: epath.PathLike) -> epath.Path:
     aside = next(path.parent / name for name in names if not (path.parent / name).exists())
     try:
         path.rename(aside)
+    except FileNotFoundError:  # Another process that found it damaged was quicker.
+        pass
     except OSError as error:
         raise InputError(f"cannot rename the damaged {path} ({reason(error)})") from error
     return aside

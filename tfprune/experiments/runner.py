@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
+from etils import epath
+
 from tfprune import layout
-from tfprune.claims import check_cloud
+from tfprune.claims import check_cloud, exclusively
 from tfprune.door import program
 from tfprune.engine import study
 from tfprune.engine.events import Tell
@@ -26,6 +29,9 @@ from tfprune.stopping import StopSignals
 from tfprune.store import check_kinds, mend_results
 from tfprune.studies.without_effect import without_effect
 from tfprune.training.cluster import worker_of
+
+# A report of 1,596 stages takes minutes, and several commands may wait for it.
+_REPORT_TIMEOUT_SECONDS = 3600.0
 
 
 def run_and_report(
@@ -123,8 +129,10 @@ def show(output_dir: str, only: str | None = None, formats: Sequence[str] = ()) 
     mended = mend_results(output_dir)
     if mended:
         _say(mended)
-    built = report.build_report(output_dir, formats, _say)
-    overview = tensorboard.publish(output_dir)
+    # Of commands that end together, who reads results.csv last must write last.
+    with _claimed(epath.Path(output_dir)):
+        built = report.build_report(output_dir, formats, _say)
+        overview = tensorboard.publish(output_dir)
     for experiment, tables in built.tables.items():
         for table in tables if only in (None, experiment) else ():
             print_table(table)
@@ -132,6 +140,14 @@ def show(output_dir: str, only: str | None = None, formats: Sequence[str] = ()) 
     print(f"figures      {output_dir}/{layout.FIGURES}/")
     print(f"results      {output_dir}/{layout.RESULTS}")
     print("TensorBoard  " + "\n             ".join(tensorboard.how_to_open(output_dir, overview)))
+
+
+def _claimed(folder: epath.Path) -> AbstractContextManager[None]:
+    """The claim on a folder's report; nothing where there is nothing to report, and to write."""
+    if not (folder / layout.RESULTS).exists():
+        return nullcontext()
+    lock = folder / layout.CLAIMS / f"{layout.REPORT}.lock"
+    return exclusively(lock, _REPORT_TIMEOUT_SECONDS)
 
 
 def _say(sentence: str) -> None:

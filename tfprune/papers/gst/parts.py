@@ -93,16 +93,13 @@ CURVES = Lines(EPOCHS, _ACCURACY, spread=band(), **BY_CONFIGURATION)
 def curve_rows(benchmark: Benchmark, panels: Mapping[str, Sequence[Configuration]]) -> pd.DataFrame:
     """Test accuracy by epoch of what each panel, by its name, shows; a row per run and epoch."""
     curves = benchmark.measured(runs.CURVE, ("epoch", "test_accuracy"))
+    curves["configuration"] = curves["configuration"].astype(object)
     named = {c: _for_legend(benchmark, c, curves) for c in benchmark.configurations}
-    curves = curves.assign(configuration=curves["configuration"].astype(object).map(named))
-    each = [
-        curves[curves["configuration"].isin(shown)].assign(
-            shown=name, title=f"{benchmark.name}: {name}" if name else benchmark.name
-        )
-        for name, shown in panels.items()
-    ]
-    none = curves.iloc[:0].assign(shown="", title="")
-    return summary.concatenated([none, *each]).assign(same_y=benchmark.name)
+    shown = [(c, name) for name, known in panels.items() for c in known]
+    rows = pd.DataFrame(shown, columns=["configuration", "shown"]).merge(curves)
+    rows["configuration"] = rows["configuration"].map(named)
+    title = [f"{benchmark.name}: {name}" if name else benchmark.name for name in rows["shown"]]
+    return rows.assign(title=title, same_y=benchmark.name)
 
 
 def _for_legend(benchmark: Benchmark, c: Configuration, curves: pd.DataFrame) -> Configuration:
