@@ -96,7 +96,7 @@ def curve_rows(benchmark: Benchmark, panels: Mapping[str, Sequence[Configuration
     curves["configuration"] = curves["configuration"].astype(object)
     named = {c: _for_legend(benchmark, c, curves) for c in benchmark.configurations}
     shown = [(c, name) for name, known in panels.items() for c in known]
-    rows = pd.DataFrame(shown, columns=["configuration", "shown"]).merge(curves)
+    rows = pd.DataFrame(shown, columns=["configuration", "shown"]).merge(curves, on="configuration")
     rows["configuration"] = rows["configuration"].map(named)
     title = [f"{benchmark.name}: {name}" if name else benchmark.name for name in rows["shown"]]
     return rows.assign(title=title, same_y=benchmark.name)
