@@ -242,12 +242,16 @@ def _flat(config: Mapping[str, Any]) -> dict[str, str]:
 # ---------------------------------------------------------------- what is missing
 def _missing(rows: pd.DataFrame, found: Iterable[int], config: Mapping[str, Any]) -> list[str]:
     absent = [seed for seed in config.get("seeds", ()) if seed not in found]
-    notes = [f"{_seeds(absent)}: no level is there yet"] if absent else []
+    notes = [f"{_numbered('seed', absent)}: no level is there yet"] if absent else []
     deepest, asked = int(rows["level"].max()), _asked_levels(config)
     if deepest < asked:
         notes.append(f"levels {deepest + 1} to {asked} are not there yet")
-    for (branch, level), names in _levels_by_missing_seeds(rows).items():
-        notes.append(f"{_seeds(names)}: no result at {branch}level{level}")
+    table = tables.aggregate(stages_of(rows).assign(experiment=""))
+    gaps = table[table["missing_seeds"].ne("") & table["n"].gt(0)]
+    # Levels that lack the same seeds are named together.
+    for (branch, seeds), levels in gaps.groupby(["branch", "missing_seeds"])["level"]:
+        where = " ".join(filter(None, (branch, _numbered("level", levels))))
+        notes.append(f"{_numbered('seed', seeds.split(', '))}: no result at {where}")
     return notes
 
 
@@ -257,18 +261,7 @@ def _asked_levels(config: Mapping[str, Any]) -> int:
     return len(pruning.get("sparsities") or ()) or int(pruning.get("levels") or 0)
 
 
-def _seeds(seeds: Iterable[Any]) -> str:
-    listed = [str(seed) for seed in seeds]
-    return f"seed{'s' * (len(listed) > 1)} {', '.join(listed)}"
-
-
-def _levels_by_missing_seeds(rows: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
-    """{(branch, levels as text): seeds}, levels that lack the same seeds joined."""
-    table = tables.aggregate(stages_of(rows).assign(experiment=""))
-    gaps = table[table["missing_seeds"].ne("") & table["n"].gt(0)]
-    found: dict[tuple[str, str], list[str]] = {}
-    for (branch, seeds), levels in gaps.groupby(["branch", "missing_seeds"])["level"]:
-        text = ", ".join(map(str, levels))
-        name = f"{branch} " if branch else ""
-        found[(name, f"{'s' * (len(levels) > 1)} {text}")] = str(seeds).split(", ")
-    return found
+def _numbered(noun: str, numbers: Iterable[Any]) -> str:
+    """ "seed 2", "levels 5, 6"."""
+    listed = [str(number) for number in numbers]
+    return f"{noun}{'s' * (len(listed) > 1)} {', '.join(listed)}"

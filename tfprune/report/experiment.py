@@ -127,10 +127,7 @@ def _is_picture(figure: matplotlib.figure.Figure) -> bool:
 
 def _parts(figure: Figure | Drawing, found: Any) -> Iterator[tuple[str, str, Any]]:
     """(what its file and its title end in, a part of the loaded) of every figure to draw."""
-    if figure.each is None:
-        yield "", figure.title, found
-        return
-    parts = figure.each(found)
+    parts = figure.each(found) if figure.each else {"": found}
     for number, (name, part) in enumerate(parts.items(), start=1):
         suffix = f"_{number}" if len(parts) > 1 else ""
-        yield suffix, f"{figure.title}: {name}", part
+        yield suffix, ": ".join(filter(None, (figure.title, name))), part

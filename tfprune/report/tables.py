@@ -200,6 +200,11 @@ def mean_std(name: str, form: Callable[..., str]) -> Callable[[Mapping[str, Any]
     return lambda row: form(row[f"{name}_mean"], row[f"{name}_std"])
 
 
+def text(name: str, form: Callable[[float], str]) -> Callable[[Mapping[str, Any]], str]:
+    """A cell of a row's number; "" for NaN."""
+    return lambda row: "" if math.isnan(row[name]) else form(row[name])
+
+
 # Cells that tables of levels have: shown by heading.
 LEVEL: dict[str, str | Callable[[Any], str]] = {
     "level": "level", "sparsity (%)": lambda row: sparsity_percent(row["sparsity"])

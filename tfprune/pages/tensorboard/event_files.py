@@ -43,12 +43,8 @@ _HISTOGRAM_BINS = 30
 _FEW = 5  # So many numbers are offered one by one, more as an interval.
 _RGBA = 4  # Summary.Image's number for it; TensorBoard decodes the PNG whatever it says.
 _PNG = b"\x89PNG\r\n\x1a\n"
+_FINAL = "final"  # The group of finished stages' metrics, apart from the curves.
 _WRITTEN_HERE = "events.out.tfevents.*.tfprune-"
-
-
-def _final_tag(metric: str) -> str:
-    """The tag of a metric of a finished stage: a group of its own, apart from the curves."""
-    return f"final/{metric}"
 
 
 def write_hparams(
@@ -79,7 +75,7 @@ def write_hparams(
         _hparams_value(hparams_metadata.SESSION_START_INFO_TAG, session_start_info=start),
         _hparams_value(hparams_metadata.SESSION_END_INFO_TAG, session_end_info=end),
     ]
-    values += _scalars({_final_tag(name): value for name, value in metrics.items()})
+    values += _scalars({f"{_FINAL}/{name}": value for name, value in metrics.items()})
     _replace_events(folder, "hparams", {step: values})
 
 
@@ -101,7 +97,7 @@ def write_experiment(
         hparam_infos=[_hparam_info(name, values) for name, values in hparams.items()],
         metric_infos=[
             api_pb2.MetricInfo(
-                name=api_pb2.MetricName(tag=_final_tag(name)), display_name=spoken(name)
+                name=api_pb2.MetricName(tag=f"{_FINAL}/{name}"), display_name=spoken(name)
             )
             for name in metrics
         ],

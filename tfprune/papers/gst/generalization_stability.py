@@ -18,7 +18,7 @@ from scipy.special import ndtr
 from tfprune.measures import statistics
 from tfprune.papers.gst import parts, runs
 from tfprune.papers.gst.runs import ACCURACY, FILTERS, STABILITY, Benchmark, Configuration, Found
-from tfprune.report import grammar, readings, style
+from tfprune.report import grammar, readings, style, tables
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import Axis, Figure, Legend, Line, Lines, Mark, Panel, Scale, Spread
 from tfprune.report.pointer import Trace
@@ -409,9 +409,9 @@ def _size_table() -> parts.MakeTable:
     shown: dict[str, Any] = {"configuration": "configuration"}
     for size, heading in _SIZES.items():
         for after, when in (("", "before"), ("_shrunk", "shrunk")):
-            shown[f"{heading} {when}"] = parts.text(f"{size}{after}", "{:,.0f}".format)
-        shown[f"{heading} removed (%)"] = parts.text(f"{size}_removed", _percent)
-    shown |= {heading: parts.text(column, _percent) for column, heading in _LEFT.items()}
+            shown[f"{heading} {when}"] = tables.text(f"{size}{after}", "{:,.0f}".format)
+        shown[f"{heading} removed (%)"] = tables.text(f"{size}_removed", _percent)
+    shown |= {heading: tables.text(column, _percent) for column, heading in _LEFT.items()}
     shown |= {"paper, parameters removed": "paper_parameters_removed", "runs": "n"}
     title = (
         "Parameters and FLOPs of one example before and after the pruned filters are taken out, "

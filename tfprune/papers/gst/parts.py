@@ -308,11 +308,6 @@ def table(
     return make
 
 
-def text(name: str, form: Callable[[float], str]) -> Callable[[Mapping[str, Any]], str]:
-    """A cell of a row's number; "" for NaN."""
-    return lambda row: "" if math.isnan(row[name]) else form(row[name])
-
-
 def configuration_table(
     title: str,
     quantities: Sequence[Quantity] = (ACCURACY, runs.TRAIN, STABILITY, runs.GAP, runs.RUNNING_GAP),
@@ -320,13 +315,13 @@ def configuration_table(
     """Mean ± std (ddof 1) over runs of every configuration (GST tables C1 and F1)."""
     shown: dict[str, Any] = {
         "configuration": "configuration",
-        "total pruned": text("total_fraction", runs.rate_text),
+        "total pruned": tables.text("total_fraction", runs.rate_text),
     }
     for q in quantities:
         form = partial(tables.plus_minus, digits=2) if q.scale == 100 else tables.measured
         shown[q.of_table] = tables.mean_std(q.column, form)
     shown |= {
-        "paper (%)": text("paper_accuracy", lambda value: f"{100 * value:.1f}"),
+        "paper (%)": tables.text("paper_accuracy", lambda value: f"{100 * value:.1f}"),
         "runs": "n",
         "missing seeds": "missing_seeds",
     }
@@ -367,9 +362,9 @@ def correlation_table(title: str, relations: Callable[[Benchmark], Iterable[Row]
     }
     for name, symbol in (("pearson", "r"), ("kendall", "τ")):
         shown[f"{symbol} [95% CI]"] = partial(_interval_text, name)
-        shown[f"p of {symbol}"] = text(f"{name}_p", "{:.2g}".format)
-    shown["paper r"] = text("paper_pearson", "{:.2f}".format)
-    shown["paper p"] = text("paper_pearson_p", "{:.2g}".format)
+        shown[f"p of {symbol}"] = tables.text(f"{name}_p", "{:.2g}".format)
+    shown["paper r"] = tables.text("paper_pearson", "{:.2f}".format)
+    shown["paper p"] = tables.text("paper_pearson_p", "{:.2g}".format)
     title = f"{title}; intervals bootstrapped, p-values two-sided"
     return table("correlations", title, relations, shown)
 
@@ -412,8 +407,8 @@ def t_test_table(pairs: Callable[[Benchmark], Iterable[Pair]]) -> MakeTable:
         "compared": "compared",
         "against": "against",
         "test accuracy (points)": lambda row: f"{100 * row['difference']:+.2f}",
-        "t": text("t", "{:.2f}".format),
-        "p": lambda row: text("p", "{:.2g}".format)(row) or "needs 2 runs each",
+        "t": tables.text("t", "{:.2f}".format),
+        "p": lambda row: tables.text("p", "{:.2g}".format)(row) or "needs 2 runs each",
         "runs": lambda row: f"{row['compared_n']}, {row['against_n']}",
     }
     return table("t_tests", title, lambda b: [t_test(b, *pair) for pair in pairs(b)], shown)

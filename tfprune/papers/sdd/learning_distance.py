@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from etils import epath
 
@@ -135,8 +134,6 @@ def _crossed(network: Networks) -> str:
     for column, called in _QUANTITIES.items():
         texts = [networks.sparsity_text(s) for s in crossings(network.trunk, network.rows, column)]
         where = f"cross at {' and '.join(texts)} sparsity" if texts else "do not clearly cross"
-        if len(texts) > 3:
-            where = f"cross {len(texts)} times between {texts[0]} and {texts[-1]} sparsity"
         said.append(f"the {called} curves {where}")
     both = (network.trunk, network.rows)
     level = max({*network.trunk["level"]} & {*network.rows["level"]})
@@ -213,16 +210,12 @@ def correlation_table(found: Study) -> Table:
         {"trial": rows["trial"].iloc[0], "network": called} | dataclasses.asdict(link)
         for rows, called, _, link in _series(found)
     ]
-
-    def number(column: str, form: str) -> Callable[[Any], str]:
-        return lambda row: "" if np.isnan(row[column]) else format(row[column], form)
-
     shown: dict[str, Any] = {
         "network": "network",
-        "Pearson's r": number("pearson", "+.3f"),
-        "p (r)": number("pearson_p", ".2g"),
-        "Kendall's τ": number("kendall", "+.3f"),
-        "p (τ)": number("kendall_p", ".2g"),
+        "Pearson's r": tables.text("pearson", "{:+.3f}".format),
+        "p (r)": tables.text("pearson_p", "{:.2g}".format),
+        "Kendall's τ": tables.text("kendall", "{:+.3f}".format),
+        "p (τ)": tables.text("kendall_p", "{:.2g}".format),
         "levels": "n",
     }
     title = (

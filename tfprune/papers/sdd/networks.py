@@ -188,7 +188,7 @@ class Study:
 
     def sampled(self, read: Read) -> pd.DataFrame:
         """`Networks.sampled` of all."""
-        return concatenated([table for n in self.networks if len(table := n.sampled(read))])
+        return concatenated([network.sampled(read) for network in self.networks])
 
 
 def on_each(say: Callable[[Networks], str]) -> Callable[[Study], str]:
