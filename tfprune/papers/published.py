@@ -27,26 +27,20 @@ Columns, one row per printed number:
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any
 
 import pandas as pd
 
 from tfprune.errors import unknown_name
+from tfprune.papers.items import PAPERS
 
 _TEXT = ("table", "model", "dataset", "method", "at", "metric", "note")
-
-
-def papers() -> tuple[str, ...]:
-    """The papers whose numbers are here, by short name (`GST`, `PEG`, `PM`, `SDD`)."""
-    names = (file.name for file in _folder().iterdir())
-    return tuple(sorted(name[:-4].upper() for name in names if name.endswith(".csv")))
 
 
 def published(paper: str, table: str | int | None = None) -> pd.DataFrame:
     """A paper's printed numbers.
 
     Args:
-      paper: its short name, in any case: `GST`, `PEG`, `PM` or `SDD`.
+      paper: its short name, in any case.
       table: one of its tables, as printed; all if None.
 
     Returns:
@@ -56,9 +50,10 @@ def published(paper: str, table: str | int | None = None) -> pd.DataFrame:
     Raises:
       SettingError: there is no such paper, or no such table of it.
     """
-    if paper.upper() not in papers():
-        raise unknown_name("paper", paper.upper(), papers())
-    with (_folder() / f"{paper.lower()}.csv").open(encoding="utf-8") as file:
+    if paper.upper() not in PAPERS:
+        raise unknown_name("paper", paper.upper(), PAPERS)
+    source = resources.files("tfprune.papers") / "published" / f"{paper.lower()}.csv"
+    with source.open(encoding="utf-8") as file:
         numbers = pd.read_csv(file, dtype=dict.fromkeys(_TEXT, "str"))
     numbers = numbers.fillna(dict.fromkeys(_TEXT, ""))
     if table is None:
@@ -66,7 +61,3 @@ def published(paper: str, table: str | int | None = None) -> pd.DataFrame:
     if str(table) not in set(numbers["table"]):
         raise unknown_name("table", str(table), numbers["table"].unique())
     return numbers[numbers["table"] == str(table)].reset_index(drop=True)
-
-
-def _folder() -> Any:
-    return resources.files("tfprune.papers") / "published"

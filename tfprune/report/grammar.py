@@ -218,9 +218,7 @@ class Lines:
       x: across.
       y: up.
       at: the column that says which point of a line a row is of; default that of x.
-      color: what tells lines apart; or the colour of all.
-      marker: likewise.
-      dash: likewise.
+      color, marker, dash: what tells lines apart; or the look of all.
       marks: what else is drawn.
       height: relative to other panels of a stack.
       spread: around the means; None for nothing.

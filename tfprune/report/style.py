@@ -193,8 +193,7 @@ def two_axes(axes: Axes, left: str, right: str) -> Axes:
 
     Args:
       axes: the panel, whose own y axis is the left one.
-      left: colour of the left axis.
-      right: colour of the right axis.
+      left, right: their colours.
 
     Returns:
       The right axis.

@@ -99,8 +99,7 @@ def of_trials(
     """A table of trials: first what tells them apart, and the settings in which they differ.
 
     Args:
-      name: of its files.
-      title: one line.
+      name, title: as of `Table`.
       numbers: rows with a column `trial`.
       results: the rows of results.csv that it is of.
       shown: as of `of_rows`.
@@ -224,8 +223,7 @@ def of_rows(
     """A table of rows of numbers, and of what is shown of them.
 
     Args:
-      name: of its files.
-      title: one line.
+      name, title: as of `Table`.
       numbers: the rows.
       shown: rows of text; or heading -> the column of a row, or a function of it to text.
       labels: headings that say what a row is about.

@@ -27,8 +27,7 @@ class Plane:
     each has its own scale, since Wr is often near Wp.
 
     Attributes:
-      x: label.
-      y: label.
+      x, y: labels.
     """
 
     x: str = "Distance from W* towards Wp"

@@ -14,20 +14,10 @@ from tfprune.measures import descent, statistics
 from tfprune.measures.statistics import Correlation
 from tfprune.papers.sdd import networks
 from tfprune.papers.sdd.networks import TRUNK, Networks, Study, name
-from tfprune.report import readings, style, tables
+from tfprune.report import grammar, readings, style, tables
 from tfprune.report.accuracy import LAST, SPARSITY, columns_of, from_zero, percent
 from tfprune.report.experiment import Experiment
-from tfprune.report.grammar import (
-    QUANTITY,
-    Axis,
-    Figure,
-    Lines,
-    Mark,
-    Panel,
-    Scale,
-    at_zero,
-    line_handle,
-)  # fmt: skip
+from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Mark, Panel, Scale
 from tfprune.report.summary import concatenated
 from tfprune.report.tables import Table, mean_std, sparsity_percent
 
@@ -112,7 +102,7 @@ def _crossing(column: str) -> Mark:
         return bool(found)
 
     label = f"{_QUANTITIES[column]} curves cross (sparsity, %)"
-    return Mark(draw, lambda: line_handle(label, _COLORS[column], dash=":"), late=True)
+    return Mark(draw, lambda: grammar.line_handle(label, _COLORS[column], dash=":"), late=True)
 
 
 def _dashes(names: Sequence[str]) -> dict[str, str]:
@@ -171,7 +161,7 @@ def _series_colors(names: Sequence[str]) -> dict[str, str]:
 
 
 def _cross(panel: Panel) -> None:
-    at_zero(panel)
+    grammar.at_zero(panel)
     panel.axes.axvline(0, color=style.BLACK, linewidth=0.8)
 
 

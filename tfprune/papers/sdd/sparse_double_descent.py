@@ -14,16 +14,8 @@ from tfprune.measures.statistics import match_or_differ
 from tfprune.papers.published import published
 from tfprune.papers.sdd import networks
 from tfprune.papers.sdd.networks import EXAMPLES, Networks, Study, of_examples, on_each
-from tfprune.report import readings, style, summary, tables, trials
-from tfprune.report.accuracy import (
-    BEST,
-    EPOCHS,
-    LAST,
-    SPARSITY,
-    against_sparsity,
-    columns_of,
-    percent,
-)
+from tfprune.report import accuracy, readings, style, summary, tables, trials
+from tfprune.report.accuracy import BEST, EPOCHS, LAST, SPARSITY, percent
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Scale
 from tfprune.report.tables import Table, mean_std, sparsity_percent
@@ -303,8 +295,8 @@ SPARSE_DOUBLE_DESCENT = Experiment(
     "sparse_double_descent",
     networks.study,
     figures=(
-        against_sparsity("Accuracy against sparsity", descent_reading,
-                         results=lambda found: found.rows),
+        accuracy.against_sparsity("Accuracy against sparsity", descent_reading,
+                                  results=lambda found: found.rows),
         Figure(
             "dynamics", "Training dynamics at the sampled sparsities",
             lambda found: found.sampled(Networks.metrics),
@@ -322,7 +314,7 @@ SPARSE_DOUBLE_DESCENT = Experiment(
         Figure(
             "memorization_by_sparsity", "Memorization at the end of training, against sparsity",
             lambda found: _memorized(found.rows), of_examples(SPARSITY, "level", "Accuracy (%)"),
-            forgetting_reading, panel="panel", columns=columns_of, size=(7.2, 4.4, 3.4)),
+            forgetting_reading, panel="panel", columns=accuracy.columns_of, size=(7.2, 4.4, 3.4)),
         Figure(
             "loss_change", "Change of the training loss by pruning, against sparsity",
             lambda found: found.rows,
