@@ -9,7 +9,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -433,6 +433,24 @@ def read_metrics(output_dir: epath.PathLike, stage: str) -> pd.DataFrame:
     return _read_csv(path, layout.METRIC_COLUMNS, types | {"epoch": "int64"})
 
 
+def files_there(
+    output_dir: epath.PathLike, rows: pd.DataFrame, column: str
+) -> Iterator[tuple[int, epath.Path]]:
+    """The files that a column of results.csv names, and that are there.
+
+    Args:
+      output_dir: the output folder.
+      rows: rows of results.csv; before the first measurement they have no such column.
+      column: of paths relative to the output folder.
+
+    Yields:
+      The place of the row, and the file.
+    """
+    for place, file in enumerate(rows[column].fillna("") if column in rows else ()):
+        if file and (path := epath.Path(output_dir) / file).exists():
+            yield place, path
+
+
 def read_measurements(
     output_dir: epath.PathLike,
     rows: pd.DataFrame,
@@ -459,10 +477,9 @@ def read_measurements(
     needed = tuple(needed)
     types: dict[str, Any] = dict.fromkeys(needed, "float64")
     tables, whose = [pd.DataFrame(columns=needed, dtype="float64")], []
-    for place, file in enumerate(rows[column].fillna("") if column in rows else ()):
-        if file and (path := epath.Path(output_dir) / file).exists():
-            tables.append(_read_csv(path, needed, types))
-            whose += [place] * len(tables[-1])
+    for place, path in files_there(output_dir, rows, column):
+        tables.append(_read_csv(path, needed, types))
+        whose += [place] * len(tables[-1])
     known = rows[list(about)].iloc[whose].reset_index(drop=True)
     return known.join(pd.concat(tables[1:] or tables, ignore_index=True))
 

@@ -49,7 +49,8 @@ def over_seeds(
 
 def concatenated(made: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Rows of all; none of none."""
-    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+    there = [rows for rows in made if len(rows)] or made[:1]
+    return pd.concat(there, ignore_index=True) if there else pd.DataFrame()
 
 
 def by_seed(rows: pd.DataFrame, column: str) -> dict[int, float]:

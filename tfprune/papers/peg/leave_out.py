@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from tfprune.report.accuracy import SPARSITY
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import ZERO, Axis, Figure, Lines, Mark, Panel, Scale, line_handle, shade
 from tfprune.report.readings import gap_text
-from tfprune.report.summary import Beside
+from tfprune.report.summary import Beside, described
 from tfprune.report.tables import Table, mean_std, number_text
 
 DENSE_SUBSET = "dense_subset"
@@ -66,44 +66,39 @@ TOP_WORSENED = Pairing(
 # fmt: on
 
 
-@dataclass(frozen=True, eq=False)
-class Sets:
+class Sets(NamedTuple):
     """The networks of one benchmark that were trained on a part of the examples.
 
     Attributes:
       family: the trunk, pruned with learning-rate rewinding.
-      rows: those of the branches, with `test_error_percent`.
+      rows: those of the branches, with `test_error_percent`; `weights_remaining` are the trunk's.
     """
 
     family: Family
     rows: pd.DataFrame
 
-    def errors(self, branch: str) -> pd.DataFrame:
-        """Test errors of a branch, percent: a row per seed, a column per level that has one."""
-        return self.rows[self.rows["branch"] == branch].pivot_table(TEST_ERROR, "seed", "level")
-
-    def remaining(self, level: int) -> float:
-        """Weights remaining of a level of the trunk, mean over seeds; NaN where unknown."""
-        return self.family.mean("weights_remaining", level)
+    def of(self, *branches: str) -> pd.DataFrame:
+        return self.rows[self.rows["branch"].isin(branches)]
 
 
 class Pair(NamedTuple):
-    """Both sets of a pairing on one benchmark: test errors as of `Sets.errors`."""
+    """Both sets of a pairing on one benchmark.
+
+    Attributes:
+      pairing: what is compared.
+      family: the trunk.
+      errors: test errors, percent: a row per (level, seed), a column per branch; and `gap`,
+        chosen − random, points.
+    """
 
     pairing: Pairing
-    sets: Sets
-    chosen: pd.DataFrame
-    random: pd.DataFrame
-
-    @property
-    def gaps(self) -> pd.DataFrame:
-        """Chosen − random, points: a row per seed, a column per level where some seed has both."""
-        return (self.chosen - self.random).dropna(axis=1, how="all")
+    family: Family
+    errors: pd.DataFrame
 
     def mean_difference(self) -> Difference:
         """Chosen − random, each seed's mean over the improving levels where it has both (PEG D)."""
-        green = self.gaps.columns.intersection(self.sets.family.beating_dense())
-        return difference(self.gaps[green].mean(axis=1))
+        improving = self.errors.index.isin(self.family.beating_dense(), level="level")
+        return difference(self.errors.loc[improving, "gap"].groupby("seed").mean())
 
 
 Found = Sequence[Sets]
@@ -113,24 +108,29 @@ def load(results: pd.DataFrame, _: Any) -> list[Sets]:
     """What was trained on a part of the examples, a benchmark each, in the order of families."""
     branches = results[results["branch"].ne("")]
     branches = branches.assign(**{TEST_ERROR: 100 * (1 - branches["test_accuracy_last"])})
-    return [
-        Sets(family, own)
-        for family in families.load(results)
-        if family.method == LR_REWIND
-        # A dense row may be another family's.
-        if len(trials := family.points.loc[family.points["method"] == family.method, "trial"])
-        if len(own := branches[branches["trial"].isin(trials)])
-    ]
+    found = []
+    for family in families.load(results):
+        own = branches[branches["trial"].isin(family.points["trial"])]
+        if family.method == LR_REWIND and len(own):
+            left = {member: family.mean("weights_remaining", member) for member in family.members}
+            found.append(Sets(family, own.assign(weights_remaining=own["level"].map(left))))
+    return found
 
 
 def pairs(found: Found, pairing: Pairing) -> list[Pair]:
     """Those of benchmarks with a level where some seed has both sets."""
-    made = [Pair(pairing, here, *map(here.errors, pairing.branches)) for here in found]
-    return [pair for pair in made if pair.gaps.size]
+    made = []
+    for here in found:
+        errors = here.of(*pairing.branches).pivot_table(TEST_ERROR, ["level", "seed"], "branch")
+        errors = errors.reindex(columns=pairing.branches)
+        errors["gap"] = errors.iloc[:, 0] - errors.iloc[:, 1]
+        if errors["gap"].notna().any():
+            made.append(Pair(pairing, here.family, errors))
+    return made
 
 
 def _with_subset(found: Found) -> list[Sets]:
-    return [here for here in found if here.errors(DENSE_SUBSET).size]
+    return [here for here in found if len(here.of(DENSE_SUBSET))]
 
 
 # ---------------------------------------------------------------- figures
@@ -138,21 +138,14 @@ def _paired_rows(found: Sequence[Pair]) -> pd.DataFrame:
     """Rows of either set, of their difference seed by seed, and of the trunk's levels."""
     made = []
     for pair in found:
-        family, names = pair.sets.family, pair.pairing.names
-        kinds = (
-            (pair.chosen, TEST_ERROR, names[0]),
-            (pair.random, TEST_ERROR, names[1]),
-            (pair.gaps, "difference", ""),
-        )
-        parts = [
-            table.reset_index().melt("seed", var_name="level", value_name=column).assign(set=name)
-            for table, column, name in kinds
-        ]
-        trunk = pd.DataFrame({"level": family.members, "set": ""})
-        rows = pd.concat([*parts, trunk], ignore_index=True)
+        family, names = pair.family, zip(pair.pairing.branches, pair.pairing.names, strict=True)
+        sets = [pair.errors[b].rename(TEST_ERROR).reset_index().assign(set=n) for b, n in names]
+        levels = pd.DataFrame({"level": family.members})
+        rows = pd.concat([*sets, pair.errors["gap"].reset_index(), levels], ignore_index=True)
+        left = [family.mean("weights_remaining", level) for level in rows["level"]]
         made.append(
             rows.assign(
-                weights_remaining=rows["level"].map(pair.sets.remaining),
+                weights_remaining=left,
                 improves=rows["level"].isin(family.beating_dense()),
                 benchmark=family.benchmark.name,
                 dense=family.mean(TEST_ERROR, 0),
@@ -166,7 +159,7 @@ def _green_text(pair: Pair) -> str:
     gap = pair.mean_difference()
     if gap.n:
         return f"mean in green: {gap_text(gap)}"
-    if len(pair.sets.family.by_seed(TEST_ERROR, 0)) < 2:
+    if len(pair.family.by_seed(TEST_ERROR, 0)) < 2:
         return "one seed cannot tell where generalization improves"
     return "no sparsity with both sets improves generalization"
 
@@ -179,6 +172,7 @@ def _draw_dense(panel: Panel) -> None:
 _DENSE = Mark(_draw_dense, lambda: line_handle("dense, all examples", dash="--"))
 _IMPROVES = shade("improves", "pruning improves generalization", _GREEN)
 _SAID = Mark(lambda panel: panel.axes.set_title(panel.rows["said"].iloc[0], fontsize=9))
+_ERROR = Axis(TEST_ERROR, "Test error (%)")
 
 
 def _ticks_where_chosen(panel: Panel) -> None:
@@ -187,18 +181,22 @@ def _ticks_where_chosen(panel: Panel) -> None:
     panel.axes.set_xlabel(panel.x.label)
 
 
+_CHOSEN_AT = replace(
+    SPARSITY, label="Sparsity at which examples are chosen (%)", finish=_ticks_where_chosen
+)
+
+
 def _compared(pairing: Pairing) -> Figure:
     """Two sets by the sparsity that chose them, and below their difference, chosen − random."""
     colors, markers = (
         Scale("set", dict(zip(pairing.names, values, strict=True)))
         for values in ((style.VERMILLION, style.BLUE), "os")
     )
-    label = "Sparsity at which examples are chosen (%)"
-    x = replace(SPARSITY, label=label, finish=_ticks_where_chosen)
-    gap = Axis("difference", "\n− ".join(pairing.names) + " (points)")
-    error, dense = Axis(TEST_ERROR, "Test error (%)"), (_DENSE,) * pairing.beside_dense
-    upper = Lines(x, error, "level", colors, markers, marks=(*dense, _IMPROVES), height=1.5)
-    lower = Lines(x, gap, "level", style.PURPLE, "D", marks=(ZERO, _IMPROVES, _SAID))
+    gap, dense = Axis("gap", "\n− ".join(pairing.names) + " (points)"), (_DENSE,)
+    marks = dense * pairing.beside_dense + (_IMPROVES,)
+    upper = Lines(_CHOSEN_AT, _ERROR, "level", colors, markers, marks=marks, height=1.5)
+    below = (ZERO, _IMPROVES, _SAID)
+    lower = Lines(_CHOSEN_AT, gap, "level", style.PURPLE, "D", marks=below)
     return Figure(
         pairing.name, pairing.title, _paired_rows, (upper, lower), pairing_reading,
         lambda found: pairs(found, pairing), panel="benchmark", size=(6.8, 4.6, 5.2),
@@ -207,15 +205,12 @@ def _compared(pairing: Pairing) -> Figure:
 
 def _subset_rows(found: Found) -> pd.DataFrame:
     """The sparse networks, and dense ones on the subset, by the level that chose it."""
-    sparse = families.rows_of([here.family for here in found]).assign(network="sparse")
+    sparse = families.rows_of(here.family for here in found).assign(network="sparse")
     made = []
     for here in found:
-        subset = here.rows[here.rows["branch"] == DENSE_SUBSET]
-        left, mark = subset["level"].map(here.remaining), here.family.benchmark
-        subset = subset.assign(panel=mark.panel, noise=mark.noise, weights_remaining=left)
-        made.append(subset.assign(member=subset["level"], network=DENSE_SUBSET))
-    if not made:
-        return pd.DataFrame()
+        subset, mark = here.of(DENSE_SUBSET), here.family.benchmark
+        subset = subset.assign(panel=mark.panel, noise=mark.noise, network=DENSE_SUBSET)
+        made.append(subset.assign(member=subset["level"]))
     rows = pd.concat([*made, sparse], ignore_index=True)
     return rows.assign(noise=rows["noise"].astype(sparse["noise"].dtype))
 
@@ -224,7 +219,7 @@ def pairing_reading(found: Sequence[Pair]) -> str:
     """The mean difference where pruning improves generalization, in one sentence."""
     said = []
     for pair in found:
-        gap, mark = pair.mean_difference(), pair.sets.family.benchmark
+        gap, mark = pair.mean_difference(), pair.family.benchmark
         what = gap_text(gap) if gap.n else "no such sparsity has both sets"
         unlike = mark.is_noisy or "train_subset" in mark.settings
         paper = "" if unlike else pair.pairing.published.get((mark.model, mark.width), "")
@@ -237,12 +232,8 @@ def pairing_reading(found: Sequence[Pair]) -> str:
 
 def subset_reading(found: Found) -> str:
     """Dense training on the subset against the sparse network at its optimum, in one sentence."""
-    said = []
-    for here in found:
-        _, sparse, subset = _at(here, "optimal")
-        gap = match_or_differ(subset, sparse)
-        if gap.n:
-            said.append(f"{gap_text(gap)} with {here.family.benchmark.name}")
+    gaps = {here.family.benchmark.name: match_or_differ(*_errors(here)[::-1]) for here in found}
+    said = [f"{gap_text(gap)} with {name}" for name, gap in gaps.items() if gap.n]
     if not said:
         return "No dense network on the subset of an optimally sparse one is there yet."
     return (
@@ -252,7 +243,7 @@ def subset_reading(found: Found) -> str:
 
 
 # ---------------------------------------------------------------- tables
-def pairing_table(pairing: Pairing, found: Found) -> Table | None:
+def pairing_table(pairing: Pairing, found: Found) -> Table:
     """Test errors of both sets at every level, and chosen − random seed by seed."""
     chosen, random = pairing.names
     title = (
@@ -260,7 +251,6 @@ def pairing_table(pairing: Pairing, found: Found) -> Table | None:
         f"({random}), by the level that chose; higher or lower where the mean difference is at "
         "least one std over seeds away from 0"
     )
-
     shown: dict[str, Any] = {
         "model": "model",
         "noise": "noise",
@@ -275,23 +265,24 @@ def pairing_table(pairing: Pairing, found: Found) -> Table | None:
         "unpaired seeds": "unpaired_seeds",
     }
     rows = [row for pair in pairs(found, pairing) for row in _paired(pair)]
-    labels = ("model", "noise")
-    return tables.of_rows(pairing.name, title, rows, shown, labels) if rows else None
+    return tables.of_rows(pairing.name, title, rows, shown, ("model", "noise"))
 
 
 def _paired(pair: Pair) -> Iterator[dict[str, Any]]:
     """A row per level; the paired difference is of the seeds that have both, as `n` says."""
-    family, mark = pair.sets.family, pair.sets.family.benchmark
-    for level in sorted({*pair.chosen, *pair.random}):
-        chosen, random = (known.get(level, {}) for known in (pair.chosen, pair.random))
+    family, mark = pair.family, pair.family.benchmark
+    for level in pair.errors.index.unique("level").tolist():
+        chosen, random = (
+            pair.errors.loc[level, branch].dropna().to_dict() for branch in pair.pairing.branches
+        )
         gap = match_or_differ(chosen, random)
         yield {
             "model": mark.panel,
             "noise": mark.noise,
             "level": level,
-            "remaining": pair.sets.remaining(level),
-            **summary.described(chosen, "chosen", "mean", "std"),
-            **summary.described(random, "random", "mean", "std"),
+            "remaining": family.mean("weights_remaining", level),
+            **described(chosen, "chosen", "mean", "std"),
+            **described(random, "random", "mean", "std"),
             "difference_mean": gap.mean,
             "difference_std": gap.std,
             "verdict": gap.verdict,
@@ -301,14 +292,12 @@ def _paired(pair: Pair) -> Iterator[dict[str, Any]]:
         }
 
 
-def subset_table(found: Found) -> Table | None:
+def subset_table(found: Found) -> Table:
     """Sparse and dense-subset networks at the optimal sparsity and at 0% (PEG table 8).
 
     Each is compared with the paper's, and dense-subset networks with those that chose the subset.
     """
     found = _with_subset(found)
-    if not found:
-        return None
     title = (
         "Test error of networks pruned with learning-rate rewinding, and of dense ones trained on "
         "what these, the trunk, classify correctly (dense subset); "
@@ -318,27 +307,28 @@ def subset_table(found: Found) -> Table | None:
     return summary.beside_table("dense_subset", title, rows, against="trunk")
 
 
-def _at(here: Sets, at: str) -> tuple[int | None, dict[int, float], dict[int, float]]:
-    """The level `optimal` or `dense`, and test errors there by seed: sparse ones, on the subset."""
+def _errors(here: Sets, at: str = "optimal") -> tuple[dict[int, float], dict[int, float]]:
+    """Test errors by seed at the level `optimal` or `dense`: of sparse networks, on the subset."""
     level = 0 if at == DENSE else here.family.optimal()
-    rows = here.rows[(here.rows["branch"] == DENSE_SUBSET) & (here.rows["level"] == level)]
-    return level, here.family.by_seed(TEST_ERROR, level), summary.by_seed(rows, TEST_ERROR)
+    rows = here.of(DENSE_SUBSET)
+    subset = summary.by_seed(rows[rows["level"] == level], TEST_ERROR)
+    return here.family.by_seed(TEST_ERROR, level), subset
 
 
 def _subset(here: Sets, at: str) -> list[Beside]:
     family = here.family
-    level, sparse, subset = _at(here, at)
+    sparse, subset = _errors(here, at)
     where = "0% sparsity" if at == DENSE else "optimal sparsity"
     trunk = (DENSE, DENSE) if at == DENSE else (family.name, LR_REWIND)
+    left = family.remaining_text(0 if at == DENSE else family.optimal())
     return [
         beside(
             8, family.benchmark, {"at": where, "algorithm": name}, values, method, at,
-            details={"weights remaining (%)": family.remaining_text(level)}, against=against,
-            seeds=family.seeds,
+            details={"weights remaining (%)": left}, against=against, seeds=family.seeds,
         )
-        for (name, method), values, against in (
-            (trunk, sparse, {}),
-            (("dense subset", DENSE_SUBSET), subset, sparse),
+        for name, method, values, against in (
+            (*trunk, sparse, {}),
+            ("dense subset", DENSE_SUBSET, subset, sparse),
         )
     ]  # fmt: skip
 
@@ -353,8 +343,7 @@ LEAVE_OUT = Experiment(
             "dense_subset", "Dense training on what the sparse network classifies correctly",
             _subset_rows,
             Lines(
-                SPARSITY, Axis(TEST_ERROR, "Test error (%)"), "member",
-                looks.NOISE,
+                SPARSITY, _ERROR, "member", looks.NOISE,
                 Scale("network", {DENSE_SUBSET: "o", "sparse": "s"}),
                 Scale("network", {DENSE_SUBSET: "-", "sparse": "--"},
                       {DENSE_SUBSET: "dense, on the subset"})),

@@ -70,33 +70,31 @@ def _clean(found: Found) -> list[Family]:
 def _by_level(found: Found) -> pd.DataFrame:
     """Rows with `at_level`, the weights that pruning leaves at a row's level, by benchmark.
 
-    Dense training for longer removes nothing: it stands where pruning has its level. `alike` flags
-    the levels where both generalize alike.
+    Dense training for longer removes nothing: it stands where pruning has its level.
     """
-    rows = rows_of([family for family in found if family.method in _LOOKS])
-    if rows.empty:
-        return rows
-    pruned = rows[rows["method"].isin(_VARIANTS) & rows[TEST_ERROR].notna()]
-    by_method = pruned.groupby(["benchmark", "method", "member"])["weights_remaining"].mean()
-    remaining = by_method.groupby(level=["benchmark", "member"]).mean()
-    alike = {mark.name: alike_levels(here) for mark, here in by_benchmark(found).items()}
-    keys = pd.MultiIndex.from_frame(rows[["benchmark", "member"]])
+    rows = rows_of(family for family in found if family.method in _LOOKS)
+    pruned = rows["weights_remaining"].where(rows["method"] != EXTENDED_DENSE)
     return rows.assign(
-        at_level=remaining.reindex(keys).to_numpy(),
-        alike=[alike[benchmark].get(level, False) for benchmark, level in keys],
+        at_level=pruned.groupby([rows["benchmark"], rows["member"]]).transform("mean")
     )
+
+
+def _with_alike(found: Found) -> pd.DataFrame:
+    """The same; `alike` flags the levels where pruning and longer training generalize alike."""
+    rows = _by_level(found)
+    alike = {mark.name: alike_levels(here) for mark, here in by_benchmark(found).items()}
+    at = rows[["benchmark", "member"]].to_numpy()
+    return rows.assign(alike=[alike[benchmark].get(level, False) for benchmark, level in at])
 
 
 def alike_levels(here: Mapping[str, Family]) -> dict[int, bool]:
     """level -> whether pruning and longer dense training generalize alike there (PEG 2).
 
-    Of all levels above dense that both have; {} where one was not run.
+    Of all levels above dense that both have.
     """
-    if not {LR_REWIND, EXTENDED_DENSE} <= here.keys():
-        return {}
-    pruned, dense = here[LR_REWIND], here[EXTENDED_DENSE]
-    both = sorted(set(pruned.members) & set(dense.members) - {0})
-    errors = {n: (pruned.by_seed(TEST_ERROR, n), dense.by_seed(TEST_ERROR, n)) for n in both}
+    pruned, longer = here[LR_REWIND], here[EXTENDED_DENSE]
+    both = sorted(set(pruned.members) & set(longer.members) - {0})
+    errors = {n: (pruned.by_seed(TEST_ERROR, n), longer.by_seed(TEST_ERROR, n)) for n in both}
     return {n: match_or_differ(*pair).verdict == "matches" for n, pair in errors.items()}
 
 
@@ -169,24 +167,15 @@ def criteria_reading(found: Found) -> str:
 
 # ---------------------------------------------------------------- losses
 def _with_parts(found: Found) -> list[Family]:
-    return [
-        family
-        for family in with_methods(found, LR_REWIND)
-        if family.benchmark.is_noisy and family.points["noisy_loss"].notna().any()
-    ]
-
-
-def _loss_rows(found: Found) -> pd.DataFrame:
-    """The rows of noisy benchmarks; noises without any keep their colour."""
-    rows = rows_of(with_methods(found, LR_REWIND))
-    there = {family.benchmark.name for family in _with_parts(found)}
-    return rows[rows["benchmark"].isin(there)] if there else pd.DataFrame()
+    """Families of noisy benchmarks whose losses on both parts of the examples are there."""
+    noisy = [f for f in with_methods(found, LR_REWIND) if f.benchmark.is_noisy]
+    return [family for family in noisy if family.points["noisy_loss"].notna().any()]
 
 
 def loss_reading(found: Found) -> str:
     """What pruning does to the loss on noisy and on original examples, a line per benchmark."""
     said = []
-    for family in _with_parts(found):
+    for family in found:
         optimal = family.optimal()
         changes = [
             f"on {part} examples from {family.mean(column, 0):.2f} to "
@@ -201,38 +190,35 @@ def loss_reading(found: Found) -> str:
     return "\n".join(said)
 
 
-def loss_table(found: Found) -> Table | None:
-    """Training loss on noisy and original examples, dense, optimal, and the change (table 11)."""
+def loss_table(found: Found) -> Table:
+    """Training loss on noisy and on original examples, and how it changes (PEG table 11)."""
     noisy = _with_parts(found)
-    if not noisy:
-        return None
-    rows = [row for f in noisy for column in _PARTS for row in _loss_rows_of(f, column)]
     title = (
         "PEG table 11, training loss on noisy and on original examples, dense and at the optimal "
         f"sparsity; {selection_note(noisy)}"
     )
+    rows = [row for f in noisy for column in _PARTS for row in _loss_rows(f, column)]
     return summary.beside_table("table_11", title, rows, "nats", against=DENSE)
 
 
-def _loss_rows_of(family: Family, column: str) -> list[Beside]:
+def _loss_rows(family: Family, column: str) -> list[Beside]:
     member = family.optimal()
     dense, optimal = (family.by_seed(column, m) for m in (0, member))
     change = {seed: optimal[seed] - dense[seed] for seed in sorted(dense.keys() & optimal.keys())}
-
-    def row(at: str, values: Mapping[int, float], member: int | None, metric: str) -> Beside:
-        method, cell = (DENSE, DENSE) if at == DENSE else (LR_REWIND, "optimal")
-        return beside(
-            11, family.benchmark, {"examples": _PARTS[column], "at": at}, values, method, cell,
-            metric, against=dense if at == "optimal" else {},
-            details={"remaining (%)": family.remaining_text(member)},
-            seeds=family.seeds,
-        )  # fmt: skip
-
-    return [
-        row(DENSE, dense, 0, column),
-        row("optimal", optimal, member, column),
-        row("change", change, None, f"{column}_change"),
+    left = [family.remaining_text(m) for m in (0, member)]
+    # Where, its values, as the paper calls it, weights remaining, compared with.
+    rows: list[tuple[str, dict[int, float], tuple[str, str, str], str, dict[int, float]]] = [
+        (DENSE, dense, (DENSE, DENSE, column), left[0], {}),
+        ("optimal", optimal, (LR_REWIND, "optimal", column), left[1], dense),
+        ("change", change, (LR_REWIND, "optimal", f"{column}_change"), "", {}),
     ]
+    return [
+        beside(
+            11, family.benchmark, {"examples": _PARTS[column], "at": at}, values, *cell,
+            against=against, details={"remaining (%)": remaining}, seeds=family.seeds,
+        )
+        for at, values, cell, remaining, against in rows
+    ]  # fmt: skip
 
 
 # fmt: off
@@ -246,11 +232,12 @@ PRUNING_EFFECT = Experiment(
         Figure(
             "size_and_training",
             "Test error of smaller networks and of longer dense training, without label noise",
-            _by_level, looks.by_look(_LEVEL, _LOOKS, METHOD_NAMES, *_MARKS, _ALIKE), alike_reading,
+            _with_alike, looks.by_look(_LEVEL, _LOOKS, METHOD_NAMES, *_MARKS, _ALIKE),
+            alike_reading,
             lambda found: with_methods(_clean(found), LR_REWIND, EXTENDED_DENSE), panel="panel"),
         Figure(
             "loss", "Training loss on noisy and on original examples, by weights remaining",
-            _loss_rows,
+            rows_of,
             Lines(
                 looks.REMAINING,
                 (Axis("noisy_loss", "Training loss (nats)",
@@ -260,7 +247,7 @@ PRUNING_EFFECT = Experiment(
                 dash=Scale(QUANTITY, {"noisy_loss": "-", "original_loss": "--"},
                            {column: f"{part} examples" for column, part in _PARTS.items()}),
                 marks=(looks.optimum("optimal sparsity"),)),
-            loss_reading, panel="panel"),
+            loss_reading, _with_parts, panel="panel"),
         looks.by_method(
             "epochs", "Test error of pruning and of longer dense training, by training epochs",
             {LR_REWIND: "s", EXTENDED_DENSE: "o"}, compares(EXTENDED_DENSE, LR_REWIND),
