@@ -40,12 +40,6 @@ def columns_of(rows: pd.DataFrame) -> int:
     return 2 if panels == 4 else min(panels, 3)
 
 
-def sparsity_ticks(panel: Panel) -> None:
-    """The papers' axis of sparsities, ticks at all levels of the panel."""
-    style.sparsity_axis(panel.axes, panel.rows["weights_remaining"].dropna())
-    panel.axes.set_xlabel(panel.x.label)
-
-
 def percent(column: str, label: str, **more: Any) -> Axis:
     """An axis of accuracies in %, at least four points high."""
     return Axis(column, label, 100, finish=lambda p: style.percent_axis(p.axes, label), **more)
@@ -63,7 +57,8 @@ def all_percents(panel: Panel) -> None:
 
 EPOCHS = Axis("epoch", "Epoch", finish=lambda panel: style.epoch_axis(panel.axes))
 SPARSITY = Axis(
-    "weights_remaining", "Sparsity (%)", 1, style.sparsity_position, sparsity_ticks,
+    "weights_remaining", "Sparsity (%)", 1, style.sparsity_position,
+    lambda panel: style.sparsity_axis(panel.axes, panel.rows["weights_remaining"]),
     text=lambda remaining: tables.sparsity_percent(1 - remaining),
 )  # fmt: skip
 # Of sampled sparsities, from light to dark.

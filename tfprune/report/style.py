@@ -176,7 +176,6 @@ def sparsity_axis(axes: Axes, weights_remaining: npt.ArrayLike) -> None:
     axes.set_xticks(positions, labels)
     every = np.unique(sparsity_position(weights_remaining))
     axes.set_xticks(every[~np.isnan(every)], minor=True)
-    axes.set_xlabel("Sparsity (%)")
 
 
 def percent_axis(axes: Axes, label: str) -> None:
@@ -270,7 +269,6 @@ def markers(values: Sequence[Any]) -> dict[Any, str]:
 def epoch_axis(axes: Axes) -> None:
     """Makes the x axis one of epochs: whole numbers only."""
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
-    axes.set_xlabel("Epoch")
 
 
 def color_of(name: str, among: Iterable[str]) -> str:

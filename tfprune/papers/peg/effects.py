@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tfprune.measures import example_groups
 from tfprune.measures.statistics import correlation, difference
 from tfprune.papers.peg import families
 from tfprune.papers.peg.comparisons import printed
-from tfprune.papers.peg.families import EXTENDED_DENSE, LR_REWIND, TEST_ERROR, Benchmark, Family
+from tfprune.papers.peg.families import EXTENDED_DENSE, LR_REWIND, TEST_ERROR, WIDTH, Family
 from tfprune.papers.peg.looks import noise_colors
 from tfprune.report import readings, style, summary, tables
 from tfprune.report.experiment import Experiment
@@ -30,89 +31,59 @@ GROUPS, _HARD = 20, 0.2
 AFFECTED, _LARGEST_PRINTED_STD = 0.1, 0.03
 # Levels that figures 18 to 20 show.
 _SHOWN = 5
-_OPTIMAL, _HIGHEST = "optimal sparsity", "highest sparsity that beats dense"
-_CHOSEN: dict[str, Callable[[Family], list[int | None]]] = {
-    _OPTIMAL: lambda family: [family.optimal()],
-    _HIGHEST: lambda family: [family.highest_beating_dense()],
-}
-_MATCHED = {families.ONE_SHOT: "one-shot", families.WIDTH_MATCHED: "width"}
 
 
-@dataclass(frozen=True, eq=False)
-class Effects:
-    """What is known of the training examples of one benchmark.
+def spread_members(family: Family) -> list[int]:
+    """Up to five members at even distances, the first and the last among them (PEG L)."""
+    members = [member for member in family.members if member > 0]
+    places = np.linspace(0, len(members) - 1, min(_SHOWN, len(members))).round().astype(int)
+    return [members[place] for place in places]
 
-    Attributes:
-      benchmark: what is learned.
-      families: by method.
-      dense: losses of the standard dense models, nats: a row per example, by its position in the
-        dataset, a column per seed, NaN where a seed held the example out.
-      groups: the EL2N group of each, likewise, by each seed's own scores; -1 for none.
-      folder: where the files of the others are.
+
+def _best(family: Family) -> list[int | None]:
+    """The best of what differs from the dense model in size.
+
+    Table 3 compares algorithms at their optimal sparsity and width, and has a number even where the
+    dense model generalizes best (LeNet with 5% noise).
     """
+    return [family.optimal(with_dense=False)]
 
-    benchmark: Benchmark
-    families: Mapping[str, Family]
-    dense: pd.DataFrame
-    groups: pd.DataFrame
-    folder: epath.Path
 
-    def losses(self, method: str, member: int | None) -> pd.DataFrame:
-        """Those of a member of a family, as `dense`; empty for no member."""
-        rows = self.families[method].rows(member)
-        return _read_by_seed(self.folder, rows, "examples", "losses").reindex(self.dense.index)
-
-    def change(self, method: str, member: int | None, at: str = "") -> Change | None:
-        """What one member of a family does to each group; None where that is not measured."""
-        after = self.losses(method, member)
-        seeds: list[Any] = [seed for seed in self.groups.columns.tolist() if seed in after]
-        if not (member and seeds):
-            return None
-        before, after, groups = (t[seeds].to_numpy().T for t in (self.dense, after, self.groups))
-        found = example_groups.group_loss_change(before, after, groups)
-        return Change(self.families[method], member, at, tuple(seeds), found)
-
-    def changes(
-        self, method: str, choose: Callable[[Family], Sequence[int | None]], at: str = ""
-    ) -> list[Change]:
-        """Those of the members that are chosen of a family; [] where it was not run."""
-        members = choose(self.families[method]) if method in self.families else ()
-        return [found for member in members if (found := self.change(method, member, at))]
-
-    def matched(self) -> list[Change]:
-        """Of the best of one-shot pruning and of training-matched widths; [] if one lacks.
-
-        The best of what differs from the dense model in size: table 3 compares algorithms at their
-        optimal sparsity and width, and has a number even where the dense model generalizes best
-        (LeNet with 5% noise).
-        """
-        found = [
-            change
-            for method in _MATCHED
-            for change in self.changes(
-                method, lambda family: [family.optimal(with_dense=False)], "the best of its kind"
-            )
-        ]
-        return found if len(found) == len(_MATCHED) else []
+OPTIMAL, HIGHEST = "optimal sparsity", "highest sparsity that beats dense"
+BEST, ALONG = "the best of its kind", "along"
+_MATCHED = {families.ONE_SHOT: "one-shot", families.WIDTH_MATCHED: "width"}
+# What is shown of a benchmark: where, of which methods if all were run, which members.
+_CHOSEN: tuple[tuple[str, Sequence[str], Callable[[Family], Sequence[int | None]]], ...] = (
+    (OPTIMAL, [LR_REWIND], lambda family: [family.optimal()]),
+    (HIGHEST, [LR_REWIND], lambda family: [family.highest_beating_dense()]),
+    (BEST, list(_MATCHED), _best),
+    *((ALONG, [method], spread_members) for method in (LR_REWIND, EXTENDED_DENSE, WIDTH)),
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """The loss change of the groups, from the dense model to one member of a family.
+    """How the training losses of examples change from the dense model to one member of a family.
 
     Attributes:
+      at: why it is shown, of `_CHOSEN`.
       family: of the later model.
-      member: which one.
-      at: what was chosen.
-      seeds: those measured, increasing.
-      groups: the change, nats, negative where the later model is better.
+      member: which one; 0 where the dense model is the optimal one.
+      by_example: the change, nats, negative where the later model is better: a row per example, by
+        its position in the dataset, a column per seed that was measured, increasing; NaN where the
+        seed held the example out.
+      groups: the same of the groups by EL2N, by each seed's own scores.
     """
 
+    at: str
     family: Family
     member: int
-    at: str
-    seeds: tuple[int, ...]
+    by_example: pd.DataFrame
     groups: example_groups.GroupLossChange
+
+    @property
+    def seeds(self) -> list[int]:
+        return [int(str(seed)) for seed in self.by_example]
 
     @property
     def size(self) -> tuple[str, str]:
@@ -147,29 +118,44 @@ class Change:
         return float(hard / easy)
 
 
-Found = Sequence[Effects]
+Found = Sequence[Change]
 
 
-def load(results: pd.DataFrame, folder: epath.Path) -> list[Effects]:
-    """The dense losses and the EL2N groups of every benchmark.
+def load(results: pd.DataFrame, folder: epath.Path) -> list[Change]:
+    """What is shown of every benchmark, in the order of `_CHOSEN`, where it is measured.
 
     Raises:
       InputError: a file is damaged.
     """
     found = []
-    for benchmark, here in families.by_benchmark(families.load(results)).items():
+    for here in families.by_benchmark(families.load(results)).values():
         rows = pd.concat([family.rows(0) for family in here.values()])
         dense = _read_by_seed(folder, rows, "examples", "losses")
         groups = el2n_groups(dense, _read_by_seed(folder, rows, "el2n", "values"))
-        found.append(Effects(benchmark, here, dense, groups, folder))
+        shown = [
+            (at, here[method], member)
+            for at, methods, choose in _CHOSEN
+            if all(method in here for method in methods)
+            for method in methods
+            for member in choose(here[method])
+            if member is not None
+        ]
+        for at, family, member in shown:
+            after = _read_by_seed(folder, family.rows(member), "examples", "losses")
+            if seeds := [seed for seed in groups if seed in after]:
+                before, after = (table.reindex(dense.index)[seeds] for table in (dense, after))
+                parts = (table.to_numpy().T for table in (before, after, groups[seeds]))
+                by_group = example_groups.group_loss_change(*parts)
+                found.append(Change(at, family, member, after - before, by_group))
     return found
 
 
 def el2n_groups(losses: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """The percentile group of every example that has a loss and a score, by each seed's scores.
 
-    Of tables as `_read_by_seed` gives: int64, a row per row of `losses`, a column per seed that has
-    both; -1 is no group. `GROUPS` groups, or as many as there are examples.
+    Of tables with a row per example and a column per seed: int64, a row per row of `losses`, a
+    column per seed that has both; -1 is no group. `GROUPS` groups, or as many as there are
+    examples.
     """
     both = scores.reindex(losses.index).where(losses.notna()).dropna(axis=1, how="all")
     groups = {
@@ -196,11 +182,15 @@ def _read_by_seed(
     return pd.DataFrame({seed: found[seed] for seed in sorted(found)}, dtype="float64")
 
 
-def spread_members(family: Family) -> list[int]:
-    """Up to five members at even distances, the first and the last among them (PEG L)."""
-    members = [member for member in family.members if member > 0]
-    places = np.linspace(0, len(members) - 1, min(_SHOWN, len(members))).round().astype(int)
-    return [members[place] for place in places]
+def _of(found: Found, at: str, *methods: str) -> list[list[Change]]:
+    """Changes somewhere, of one of these methods if any is named, by benchmark."""
+    kept = [c for c in found if c.at == at and (not methods or c.family.method in methods)]
+    return [list(own) for _, own in groupby(kept, lambda change: change.family.benchmark)]
+
+
+def pairs(found: Found) -> list[list[Change]]:
+    """The best of one-shot pruning and of training-matched widths, where both are measured."""
+    return [pair for pair in _of(found, BEST) if len(pair) == len(_MATCHED)]
 
 
 # ---------------------------------------------------------------- figures
@@ -210,7 +200,7 @@ def _rows(changes: Iterable[Change], label: str) -> pd.DataFrame:
     `label` names further columns: "{noise}: {letters}, {n}".
     """
     parts = []
-    for place, change in enumerate(changes):
+    for place, change in enumerate(change for change in changes if change.member):
         number, mark = len(change.groups.mean), change.family.benchmark
         percentiles = 100 * (np.arange(number) + 0.5) / number
         table = pd.DataFrame(change.groups.by_seed.T, percentiles, change.seeds)
@@ -251,44 +241,36 @@ def _lines(colors: Callable[[Sequence[Any]], Mapping[Any, str]]) -> Lines:
     return Lines(_PERCENTILE, _CHANGE, color=color, marker=marker, marks=(ZERO,))
 
 
-def _noisy(noisy: bool) -> Callable[[Found], list[Effects]]:
-    return lambda found: [here for here in found if here.benchmark.is_noisy == noisy]
-
-
-def _pruned(found: Found, *places: str) -> list[Change]:
-    """From dense to places of `_CHOSEN`, one after the other, where these are not dense."""
-    return [
+def _pruned(noisy: bool, *places: str) -> Callable[[Found], list[Change]]:
+    """Those at these places, one place after the other, with noise or without."""
+    return lambda found: [
         change
         for at in places
-        for here in found
-        for change in here.changes(LR_REWIND, _CHOSEN[at], at)
+        for change in found
+        if change.at == at and change.family.benchmark.is_noisy == noisy
     ]
-
-
-def _by_panel(found: Found) -> dict[str, list[Effects]]:
-    panels = dict.fromkeys(here.benchmark.panel for here in found)
-    return {panel: [h for h in found if h.benchmark.panel == panel] for panel in panels}
 
 
 def _along(method: str, name: str, words: str, size: str) -> Figure:
     """Five members of a family from left to right, a row per noise, each on its own scale."""
 
-    def lines(found: Found) -> list[list[Change]]:
-        return [line for here in found if (line := here.changes(method, spread_members))]
-
     def reading(found: Found) -> str:
         """How the groups fare at the ends of every family, a line each, and what titles mean."""
-        ends = [dict.fromkeys((line[0], line[-1])) for line in lines(found)]
+        ends = [dict.fromkeys((line[0], line[-1])) for line in _of(found, ALONG)]
         told = [f"Along it, {'; then '.join(map(_counted, changes))}." for changes in ends]
         return "\n".join([*told, f"E: test error; {size}."])
 
     return Figure(
         name, f"Loss change by EL2N along {words}",
         lambda found: summary.concatenated(
-            [_rows(line, "E {error:.1f}%, {letters}") for line in lines(found)]
+            [_rows(line, "E {error:.1f}%, {letters}") for line in _of(found, ALONG)]
         ),
-        _BARS, reading, each=_by_panel, row="whose", column="place", heading="label",
-        name_rows=True, size=(4.0, 2.6, 2.4),
+        _BARS, reading, lambda found: [c for line in _of(found, ALONG, method) for c in line],
+        lambda found: {
+            panel: list(own)
+            for panel, own in groupby(found, lambda change: change.family.benchmark.panel)
+        },
+        row="whose", column="place", heading="label", name_rows=True, size=(4.0, 2.6, 2.4),
     )  # fmt: skip
 
 
@@ -298,26 +280,23 @@ def hard_reading(found: Found) -> str:
 
     How many groups gain is a line per benchmark.
     """
-    changes = _pruned(found, _OPTIMAL)
-    pruned = [here.families[LR_REWIND] for here in found if LR_REWIND in here.families]
-    dense = [family.benchmark.name for family in pruned if family.optimal() == 0]
-    but = f" The dense model is the optimal one with {'; '.join(dense)}." if dense else ""
-    if not changes:
-        return but.strip() or "No optimally sparse model is measured yet."
-    times = readings.span((change.ratio() for change in changes), "{:.3g}".format)
-    return (
-        "At the optimal sparsity, the mean |change| of the 20% of examples of highest EL2N is "
-        f"{times} times that of the rest.{but}{_lines_of(changes)}"
-    )
-
-
-def _lines_of(changes: Iterable[Change]) -> str:
-    return "".join(f"\nAt the {change.at}, {_counted(change)}." for change in changes)
+    optimal = [change for change in found if change.at == OPTIMAL]
+    dense = [change.family.benchmark.name for change in optimal if not change.member]
+    ratios = (change.ratio() for change in optimal if change.member)
+    said = []
+    if times := readings.span(ratios, "{:.3g}".format):
+        said.append(
+            "At the optimal sparsity, the mean |change| of the 20% of examples of highest EL2N is "
+            f"{times} times that of the rest."
+        )
+    said += [f"The dense model is the optimal one with {'; '.join(dense)}."] * bool(dense)
+    lines = [f"At the {c.at}, {_counted(c)}." for c in found if c.member]
+    return "\n".join([" ".join(said), *lines])
 
 
 def _two_reading(found: Found) -> str:
-    paper = "\nThe paper has 3.5 to 71 times." if _pruned(found, _OPTIMAL) else ""
-    return f"{hard_reading(found)}{_lines_of(_pruned(found, _HIGHEST))}{paper}"
+    is_told = any(change.at == OPTIMAL and change.member for change in found)
+    return hard_reading(found) + "\nThe paper has 3.5 to 71 times." * is_told
 
 
 def _counted(change: Change) -> str:
@@ -337,10 +316,9 @@ def _counted(change: Change) -> str:
 def matched_reading(found: Found) -> str:
     """Whether pruning and width scaling go together over groups, in one sentence."""
     said = []
-    for here in found:
-        if pair := here.matched():
-            link = correlation(*(change.groups.mean for change in pair))
-            said.append(f"r = {link.pearson:.2f} ({here.benchmark.name})")
+    for first, second in pairs(found):
+        link = correlation(first.groups.mean, second.groups.mean)
+        said.append(f"r = {link.pearson:.2f} ({first.family.benchmark.name})")
     return (
         "Over groups, the loss changes of one-shot pruning and of width down-scaling with the "
         f"same training correlate with {', '.join(said)}. WR: weights remaining of "
@@ -351,7 +329,6 @@ def matched_reading(found: Found) -> str:
 # ---------------------------------------------------------------- tables
 def change_table(found: Found) -> Table:
     """Mean loss changes of the fifth of highest EL2N and of the rest, where figures show them."""
-    told = [change for here in found for change in (*_pruned([here], *_CHOSEN), *here.matched())]
     shown: dict[str, Any] = {name: name for name in ("model", "noise", "algorithm", "at")}
     shown["weights remaining (%)"] = "weights_remaining_percent"
     for part, heading in (("hard", "top 20% EL2N"), ("easy", "rest")):
@@ -361,13 +338,16 @@ def change_table(found: Found) -> Table:
         "Change of the mean training loss from the dense model, of examples of high and of low "
         "EL2N; higher or lower where the mean is at least one std over seeds away from 0"
     )
-    rows = list(map(_change_row, told))
+    rows = [_change_row(change) for change in found if change.at != ALONG and change.member]
     return tables.of_rows("change", title, rows, shown | tables.SEEDS, list(shown)[:4])
 
 
 def _change_row(change: Change) -> dict[str, Any]:
-    parts = {"hard": change.part(hard=True), "easy": change.part(hard=False)}
-    row: dict[str, Any] = {
+    described = [
+        summary.described(change.part(hard=name == "hard"), name, "mean", "std", "verdict")
+        for name in ("hard", "easy")
+    ]
+    return {
         "model": change.family.benchmark.panel,
         "noise": change.family.benchmark.noise,
         "algorithm": change.family.name,
@@ -375,10 +355,10 @@ def _change_row(change: Change) -> dict[str, Any]:
         "weights_remaining_percent": change.family.remaining_text(change.member),
         "n": len(change.seeds),
         "missing_seeds": change.family.missing(change.seeds),
+        **described[0],
+        **described[1],
+        "at": change.at,
     }
-    for name, values in parts.items():
-        row |= summary.described(values, name, "mean", "std", "verdict")
-    return row | {"at": change.at}
 
 
 def overlap_table(found: Found) -> Table:
@@ -392,34 +372,30 @@ def overlap_table(found: Found) -> Table:
         "down-scaling, at their best, beside that of random sets; the paper prints its std as at "
         f"most {_LARGEST_PRINTED_STD}, which is taken here"
     )
-    rows = [_overlap(here, pair) for here in found if (pair := here.matched())]
+    rows = [_overlap(pair) for pair in pairs(found)]
     return summary.beside_table("overlap", title, rows, "Jaccard", against="random_sets")
 
 
-def _overlap(here: Effects, pair: Sequence[Change]) -> Beside:
-    changes = [
-        (here.losses(change.family.method, change.member) - here.dense).abs() for change in pair
+def _overlap(pair: Sequence[Change]) -> Beside:
+    mark, (first, second) = pair[0].family.benchmark, (change.by_example.abs() for change in pair)
+    both = [seed for seed in pair[0].seeds if seed in second]
+    affected = [
+        {seed: example_groups.top_fraction(change[seed], AFFECTED) for seed in both}
+        for change in (first, second)
     ]
-    values = {
-        seed: example_groups.jaccard(
-            *(example_groups.top_fraction(change[seed], AFFECTED) for change in changes)
-        )
-        for seed in pair[0].seeds
-        if seed in pair[1].seeds
-    }
+    values = {seed: example_groups.jaccard(*(sets[seed] for sets in affected)) for seed in both}
     random = {
-        int(str(seed)): example_groups.jaccard_baseline(AFFECTED, int(count))
-        for seed, count in here.dense.count().items()
+        seed: example_groups.jaccard_baseline(AFFECTED, int(first[seed].count())) for seed in both
     }
-    paper = printed(3, here.benchmark, "one_shot_and_width_scaling", metric="jaccard")
+    paper = printed(3, mark, "one_shot_and_width_scaling", metric="jaccard")
     paper = paper and dataclasses.replace(paper, std=_LARGEST_PRINTED_STD)
     details = {
         f"{_MATCHED[c.family.method]} WR (%)": c.family.remaining_text(c.member) for c in pair
     }
     details["random"] = f"{np.mean(list(random.values())):.2f}"
     return Beside(
-        here.benchmark.settings, here.benchmark.labels, {}, values, TEST_ERROR, paper, random,
-        details, pair[0].family.seeds,
+        mark.settings, mark.labels, {}, values, TEST_ERROR, paper, random, details,
+        pair[0].family.seeds,
     )  # fmt: skip
 
 
@@ -430,27 +406,23 @@ EXAMPLE_EFFECTS = Experiment(
     figures=(
         Figure(
             "by_sparsity", "Loss change by EL2N, without label noise",
-            lambda found: _rows(_pruned(found, *_CHOSEN), "{panel}\n{at}\n{words}, {n}"),
-            _BARS, _two_reading, _noisy(False),
+            lambda found: _rows(found, "{panel}\n{at}\n{words}, {n}"), _BARS, _two_reading,
+            _pruned(False, OPTIMAL, HIGHEST),
             row="at", column="benchmark", heading="label", size=(6.4, 3.4, 3.3), letters=36),
         Figure(
             "by_noise", "Loss change by EL2N at the optimal sparsity, with label noise",
-            lambda found: _rows(_pruned(found, _OPTIMAL), "{noise}: {letters}, {n}"),
-            _lines(noise_colors),
+            lambda found: _rows(found, "{noise}: {letters}, {n}"), _lines(noise_colors),
             lambda found: f"{hard_reading(found)}\nWR: weights remaining.",
-            _noisy(True), panel="panel", size=_SIZE, legend="panel"),
+            _pruned(True, OPTIMAL), panel="panel", size=_SIZE, legend="panel"),
         Figure(
             "matched_training", "Loss change by EL2N of one-shot pruning and of width down-scaling",
-            lambda found: _rows(
-                (change for here in found for change in here.matched()),
-                "{kind}: {letters}, {n}"),
-            _lines(_pruned_and_narrow), matched_reading,
+            lambda found: _rows(found, "{kind}: {letters}, {n}"), _lines(_pruned_and_narrow),
+            matched_reading, lambda found: [change for pair in pairs(found) for change in pair],
             panel="benchmark", size=_SIZE, legend="panel"),
         _along(LR_REWIND, "pruning_levels", "pruning", "WR: weights remaining"),
         _along(EXTENDED_DENSE, "extended_dense_levels", "extended dense training",
                "TT: training time, in retrainings"),
-        _along(families.WIDTH, "width_levels", "width down-scaling",
-               "WR: weights, of those at full width"),
+        _along(WIDTH, "width_levels", "width down-scaling", "WR: weights, of those at full width"),
     ),
     tables=(change_table, overlap_table),
 )

@@ -175,14 +175,11 @@ _SAID = Mark(lambda panel: panel.axes.set_title(panel.rows["said"].iloc[0], font
 _ERROR = Axis(TEST_ERROR, "Test error (%)")
 
 
-def _ticks_where_chosen(panel: Panel) -> None:
-    """Not at the other levels, which rows have for what is green."""
-    style.sparsity_axis(panel.axes, pd.concat([line.values for line in panel.lines]))
-    panel.axes.set_xlabel(panel.x.label)
-
-
+# Without ticks at the other levels, which rows have for what is green.
 _CHOSEN_AT = replace(
-    SPARSITY, label="Sparsity at which examples are chosen (%)", finish=_ticks_where_chosen
+    SPARSITY,
+    label="Sparsity at which examples are chosen (%)",
+    finish=lambda p: style.sparsity_axis(p.axes, pd.concat([line.values for line in p.lines])),
 )
 
 
