@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from tfprune.measures.statistics import PairedDifference, match_or_differ
 from tfprune.papers.peg.families import (
@@ -15,6 +15,7 @@ from tfprune.papers.peg.families import (
     Benchmark,
     Family,
     by_benchmark,
+    select,
     selection_note,
 )
 from tfprune.papers.published import published
@@ -95,13 +96,9 @@ def table_of_optima(
         )  # fmt: skip
 
     def make(found: Found) -> Table:
-        benchmarks = {
-            mark: here
-            for mark, here in by_benchmark(found).items()
-            if noisy in (None, mark.is_noisy) and any(m in here for m in about or methods)
-        }
-        rows = [row(mark, here, method) for mark, here in benchmarks.items() for method in methods]
-        used = [family for here in benchmarks.values() for family in here.values()]
+        used = select(found, any_of=about or methods, noisy=noisy)
+        benchmarks = by_benchmark(used).items()
+        rows = [row(mark, here, method) for mark, here in benchmarks for method in methods]
         title = f"PEG table {number}, test error of the optimal model, {what}"
         return summary.beside_table(
             f"table_{number}", f"{title}; {selection_note(used)}", rows, digits=digits,
@@ -153,22 +150,12 @@ def _optimum(family: Family) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 # ---------------------------------------------------------------- what the paper says in words
-class Claim(NamedTuple):
-    """What the paper says of two methods' optima, in numbers of benchmarks.
+def claims_table(*claims: tuple[str, str, str, str, bool | None]) -> Callable[[Found], Table]:
+    """What the paper says beside what came out, of claims that could be checked.
 
-    `paper` is how often, in the paper; `first` and `second` the methods; `noisy` as of
-    `table_of_optima`.
+    Claims are of two methods' optima: (what is compared, on how many benchmarks in the paper, the
+    first method, the second, `noisy` as of `table_of_optima`).
     """
-
-    text: str
-    paper: str
-    first: str
-    second: str
-    noisy: bool | None = None
-
-
-def claims_table(*claims: Claim) -> Callable[[Found], Table]:
-    """What the paper says beside what came out, of claims that could be checked."""
     title = (
         "What PEG says of the test error of optimal models, and what came out, in benchmarks on "
         "which the first is lower than, matches, or is higher than the second"
@@ -177,8 +164,7 @@ def claims_table(*claims: Claim) -> Callable[[Found], Table]:
     def make(found: Found) -> Table:
         rows = []
         for text, paper, first, second, noisy in claims:
-            among = [f for f in found if noisy in (None, f.benchmark.is_noisy)]
-            if ours := count_verdicts(among, first, second):
+            if ours := count_verdicts(select(found, noisy=noisy), first, second):
                 rows.append({"claim": text, "paper": paper, "ours": ours})
         return tables.of_rows("claims", title, rows, rows, ["claim"])
 

@@ -245,20 +245,26 @@ def by_benchmark(found: Iterable[Family]) -> dict[Benchmark, dict[str, Family]]:
     return table
 
 
-def with_methods(found: Iterable[Family], *methods: str) -> list[Family]:
-    """Families of these methods, on benchmarks where every one of them was run."""
+def select(
+    found: Iterable[Family], *methods: str, any_of: Sequence[str] = (), noisy: bool | None = None
+) -> list[Family]:
+    """Families of these methods, on benchmarks where every one of them was run; default all.
+
+    Args:
+      found: where from.
+      methods: as in `METHOD_NAMES`.
+      any_of: methods of which one at least was run there; default any.
+      noisy: whether there is label noise; default either.
+    """
+    there = by_benchmark(found := list(found))
     return [
-        here[method]
-        for here in by_benchmark(found).values()
-        if all(name in here for name in methods)
-        for method in methods
+        family
+        for family in found
+        if noisy in (None, family.benchmark.is_noisy)
+        and (not methods or family.method in methods)
+        and there[family.benchmark].keys() >= set(methods)
+        and (not any_of or not there[family.benchmark].keys().isdisjoint(any_of))
     ]
-
-
-def with_any(found: Sequence[Family], *methods: str) -> list[Family]:
-    """All families of benchmarks where one of these methods was run."""
-    there = by_benchmark(found)
-    return [f for f in found if any(method in there[f.benchmark] for method in methods)]
 
 
 # ---------------------------------------------------------------- from results.csv

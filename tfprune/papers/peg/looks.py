@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from tfprune.papers.peg.families import METHOD_NAMES, TEST_ERROR, Family, rows_of, with_methods
+from tfprune.papers.peg.families import METHOD_NAMES, TEST_ERROR, Family, rows_of, select
 from tfprune.report import accuracy, style
 from tfprune.report.grammar import Axis, Figure, Lines, Mark, Panel, Scale, level_line, star
 from tfprune.report.tables import percent_text
@@ -116,8 +116,12 @@ def by_method(
     kind = Lines(
         x, ERROR, "member", NOISE, Scale("method", markers, names), marks=(optimum(optimal), DENSE)
     )
-    choose = of or (lambda found: with_methods(found, *markers))
-    return Figure(name, title, rows_of, kind, reading, choose, panel="panel")
+    choose = of or (lambda found: select(found, *markers))
+    return Figure(
+        name, title, rows_of, kind, reading,
+        lambda found: [family for family in choose(found) if family.method in markers],
+        panel="panel",
+    )  # fmt: skip
 
 
 def by_look(

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from tfprune.measures.statistics import match_or_differ
-from tfprune.papers.peg import looks
+from tfprune.papers.peg import families, looks
 from tfprune.papers.peg.comparisons import (
-    Claim,
     Found,
     beside,
     claims_table,
@@ -34,13 +33,6 @@ from tfprune.papers.peg.families import (
     WEIGHT_REWIND,
     WIDTH,
     WIDTH_MATCHED,
-    Family,
-    by_benchmark,
-    load,
-    rows_of,
-    selection_note,
-    with_any,
-    with_methods,
 )
 from tfprune.report import readings, style, summary
 from tfprune.report.experiment import Experiment
@@ -62,17 +54,13 @@ _PARTS = {"noisy_loss": "noisy", "original_loss": "original"}
 _SIZE_OR_TRAINING = "optimal sparsity or training"
 
 
-def _clean(found: Found) -> list[Family]:
-    return [family for family in found if not family.benchmark.is_noisy]
-
-
 # ---------------------------------------------------------------- by level
 def _by_level(found: Found) -> pd.DataFrame:
     """Rows with `at_level`, the weights that pruning leaves at a row's level, by benchmark.
 
     Dense training for longer removes nothing: it stands where pruning has its level.
     """
-    rows = rows_of(family for family in found if family.method in _LOOKS)
+    rows = families.rows_of(family for family in found if family.method in _LOOKS)
     pruned = rows["weights_remaining"].where(rows["method"] != EXTENDED_DENSE)
     return rows.assign(
         at_level=pruned.groupby([rows["benchmark"], rows["member"]]).transform("mean")
@@ -82,12 +70,12 @@ def _by_level(found: Found) -> pd.DataFrame:
 def _with_alike(found: Found) -> pd.DataFrame:
     """The same; `alike` flags the levels where pruning and longer training generalize alike."""
     rows = _by_level(found)
-    alike = {mark.name: alike_levels(here) for mark, here in by_benchmark(found).items()}
+    alike = {mark.name: alike_levels(here) for mark, here in families.by_benchmark(found).items()}
     at = rows[["benchmark", "member"]].to_numpy()
     return rows.assign(alike=[alike[benchmark].get(level, False) for benchmark, level in at])
 
 
-def alike_levels(here: Mapping[str, Family]) -> dict[int, bool]:
+def alike_levels(here: Mapping[str, families.Family]) -> dict[int, bool]:
     """level -> whether pruning and longer dense training generalize alike there (PEG 2).
 
     Of all levels above dense that both have.
@@ -123,7 +111,7 @@ def alike_reading(found: Found) -> str:
     if len(found[0].seeds) < 2:
         return "One seed cannot tell where pruning and longer dense training generalize alike."
     said = []
-    benchmarks = by_benchmark(found)
+    benchmarks = families.by_benchmark(found)
     for benchmark, here in benchmarks.items():
         known = alike_levels(here)
         levels = [level for level, alike in known.items() if alike]
@@ -137,20 +125,13 @@ def alike_reading(found: Found) -> str:
 def algorithms_reading(found: Found) -> str:
     """Which algorithm's optimum is lowest without noise, in one sentence."""
     said = []
-    for benchmark, here in by_benchmark(found).items():
+    for benchmark, here in families.by_benchmark(found).items():
         known = {f.name: f.mean(TEST_ERROR, f.optimal()) for m, f in here.items() if m in _LOOKS}
         means = {name: mean for name, mean in known.items() if not math.isnan(mean)}
         if len(means) > 1:
             low, high = readings.extremes(means, "{:.1f}%".format)
             said.append(f"on {benchmark.panel} with {low}, highest with {high}")
     return f"The optimal model's test error is lowest {'; '.join(said)}." if said else ""
-
-
-# ---------------------------------------------------------------- by criterion
-def _by_criterion(found: Found) -> list[Family]:
-    """Families of the criteria that stand beside magnitude, where at least one does."""
-    kept = [family for family in found if family.method in _BY_CRITERION]
-    return with_any(with_any(kept, LR_REWIND), SYNFLOW, RANDOM)
 
 
 def criteria_reading(found: Found) -> str:
@@ -166,9 +147,9 @@ def criteria_reading(found: Found) -> str:
 
 
 # ---------------------------------------------------------------- losses
-def _with_parts(found: Found) -> list[Family]:
+def _with_parts(found: Found) -> list[families.Family]:
     """Families of noisy benchmarks whose losses on both parts of the examples are there."""
-    noisy = [f for f in with_methods(found, LR_REWIND) if f.benchmark.is_noisy]
+    noisy = families.select(found, LR_REWIND, noisy=True)
     return [family for family in noisy if family.points["noisy_loss"].notna().any()]
 
 
@@ -195,13 +176,13 @@ def loss_table(found: Found) -> Table:
     noisy = _with_parts(found)
     title = (
         "PEG table 11, training loss on noisy and on original examples, dense and at the optimal "
-        f"sparsity; {selection_note(noisy)}"
+        f"sparsity; {families.selection_note(noisy)}"
     )
     rows = [row for f in noisy for column in _PARTS for row in _loss_rows(f, column)]
     return summary.beside_table("table_11", title, rows, "nats", against=DENSE)
 
 
-def _loss_rows(family: Family, column: str) -> list[Beside]:
+def _loss_rows(family: families.Family, column: str) -> list[Beside]:
     member = family.optimal()
     dense, optimal = (family.by_seed(column, m) for m in (0, member))
     change = {seed: optimal[seed] - dense[seed] for seed in sorted(dense.keys() & optimal.keys())}
@@ -224,7 +205,7 @@ def _loss_rows(family: Family, column: str) -> list[Beside]:
 # fmt: off
 PRUNING_EFFECT = Experiment(
     "pruning_effect",
-    load,
+    families.load,
     figures=(
         looks.by_method(
             "error", "Test error of pruned networks, by weights remaining",
@@ -234,10 +215,11 @@ PRUNING_EFFECT = Experiment(
             "Test error of smaller networks and of longer dense training, without label noise",
             _with_alike, looks.by_look(_LEVEL, _LOOKS, METHOD_NAMES, *_MARKS, _ALIKE),
             alike_reading,
-            lambda found: with_methods(_clean(found), LR_REWIND, EXTENDED_DENSE), panel="panel"),
+            lambda found: families.select(found, LR_REWIND, EXTENDED_DENSE, noisy=False),
+            panel="panel"),
         Figure(
             "loss", "Training loss on noisy and on original examples, by weights remaining",
-            rows_of,
+            families.rows_of,
             Lines(
                 looks.REMAINING,
                 (Axis("noisy_loss", "Training loss (nats)",
@@ -255,13 +237,15 @@ PRUNING_EFFECT = Experiment(
         Figure(
             "algorithms", "Test error of pruning algorithms, without label noise",
             _by_level, looks.by_look(_LEVEL, _LOOKS, METHOD_NAMES, *_MARKS), algorithms_reading,
-            lambda found: with_any(_clean(found), *_VARIANTS[1:]), panel="panel"),
+            lambda found: families.select(found, any_of=_VARIANTS[1:], noisy=False), panel="panel"),
         looks.by_method(
             "rewinding", "Test error with weights rewound, and with the learning rate alone",
             {LR_REWIND: "s", WEIGHT_REWIND: "o"}, compares(WEIGHT_REWIND, LR_REWIND)),
         looks.by_method(
             "criteria", "Test error by what is pruned",
-            {LR_REWIND: "s", SYNFLOW: "o", RANDOM: "^"}, criteria_reading, _by_criterion,
+            {LR_REWIND: "s", SYNFLOW: "o", RANDOM: "^"}, criteria_reading,
+            lambda found: families.select(
+                families.select(found, any_of=[LR_REWIND]), any_of=[SYNFLOW, RANDOM]),
             names=_BY_CRITERION),
     ),
     tables=(
@@ -279,14 +263,14 @@ PRUNING_EFFECT = Experiment(
                     (LR_REWIND, SYNFLOW, RANDOM), (SYNFLOW, RANDOM), names=_BY_CRITERION),
         loss_table,
         claims_table(
-            Claim("pruned, dense; noise", "lower on 11, matches on 2 of 13",
+            ("pruned, dense; noise", "lower on 11, matches on 2 of 13",
                   LR_REWIND, DENSE, True),
-            Claim("extended dense, pruned; noise", "higher on 9 of 13",
+            ("extended dense, pruned; noise", "higher on 9 of 13",
                   EXTENDED_DENSE, LR_REWIND, True),
-            Claim("weight rewinding, LR rewinding", "lower on 10, matches on 6, higher on 2 of 18",
-                  WEIGHT_REWIND, LR_REWIND),
-            Claim("SynFlow, magnitude", "lower on 6 of 18", SYNFLOW, LR_REWIND),
-            Claim("random, magnitude; noise", "lower on 9 of 13", RANDOM, LR_REWIND, True)),
+            ("weight rewinding, LR rewinding", "lower on 10, matches on 6, higher on 2 of 18",
+                  WEIGHT_REWIND, LR_REWIND, None),
+            ("SynFlow, magnitude", "lower on 6 of 18", SYNFLOW, LR_REWIND, None),
+            ("random, magnitude; noise", "lower on 9 of 13", RANDOM, LR_REWIND, True)),
     ),
 )
 # fmt: on
@@ -297,16 +281,16 @@ _OPTIMUM = "optimal size"
 _SHORT = {LR_REWIND: "pruning", WIDTH: METHOD_NAMES[WIDTH]}
 
 
-def _scaled(found: Found) -> list[Family]:
+def _scaled(found: Found) -> list[families.Family]:
     """Widths beside pruning, or alone where nothing was pruned."""
-    return with_methods(found, LR_REWIND, WIDTH) or [f for f in found if f.method == WIDTH]
+    return families.select(found, LR_REWIND, WIDTH) or families.select(found, WIDTH)
 
 
 def beating_reading(found: Found) -> str:
     """How small networks of either kind get while they beat the dense one, in one sentence."""
     if max(len(family.seeds) for family in found) < 2:
         return "One seed cannot tell whether a smaller network beats the dense one."
-    kinds = [(m, [f for f in found if f.method == m]) for m in (WIDTH, LR_REWIND)]
+    kinds = [(method, families.select(found, method)) for method in (WIDTH, LR_REWIND)]
     said = [
         f"{_SHORT[method]} on {sum(f.highest_beating_dense() is not None for f in here)} "
         f"of {len(here)}"
@@ -319,14 +303,15 @@ def beating_reading(found: Found) -> str:
 # fmt: off
 WIDTH_SCALING = Experiment(
     "width_scaling",
-    load,
+    families.load,
     figures=(
         looks.by_method(
             "error", "Test error of narrower dense networks and of pruned ones, by their size",
             {LR_REWIND: "s", WIDTH: "o"}, compares(WIDTH, LR_REWIND), _scaled,
             optimal=_OPTIMUM, names=_SHORT),
         Figure(
-            "benchmarks", "Test error by number of weights, benchmark by benchmark", rows_of,
+            "benchmarks", "Test error by number of weights, benchmark by benchmark",
+            families.rows_of,
             looks.by_look(
                 looks.WEIGHTS, {LR_REWIND: _LOOKS[LR_REWIND], WIDTH: (style.SKY, "o")}, _SHORT,
                 looks.optimum(_OPTIMUM), looks.ONE_DENSE),
@@ -344,7 +329,7 @@ WIDTH_SCALING = Experiment(
         table_of_optima(7, "narrower dense networks and pruned ones, weights remaining of the full "
                     "width's", (LR_REWIND, WIDTH), (WIDTH,)),
         claims_table(
-            Claim("width scaling, pruning; no noise", "higher on 4 of 5", WIDTH, LR_REWIND, False),
-            Claim("width scaling, pruning; noise", "", WIDTH, LR_REWIND, True)),
+            ("width scaling, pruning; no noise", "higher on 4 of 5", WIDTH, LR_REWIND, False),
+            ("width scaling, pruning; noise", "", WIDTH, LR_REWIND, True)),
     ),
 )
