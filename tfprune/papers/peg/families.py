@@ -248,13 +248,9 @@ def by_benchmark(found: Iterable[Family]) -> dict[Benchmark, dict[str, Family]]:
 def select(
     found: Iterable[Family], *methods: str, any_of: Sequence[str] = (), noisy: bool | None = None
 ) -> list[Family]:
-    """Families of these methods, on benchmarks where every one of them was run; default all.
+    """Families of these methods, default all, on benchmarks where every one of them was run.
 
-    Args:
-      found: where from.
-      methods: as in `METHOD_NAMES`.
-      any_of: methods of which one at least was run there; default any.
-      noisy: whether there is label noise; default either.
+    With `any_of`, where one of those was run; with `noisy`, with (True) or without label noise.
     """
     there = by_benchmark(found := list(found))
     return [
@@ -366,22 +362,20 @@ def rows_of(found: Iterable[Family]) -> pd.DataFrame:
     """The points of families as rows for figures.
 
     Returns:
-      A family's points with `panel`, `benchmark`, `method` and `of_widths`; `noise`, a category by
-      rising noise; `is_dense` flags the dense model, `is_optimum` an optimum that differs from it.
+      A family's points with `panel`, `benchmark`, `noise`, `method` and `of_widths`; `is_dense`
+      flags the dense model, `is_optimum` an optimum that differs from it.
     """
-    found = list(found)
-    marks = sorted((f.benchmark for f in found), key=lambda m: (m.noise_fraction, m.label_noise))
-    noises = pd.CategoricalDtype(list(dict.fromkeys(mark.noise for mark in marks)))
-    parts = [
-        family.points.assign(
-            panel=family.benchmark.panel,
-            benchmark=family.benchmark.name,
-            noise=pd.Series(family.benchmark.noise, family.points.index, noises),
-            method=family.method,
-            of_widths=family.is_of_widths,
-            is_dense=family.points["member"] == 0,
-            is_optimum=family.points["member"] == family.marked_optimum(),
-        )
-        for family in found
-    ]
-    return summary.concatenated(parts)
+    return summary.concatenated(
+        [
+            family.points.assign(
+                panel=family.benchmark.panel,
+                benchmark=family.benchmark.name,
+                noise=family.benchmark.noise,
+                method=family.method,
+                of_widths=family.is_of_widths,
+                is_dense=family.points["member"] == 0,
+                is_optimum=family.points["member"] == family.marked_optimum(),
+            )
+            for family in found
+        ]
+    )

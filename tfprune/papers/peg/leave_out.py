@@ -208,8 +208,7 @@ def _subset_rows(found: Found) -> pd.DataFrame:
         subset, mark = here.of(DENSE_SUBSET), here.family.benchmark
         subset = subset.assign(panel=mark.panel, noise=mark.noise, network=DENSE_SUBSET)
         made.append(subset.assign(member=subset["level"]))
-    rows = pd.concat([*made, sparse], ignore_index=True)
-    return rows.assign(noise=rows["noise"].astype(sparse["noise"].dtype))
+    return pd.concat([*made, sparse], ignore_index=True)
 
 
 def pairing_reading(found: Sequence[Pair]) -> str:

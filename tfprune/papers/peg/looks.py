@@ -82,10 +82,11 @@ ERROR = Axis(TEST_ERROR, "Test error (%)", finish=_error_limits)
 def noise_colors(names: Sequence[str]) -> dict[str, str]:
     """A colour for each noise by its fraction alone, darker up to 20% (the paper has up to 15%).
 
-    Names start with a noise in words ("15% noise").
+    Names start with a noise in words ("15% noise"); rising.
     """
     percents = {name: float(name.split("%")[0]) if "%" in name else 0.0 for name in names}
-    return {name: style.shade(min(percent / 20, 1)) for name, percent in percents.items()}
+    rising = sorted(percents.items(), key=lambda known: known[1])
+    return {name: style.shade(min(percent / 20, 1)) for name, percent in rising}
 
 
 NOISE = Scale("noise", noise_colors)
