@@ -414,7 +414,7 @@ def small(number, seed=0, accuracy=0.89, **changes):
 
 
 def surfaces_of(folder, *rows):
-    return loaded(planes, pm.write(folder, rows)).surfaces
+    return loaded(planes, pm.write(folder, rows)).dropna(subset="surface")
 
 
 def one_surface(folder, **changes):
@@ -567,5 +567,5 @@ def test_tensorboard_shows_the_plane_in_the_run_of_its_stage(tmp_path):
     folder = pm.write(tmp_path, [cycle(tmp_path, 2)])
     ((tag, (width, height, png)),) = published(folder).images("a-trial/seed_0/level_02").items()
     assert tag == "accuracy_surface/plane"
-    assert png == planes.png(loaded(planes, folder).surfaces)
+    assert png == planes.png(loaded(planes, folder))
     assert imread(io.BytesIO(png)).shape[:2] == (height, width)
