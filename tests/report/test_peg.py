@@ -304,8 +304,8 @@ def test_a_level_enters_only_with_seeds_that_have_both_sets(tmp_path):
     rows += peg_subsets.branch("tie", {2: 99.0}, 1)
     rows = [r for r in rows if (r["branch"], r["seed"], r["level"]) != ("rnd", 1, 5)]
     folder = write(tmp_path, rows)
-    (pair,) = leave_out.pairs(loaded(leave_out, folder), leave_out.TOP_IMPROVED)
-    gap = pair.mean_difference()
+    (here,) = loaded(leave_out, folder)
+    gap = here.mean_difference(leave_out.TOP_IMPROVED)
     assert (gap.n, gap.mean) == (2, pytest.approx((0.4 + 0.7) / 2))
     numbers = tables_of(folder, "leave_out")["top_improved"].numbers
     assert numbers[["n", "unpaired_seeds"]].to_numpy().tolist() == [[2, "2"], [1, "1"]]

@@ -131,7 +131,7 @@ def _optimum(family: Family) -> tuple[dict[str, Any], dict[str, str]]:
     row |= described(family.by_seed(TEST_ERROR, 0), "dense") | described(errors, "optimal")
     for name, member in (("optimal", optimal), ("highest_beating_dense", last)):
         row[f"{name}_member"] = member
-        row[f"{name}_weights_remaining"] = family.mean("weights_remaining", member)
+        row[f"{name}_weights_remaining"] = family.remaining(member)
     row["chosen_by"] = "validation" if family.is_validated else "test"
     row |= summary.gap_columns(gain, "dense")
     row["missing_seeds"] = family.missing(errors)

@@ -210,9 +210,13 @@ class Family:
         """The benchmark's other seeds, in words."""
         return summary.seeds_text(set(self.seeds) - set(seeds))
 
+    def remaining(self, member: int | None) -> float:
+        """Weights remaining of a member, of the full dense model's; NaN for no member."""
+        return self.mean("weights_remaining", member)
+
     def remaining_text(self, member: int | None) -> str:
-        """Weights remaining of a member, of the full dense model's, in %; "" for no member."""
-        return percent_text(self.mean("weights_remaining", member))
+        """The same in %; "" for no member."""
+        return percent_text(self.remaining(member))
 
     def place_text(self, member: int | None) -> str:
         """Where a member is, "" for no member: "41%"; "1380 epochs" of longer dense training."""

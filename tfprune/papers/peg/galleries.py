@@ -60,7 +60,7 @@ class Gallery(NamedTuple):
 
     def ends(self, name: str) -> list[float]:
         """The highest and lowest weights remaining of a kind, fractions; NaN without levels."""
-        left = [self.family.mean("weights_remaining", level) for level in self.kinds[name].levels]
+        left = list(map(self.family.remaining, self.kinds[name].levels))
         return [max(left), min(left)] if left else [math.nan, math.nan]
 
 

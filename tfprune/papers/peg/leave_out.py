@@ -22,7 +22,6 @@ from tfprune.report.summary import Beside, described
 from tfprune.report.tables import Table, mean_std, number_text
 
 DENSE_SUBSET = "dense_subset"
-_GREEN = "#CDEBD9"
 
 
 class Pairing(NamedTuple):
@@ -64,6 +63,7 @@ TOP_WORSENED = Pairing(
     {("resnet20", 1): "0 to +0.35", ("vgg16", 1): "0 to +0.54"},
 )
 # fmt: on
+_BRANCHES = [*TOP_IMPROVED.branches, *TOP_WORSENED.branches, DENSE_SUBSET]
 
 
 class Sets(NamedTuple):
@@ -71,34 +71,27 @@ class Sets(NamedTuple):
 
     Attributes:
       family: the trunk, pruned with learning-rate rewinding.
-      rows: those of the branches, with `test_error_percent`; `weights_remaining` are the trunk's.
+      errors: test errors, percent: a row per (level, seed), a column per branch.
     """
 
-    family: Family
-    rows: pd.DataFrame
-
-    def of(self, *branches: str) -> pd.DataFrame:
-        return self.rows[self.rows["branch"].isin(branches)]
-
-
-class Pair(NamedTuple):
-    """Both sets of a pairing on one benchmark.
-
-    Attributes:
-      pairing: what is compared.
-      family: the trunk.
-      errors: test errors, percent: a row per (level, seed), a column per branch; and `gap`,
-        chosen − random, points.
-    """
-
-    pairing: Pairing
     family: Family
     errors: pd.DataFrame
 
-    def mean_difference(self) -> Difference:
+    def by_seed(self, branch: str, level: int | None) -> dict[int, float]:
+        """seed -> test error of a branch from a level of the trunk."""
+        known = self.errors[branch].dropna()
+        return known[known.index.get_level_values("level") == level].droplevel("level").to_dict()
+
+    def gaps(self, pairing: Pairing) -> pd.Series:
+        """Chosen − random, points, by the (level, seed) that have both."""
+        chosen, random = (self.errors[branch] for branch in pairing.branches)
+        return (chosen - random).dropna().rename("gap")
+
+    def mean_difference(self, pairing: Pairing) -> Difference:
         """Chosen − random, each seed's mean over the improving levels where it has both (PEG D)."""
-        improving = self.errors.index.isin(self.family.beating_dense(), level="level")
-        return difference(self.errors.loc[improving, "gap"].groupby("seed").mean())
+        gaps = self.gaps(pairing)
+        improving = gaps.index.isin(self.family.beating_dense(), level="level")
+        return difference(gaps[improving].groupby("seed").mean())
 
 
 Found = Sequence[Sets]
@@ -107,59 +100,45 @@ Found = Sequence[Sets]
 def load(results: pd.DataFrame, _: Any) -> list[Sets]:
     """What was trained on a part of the examples, a benchmark each, in the order of families."""
     branches = results[results["branch"].ne("")]
-    branches = branches.assign(**{TEST_ERROR: 100 * (1 - branches["test_accuracy_last"])})
+    branches = branches.assign(error=100 * (1 - branches["test_accuracy_last"]))
     found = []
     for family in families.load(results):
         own = branches[branches["trial"].isin(family.points["trial"])]
         if family.method == LR_REWIND and len(own):
-            left = {member: family.mean("weights_remaining", member) for member in family.members}
-            found.append(Sets(family, own.assign(weights_remaining=own["level"].map(left))))
+            errors = own.pivot_table("error", ["level", "seed"], "branch")
+            found.append(Sets(family, errors.reindex(columns=_BRANCHES)))
     return found
 
 
-def pairs(found: Found, pairing: Pairing) -> list[Pair]:
-    """Those of benchmarks with a level where some seed has both sets."""
-    made = []
-    for here in found:
-        errors = here.of(*pairing.branches).pivot_table(TEST_ERROR, ["level", "seed"], "branch")
-        errors = errors.reindex(columns=pairing.branches)
-        errors["gap"] = errors.iloc[:, 0] - errors.iloc[:, 1]
-        if errors["gap"].notna().any():
-            made.append(Pair(pairing, here.family, errors))
-    return made
-
-
-def _with_subset(found: Found) -> list[Sets]:
-    return [here for here in found if len(here.of(DENSE_SUBSET))]
-
-
 # ---------------------------------------------------------------- figures
-def _paired_rows(found: Sequence[Pair]) -> pd.DataFrame:
+def _paired_rows(pairing: Pairing, found: Found) -> pd.DataFrame:
     """Rows of either set, of their difference seed by seed, and of the trunk's levels."""
     made = []
-    for pair in found:
-        family, names = pair.family, zip(pair.pairing.branches, pair.pairing.names, strict=True)
-        sets = [pair.errors[b].rename(TEST_ERROR).reset_index().assign(set=n) for b, n in names]
+    for here in found:
+        family = here.family
+        sets = [
+            here.errors[branch].rename(TEST_ERROR).reset_index().assign(set=name)
+            for branch, name in zip(pairing.branches, pairing.names, strict=True)
+        ]
         levels = pd.DataFrame({"level": family.members})
-        rows = pd.concat([*sets, pair.errors["gap"].reset_index(), levels], ignore_index=True)
-        left = [family.mean("weights_remaining", level) for level in rows["level"]]
+        rows = pd.concat([*sets, here.gaps(pairing).reset_index(), levels], ignore_index=True)
         made.append(
             rows.assign(
-                weights_remaining=left,
+                weights_remaining=rows["level"].map(family.remaining),
                 improves=rows["level"].isin(family.beating_dense()),
                 benchmark=family.benchmark.name,
                 dense=family.mean(TEST_ERROR, 0),
-                said=_green_text(pair),
+                said=_green_text(here, pairing),
             )
         )
     return summary.concatenated(made)
 
 
-def _green_text(pair: Pair) -> str:
-    gap = pair.mean_difference()
+def _green_text(here: Sets, pairing: Pairing) -> str:
+    gap = here.mean_difference(pairing)
     if gap.n:
         return f"mean in green: {gap_text(gap)}"
-    if len(pair.family.by_seed(TEST_ERROR, 0)) < 2:
+    if len(here.family.by_seed(TEST_ERROR, 0)) < 2:
         return "one seed cannot tell where generalization improves"
     return "no sparsity with both sets improves generalization"
 
@@ -170,17 +149,19 @@ def _draw_dense(panel: Panel) -> None:
 
 
 _DENSE = Mark(_draw_dense, lambda: line_handle("dense, all examples", dash="--"))
-_IMPROVES = shade("improves", "pruning improves generalization", _GREEN)
+_IMPROVES = shade("improves", "pruning improves generalization", "#CDEBD9")
 _SAID = Mark(lambda panel: panel.axes.set_title(panel.rows["said"].iloc[0], fontsize=9))
 _ERROR = Axis(TEST_ERROR, "Test error (%)")
-
-
 # Without ticks at the other levels, which rows have for what is green.
 _CHOSEN_AT = replace(
     SPARSITY,
     label="Sparsity at which examples are chosen (%)",
     finish=lambda p: style.sparsity_axis(p.axes, pd.concat([line.values for line in p.lines])),
 )
+
+
+def _with_both(pairing: Pairing, found: Found) -> list[Sets]:
+    return [here for here in found if len(here.gaps(pairing))]
 
 
 def _compared(pairing: Pairing) -> Figure:
@@ -195,40 +176,52 @@ def _compared(pairing: Pairing) -> Figure:
     below = (ZERO, _IMPROVES, _SAID)
     lower = Lines(_CHOSEN_AT, gap, "level", style.PURPLE, "D", marks=below)
     return Figure(
-        pairing.name, pairing.title, _paired_rows, (upper, lower), pairing_reading,
-        lambda found: pairs(found, pairing), panel="benchmark", size=(6.8, 4.6, 5.2),
+        pairing.name, pairing.title, partial(_paired_rows, pairing), (upper, lower),
+        partial(pairing_reading, pairing),
+        partial(_with_both, pairing), panel="benchmark", size=(6.8, 4.6, 5.2),
     )  # fmt: skip
+
+
+def _with_subset(found: Found) -> list[Sets]:
+    return [here for here in found if here.errors[DENSE_SUBSET].notna().any()]
 
 
 def _subset_rows(found: Found) -> pd.DataFrame:
     """The sparse networks, and dense ones on the subset, by the level that chose it."""
-    sparse = families.rows_of(here.family for here in found).assign(network="sparse")
-    made = []
+    made = [families.rows_of(here.family for here in found).assign(network="sparse")]
     for here in found:
-        subset, mark = here.of(DENSE_SUBSET), here.family.benchmark
-        subset = subset.assign(panel=mark.panel, noise=mark.noise, network=DENSE_SUBSET)
-        made.append(subset.assign(member=subset["level"]))
-    return pd.concat([*made, sparse], ignore_index=True)
+        rows, mark = (
+            here.errors[DENSE_SUBSET].rename(TEST_ERROR).reset_index(),
+            here.family.benchmark,
+        )
+        left = rows["level"].map(here.family.remaining)
+        rows = rows.assign(panel=mark.panel, noise=mark.noise, weights_remaining=left)
+        made.append(rows.assign(member=rows["level"], network=DENSE_SUBSET))
+    return summary.concatenated(made)
 
 
-def pairing_reading(found: Sequence[Pair]) -> str:
+def pairing_reading(pairing: Pairing, found: Found) -> str:
     """The mean difference where pruning improves generalization, in one sentence."""
     said = []
-    for pair in found:
-        gap, mark = pair.mean_difference(), pair.family.benchmark
+    for here in found:
+        gap, mark = here.mean_difference(pairing), here.family.benchmark
         what = gap_text(gap) if gap.n else "no such sparsity has both sets"
         unlike = mark.is_noisy or "train_subset" in mark.settings
-        paper = "" if unlike else pair.pairing.published.get((mark.model, mark.width), "")
+        paper = "" if unlike else pairing.published.get((mark.model, mark.width), "")
         said.append(f"{what} with {mark.name}" + (f" ({paper} in the paper)" if paper else ""))
     return (
         "Where pruning improves generalization, the test error of dense training "
-        f"{found[0].pairing.what}, minus that on as many random ones: {'; '.join(said)}."
+        f"{pairing.what}, minus that on as many random ones: {'; '.join(said)}."
     )
 
 
 def subset_reading(found: Found) -> str:
     """Dense training on the subset against the sparse network at its optimum, in one sentence."""
-    gaps = {here.family.benchmark.name: match_or_differ(*_errors(here)[::-1]) for here in found}
+    gaps = {
+        here.family.benchmark.name: match_or_differ(subset, sparse)
+        for here in found
+        for _, sparse, subset in [_at(here, "optimal")]
+    }
     said = [f"{gap_text(gap)} with {name}" for name, gap in gaps.items() if gap.n]
     if not said:
         return "No dense network on the subset of an optimally sparse one is there yet."
@@ -260,29 +253,28 @@ def pairing_table(pairing: Pairing, found: Found) -> Table:
         "seeds": "n",
         "unpaired seeds": "unpaired_seeds",
     }
-    rows = [row for pair in pairs(found, pairing) for row in _paired(pair)]
+    rows = [row for here in _with_both(pairing, found) for row in _paired(pairing, here)]
     return tables.of_rows(pairing.name, title, rows, shown, ("model", "noise"))
 
 
-def _paired(pair: Pair) -> Iterator[dict[str, Any]]:
+def _paired(pairing: Pairing, here: Sets) -> Iterator[dict[str, Any]]:
     """A row per level; the paired difference is of the seeds that have both, as `n` says."""
-    family, mark = pair.family, pair.family.benchmark
-    for level in pair.errors.index.unique("level").tolist():
-        chosen, random = (
-            pair.errors.loc[level, branch].dropna().to_dict() for branch in pair.pairing.branches
-        )
+    family, improving = here.family, here.family.beating_dense()
+    known = here.errors[list(pairing.branches)].dropna(how="all")
+    for level in known.index.unique("level").tolist():
+        chosen, random = (here.by_seed(branch, level) for branch in pairing.branches)
         gap = match_or_differ(chosen, random)
         yield {
-            "model": mark.panel,
-            "noise": mark.noise,
+            "model": family.benchmark.panel,
+            "noise": family.benchmark.noise,
             "level": level,
-            "remaining": family.mean("weights_remaining", level),
+            "remaining": family.remaining(level),
             **described(chosen, "chosen", "mean", "std"),
             **described(random, "random", "mean", "std"),
             "difference_mean": gap.mean,
             "difference_std": gap.std,
             "verdict": gap.verdict,
-            "improves": level in family.beating_dense(),
+            "improves": level in improving,
             "n": gap.n,
             "unpaired_seeds": summary.seeds_text(gap.unpaired),
         }
@@ -303,24 +295,22 @@ def subset_table(found: Found) -> Table:
     return summary.beside_table("dense_subset", title, rows, against="trunk")
 
 
-def _errors(here: Sets, at: str = "optimal") -> tuple[dict[int, float], dict[int, float]]:
-    """Test errors by seed at the level `optimal` or `dense`: of sparse networks, on the subset."""
+def _at(here: Sets, at: str) -> tuple[int | None, dict[int, float], dict[int, float]]:
+    """The level `optimal` or `dense`, and test errors there by seed: sparse ones, on the subset."""
     level = 0 if at == DENSE else here.family.optimal()
-    rows = here.of(DENSE_SUBSET)
-    subset = summary.by_seed(rows[rows["level"] == level], TEST_ERROR)
-    return here.family.by_seed(TEST_ERROR, level), subset
+    return level, here.family.by_seed(TEST_ERROR, level), here.by_seed(DENSE_SUBSET, level)
 
 
 def _subset(here: Sets, at: str) -> list[Beside]:
     family = here.family
-    sparse, subset = _errors(here, at)
+    level, sparse, subset = _at(here, at)
     where = "0% sparsity" if at == DENSE else "optimal sparsity"
     trunk = (DENSE, DENSE) if at == DENSE else (family.name, LR_REWIND)
-    left = family.remaining_text(0 if at == DENSE else family.optimal())
     return [
         beside(
             8, family.benchmark, {"at": where, "algorithm": name}, values, method, at,
-            details={"weights remaining (%)": left}, against=against, seeds=family.seeds,
+            details={"weights remaining (%)": family.remaining_text(level)}, against=against,
+            seeds=family.seeds,
         )
         for name, method, values, against in (
             (*trunk, sparse, {}),
