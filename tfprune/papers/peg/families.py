@@ -116,7 +116,8 @@ class Family:
         `weights_remaining`: of the full dense model's convolution and dense weights, whether
         others were pruned or never there: the axis of every figure by size;
         `total_epochs`: of all training up to here, that of earlier levels included;
-        `test_error_percent` and `val_error_percent`, at the last epoch.
+        `test_error_percent` and `val_error_percent`, at the last epoch; and for figures
+        `panel`, `benchmark` and `noise` in words, `of_widths`, `is_dense`.
       seeds: all seeds that the benchmark has, so that a missing one can be named.
     """
 
@@ -282,21 +283,17 @@ def load(results: pd.DataFrame, _: Any = None) -> list[Family]:
     """
     rows = _measured(results[results["branch"] == ""])
     keys = _benchmark_keys(rows)
+    extras = [name for name in keys if name not in BASE]
+    names = ["dataset", "model", "width", *extras, "noise_fraction", "label_noise"]
     found = []
-    for key, mine in rows.groupby([keys[name] for name in keys], sort=False, dropna=False):
-        of = dict(zip(keys, key, strict=True))
-        base: dict[str, Any] = {name: of.pop(name) for name in BASE}
-        extra = tuple((str(n), value) for n, value in of.items() if trials.shown_value(value))
-        benchmark = Benchmark(**base, extra=extra)
+    for key, mine in rows.groupby([keys[name] for name in names], dropna=False):
+        of: dict[str, Any] = dict(zip(names, key, strict=True))
+        extra = tuple((str(n), of[n]) for n in extras if trials.shown_value(of[n]))
+        benchmark = Benchmark(**{name: of[name] for name in BASE}, extra=extra)
         seeds = tuple(sorted(mine["seed"].unique().tolist()))
         for method in [name for name in METHOD_NAMES if mine["method"].eq(name).any()]:
-            found.append(Family(benchmark, method, _points(method, mine, benchmark.width), seeds))
-
-    def place(family: Family) -> tuple[Any, ...]:
-        mark = family.benchmark
-        return mark.dataset, mark.model, mark.panel, mark.noise_fraction, mark.label_noise
-
-    return sorted(found, key=place)
+            found.append(Family(benchmark, method, _points(method, mine, benchmark), seeds))
+    return found
 
 
 def _measured(rows: pd.DataFrame) -> pd.DataFrame:
@@ -345,7 +342,7 @@ def _benchmark_keys(rows: pd.DataFrame) -> pd.DataFrame:
     return keys
 
 
-def _points(method: str, rows: pd.DataFrame, full_width: float) -> pd.DataFrame:
+def _points(method: str, rows: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
     """A family's rows, of all rows of its benchmark, numbered; the dense model's among them."""
     own = rows[rows["method"] == method]
     own = own.assign(member=own["level"])
@@ -353,33 +350,26 @@ def _points(method: str, rows: pd.DataFrame, full_width: float) -> pd.DataFrame:
         own = own[own["level"] == int(method == WIDTH_MATCHED)]
         place = own["width"].rank(method="dense", ascending=False).astype(int)
         # The full width, trained as usual, is the dense model; trained for longer it is not.
-        is_dense = method == WIDTH and own["width"].eq(full_width).any()
+        is_dense = method == WIDTH and own["width"].eq(benchmark.width).any()
         own = own.assign(member=place - int(is_dense))
-    dense = rows[(rows["level"] == 0) & (rows["width"] == full_width)].assign(member=0)
+    dense = rows[(rows["level"] == 0) & (rows["width"] == benchmark.width)].assign(member=0)
     points = pd.concat([own, dense]).drop_duplicates(["member", "seed"])
     if method in _WIDTH_METHODS:
         points["weights_remaining"] = points["weights"] / dense["weights"].max()
-    return points.sort_values(["member", "seed"], kind="stable").reset_index(drop=True)
+    points = points.sort_values(["member", "seed"], kind="stable", ignore_index=True)
+    return points.assign(
+        panel=benchmark.panel,
+        benchmark=benchmark.name,
+        noise=benchmark.noise,
+        method=method,
+        of_widths=method in _WIDTH_METHODS,
+        is_dense=points["member"] == 0,
+    )
 
 
 def rows_of(found: Iterable[Family]) -> pd.DataFrame:
-    """The points of families as rows for figures.
-
-    Returns:
-      A family's points with `panel`, `benchmark`, `noise`, `method` and `of_widths`; `is_dense`
-      flags the dense model, `is_optimum` an optimum that differs from it.
-    """
+    """The points of families as rows for figures; `is_optimum` flags `Family.marked_optimum`."""
+    parts = ((family.points, family.marked_optimum()) for family in found)
     return summary.concatenated(
-        [
-            family.points.assign(
-                panel=family.benchmark.panel,
-                benchmark=family.benchmark.name,
-                noise=family.benchmark.noise,
-                method=family.method,
-                of_widths=family.is_of_widths,
-                is_dense=family.points["member"] == 0,
-                is_optimum=family.points["member"] == family.marked_optimum(),
-            )
-            for family in found
-        ]
+        [points.assign(is_optimum=points["member"] == member) for points, member in parts]
     )

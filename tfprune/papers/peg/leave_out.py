@@ -190,13 +190,10 @@ def _subset_rows(found: Found) -> pd.DataFrame:
     """The sparse networks, and dense ones on the subset, by the level that chose it."""
     made = [families.rows_of(here.family for here in found).assign(network="sparse")]
     for here in found:
-        rows, mark = (
-            here.errors[DENSE_SUBSET].rename(TEST_ERROR).reset_index(),
-            here.family.benchmark,
-        )
-        left = rows["level"].map(here.family.remaining)
-        rows = rows.assign(panel=mark.panel, noise=mark.noise, weights_remaining=left)
-        made.append(rows.assign(member=rows["level"], network=DENSE_SUBSET))
+        mark, errors = here.family.benchmark, here.errors[DENSE_SUBSET].rename(TEST_ERROR)
+        rows = errors.rename_axis(["member", "seed"]).reset_index()
+        rows["weights_remaining"] = rows["member"].map(here.family.remaining)
+        made.append(rows.assign(panel=mark.panel, noise=mark.noise, network=DENSE_SUBSET))
     return summary.concatenated(made)
 
 
@@ -217,12 +214,12 @@ def pairing_reading(pairing: Pairing, found: Found) -> str:
 
 def subset_reading(found: Found) -> str:
     """Dense training on the subset against the sparse network at its optimum, in one sentence."""
-    gaps = {
-        here.family.benchmark.name: match_or_differ(subset, sparse)
-        for here in found
-        for _, sparse, subset in [_at(here, "optimal")]
-    }
-    said = [f"{gap_text(gap)} with {name}" for name, gap in gaps.items() if gap.n]
+    said = []
+    for here in found:
+        level = here.family.optimal()
+        sparse, subset = here.family.by_seed(TEST_ERROR, level), here.by_seed(DENSE_SUBSET, level)
+        if (gap := match_or_differ(subset, sparse)).n:
+            said.append(f"{gap_text(gap)} with {here.family.benchmark.name}")
     if not said:
         return "No dense network on the subset of an optimally sparse one is there yet."
     return (
@@ -295,15 +292,10 @@ def subset_table(found: Found) -> Table:
     return summary.beside_table("dense_subset", title, rows, against="trunk")
 
 
-def _at(here: Sets, at: str) -> tuple[int | None, dict[int, float], dict[int, float]]:
-    """The level `optimal` or `dense`, and test errors there by seed: sparse ones, on the subset."""
-    level = 0 if at == DENSE else here.family.optimal()
-    return level, here.family.by_seed(TEST_ERROR, level), here.by_seed(DENSE_SUBSET, level)
-
-
 def _subset(here: Sets, at: str) -> list[Beside]:
     family = here.family
-    level, sparse, subset = _at(here, at)
+    level = 0 if at == DENSE else family.optimal()
+    sparse, subset = family.by_seed(TEST_ERROR, level), here.by_seed(DENSE_SUBSET, level)
     where = "0% sparsity" if at == DENSE else "optimal sparsity"
     trunk = (DENSE, DENSE) if at == DENSE else (family.name, LR_REWIND)
     return [
