@@ -283,12 +283,12 @@ def load(results: pd.DataFrame, _: Any = None) -> list[Family]:
     """
     rows = _measured(results[results["branch"] == ""])
     keys = _benchmark_keys(rows)
-    extras = [name for name in keys if name not in BASE]
+    extras = [str(name) for name in keys if name not in BASE]
     names = ["dataset", "model", "width", *extras, "noise_fraction", "label_noise"]
     found = []
     for key, mine in rows.groupby([keys[name] for name in names], dropna=False):
         of: dict[str, Any] = dict(zip(names, key, strict=True))
-        extra = tuple((str(n), of[n]) for n in extras if trials.shown_value(of[n]))
+        extra = tuple((n, of[n]) for n in extras if trials.shown_value(of[n]))
         benchmark = Benchmark(**{name: of[name] for name in BASE}, extra=extra)
         seeds = tuple(sorted(mine["seed"].unique().tolist()))
         for method in [name for name in METHOD_NAMES if mine["method"].eq(name).any()]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -183,23 +184,23 @@ def loss_table(found: Found) -> Table:
 
 
 def _loss_rows(family: families.Family, column: str) -> list[Beside]:
-    member = family.optimal()
-    dense, optimal = (family.by_seed(column, m) for m in (0, member))
-    change = {seed: optimal[seed] - dense[seed] for seed in sorted(dense.keys() & optimal.keys())}
-    left = [family.remaining_text(m) for m in (0, member)]
-    # Where, its values, as the paper calls it, weights remaining, compared with.
-    rows: list[tuple[str, dict[int, float], tuple[str, str, str], str, dict[int, float]]] = [
-        (DENSE, dense, (DENSE, DENSE, column), left[0], {}),
-        ("optimal", optimal, (LR_REWIND, "optimal", column), left[1], dense),
-        ("change", change, (LR_REWIND, "optimal", f"{column}_change"), "", {}),
-    ]
+    optimal = family.optimal()
+    before, after = (family.by_seed(column, member) for member in (0, optimal))
+    change = {seed: after[seed] - before[seed] for seed in sorted(before.keys() & after.keys())}
+
+    def row(
+        at: str, member: int | None, values: Mapping[int, float], *cell: str, **more: Any
+    ) -> Beside:
+        left = {"remaining (%)": family.remaining_text(member)}
+        labels = {"examples": _PARTS[column], "at": at}
+        more |= {"details": left, "seeds": family.seeds}
+        return beside(11, family.benchmark, labels, values, *cell, **more)
+
     return [
-        beside(
-            11, family.benchmark, {"examples": _PARTS[column], "at": at}, values, *cell,
-            against=against, details={"remaining (%)": remaining}, seeds=family.seeds,
-        )
-        for at, values, cell, remaining, against in rows
-    ]  # fmt: skip
+        row(DENSE, 0, before, DENSE, DENSE, column),
+        row("optimal", optimal, after, LR_REWIND, "optimal", column, against=before),
+        row("change", None, change, LR_REWIND, "optimal", f"{column}_change"),
+    ]
 
 
 # fmt: off
@@ -263,12 +264,10 @@ PRUNING_EFFECT = Experiment(
                     (LR_REWIND, SYNFLOW, RANDOM), (SYNFLOW, RANDOM), names=_BY_CRITERION),
         loss_table,
         claims_table(
-            ("pruned, dense; noise", "lower on 11, matches on 2 of 13",
-                  LR_REWIND, DENSE, True),
-            ("extended dense, pruned; noise", "higher on 9 of 13",
-                  EXTENDED_DENSE, LR_REWIND, True),
+            ("pruned, dense; noise", "lower on 11, matches on 2 of 13", LR_REWIND, DENSE, True),
+            ("extended dense, pruned; noise", "higher on 9 of 13", EXTENDED_DENSE, LR_REWIND, True),
             ("weight rewinding, LR rewinding", "lower on 10, matches on 6, higher on 2 of 18",
-                  WEIGHT_REWIND, LR_REWIND, None),
+             WEIGHT_REWIND, LR_REWIND, None),
             ("SynFlow, magnitude", "lower on 6 of 18", SYNFLOW, LR_REWIND, None),
             ("random, magnitude; noise", "lower on 9 of 13", RANDOM, LR_REWIND, True)),
     ),
@@ -311,13 +310,10 @@ WIDTH_SCALING = Experiment(
             optimal=_OPTIMUM, names=_SHORT),
         Figure(
             "benchmarks", "Test error by number of weights, benchmark by benchmark",
-            families.rows_of,
-            looks.by_look(
+            families.rows_of, looks.by_look(
                 looks.WEIGHTS, {LR_REWIND: _LOOKS[LR_REWIND], WIDTH: (style.SKY, "o")}, _SHORT,
                 looks.optimum(_OPTIMUM), looks.ONE_DENSE),
-            beating_reading,
-            lambda found: [f for f in _scaled(found) if f.points["weights"].notna().any()],
-            panel="benchmark"),
+            beating_reading, _scaled, panel="benchmark"),
         looks.by_method(
             "matched_training",
             "Test error of one-shot pruned and of narrower networks trained as long",
