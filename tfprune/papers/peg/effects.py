@@ -69,21 +69,21 @@ class Change:
       at: why it is shown, of `_CHOSEN`.
       family: of the later model.
       member: which one; 0 where the dense model is the optimal one.
-      by_example: the change, nats, negative where the later model is better: a row per example, by
-        its position in the dataset, a column per seed that was measured, increasing; NaN where the
-        seed held the example out.
-      groups: the same of the groups by EL2N, by each seed's own scores.
+      affected: seed -> the tenth of examples whose loss changes most, either way, as places in
+        the dataset; of the seeds that were measured, increasing.
+      groups: the change of the groups by EL2N, by each seed's own scores, nats, negative where the
+        later model is better.
     """
 
     at: str
     family: Family
     member: int
-    by_example: pd.DataFrame
+    affected: Mapping[int, np.ndarray]
     groups: example_groups.GroupLossChange
 
     @property
-    def seeds(self) -> list[int]:
-        return [int(str(seed)) for seed in self.by_example]
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(self.affected)
 
     @property
     def size(self) -> tuple[str, str]:
@@ -142,11 +142,14 @@ def load(results: pd.DataFrame, folder: epath.Path) -> list[Change]:
         ]
         for at, family, member in shown:
             after = _read_by_seed(folder, family.rows(member), "examples", "losses")
-            if seeds := [seed for seed in groups if seed in after]:
+            seeds: list[Any] = [seed for seed in groups if seed in after]
+            if seeds:
                 before, after = (table.reindex(dense.index)[seeds] for table in (dense, after))
                 parts = (table.to_numpy().T for table in (before, after, groups[seeds]))
                 by_group = example_groups.group_loss_change(*parts)
-                found.append(Change(at, family, member, after - before, by_group))
+                sizes = (after - before).abs()
+                affected = {int(n): example_groups.top_fraction(sizes[n], AFFECTED) for n in seeds}
+                found.append(Change(at, family, member, affected, by_group))
     return found
 
 
@@ -377,16 +380,14 @@ def overlap_table(found: Found) -> Table:
 
 
 def _overlap(pair: Sequence[Change]) -> Beside:
-    mark, (first, second) = pair[0].family.benchmark, (change.by_example.abs() for change in pair)
-    both = [seed for seed in pair[0].seeds if seed in second]
-    affected = [
-        {seed: example_groups.top_fraction(change[seed], AFFECTED) for seed in both}
-        for change in (first, second)
-    ]
-    values = {seed: example_groups.jaccard(*(sets[seed] for sets in affected)) for seed in both}
-    random = {
-        seed: example_groups.jaccard_baseline(AFFECTED, int(first[seed].count())) for seed in both
+    (first, second), mark = pair, pair[0].family.benchmark
+    values = {
+        seed: example_groups.jaccard(places, second.affected[seed])
+        for seed, places in first.affected.items()
+        if seed in second.affected
     }
+    examples = zip(first.seeds, first.groups.examples.sum(axis=1).tolist(), strict=True)
+    random = {seed: example_groups.jaccard_baseline(AFFECTED, n) for seed, n in examples}
     paper = printed(3, mark, "one_shot_and_width_scaling", metric="jaccard")
     paper = paper and dataclasses.replace(paper, std=_LARGEST_PRINTED_STD)
     details = {
@@ -395,7 +396,7 @@ def _overlap(pair: Sequence[Change]) -> Beside:
     details["random"] = f"{np.mean(list(random.values())):.2f}"
     return Beside(
         mark.settings, mark.labels, {}, values, TEST_ERROR, paper, random, details,
-        pair[0].family.seeds,
+        first.family.seeds,
     )  # fmt: skip
 
 

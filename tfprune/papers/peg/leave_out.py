@@ -188,13 +188,14 @@ def _with_subset(found: Found) -> list[Sets]:
 
 def _subset_rows(found: Found) -> pd.DataFrame:
     """The sparse networks, and dense ones on the subset, by the level that chose it."""
-    made = [families.rows_of(here.family for here in found).assign(network="sparse")]
+    made = []
     for here in found:
         mark, errors = here.family.benchmark, here.errors[DENSE_SUBSET].rename(TEST_ERROR)
         rows = errors.rename_axis(["member", "seed"]).reset_index()
         rows["weights_remaining"] = rows["member"].map(here.family.remaining)
         made.append(rows.assign(panel=mark.panel, noise=mark.noise, network=DENSE_SUBSET))
-    return summary.concatenated(made)
+    sparse = families.rows_of(here.family for here in found).assign(network="sparse")
+    return summary.concatenated([*made, sparse])
 
 
 def pairing_reading(pairing: Pairing, found: Found) -> str:
