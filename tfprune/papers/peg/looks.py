@@ -27,7 +27,7 @@ _ROUND_PERCENTS = (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 
 def _remaining_ticks(panel: Panel) -> None:
     """The papers' axis, ticks at levels; at round numbers where families share no sizes."""
-    if "of_widths" in panel.rows and panel.rows["of_widths"].any():
+    if panel.rows["of_widths"].any():
         _, high = panel.axes.get_xlim()
         shown = [p for p in _ROUND_PERCENTS if -math.log(p / 100) <= high]
         while len(shown) > 8:
