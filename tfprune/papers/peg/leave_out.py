@@ -166,19 +166,16 @@ def _with_both(pairing: Pairing, found: Found) -> list[Sets]:
 
 def _compared(pairing: Pairing) -> Figure:
     """Two sets by the sparsity that chose them, and below their difference, chosen − random."""
-    colors, markers = (
-        Scale("set", dict(zip(pairing.names, values, strict=True)))
-        for values in ((style.VERMILLION, style.BLUE), "os")
-    )
-    gap, dense = Axis("gap", "\n− ".join(pairing.names) + " (points)"), (_DENSE,)
-    marks = dense * pairing.beside_dense + (_IMPROVES,)
+    colors = Scale("set", dict(zip(pairing.names, (style.VERMILLION, style.BLUE), strict=True)))
+    markers = Scale("set", dict(zip(pairing.names, "os", strict=True)))
+    marks = (*[_DENSE] * pairing.beside_dense, _IMPROVES)
     upper = Lines(_CHOSEN_AT, _ERROR, "level", colors, markers, marks=marks, height=1.5)
-    below = (ZERO, _IMPROVES, _SAID)
-    lower = Lines(_CHOSEN_AT, gap, "level", style.PURPLE, "D", marks=below)
+    gap = Axis("gap", "\n− ".join(pairing.names) + " (points)")
+    lower = Lines(_CHOSEN_AT, gap, "level", style.PURPLE, "D", marks=(ZERO, _IMPROVES, _SAID))
     return Figure(
         pairing.name, pairing.title, partial(_paired_rows, pairing), (upper, lower),
-        partial(pairing_reading, pairing),
-        partial(_with_both, pairing), panel="benchmark", size=(6.8, 4.6, 5.2),
+        partial(pairing_reading, pairing), partial(_with_both, pairing), panel="benchmark",
+        size=(6.8, 4.6, 5.2),
     )  # fmt: skip
 
 

@@ -41,7 +41,6 @@ from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Mark, Panel, S
 from tfprune.report.summary import Beside
 from tfprune.report.tables import Table
 
-_VARIANTS = (LR_REWIND, WEIGHT_REWIND, SYNFLOW, SNIP, RANDOM)
 _LOOKS = {
     LR_REWIND: (style.BLUE, "s"),
     WEIGHT_REWIND: (style.VERMILLION, "o"),
@@ -238,7 +237,9 @@ PRUNING_EFFECT = Experiment(
         Figure(
             "algorithms", "Test error of pruning algorithms, without label noise",
             _by_level, looks.by_look(_LEVEL, _LOOKS, METHOD_NAMES, *_MARKS), algorithms_reading,
-            lambda found: families.select(found, any_of=_VARIANTS[1:], noisy=False), panel="panel"),
+            lambda found: families.select(
+                found, any_of=[WEIGHT_REWIND, SYNFLOW, SNIP, RANDOM], noisy=False),
+            panel="panel"),
         looks.by_method(
             "rewinding", "Test error with weights rewound, and with the learning rate alone",
             {LR_REWIND: "s", WEIGHT_REWIND: "o"}, compares(WEIGHT_REWIND, LR_REWIND)),
