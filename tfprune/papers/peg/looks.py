@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from tfprune.papers.peg.families import METHOD_NAMES, TEST_ERROR, Family, rows_of, select
-from tfprune.report import accuracy, style
+from tfprune.report import style
+from tfprune.report.accuracy import whole_epochs
 from tfprune.report.grammar import Axis, Figure, Lines, Mark, Panel, Scale, level_line, star
 from tfprune.report.tables import percent_text
 
@@ -74,7 +74,7 @@ REMAINING = Axis(
     "weights_remaining", "Weights remaining (%)", 1, style.sparsity_position, _remaining_ticks,
     text=percent_text,
 )  # fmt: skip
-EPOCHS = replace(accuracy.EPOCHS, column="total_epochs", label="Training epochs")
+EPOCHS = Axis("total_epochs", "Training epochs", finish=whole_epochs)
 WEIGHTS = Axis("weights", "Weights", finish=_weight_ticks)
 ERROR = Axis(TEST_ERROR, "Test error (%)", finish=_error_limits)
 
