@@ -393,7 +393,7 @@ def read_results(output_dir: epath.PathLike, every_variant: bool = False) -> pd.
     types |= dict.fromkeys(_WHOLE_COLUMNS, "Int64")
     types |= dict.fromkeys(("seed", "level"), "int64")
     types |= dict.fromkeys(_TEXT_COLUMNS, str)
-    table = _read_csv(path, layout.RESULT_COLUMNS, types)
+    table = _read_csv(path, (*layout.RESULT_COLUMNS, STAGE), types)
     if table.empty:
         raise InputError(f"{path} has no rows yet: run the experiment again, it resumes")
     text = table.select_dtypes(include=["object", "string"]).columns
