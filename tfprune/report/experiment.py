@@ -127,6 +127,8 @@ def _is_picture(figure: matplotlib.figure.Figure) -> bool:
 
 def _parts(figure: Figure | Drawing, found: Any) -> Iterator[tuple[str, str, Any]]:
     """(what its file and its title end in, a part of the loaded) of every figure to draw."""
+    if isinstance(found, list) and not found:
+        return
     parts = figure.each(found) if figure.each else {"": found}
     for number, (name, part) in enumerate(parts.items(), start=1):
         suffix = f"_{number}" if len(parts) > 1 else ""

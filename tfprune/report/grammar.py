@@ -191,12 +191,6 @@ class Legend:
     def add(self, rank: float, handle: Handle) -> None:
         self._entries.setdefault(str(handle.get_label()), (rank, handle))
 
-    def take(self, other: Legend, entries: bool) -> None:
-        """Adds what another tells the pointer, and its entries or not."""
-        self.traces += other.traces
-        for rank, handle in other._entries.values() if entries else ():
-            self.add(rank, handle)
-
     def handles(self, spread: bool = True) -> list[Handle]:
         """Their handles, the one of the spread among them or not."""
         known = sorted(self._entries.values(), key=lambda entry: entry[0])
@@ -415,7 +409,7 @@ class Figure:
       beside: whether several stand side by side, every panel's in a line of its own, and a
         `panel`'s legend to their right.
       reading: a sentence made from what was loaded, that says what the figure shows.
-      of: what of the loaded is shown; default all.
+      of: what of the loaded is shown; default all. Of an empty list nothing is drawn.
       each: part of the loaded by name, a figure each; None for one figure of all.
       panel: the column of which every value has a panel, and what its title says.
       row, column: columns that make a grid of panels.
