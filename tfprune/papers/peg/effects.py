@@ -347,11 +347,7 @@ def change_table(found: Found) -> Table:
 
 
 def _change_row(change: Change) -> dict[str, Any]:
-    described = [
-        summary.described(change.part(hard=name == "hard"), name, "mean", "std", "verdict")
-        for name in ("hard", "easy")
-    ]
-    return {
+    row: dict[str, Any] = {
         "model": change.family.benchmark.panel,
         "noise": change.family.benchmark.noise,
         "algorithm": change.family.name,
@@ -359,10 +355,10 @@ def _change_row(change: Change) -> dict[str, Any]:
         "weights_remaining_percent": change.family.remaining_text(change.member),
         "n": len(change.seeds),
         "missing_seeds": change.family.missing(change.seeds),
-        **described[0],
-        **described[1],
-        "at": change.at,
     }
+    for name in ("hard", "easy"):
+        row |= summary.described(change.part(name == "hard"), name, "mean", "std", "verdict")
+    return row | {"at": change.at}
 
 
 def overlap_table(found: Found) -> Table:
