@@ -1,7 +1,5 @@
 """What a report shows, as plain data: the cells of its tables, what its figures draw."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

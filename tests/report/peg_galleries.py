@@ -1,9 +1,8 @@
 """Made-up galleries of digits."""
 
-from __future__ import annotations
-
 import numpy as np
 import peg
+import results
 from sklearn.datasets import load_digits
 
 from tfprune import files
@@ -42,4 +41,4 @@ def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), name
     for (kind, used), count in zip(levels.items(), counts, strict=True):
         arrays |= kind_arrays(kind, count, used)
     files.save_arrays(folder / FILE, arrays)
-    return peg.write(folder, rows)
+    return results.write(folder, rows)

@@ -3,8 +3,6 @@
 `make golden` writes golden/*.json again, after a change that is meant; its diff says what changed.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path
@@ -27,10 +25,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(("experiment", "case"), CASES)
-def test_tables_and_figures_are_as_they_were(
-    experiment, case, make_folder, make_branches, tmp_path
-):
-    made_up.FOLDERS[experiment][case](make_folder, make_branches, tmp_path)
+def test_tables_and_figures_are_as_they_were(experiment, case, tmp_path):
+    made_up.FOLDERS[experiment][case](tmp_path)
     found = golden.of_folder(tmp_path, experiment)
     file = FOLDER / f"{experiment}-{case}.json"
     if os.environ.get("TFPRUNE_WRITE_GOLDEN"):

@@ -1,7 +1,5 @@
 """The report: from files alone, the same bytes every time, and honest about what is missing."""
 
-from __future__ import annotations
-
 import dataclasses
 import html
 import json
@@ -11,11 +9,11 @@ import subprocess
 import sys
 
 import pandas as pd
-import peg
 import pytest
+import sdd
 from wording import says
 
-from tfprune import files, layout, papers, store
+from tfprune import files, layout, store
 from tfprune.errors import InputError
 from tfprune.pages import report, runs
 from tfprune.report import tables
@@ -58,11 +56,11 @@ def words(markup: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def of_many(filling_of, tmp_path_factory):
+def of_many(tmp_path_factory):
     """An output folder of two experiments, one of them unknown, and of one seed; only read."""
-    fill = filling_of(tmp_path_factory.mktemp("of_many"))
+    folder = tmp_path_factory.mktemp("of_many")
     for name in ("sparse_double_descent", "mystery"):
-        folder = fill(levels=2, seeds=(0,), experiment=name)
+        sdd.make(folder, levels=2, seeds=(0,), experiment=name)
     report.build_report(folder)
     return folder
 
@@ -266,17 +264,3 @@ def test_reports_need_neither_tensorflow_nor_pyplot():
         "assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize("experiment", papers.REPORTS)
-@pytest.mark.parametrize("kind", ["dense", "trunk"])
-def test_a_study_interrupted_before_its_first_measurement_is_reported(tmp_path, experiment, kind):
-    """Its rows have no column of a measurement; another study's report in the folder needs that."""
-    levels = (0,) if kind == "dense" else (0, 1, 2)
-    rows = [
-        peg.row("lr_rewind", level, seed, 5.0 - level, experiment=experiment)
-        for level in levels
-        for seed in (0, 1)
-    ]
-    folder = peg.write(tmp_path, rows)
-    assert "<html" in report.build_report(folder).file.read_text()

@@ -1,7 +1,5 @@
 """Aggregation over seeds, against NumPy, and its text forms."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
