@@ -63,23 +63,32 @@ def claim(path: epath.PathLike) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def exclusively(path: epath.PathLike, timeout_seconds: float = 600.0) -> Iterator[None]:
-    """Waits for a claim and holds it; for work of moments, as rewriting a shared file.
+def exclusively(
+    path: epath.PathLike,
+    timeout_seconds: float = 600.0,
+    waiting: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """Waits for a claim and holds it; for what one process does at a time, and the others after it.
 
     Args:
       path: names what is claimed.
       timeout_seconds: how long to wait.
+      waiting: called once if another process has it, where that may take more than moments.
 
     Raises:
       InputError: another process had the claim for all that time.
     """
     until = time.monotonic() + timeout_seconds
     pause = _CLOUD_POLL_SECONDS if str(path).startswith("gs://") else POLL_SECONDS
+    is_told = False
     while True:
         with claim(path) as mine:
             if mine:
                 yield
                 return
+        if not is_told:
+            waiting()
+            is_told = True
         if time.monotonic() > until:
             raise InputError(
                 f"another process has held {path} for {timeout_seconds:g} seconds: "

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import wait_long
+from wording import says
 
 from tfprune.backend import tf
+from tfprune.claims import claim
 from tfprune.data import sources
 from tfprune.data.settings import DataConfig
 from tfprune.data.sources import Source, load_source
@@ -254,6 +258,41 @@ def test_a_set_that_must_be_downloaded_by_hand_is_refused_at_once(tmp_path):
         load_source(DataConfig(dataset="imagenet2012", data_dir=str(tmp_path)))
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_processes_one_prepares_a_set_and_the_others_wait_for_it(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    class TwoGreys(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+        pkg_dir_path = None
+
+        def _info(self):
+            image, label = (
+                tfds.features.Image(shape=(4, 4, 1)),
+                tfds.features.ClassLabel(num_classes=2),
+            )
+            features = tfds.features.FeaturesDict({"image": image, "label": label})
+            return tfds.core.DatasetInfo(builder=self, features=features)
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples(), "test": self._generate_examples()}
+
+        def _generate_examples(self):
+            with claim(tmp_path / ".two_greys.lock") as mine:
+                assert not mine
+            for label in range(2):
+                yield label, {"image": np.full((4, 4, 1), label, np.uint8), "label": label}
+
+    config = DataConfig(dataset="two_greys", data_dir=str(tmp_path))
+    said = []
+    monkeypatch.setattr(sources.warnings, "warn", lambda text, **_: said.append(text))
+    with ThreadPoolExecutor(1) as other, claim(tmp_path / ".two_greys.lock"):
+        source = other.submit(load_source, config)
+        wait_long(lambda: said or source.done())
+    (sentence,) = said
+    assert says(sentence, "two_greys", str(tmp_path), "another process: waiting")
+    assert source.result().train_labels.tolist() == [0, 1]
 
 
 def test_the_data_dir_flag_wins_over_the_environment(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ import numpy as np
 from etils import epath
 
 from tfprune.catalog import DATASETS, PATH_DATASETS
-from tfprune.claims import check_cloud
+from tfprune.claims import check_cloud, exclusively
 from tfprune.data.normalization import IMAGENET, statistics_of_counts
 from tfprune.errors import SettingError, reason
 from tfprune.files import is_regular_file
@@ -517,6 +517,8 @@ def _read_one_shape(name: str, paths: list[str]) -> np.ndarray | None:
 
 # --- TensorFlow Datasets ---
 
+_PREPARE_SECONDS = 24 * 3600.0  # ImageNet takes hours.
+
 
 def _prepared_builder(name: str, folder: str) -> Any:
     """The TFDS builder of a set that is prepared in `folder`, downloading it if it is not."""
@@ -542,9 +544,16 @@ def _prepared_builder(name: str, folder: str) -> Any:
         elif not _any_reachable(builder.url_infos or ()):
             raise _not_available(name, folder, "its server cannot be reached")
     try:
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-        )
+        # Of several that want it, one prepares it: TFDS itself would let all others fail.
+        lock = epath.Path(folder) / f".{_base_name(name)}.lock"
+        waiting = f"{name} is prepared in {folder} by another process: waiting for it"
+        with exclusively(lock, _PREPARE_SECONDS, lambda: warnings.warn(waiting, stacklevel=2)):
+            with _absl_errors_only():
+                builder = tfds.builder(name, data_dir=folder, try_gcs=False)
+            if not builder.is_prepared():
+                builder.download_and_prepare(
+                    download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+                )
     except Exception as error:  # Whatever a download or a preparation can raise.
         raise _not_available(name, folder, _brief(error)) from error
     return builder

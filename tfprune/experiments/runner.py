@@ -147,7 +147,8 @@ def _claimed(folder: epath.Path) -> AbstractContextManager[None]:
     if not (folder / layout.RESULTS).exists():
         return nullcontext()
     lock = folder / layout.CLAIMS / f"{layout.REPORT}.lock"
-    return exclusively(lock, _REPORT_TIMEOUT_SECONDS)
+    waiting = f"another process makes the report of {folder}: waiting for it"
+    return exclusively(lock, _REPORT_TIMEOUT_SECONDS, lambda: _say(waiting))
 
 
 def _say(sentence: str) -> None:

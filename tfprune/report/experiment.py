@@ -62,8 +62,8 @@ class Experiment:
       load: its rows of results.csv, and the output folder that has the files they name, to what
         figures and tables are made of.
       figures: the headline first.
-      tables: functions of what was loaded; what has no data makes None. The experiment's name
-        comes before their own.
+      tables: functions of what was loaded; one that makes None, or no row, is left out. The
+        experiment's name comes before their own.
       every_variant: whether `load` is given the rows of all settings that were run, not of the
         last ones alone.
     """

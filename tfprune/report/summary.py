@@ -47,6 +47,11 @@ def over_seeds(
     return table.dropna(subset=[f"{name}_mean" for name in columns], how="all")
 
 
+def concatenated(made: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of all; none of none."""
+    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+
+
 def by_seed(rows: pd.DataFrame, column: str) -> dict[int, float]:
     """seed -> a column's value, seeds without one left out; {} where there is no such column."""
     if column not in rows:
@@ -63,6 +68,12 @@ def described(
     known = difference(list(values.values() if isinstance(values, Mapping) else values))
     before = f"{name}_" if name else ""
     return {f"{before}{what}": getattr(known, what) for what in which or _DESCRIBED}
+
+
+def gap_columns(gap: Difference, against: str) -> dict[str, Any]:
+    """A difference as columns of a table: `minus_AGAINST_n`, ..., `verdict_AGAINST`."""
+    columns = {f"minus_{against}_{what}": getattr(gap, what) for what in _DESCRIBED}
+    return columns | {f"verdict_{against}": gap.verdict}
 
 
 def verdict_text(gap: Difference, seeds: int, digits: int = 2) -> str:
@@ -146,7 +157,7 @@ class Beside:
       printed: the paper's.
       against: seed -> ours of what the table names as `against`.
       details: heading -> text, shown beside.
-      missing: seeds that others have and this has not.
+      seeds: those that there should be; what is missing of them is named.
     """
 
     settings: Mapping[str, Any]
@@ -157,7 +168,7 @@ class Beside:
     printed: Printed | None = None
     against: Mapping[int, float] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)
-    missing: tuple[int, ...] = ()
+    seeds: Iterable[int] = ()
 
     def from_paper(self, exact: bool = False) -> Difference:
         """Ours minus the paper's; `exact` as of `beside_table`."""
@@ -200,10 +211,11 @@ def beside_table(
     shown: list[dict[str, str]] = []
     for row in rows:
         ours, seeds = described(row.values), len(row.values)
+        missing = seeds_text(set(row.seeds) - row.values.keys())
         paper, printed = row.from_paper(exact), row.printed or Printed(math.nan)
         metric, places = (metrics or {}).get(row.metric, ("", digits))
         number = {**row.settings, **row.labels, "metric": row.metric, **ours}
-        number |= {"missing_seeds": seeds_text(row.missing), **row.details}
+        number |= {"missing_seeds": missing, **row.details}
         number |= {f"paper_{what}": getattr(printed, what) for what in ("mean", "std", "n")}
         number |= {"minus_paper": paper.mean, "verdict_paper": paper.verdict}
         cells = {
@@ -218,13 +230,12 @@ def beside_table(
         }
         if against:
             gap = match_or_differ(row.values, row.against)
-            number |= {f"minus_{against}_{what}": getattr(gap, what) for what in _DESCRIBED}
-            number[f"verdict_{against}"] = gap.verdict
+            number |= gap_columns(gap, against)
             cells[f"vs {shown_against}"] = verdict_text(gap, seeds, places if metrics else 2)
         numbers.append(number | {"paper_note": printed.note})
-        shown.append(cells | {"missing seeds": seeds_text(row.missing) if seeds else ""})
+        shown.append(cells | {"missing seeds": missing if seeds else ""})
     labels = [name for row in rows for name in (*row.about, *row.labels, "of")]
     title = f"{title}; {_RULE}"
     if exact and any(row.printed for row in rows):
         title += "; the paper's numbers, printed without a spread, are taken as exact"
-    return tables.of_rows(name, title, numbers, shown, labels, None, say_once=labels[0])
+    return tables.of_rows(name, title, numbers, shown, labels, None, say_once="".join(labels[:1]))

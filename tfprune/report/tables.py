@@ -236,7 +236,7 @@ def of_rows(
     text = pd.DataFrame(shown, dtype="object").fillna("")
     drop = [c for c in (text if optional is None else optional) if c in text]
     text = text.drop(columns=[c for c in drop if not text[c].ne("").any()])
-    if say_once and text[say_once].nunique() == 1:
+    if say_once in text and text[say_once].nunique() == 1:
         title, text = f"{text[say_once].iloc[0]}: {title}", text.drop(columns=say_once)
     own = tuple(str(c) for c in text if c in set(labels))
     return Table(name, title, pd.DataFrame(numbers), text, own)

@@ -74,7 +74,7 @@ def rows_of(make: Choice) -> Callable[[Found], pd.DataFrame]:
 
     def data(found: Found) -> pd.DataFrame:
         parts = [rows.assign(benchmark=b.name) for b in found if len(rows := make(b))]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        return summary.concatenated(parts)
 
     return data
 

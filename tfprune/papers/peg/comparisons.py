@@ -100,7 +100,7 @@ def table_of_optima(
             method, DENSE if method == DENSE else "optimal",
             against=optimal_errors(here, against) if against != method else {},
             details={"optimum at": family.place_text(member) if family else ""},
-            missing=family.missing_seeds(member) if family else (),
+            seeds=family.seeds if family else (),
         )  # fmt: skip
 
     def make(found: Found) -> Table | None:
@@ -148,8 +148,7 @@ def _optimum(family: Family) -> tuple[dict[str, Any], dict[str, str]]:
         row[f"{name}_weights_remaining"] = family.mean("weights_remaining", member)
     row |= {
         "chosen_by": "validation" if family.is_validated else "test",
-        **{f"minus_dense_{what}": getattr(gain, what) for what in ("n", "mean", "std")},
-        "verdict_dense": gain.verdict,
+        **summary.gap_columns(gain, "dense"),
         "missing_seeds": summary.seeds_text(family.missing_seeds(optimal)),
     }
     one_seed = row["dense_n"] < 2  # Of which the rule says nothing.

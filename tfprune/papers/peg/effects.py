@@ -264,7 +264,7 @@ def _rows(changes: Iterable[Change], label: Callable[[Change], str]) -> pd.DataF
             "change": change.groups.by_seed.ravel(),
         }
         parts.append(pd.DataFrame(about))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return summary.concatenated(parts)
 
 
 _PERCENTILE = Axis("percentile", "EL2N percentile", finish=lambda p: p.axes.set_xlim(0, 100))
@@ -487,10 +487,7 @@ def _overlap(here: Effects) -> Beside:
     }
     details["random"] = f"{np.mean(list(random.values())):.2f}" if random else ""
     every = {seed for method in _MATCHED for seed in here.families[method].seeds}
-    missing = tuple(sorted(every - set(values)))
-    return Beside(
-        mark.settings, mark.labels, {}, values, TEST_ERROR, paper, random, details, missing
-    )
+    return Beside(mark.settings, mark.labels, {}, values, TEST_ERROR, paper, random, details, every)
 
 
 def _affected(before: pd.Series, after: pd.Series) -> np.ndarray:

@@ -432,4 +432,4 @@ def rows_of(found: Iterable[Family]) -> pd.DataFrame:
         )
         for family in found
     ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return summary.concatenated(parts)

@@ -159,7 +159,7 @@ def _paired_rows(found: Sequence[Pair]) -> pd.DataFrame:
                 said=_green_text(pair),
             )
         )
-    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+    return summary.concatenated(made)
 
 
 def _green_text(pair: Pair) -> str:
@@ -334,7 +334,7 @@ def _subset(here: Sets, at: str) -> list[Beside]:
         beside(
             8, family.benchmark, {"at": where, "algorithm": name}, values, method, at,
             details={"weights remaining (%)": family.remaining_text(level)}, against=against,
-            missing=tuple(sorted(set(family.seeds) - set(values))),
+            seeds=family.seeds,
         )
         for (name, method), values, against in (
             (trunk, sparse, {}),

@@ -225,7 +225,7 @@ def _loss_rows_of(family: Family, column: str) -> list[Beside]:
             11, family.benchmark, {"examples": _PARTS[column], "at": at}, values, method, cell,
             metric, against=dense if at == "optimal" else {},
             details={"remaining (%)": family.remaining_text(member)},
-            missing=() if member is None else family.missing_seeds(member, column),
+            seeds=family.seeds,
         )  # fmt: skip
 
     return [

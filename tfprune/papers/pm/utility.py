@@ -232,14 +232,12 @@ def beside(
     printed = summary.find_printed(published("PM", table), noise, **cell) if known else None
     trained = sorted(set(rows["train_epochs"].dropna().astype(int)) - {epochs})
     unlike = f"{', '.join(map(str, trained))} epochs, not {epochs}" if trained and printed else ""
-    missing, details = tuple(sorted(set(seeds) - set(values))), {"unlike the paper": unlike}
-    return Beside({}, {}, labels, values, metric, printed, against, details, missing)
+    details = {"unlike the paper": unlike}
+    return Beside({}, {}, labels, values, metric, printed, against, details, seeds)
 
 
-def beside_table(number: int, what: str, rows: Sequence[Beside]) -> Table | None:
-    """One of the paper's tables, ours beside it; None of no rows."""
-    if not rows:
-        return None
+def beside_table(number: int, what: str, rows: Sequence[Beside]) -> Table:
+    """One of the paper's tables, ours beside it."""
     metrics = {metric: (text, digits) for metric, (text, digits, *_) in METRICS.items()}
     title = f"PM table {number}, {what}"
     return summary.beside_table(

@@ -19,7 +19,6 @@ from tfprune.papers.sdd.networks import (
     Networks,
     Study,
     branch_cell,
-    concatenated,
     name,
     sparsity_text,
     study,
@@ -38,6 +37,7 @@ from tfprune.report.grammar import (
     at_zero,
     line_handle,
 )  # fmt: skip
+from tfprune.report.summary import concatenated
 from tfprune.report.tables import Table, mean_std, sparsity_percent
 
 DISTANCE = "distance_from_init"

@@ -14,6 +14,7 @@ from etils import epath
 from tfprune import store
 from tfprune.report import style, summary, tables, trials
 from tfprune.report.accuracy import LAST, roles_of
+from tfprune.report.summary import concatenated
 
 TRUNK, REDENSE, REINIT = "", "redense", "reinit"
 _NAMES = {TRUNK: "sparse", REDENSE: "re-dense", REINIT: "random reinitialization"}
@@ -176,11 +177,6 @@ def of_files(column: str, needed: Iterable[str]) -> Read:
     return lambda networks, rows: store.read_measurements(
         networks.folder, rows, column, needed
     ).round({"alpha": 9, "distance": 9})
-
-
-def concatenated(made: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Rows of all; none of none."""
-    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
 
 
 @dataclass(frozen=True, eq=False)

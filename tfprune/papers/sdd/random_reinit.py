@@ -14,7 +14,6 @@ from tfprune.papers.sdd.networks import (
     Networks,
     Study,
     accuracy_table,
-    concatenated,
     difference_table,
     listed,
     on_each,
@@ -25,6 +24,7 @@ from tfprune.report import readings, style, tables
 from tfprune.report.accuracy import BEST, LAST, SPARSITY, against_sparsity
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import QUANTITY, ZERO, Axis, Figure, Line2D, Lines, Mark, Panel, Scale
+from tfprune.report.summary import concatenated
 
 _NAMES = {TRUNK: "lottery ticket", REINIT: "random reinitialization"}
 _EPOCHS = {LAST: "last epoch", BEST: "best epoch"}

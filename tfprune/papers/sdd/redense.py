@@ -23,7 +23,6 @@ from tfprune.papers.sdd.networks import (
     Study,
     accuracy_table,
     branch_cell,
-    concatenated,
     difference_table,
     listed,
     on_each,
@@ -33,6 +32,7 @@ from tfprune.report import readings, style, tables
 from tfprune.report.accuracy import EPOCHS, LAST, SPARSITY, from_zero
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Mark, Panel, Scale, line_handle
+from tfprune.report.summary import concatenated
 from tfprune.report.tables import Table, mean_std
 
 _SCRATCH = "dense, from scratch"
