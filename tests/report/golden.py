@@ -1,6 +1,10 @@
-"""What a report shows, as plain data: the cells of its tables, what its figures draw."""
+"""What a report shows, as plain data: the cells of its tables, what its figures draw.
+
+`make golden` writes golden/*.json again, after a change that is meant; its diff says what changed.
+"""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,7 @@ from tfprune.pages import report
 from tfprune.papers import items
 from tfprune.report.experiment import Experiment
 
+FOLDER = Path(__file__).parent / "golden"
 # Longer arrays and columns are told by their length, their ends and two projections.
 _WHOLE = 10
 
@@ -237,6 +242,15 @@ def dumps(value: Any, depth: int = 0) -> str:
 
 def _one(part: Any, depth: int) -> str:
     return dumps(part, depth + 1) if isinstance(part, dict) else json.dumps(part)
+
+
+def check(name: str, found: Any) -> None:
+    """Fails where what is shown now differs from golden/NAME.json."""
+    file = FOLDER / f"{name}.json"
+    if os.environ.get("TFPRUNE_WRITE_GOLDEN"):
+        file.write_text(dumps(found) + "\n", encoding="utf-8")
+    told = list(differences(json.loads(file.read_text(encoding="utf-8")), found))
+    assert not told, "\n".join(told[:40])
 
 
 # ---------------------------------------------------------------- comparison

@@ -253,6 +253,7 @@ FOLDERS: dict[str, dict[str, Fill]] = {
         "uncorrelated": _uncorrelated,
     },
     "pruning_as_noise": {"all": _noise_study, "one_seed": _but(_noise_study, "seed > 0")},
+    "of_another": {"all": partial(sdd.make, levels=3, experiment="of_another")},
     "flatness": {
         "all": lambda folder: results.write(folder, gst.flat_study(folder)),
         "unequal_spectra": _unequal_spectra,

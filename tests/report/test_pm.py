@@ -1,7 +1,6 @@
 """What PM's experiments draw and tabulate, on made-up folders with known numbers."""
 
 import io
-import json
 import math
 
 import numpy as np
@@ -12,11 +11,10 @@ from golden import figures_of, tables_of
 from matplotlib.collections import QuadMesh
 from matplotlib.image import imread
 from results import measured, write
-from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
 from tensorboard.util import tensor_util
-from test_tensorboard import Reader, published
+from test_tensorboard import published
 
-from tfprune import layout, store
+from tfprune import store
 from tfprune.papers.pm import planes, pruned, size
 from tfprune.papers.pm.pruned import PRETRAINED, PRUNED, SMALL
 from tfprune.papers.pm.utility import AMOUNT, IMBALANCE, MEAN, MINIMUM
@@ -62,20 +60,6 @@ def test_change_and_spread_are_over_seeds_each_with_its_own_first_epoch(tmp_path
 
 
 RUN = "a-trial/seed_0/level_00"
-
-
-def test_tensorboard_has_utility_at_its_epochs_and_lays_out_a_chart_of_all_ratios(tmp_path):
-    reader = published(trained(tmp_path, through()))
-    rising = [(0, 1), (1, 2), (2, 3), (3, 4)]
-    assert reader.scalar(RUN, "utility/mean_0.1") == rising
-    assert reader.scalar(RUN, "utility/minimum_0.1")[-1] == (3, 1)
-    views = json.loads(CustomScalarsPlugin(reader.context).layout_impl(reader.request, ""))
-    (charts,) = [c["chart"] for c in views["category"] if c["title"] == "utility"]
-    tags = {chart["title"]: chart["multiline"]["tag"] for chart in charts}
-    assert tags["utility mean"] == ["^utility/mean_"]
-    # In the overview too, where a stage is a run if there is no other level.
-    overview = Reader(tmp_path / layout.OVERVIEW)
-    assert overview.scalar("seed 0", "utility by epoch/mean_0.1") == rising
 
 
 def test_tensorboard_has_a_histogram_of_subsets_for_each_ratio(tmp_path):

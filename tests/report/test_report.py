@@ -16,7 +16,6 @@ from wording import says
 from tfprune import files, layout, store
 from tfprune.errors import InputError
 from tfprune.pages import report, runs
-from tfprune.report import tables
 from tfprune.report.experiment import Drawn
 
 EXPERIMENT = "sparse_double_descent"
@@ -238,16 +237,6 @@ def test_a_folder_that_is_still_being_filled_says_what_is_not_there(make_folder)
     assert run.missing == ("seed 2: no level is there yet", "levels 3 to 22 are not there yet")
 
 
-def test_an_experiment_without_a_builder_gets_accuracy_against_sparsity(make_folder):
-    folder = make_folder(levels=3, experiment="mystery")
-    report.build_report(folder)
-    assert [path.name for path in folder.glob("figures/*")] == ["mystery_accuracy.png"]
-    assert (folder / "tables/mystery_accuracy.md").exists()
-    table = tables.aggregate(store.read_results(folder))
-    highest = f"highest, {100 * table['test_accuracy_last_mean'].max():.1f}"
-    assert highest in text_of(folder)
-
-
 def test_a_stage_that_trials_share_costs_once(make_folder):
     folder = make_folder(({}, {"criterion": "random"}), levels=2, seeds=(0,))
     results = store.read_results(folder)
@@ -256,9 +245,11 @@ def test_a_stage_that_trials_share_costs_once(make_folder):
     assert runs.stage_seconds(results) == pytest.approx(0.6)
 
 
-def test_reports_need_neither_tensorflow_nor_pyplot():
+def test_reports_and_tensorboards_folder_need_neither_tensorflow_nor_pyplot(make_folder):
+    folder = str(make_folder(levels=2, seeds=(0,)))
     code = (
-        "import sys, tfprune.pages.report, tfprune.papers.peg.pruning\n"
+        "import sys; from tfprune.pages import report, tensorboard\n"
+        f"report.build_report({folder!r}); tensorboard.publish({folder!r})\n"
         "bad = {'tensorflow', 'tf_keras', 'matplotlib.pyplot', 'tfprune.training.trainer',"
         " 'tfprune.studies.iterative', 'tfprune.models.build'} & set(sys.modules)\n"
         "assert not bad, bad"

@@ -40,14 +40,6 @@ def test_seeds_without_a_number_are_named_and_not_averaged(make_folder, lost, n,
     assert list(zip(table["n"], table["missing_seeds"], strict=True)) == expected
 
 
-def test_one_seed_has_no_std_and_shows_none(make_folder):
-    results = store.read_results(make_folder(levels=2, seeds=(0,)))
-    table = tables.accuracy_table(results)
-    assert table.numbers["train_accuracy_std"].isna().all()
-    assert not table.shown["train (%)"].str.contains("±").any()
-    assert "missing seeds" not in table.shown
-
-
 @pytest.mark.parametrize(
     ("remaining", "text"), [(0.8**24, "99.5"), (0.00007, "99.993"), (0.0, "100"), (0.5, "50.0")]
 )
