@@ -25,6 +25,9 @@ NOISE = [
     for fraction in (0.2, 0.4)
     for criterion in ("magnitude", "random")
 ]
+_redense, _distance = (
+    partial(sdd.make_branches, experiment=name) for name in ("redense", "learning_distance")
+)
 _reinit = partial(sdd.make_branches, experiment="random_reinit", branch="reinit")
 
 
@@ -190,18 +193,16 @@ FOLDERS: dict[str, dict[str, Fill]] = {
         "without_noise": _without_noise,
     },
     "redense": {
-        "seeds": partial(sdd.make_branches, experiment="redense", surfaces=True),
-        "sweep": partial(sdd.make_branches, experiment="redense", trials=NOISE[:3:2],
-                         seeds=(0, 1), branch_levels=(4, 11, 14)),
-        "one_seed": partial(sdd.make_branches, experiment="redense", seeds=(0,), surfaces=True),
-        "falling": _but(partial(sdd.make_branches, experiment="redense", seeds=(0, 1),
-                                branch_levels=(0, 4, 11, 16, 20)), change=_falling),
+        "seeds": partial(_redense, surfaces=True),
+        "sweep": partial(_redense, trials=NOISE[:3:2], seeds=(0, 1), branch_levels=(4, 11, 14)),
+        "one_seed": partial(_redense, seeds=(0,), surfaces=True),
+        "falling": _but(partial(_redense, seeds=(0, 1), branch_levels=(0, 4, 11, 16, 20)),
+                        change=_falling),
     },
     "learning_distance": {
-        "seeds": partial(sdd.make_branches, experiment="learning_distance",
-                         branch_levels=range(23)),
-        "sweep": partial(sdd.make_branches, experiment="learning_distance", trials=NOISE[::2],
-                         seeds=(0, 1), branch_levels=range(0, 23, 2)),
+        "seeds": partial(_distance, branch_levels=range(23)),
+        "sweep": partial(_distance, trials=NOISE[::2], seeds=(0, 1),
+                         branch_levels=range(0, 23, 2)),
     },
     "random_reinit": {
         "seeds": partial(_reinit, branch_levels=range(1, 23)),
@@ -253,9 +254,9 @@ FOLDERS: dict[str, dict[str, Fill]] = {
         "uncorrelated": _uncorrelated,
     },
     "pruning_as_noise": {"all": _noise_study, "one_seed": _but(_noise_study, "seed > 0")},
-    "of_another": {"all": partial(sdd.make, levels=3, experiment="of_another")},
     "flatness": {
         "all": lambda folder: results.write(folder, gst.flat_study(folder)),
         "unequal_spectra": _unequal_spectra,
     },
+    "of_another": {"all": partial(sdd.make, levels=3, experiment="of_another")},
 }  # fmt: skip
