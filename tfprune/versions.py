@@ -1,10 +1,11 @@
-"""Which code a number comes from: versions of packages, and a digest of tfprune's own source."""
+"""Which code a number comes from: versions of packages, a digest of tfprune's own source; cores."""
 
 from __future__ import annotations
 
 import ast
 import contextlib
 import hashlib
+import os
 import platform
 from collections.abc import Mapping
 from functools import cache
@@ -38,6 +39,13 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def processor_cores() -> int:
+    """How many cores of the processor this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Not on macOS.
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:

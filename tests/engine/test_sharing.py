@@ -1,5 +1,7 @@
 """How many processes and places a study takes."""
 
+import os
+
 import pytest
 
 from tfprune.config import from_settings
@@ -12,7 +14,7 @@ def configs(*seeds, **settings):
 
 @pytest.fixture
 def four_cores(monkeypatch, tmp_path):
-    monkeypatch.setattr(sharing.os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
     monkeypatch.setattr(sharing, "_GPUS", tmp_path / "gpus")
     return tmp_path / "gpus"
 
@@ -45,8 +47,8 @@ def test_auto_takes_a_process_for_each_gpu_unless_the_cpu_is_asked_for(four_core
 
 def test_auto_counts_cores_where_the_system_knows_of_no_affinity(four_cores, monkeypatch):
     """As macOS."""
-    monkeypatch.delattr(sharing.os, "sched_getaffinity")
-    monkeypatch.setattr(sharing.os, "cpu_count", lambda: 2)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert sharing.processes_of(configs((0, 1, 2), workers="auto")) == 2
 
 

@@ -175,7 +175,7 @@ FALLING = np.tile(0.8 - 0.2 * np.array(X), (3, 1))
 
 
 def loaded_planes(folder):
-    return planes.load(store.read_results(folder), folder).surfaces
+    return planes.load(store.read_results(folder), folder)
 
 
 def cycle(folder, number, accuracy=FALLING, retrained=(1.0, 2.0), missing=(), track=None):

@@ -1,6 +1,8 @@
 """Which GPUs a process takes, and that it leaves memory of theirs to others."""
 
 import json
+import os
+import platform
 
 import pytest
 
@@ -95,3 +97,12 @@ def test_processes_with_gpus_exchange_by_nccl(monkeypatch, gpus, implementation)
     )
     runtime.strategies._multi_worker_strategy()
     assert made[0].implementation.value == implementation
+
+
+@pytest.mark.parametrize(("cores", "words"), [(1, "1 core"), (64, "64 cores")])
+def test_a_processor_is_named_with_the_cores_that_convolutions_bits_depend_on(
+    monkeypatch, cores, words
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    config = from_settings({"strategy": "cpu"})
+    assert runtime.device_description(config) == f"CPU {platform.machine()}, {words}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from tfprune.config import RunConfig
+from tfprune.versions import processor_cores
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
@@ -40,9 +40,7 @@ def places_of(configs: Sequence[RunConfig]) -> int:
 def devices_of(config: RunConfig) -> tuple[int, int]:
     """The GPUs of this machine that a run may take, and the cores that this process may use."""
     gpus = len(list(_GPUS.iterdir())) if _GPUS.exists() and config.strategy != "cpu" else 0
-    if not hasattr(os, "sched_getaffinity"):  # macOS has none.
-        return gpus, os.cpu_count() or 1
-    return gpus, len(os.sched_getaffinity(0))
+    return gpus, processor_cores()
 
 
 def _trials(configs: Sequence[RunConfig]) -> int:

@@ -48,8 +48,9 @@ def over_seeds(
 
 
 def concatenated(made: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Rows of all; none of none."""
-    return pd.concat(made, ignore_index=True) if made else pd.DataFrame()
+    """Rows of all; frames without any, whose columns have no types, are left out."""
+    parts = [rows for rows in made if len(rows)] or made[:1]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def by_seed(rows: pd.DataFrame, column: str) -> dict[int, float]:

@@ -23,6 +23,7 @@ from typing import BinaryIO
 import platformdirs
 
 from tfprune.errors import SettingError, reason
+from tfprune.versions import processor_cores
 
 OFF, AUTO = "off", "auto"
 _FOLDER_FLAG = "--tf_xla_persistent_cache_directory"
@@ -72,9 +73,9 @@ def environment(setting: str) -> dict[str, str]:
 
 def _machine(environment: Mapping[str, str]) -> str:
     """Names what a compiled program depends on besides the program: processor, cores, versions."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     compiler = [environment.get(name, "") for name in ("TF_XLA_FLAGS", "XLA_FLAGS")]
-    facts = [platform.machine(), _processor(), str(cores), version("tensorflow"), *compiler]
+    processor = [platform.machine(), _processor(), str(processor_cores())]
+    facts = [*processor, version("tensorflow"), *compiler]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
 
 

@@ -14,6 +14,7 @@ from tfprune.errors import SettingError
 from tfprune.models.blocks import has_convolutions
 from tfprune.training import strategies
 from tfprune.training.cluster import worker_of
+from tfprune.versions import processor_cores
 
 Gpu = TypeVar("Gpu")
 
@@ -106,7 +107,9 @@ def device_description(config: RunConfig) -> str:
 
 def _device_name(config: RunConfig) -> str:
     if device(config) == "/CPU:0":
-        return f"CPU {platform.machine()}"
+        # By which convolutions split their sums: another number gives other last bits.
+        cores = processor_cores()
+        return f"CPU {platform.machine()}, {cores} core{'s' * (cores > 1)}"
     details = tf.config.experimental.get_device_details(tf.config.get_visible_devices("GPU")[0])
     return f"GPU {details.get('device_name', '')}".strip()
 

@@ -53,7 +53,8 @@ def utility_charts() -> dict[str, list[str]]:
 def utility_curves(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[int, dict[str, float]]:
     """epoch -> {utility/QUANTITY_RATIO: value}, of the rows of one stage."""
     one = _last_named(rows, utility.DYNAMICS)
-    table = utility.read(output_dir, one, utility.DYNAMICS, utility.DYNAMICS_COLUMNS)
+    columns = utility.DYNAMICS_COLUMNS
+    table = store.read_measurements(output_dir, one, utility.DYNAMICS, columns)
     found: dict[int, dict[str, float]] = {}
     for row in table.to_dict("records"):
         scalars = found.setdefault(int(row["epoch"]), {})
@@ -66,7 +67,8 @@ def _utility_samples(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[str
     """MEASUREMENT/RATIO -> the utilities of all subsets, nats."""
     found = {}
     for column in _UTILITY_SUBSETS:
-        table = utility.read(output_dir, _last_named(rows, column), column)
+        one = _last_named(rows, column)
+        table = store.read_measurements(output_dir, one, column, utility.SUBSET_COLUMNS)
         for amount, subsets in table.groupby(utility.AMOUNT):
             found[f"{column}/{amount:g}"] = subsets["utility"].to_numpy(float)
     return found

@@ -13,36 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from tfprune.papers.gst import parts
-from tfprune.papers.gst.runs import (
-    ACCURACY,
-    COVARIANCE,
-    EPSILON,
-    MEASURED,
-    STABILITY,
-    TIC,
-    TOP,
-    TRACE,
-    TRAIN,
-    Benchmark,
-    Quantity,
-    benchmarks,
-)
-from tfprune.report import style, tables
+from tfprune.papers.gst import parts, runs
+from tfprune.papers.gst.runs import ACCURACY, STABILITY, Benchmark, Quantity
+from tfprune.report import grammar, style, tables
 from tfprune.report.experiment import Experiment
-from tfprune.report.grammar import (
-    STD,
-    ZERO,
-    Axis,
-    Figure,
-    Handle,
-    Line,
-    Lines,
-    Mark,
-    Panel,
-    Spread,
-    line_handle,
-)
+from tfprune.report.grammar import Axis, Figure, Line, Lines, Mark, Panel, Spread
 from tfprune.report.readings import extremes
 
 # How many eigenvalues bars show, and how many eigenvectors are followed.
@@ -53,7 +28,7 @@ RISE = 0.1
 
 def relations(benchmark: Benchmark) -> Iterator[parts.Row]:
     """Every measured quantity with stability and with accuracy, and those two."""
-    pairs = [(STABILITY, q) for q in MEASURED] + [(q, ACCURACY) for q in MEASURED]
+    pairs = [(STABILITY, q) for q in runs.MEASURED] + [(q, ACCURACY) for q in runs.MEASURED]
     for x, y in [*pairs, (STABILITY, ACCURACY)]:
         if benchmark.runs[[x.column, y.column]].notna().any().all():
             yield parts.relation("all", benchmark.runs, x, y)
@@ -94,7 +69,7 @@ class BarsBeside(Lines):
         )  # fmt: skip
         axes.grid(False, axis="x")
 
-    def handle(self, label: str, look: Mapping[str, Any]) -> Handle:
+    def handle(self, label: str, look: Mapping[str, Any]) -> grammar.Handle:
         return Patch(color=look["color"], label=label)
 
 
@@ -112,7 +87,7 @@ _PLACES = Axis(
 
 def _ends(benchmark: Benchmark) -> str:
     """Which configuration has the largest and the smallest top eigenvalue."""
-    means = benchmark.means(TOP)
+    means = benchmark.means(runs.TOP)
     if not means:
         return ""
     least, most = extremes(means, tables.measured)
@@ -143,7 +118,7 @@ def rises(benchmark: Benchmark) -> pd.DataFrame:
 
 def _near(benchmark: Benchmark) -> pd.DataFrame:
     """As far out as just beyond the largest ε; the whole grid where there is none."""
-    table, epsilon = rises(benchmark), benchmark.runs[EPSILON.column].max()
+    table, epsilon = rises(benchmark), benchmark.runs[runs.EPSILON.column].max()
     return table if math.isnan(epsilon) else table[table["step"].abs() <= 1.15 * epsilon]
 
 
@@ -171,24 +146,24 @@ _STEPS = Axis(
 )  # fmt: skip
 _RISE = Mark(
     lambda panel: panel.axes.axhline(RISE, color="#777777", linestyle=":", linewidth=1.3),
-    lambda: line_handle(f"rise of {RISE:g} nats", "#777777", dash=":"),
+    lambda: grammar.line_handle(f"rise of {RISE:g} nats", "#777777", dash=":"),
 )
 
 # fmt: off
 FLATNESS = Experiment(
     "flatness",
-    benchmarks,
+    runs.benchmarks,
     figures=(
         parts.scatter(
             "curvature_and_noise", "Stability, curvature, gradient noise and test accuracy",
-            _around(TRACE, COVARIANCE)),
+            _around(runs.TRACE, runs.COVARIANCE)),
         Figure(
             "top_eigenvalues", "The Hessian's eigenvalues of largest magnitude",
             parts.rows_of(_bars),
             BarsBeside(
                 _PLACES, Axis("eigenvalue", "Eigenvalue"),
-                color=parts.BY_CONFIGURATION["color"], marks=(ZERO,),
-                spread=Spread(STD.ends, "± std over runs", bars=True)),
+                color=parts.BY_CONFIGURATION["color"], marks=(grammar.ZERO,),
+                spread=Spread(grammar.STD.ends, "± std over runs", bars=True)),
             parts.on_each(_ends), panel="benchmark", size=(11, 7.4, 3.8)),
         Figure(
             "spectra", "The Hessian's top eigenvalues, with their sign and in magnitude",
@@ -196,14 +171,14 @@ FLATNESS = Experiment(
             {"signed": Lines(
                 replace(_PLACES, finish=_log_places),
                 Axis("eigenvalue", "Eigenvalue, mean over runs"),
-                marks=(ZERO,), spread=parts.band(0.8), **parts.BY_CONFIGURATION),
+                marks=(grammar.ZERO,), spread=parts.band(0.8), **parts.BY_CONFIGURATION),
              "magnitude": Lines(
                 _PLACES, Axis("size", "Magnitude of the eigenvalue, mean over runs"),
                 spread=None, **parts.BY_CONFIGURATION)},
             parts.on_each(_negative), row="benchmark", column="shown", heading="benchmark",
             size=(7.4, 5.5, 3.9)),
         parts.scatter(
-            "epsilon", "Perturbations that raise the test loss by 0.1 nats", _around(EPSILON)),
+            "epsilon", "Perturbations that raise the test loss by 0.1 nats", _around(runs.EPSILON)),
         Figure(
             "perturbations", "Rise of the test loss along the Hessian's top eigenvectors",
             parts.rows_of(_near),
@@ -212,7 +187,7 @@ FLATNESS = Experiment(
                 **parts.BY_CONFIGURATION),
             parts.on_each(_reached), row="benchmark", column="direction", heading="title",
             wrap=3, same_y="benchmark", size=(3.8, 3.8, 2.5)),
-        parts.scatter("tic", "The Takeuchi information criterion's proxy", _around(TIC)),
+        parts.scatter("tic", "The Takeuchi information criterion's proxy", _around(runs.TIC)),
         parts.scatter(
             "accuracy", "Test accuracy against stability over all configurations",
             [(STABILITY, ACCURACY)]),
@@ -221,7 +196,7 @@ FLATNESS = Experiment(
         parts.configuration_table(
             "Flatness at the end of training: best test accuracy and mean stability, eigenvalues "
             "and traces of the test loss on the measured examples, and ε; mean ± std over runs",
-            (ACCURACY, TRAIN, STABILITY, *MEASURED)),
+            (ACCURACY, runs.TRAIN, STABILITY, *runs.MEASURED)),
         parts.correlation_table(
             "How flatness goes with stability and test accuracy over the runs of all "
             "configurations", relations),

@@ -16,41 +16,12 @@ from matplotlib.ticker import NullLocator
 from scipy.special import ndtr
 
 from tfprune.measures import statistics
-from tfprune.papers.gst import parts
-from tfprune.papers.gst.runs import (
-    ACCURACY,
-    FILTERS,
-    GAP,
-    NO_PRUNING,
-    RUNNING_GAP,
-    SCRATCH,
-    STABILITY,
-    TARGETS,
-    Benchmark,
-    Configuration,
-    Found,
-    Quantity,
-    benchmarks,
-    rate_text,
-    shades,
-)
-from tfprune.report import style
+from tfprune.papers.gst import parts, runs
+from tfprune.papers.gst.runs import ACCURACY, FILTERS, STABILITY, Benchmark, Configuration, Found
+from tfprune.report import grammar, readings, style
 from tfprune.report.experiment import Experiment
-from tfprune.report.grammar import (
-    ZERO,
-    Axis,
-    Figure,
-    Legend,
-    Line,
-    Lines,
-    Mark,
-    Panel,
-    Scale,
-    Spread,
-    line_handle,
-)
+from tfprune.report.grammar import Axis, Figure, Legend, Line, Lines, Mark, Panel, Scale, Spread
 from tfprune.report.pointer import Trace
-from tfprune.report.readings import p_value
 from tfprune.report.summary import Printed
 
 # What figure 2 correlates: target and period.
@@ -70,13 +41,17 @@ _COUNTED_FRACTIONS = {
 _MOST_CURVES = 8
 # Below this the means of one panel crowd at its upper edge (figure 3's inset starts at 98.65%).
 _CROWDED = 0.95
-_GAPS = (GAP, RUNNING_GAP)
+_GAPS = (runs.GAP, runs.RUNNING_GAP)
 _RATE = "iterative_rate"
 _MOST_LAYERS = 8
 
 
+def _pruned(benchmark: Benchmark) -> pd.DataFrame:
+    return benchmark.pruned
+
+
 def _with_pruning(found: Found) -> list[Benchmark]:
-    return [benchmark for benchmark in found if len(parts.pruned(benchmark))]
+    return [benchmark for benchmark in found if len(benchmark.pruned)]
 
 
 # ---------------------------------------------------------------- curves and all runs
@@ -87,19 +62,20 @@ def _curves_and_points(benchmark: Benchmark) -> pd.DataFrame:
     if len(known) > _MOST_CURVES:
         targets = dict.fromkeys(c.target for c in known if c.kind == FILTERS)
         panels = {
-            TARGETS[t]: [c for c in known if c.kind != FILTERS or c.target == t] for t in targets
+            runs.TARGETS[t]: [c for c in known if c.kind != FILTERS or c.target == t]
+            for t in targets
         }
     curves = parts.curve_rows(benchmark, panels).assign(kind="curves")
-    runs = parts.pruned(benchmark).assign(kind="runs", shown="runs", title="")
-    rows = pd.concat([curves, runs])
-    return rows.assign(shown=pd.Categorical(rows["shown"], ["", *TARGETS.values(), "runs"]))
+    points = benchmark.pruned.assign(kind="runs", shown="runs", title="")
+    rows = pd.concat([curves, points])
+    return rows.assign(shown=pd.Categorical(rows["shown"], ["", *runs.TARGETS.values(), "runs"]))
 
 
 def _most_accurate(benchmark: Benchmark) -> str:
     """The configuration of highest accuracy, if it differs from the next and from no pruning."""
     means = benchmark.means(ACCURACY)
     best, *others = sorted(means, key=lambda c: -means[c])
-    plain = [c for c in others if c.kind == NO_PRUNING]
+    plain = [c for c in others if c.kind == runs.NO_PRUNING]
     said = f"{best} with {100 * means[best]:.2f}%"
     said += f", No Pruning {100 * means[plain[0]]:.2f}%" if plain else ""
     near = dict.fromkeys(str(c) for c in others[:1] + plain if not _differ(benchmark, best, c))
@@ -120,10 +96,10 @@ def _differ(benchmark: Benchmark, first: Configuration, second: Configuration) -
 # ---------------------------------------------------------------- by rate
 def at_rates(benchmark: Benchmark) -> pd.DataFrame:
     """The runs with pruning, by iterative rate, each with the mean accuracy of no pruning."""
-    runs = parts.pruned(benchmark)
-    runs = runs[runs[_RATE] > 0].sort_values(_RATE, kind="stable")
-    title = [f"{benchmark.title}\nIterative rate {rate_text(rate)}" for rate in runs[_RATE]]
-    return runs.assign(title=title, baseline=benchmark.of_kind(NO_PRUNING)["accuracy"].mean())
+    rows = benchmark.pruned[benchmark.pruned[_RATE] > 0].sort_values(_RATE, kind="stable")
+    title = [f"{benchmark.title}\nIterative rate {runs.rate_text(rate)}" for rate in rows[_RATE]]
+    baseline = benchmark.runs.loc[benchmark.runs["kind"] == runs.NO_PRUNING, "accuracy"].mean()
+    return rows.assign(title=title, baseline=baseline)
 
 
 def _swept(found: Found) -> list[Benchmark]:
@@ -135,8 +111,8 @@ def _swept(found: Found) -> list[Benchmark]:
 def correlations(benchmark: Benchmark) -> dict[Any, parts.Row]:
     """How accuracy goes with stability at every rate, over the runs of all targets."""
     return {
-        rate: parts.relation(f"iterative rate {rate_text(rate)}", runs, STABILITY, ACCURACY)
-        for rate, runs in at_rates(benchmark).groupby(_RATE)
+        rate: parts.relation(f"iterative rate {runs.rate_text(rate)}", rows, STABILITY, ACCURACY)
+        for rate, rows in at_rates(benchmark).groupby(_RATE)
     }
 
 
@@ -148,9 +124,9 @@ def _coefficients(benchmark: Benchmark) -> pd.DataFrame:
 
 def _by_rate(benchmark: Benchmark) -> pd.DataFrame:
     """Runs for stability and for accuracy; correlations."""
-    runs = at_rates(benchmark)
-    stable = runs.assign(shown="stability", title=benchmark.name)
-    return pd.concat([stable, runs.assign(shown="accuracy", title=""), _coefficients(benchmark)])
+    rows = at_rates(benchmark)
+    stable = rows.assign(shown="stability", title=benchmark.name)
+    return pd.concat([stable, rows.assign(shown="accuracy", title=""), _coefficients(benchmark)])
 
 
 def _rate_axis(axes: Axes, known: Sequence[float]) -> None:
@@ -162,7 +138,7 @@ def _rate_axis(axes: Axes, known: Sequence[float]) -> None:
         if math.log(rate / shown[-1]) > 0.07 * math.log(known[-1] / known[0]):
             shown.append(rate)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(shown, [rate_text(rate).removesuffix("%") for rate in shown])
+    axes.set_xticks(shown, [runs.rate_text(rate).removesuffix("%") for rate in shown])
 
 
 def _mean_ends(line: Line) -> tuple[Any, Any]:
@@ -201,27 +177,24 @@ _ACROSS = Axis(
     finish=lambda panel: _rate_axis(panel.axes, sorted(panel.rows[_RATE].unique())),
 )  # fmt: skip
 _INSET = Mark(_draw_inset, late=True)
-_BASELINE = Mark(_draw_baseline, lambda: line_handle("No Pruning", dash="--"))
+_BASELINE = Mark(_draw_baseline, lambda: grammar.line_handle("No Pruning", dash="--"))
 _ALL_TARGETS = Mark(
-    lambda panel: None, lambda: line_handle("Pearson's r (all targets)", style.ORANGE, "o")
+    lambda panel: None, lambda: grammar.line_handle("Pearson's r (all targets)", style.ORANGE, "o")
 )
 
 
-def _of_targets(quantity: Quantity, *marks: Mark) -> Lines:
+def _of_targets(quantity: Axis, *marks: Mark) -> Lines:
     means = Spread(_mean_ends, bars=True)
     return Lines(_ACROSS, quantity, marks=marks, spread=means, **parts.BY_TARGET)
-
-
-def _whole(panel: Panel) -> None:
-    panel.axes.set_ylim(-1.05, 1.05)
 
 
 def _correlations(column: str, name: str, *marks: Mark) -> Lines:
     def ends(line: Line) -> tuple[Any, Any]:
         return line.rows[f"{column}_low"].tolist(), line.rows[f"{column}_high"].tolist()
 
-    y = Axis(column, f"{name} of accuracy and stability", finish=_whole)
-    return Lines(_ACROSS, y, color=style.ORANGE, marker="o", marks=(ZERO, *marks),
+    label = f"{name} of accuracy and stability"
+    y = Axis(column, label, finish=lambda panel: panel.axes.set_ylim(-1.05, 1.05))
+    return Lines(_ACROSS, y, color=style.ORANGE, marker="o", marks=(grammar.ZERO, *marks),
                  spread=Spread(ends, bars=True))  # fmt: skip
 
 
@@ -229,7 +202,7 @@ def _peaks(benchmark: Benchmark) -> str:
     """At which rate each target ends best, and at how many rates r is negative."""
     kept = [c for c in benchmark.configurations if c.iterative_rate]
     said = ", ".join(
-        f"{_peak(benchmark, [c for c in kept if c.target == target])} with {TARGETS[target]}"
+        f"{_peak(benchmark, [c for c in kept if c.target == target])} with {runs.TARGETS[target]}"
         for target in dict.fromkeys(c.target for c in kept)
     )
     links = _coefficients(benchmark)["pearson"]
@@ -247,7 +220,7 @@ def _peak(benchmark: Benchmark, known: Sequence[Configuration]) -> str:
     best, *others = sorted(known, key=lambda c: -means[c])
     if others and not _differ(benchmark, best, others[0]):
         return "no one rate"
-    return rate_text(best.iterative_rate)
+    return runs.rate_text(best.iterative_rate)
 
 
 def _by_rate_reading(column: str, name: str) -> Callable[[Found], str]:
@@ -256,11 +229,11 @@ def _by_rate_reading(column: str, name: str) -> Callable[[Found], str]:
     def told(row: parts.Row) -> str:
         if math.isnan(row[column]):
             return parts.no_correlation(row["n"])
-        return f"{row[column]:.2f} ({p_value(row[f'{column}_p'])})"
+        return f"{row[column]:.2f} ({readings.p_value(row[f'{column}_p'])})"
 
     def say(benchmark: Benchmark) -> str:
         rates = correlations(benchmark).items()
-        said = "; ".join(f"{rate_text(rate)}: {told(row)}" for rate, row in rates)
+        said = "; ".join(f"{runs.rate_text(rate)}: {told(row)}" for rate, row in rates)
         return f"{name} by iterative rate{benchmark.where}: {said}."
 
     return parts.on_each(say)
@@ -268,11 +241,11 @@ def _by_rate_reading(column: str, name: str) -> Callable[[Found], str]:
 
 _RATES = Scale(
     _RATE,
-    lambda known: dict(zip(sorted(known), shades(len(known)), strict=True)),
-    lambda rate: f"iterative rate {rate_text(rate)}",
+    lambda known: dict(zip(sorted(known), runs.shades(len(known)), strict=True)),
+    lambda rate: f"iterative rate {runs.rate_text(rate)}",
 )
 _GAP_PAIRS = [(STABILITY, quantity) for quantity in (ACCURACY, *_GAPS)]
-_GAPS_SAID = parts.correlation_text_of(_GAP_PAIRS, parts.pruned)
+_GAPS_SAID = parts.correlation_text_of(_GAP_PAIRS, _pruned)
 _GAPS_NAMED = (
     "The generalization gap is of the network after the epoch, on training images as they are; "
     "the running one, as the paper's code takes it, is of the training accuracy over the epoch's "
@@ -300,7 +273,7 @@ class Densities:
         axes.set(xlim=(-5, 5), ylim=(0, 1.05 * max(known["density"].max(), normal.max())),
                  xlabel="Output before scale and shift", ylabel="Density")  # fmt: skip
         legend.add(0, Patch(color=_GREY, label="all channels and positions"))
-        legend.add(1, line_handle("standard normal density"))
+        legend.add(1, grammar.line_handle("standard normal density"))
 
 
 def normalized(found: Found) -> pd.DataFrame:
@@ -343,17 +316,15 @@ def distance_to_normal(histogram: pd.DataFrame) -> float:
 # ---------------------------------------------------------------- tables
 def relations(b: Benchmark) -> Iterator[parts.Row]:
     """What the table of correlations has of a benchmark."""
-    runs, pair = parts.pruned(b), (STABILITY, ACCURACY)
-    if runs.empty:
+    if b.pruned.empty:
         return
-    three, paper = figure_2(b)
-    of_all = len(three) == len(runs)
-    yield parts.relation("all with pruning", runs, *pair, paper if of_all else ())
+    pair, (three, paper) = (STABILITY, ACCURACY), figure_2(b)
+    of_all = len(three) == len(b.pruned)
+    yield parts.relation("all with pruning", b.pruned, *pair, paper if of_all else ())
     if len(three) and not of_all:
         yield parts.relation("those of figure 2 (S 4, S 40, L 40 epochs)", three, *pair, paper)
     for gap in _GAPS:
-        if runs[gap.column].notna().any():
-            yield parts.relation("all with pruning", runs, STABILITY, gap)
+        yield parts.relation("all with pruning", b.pruned, STABILITY, gap)
     if _swept([b]):
         yield from correlations(b).values()
 
@@ -363,19 +334,20 @@ def figure_2(benchmark: Benchmark) -> tuple[pd.DataFrame, list[Printed | None]]:
 
     And its r and p, where these are of its network, data, criterion and schedules.
     """
-    runs, facts = parts.pruned(benchmark), benchmark.facts
-    criterion, fractions = _FIGURE_2_SETTINGS.get(facts["model"], ("", ""))
-    runs = runs[[
-        (c.target, c.period) in _FIGURE_2 and c.layer_fractions in ("", fractions)
-        for c in runs["configuration"]
-    ]]  # fmt: skip
-    known = set(runs["configuration"])
+    criterion, fractions = _FIGURE_2_SETTINGS.get(benchmark.facts["model"], ("", ""))
+    known = [
+        c
+        for c in benchmark.configurations
+        if (c.target, c.period) in _FIGURE_2 and c.layer_fractions in ("", fractions)
+    ]
     if {(c.target, c.period) for c in known} != _FIGURE_2:
-        return runs.iloc[:0], []
-    if criterion != facts["criterion"] or {c.layer_fractions for c in known} != {fractions}:
-        return runs, []
+        return benchmark.runs.iloc[:0], []
+    rows = benchmark.pruned[benchmark.pruned["configuration"].isin(known)]
+    is_papers = {c.layer_fractions for c in known} == {fractions}
+    if not is_papers or criterion != benchmark.facts["criterion"]:
+        return rows, []
     metric = "accuracy_stability_pearson"
-    return runs, [benchmark.printed("figure 2", name) for name in (metric, f"{metric}_p")]
+    return rows, [benchmark.printed("figure 2", name) for name in (metric, f"{metric}_p")]
 
 
 def compared(benchmark: Benchmark) -> list[parts.Pair]:
@@ -393,7 +365,7 @@ def compared(benchmark: Benchmark) -> list[parts.Pair]:
         and (first.period, first.total_fraction) == (second.period, second.total_fraction)
     ]
     largest = {c.target: c for c in sorted(kept, key=lambda c: c.iterative_rate)}
-    plain = [c for c in known if c.kind in (NO_PRUNING, SCRATCH)]
+    plain = [c for c in known if c.kind in (runs.NO_PRUNING, runs.SCRATCH)]
     targets = dict.fromkeys(c.target for c in kept)
     return alike + [(largest[target], second) for target in targets for second in plain]
 
@@ -412,9 +384,11 @@ def _sizes(benchmark: Benchmark) -> Iterator[parts.Row]:
     3.2); they count differently, as their notes say.
     """
     for c in benchmark.configurations:
-        runs = benchmark.of(c).reindex(columns=[*_NEEDED, *_LEFT])
-        means = runs.apply(pd.to_numeric).mean().to_dict()
-        if c.kind not in (FILTERS, SCRATCH) or any(math.isnan(means[name]) for name in _NEEDED):
+        rows = benchmark.of(c).reindex(columns=[*_NEEDED, *_LEFT])
+        means = rows.mean().to_dict()
+        if c.kind not in (FILTERS, runs.SCRATCH) or any(
+            math.isnan(means[name]) for name in _NEEDED
+        ):
             continue
         paper = [
             f"{printed.mean:g}% ({place})"
@@ -424,7 +398,7 @@ def _sizes(benchmark: Benchmark) -> Iterator[parts.Row]:
         ]
         yield {
             "configuration": c.name,
-            "n": len(runs),
+            "n": len(rows),
             **means,
             **{f"{size}_removed": 1 - means[f"{size}_shrunk"] / means[size] for size in _SIZES},
             "paper_parameters_removed": ", ".join(paper),
@@ -453,14 +427,14 @@ def _percent(fraction: float) -> str:
 # fmt: off
 GENERALIZATION_STABILITY = Experiment(
     "generalization_stability",
-    benchmarks,
+    runs.benchmarks,
     figures=(
         Figure(
             "stability", "Test accuracy by epoch, and against the stability of pruning",
             parts.rows_of(_curves_and_points),
             {"curves": parts.CURVES, "runs": parts.Points(STABILITY, ACCURACY, told=False)},
             parts.on_each(
-                parts.correlation_text_of(_GAP_PAIRS[:1], parts.pruned), _most_accurate,
+                parts.correlation_text_of(_GAP_PAIRS[:1], _pruned), _most_accurate,
                 premise=True),
             _with_pruning, row="benchmark", column="shown", by="kind",
             heading="title", same_y="same_y", size=(7.4, 5.0, 4.6), legend="panel"),
@@ -485,7 +459,7 @@ GENERALIZATION_STABILITY = Experiment(
             heading="title", wrap=4, size=(6.0, 3.7, 3.5)),
         parts.scatter(
             "gap", "Test accuracy and generalization gap against stability", _GAP_PAIRS,
-            parts.pruned,
+            _pruned,
             lambda found: f"{parts.on_each(_GAPS_SAID)(found)} {_GAPS_NAMED}", _with_pruning,
             color=_RATES, marker=parts.BY_TARGET["marker"]),
         Figure(

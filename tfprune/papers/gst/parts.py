@@ -13,43 +13,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from tfprune.measures import statistics
-from tfprune.papers.gst.runs import (
-    ACCURACY,
-    CURVE,
-    FILTERS,
-    GAP,
-    NO_PRUNING,
-    QUANTITIES,
-    RUNNING_GAP,
-    SCRATCH,
-    STABILITY,
-    TARGET_COLORS,
-    TARGET_MARKERS,
-    TARGETS,
-    TRAIN,
-    Benchmark,
-    Configuration,
-    Found,
-    Quantity,
-    rate_text,
-)
-from tfprune.report import style, summary, tables
+from tfprune.papers.gst import runs
+from tfprune.papers.gst.runs import ACCURACY, STABILITY, Benchmark, Configuration, Found, Quantity
+from tfprune.report import grammar, readings, style, summary, tables
 from tfprune.report.accuracy import EPOCHS
-from tfprune.report.grammar import (
-    Axis,
-    Figure,
-    Handle,
-    Legend,
-    Line,
-    Lines,
-    Mark,
-    Panel,
-    Scale,
-    Spread,
-    line_handle,
-)
-from tfprune.report.readings import SIGNIFICANT, correlated, start, trend
-from tfprune.report.summary import Printed
+from tfprune.report.grammar import Axis, Figure, Legend, Line, Lines, Mark, Panel, Scale, Spread
 from tfprune.report.tables import Table
 from tfprune.seeds import Stream, generator
 
@@ -64,36 +32,26 @@ Row = dict[str, Any]
 MakeTable = Callable[[Found], Table]
 Pair = tuple[Configuration, Configuration]
 _LABELS = ("benchmark", "configuration", "runs of", "quantities", "compared", "against")
-_WORDS = {quantity.column: quantity.words for quantity in QUANTITIES}
+_WORDS = {quantity.column: quantity.words for quantity in runs.QUANTITIES}
 _INTERVALS = {"pearson": statistics.pearson_interval, "kendall": statistics.kendall_interval}
 _AMOUNTS = ("period", "iterative_rate", "total_fraction", "noise_batches")
 
 
 def rows_of(make: Choice) -> Callable[[Found], pd.DataFrame]:
     """The rows that `make` gives of every benchmark, with its name."""
-
-    def data(found: Found) -> pd.DataFrame:
-        parts = [rows.assign(benchmark=b.name) for b in found if len(rows := make(b))]
-        return summary.concatenated(parts)
-
-    return data
-
-
-def pruned(benchmark: Benchmark) -> pd.DataFrame:
-    """The runs whose filters were pruned during training."""
-    return benchmark.of_kind(FILTERS)
+    return lambda found: summary.concatenated([make(b).assign(benchmark=b.name) for b in found])
 
 
 def _look(name: str) -> Scale:
     """What gives points and lines the look of their configuration."""
-    return Scale("configuration", lambda known: {c: getattr(c, name) for c in known})
+    return Scale("configuration", lambda known: {c: c.look[name] for c in known})
 
 
 _LOOKS = {name: _look(name) for name in ("color", "marker", "dash")}
 BY_CONFIGURATION: dict[str, Any] = {"color": _LOOKS["color"], "dash": _LOOKS["dash"]}
 BY_TARGET: dict[str, Any] = {
-    "color": Scale("target", TARGET_COLORS, TARGETS),
-    "marker": Scale("target", TARGET_MARKERS, TARGETS),
+    "color": Scale("target", runs.TARGET_COLORS, runs.TARGETS),
+    "marker": Scale("target", runs.TARGET_MARKERS, runs.TARGETS),
 }
 
 
@@ -128,34 +86,28 @@ def _settle(panel: Panel) -> None:
     style.percent_axis(panel.axes, "Test accuracy (%)")
 
 
-CURVES = Lines(
-    EPOCHS,
-    Axis("test_accuracy", scale=100, finish=_settle),
-    spread=band(),
-    **BY_CONFIGURATION,
-)
+_ACCURACY = Axis("test_accuracy", scale=100, finish=_settle)
+CURVES = Lines(EPOCHS, _ACCURACY, spread=band(), **BY_CONFIGURATION)
 
 
 def curve_rows(benchmark: Benchmark, panels: Mapping[str, Sequence[Configuration]]) -> pd.DataFrame:
     """Test accuracy by epoch of what each panel, by its name, shows; a row per run and epoch."""
-    curves = benchmark.measured(CURVE, ("epoch", "test_accuracy"))
+    curves = benchmark.measured(runs.CURVE, ("epoch", "test_accuracy"))
+    curves["configuration"] = curves["configuration"].astype(object)
     named = {c: _for_legend(benchmark, c, curves) for c in benchmark.configurations}
-    curves = curves.assign(configuration=curves["configuration"].astype(object).map(named))
-    none = curves.iloc[:0].assign(shown="")
-    parts = [
-        curves[curves["configuration"].isin(shown)].assign(shown=n) for n, shown in panels.items()
-    ]
-    rows = pd.concat([none, *parts], ignore_index=True)
-    titles = {name: f"{benchmark.name}: {name}" if name else benchmark.name for name in panels}
-    return rows.assign(title=rows["shown"].map(titles), same_y=benchmark.name)
+    shown = [(c, name) for name, known in panels.items() for c in known]
+    rows = pd.DataFrame(shown, columns=["configuration", "shown"]).merge(curves, on="configuration")
+    rows["configuration"] = rows["configuration"].map(named)
+    title = [f"{benchmark.name}: {name}" if name else benchmark.name for name in rows["shown"]]
+    return rows.assign(title=title, same_y=benchmark.name)
 
 
 def _for_legend(benchmark: Benchmark, c: Configuration, curves: pd.DataFrame) -> Configuration:
     """Its name has the mean stability, and how many of its runs have a curve."""
-    runs, read = benchmark.of(c), curves.loc[curves["configuration"] == c, "seed"].nunique()
-    is_plain = c.kind in (NO_PRUNING, SCRATCH)
-    said = [] if is_plain else [f"{stability_text(runs['stability'].mean())} stable"]
-    said += [f"{read} of {len(runs)} runs"] if read < len(runs) else []
+    own, read = benchmark.of(c), curves.loc[curves["configuration"] == c, "seed"].nunique()
+    is_plain = c.kind in (runs.NO_PRUNING, runs.SCRATCH)
+    said = [] if is_plain else [f"{stability_text(own['stability'].mean())} stable"]
+    said += [f"{read} of {len(own)} runs"] if read < len(own) else []
     return replace(c, name=f"{c} ({', '.join(said)})" if said else c.name)
 
 
@@ -172,9 +124,9 @@ def stability_text(fraction: float) -> str:
 
 
 # ---------------------------------------------------------------- scatter plots
-def correlation(runs: pd.DataFrame, x: Axis, y: Axis) -> statistics.Correlation:
+def correlation(rows: pd.DataFrame, x: Axis, y: Axis) -> statistics.Correlation:
     """How two quantities go together over runs."""
-    return statistics.correlation(runs[x.column], runs[y.column])
+    return statistics.correlation(rows[x.column], rows[y.column])
 
 
 def correlation_text(found: statistics.Correlation) -> str:
@@ -184,7 +136,7 @@ def correlation_text(found: statistics.Correlation) -> str:
       >>> correlation_text(statistics.correlation([1, 2], [1, 2]))
       'n = 2: a correlation needs at least 3 runs'
     """
-    return no_correlation(found.n) if math.isnan(found.pearson) else correlated(found)
+    return no_correlation(found.n) if math.isnan(found.pearson) else readings.correlated(found)
 
 
 def no_correlation(n: int) -> str:
@@ -198,7 +150,7 @@ def _trend(panel: Panel) -> bool:
     """The least-squares line over the points' width, where they correlate beyond chance."""
     axes = (panel.x, panel.lines[0].quantity)
     rows = panel.rows.dropna(subset=[axis.column for axis in axes])
-    if not correlation(rows, *axes).pearson_p < SIGNIFICANT:
+    if not correlation(rows, *axes).pearson_p < readings.SIGNIFICANT:
         return False
     x, y = (axis.of(rows[axis.column]) for axis in axes)
     ends, middle = np.array([x.min(), x.max()]), x.mean()
@@ -211,8 +163,10 @@ def _trend(panel: Panel) -> bool:
     return True
 
 
-def _trend_handle() -> Handle:
-    return line_handle(f"least squares, where p < {SIGNIFICANT:g}", dash="--")
+_TREND = Mark(
+    _trend,
+    lambda: grammar.line_handle(f"least squares, where p < {readings.SIGNIFICANT:g}", dash="--"),
+)
 
 
 @dataclass(frozen=True)
@@ -226,14 +180,14 @@ class Points(Lines):
     at: str = "run"
     color: Scale | str = _LOOKS["color"]
     marker: Scale | str = _LOOKS["marker"]
-    marks: tuple[Mark, ...] = (Mark(_trend, _trend_handle),)
+    marks: tuple[Mark, ...] = (_TREND,)
     spread: Spread | None = None
     told: bool = True
 
     def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
-        own = Legend()
+        own = legend if self.told else Legend()
         super().draw(axes, rows.assign(run=range(len(rows))), known, own)
-        legend.take(own, self.told)
+        legend.traces += [] if self.told else own.traces
         axes.ticklabel_format(axis="both", useOffset=False)
         axes.margins(0.08)
         axes.set_ylabel(style.wrapped(axes.get_ylabel(), 32))
@@ -250,8 +204,8 @@ class Points(Lines):
             markersize=6.5, markeredgecolor="white", markeredgewidth=0.6, alpha=0.9,
         )  # fmt: skip
 
-    def handle(self, label: str, look: Mapping[str, Any]) -> Handle:
-        handle = line_handle(label, look["color"], look["marker"] or "o", "")
+    def handle(self, label: str, look: Mapping[str, Any]) -> grammar.Handle:
+        handle = grammar.line_handle(label, look["color"], look["marker"] or "o", "")
         handle.set_markersize(6.5)
         return handle
 
@@ -303,22 +257,22 @@ def correlation_text_of(pairs: Pairs, choose: Choice) -> Say:
 
     def say(benchmark: Benchmark) -> str:
         told = "; ".join(_pair_text(choose(benchmark), x, y) for x, y in pairs)
-        return start(f"{told}{benchmark.where}.")
+        return readings.start(f"{told}{benchmark.where}.")
 
     return say
 
 
-def _pair_text(runs: pd.DataFrame, x: Quantity, y: Quantity) -> str:
-    link = correlation(runs, x, y)
+def _pair_text(rows: pd.DataFrame, x: Quantity, y: Quantity) -> str:
+    link = correlation(rows, x, y)
     told = correlation_text(link)
     if math.isnan(link.pearson):
         return f"{y.words} against {x.words}: {told}"
-    return f"{y.words} {trend(link.pearson, link.pearson_p)} {x.words} ({told})"
+    return f"{y.words} {readings.trend(link.pearson, link.pearson_p)} {x.words} ({told})"
 
 
 def with_premise(text: str, found: Iterable[Benchmark]) -> str:
     """A text, and a warning where training accuracy is not near 100%, as GST takes it to be."""
-    means = {f"{c} on {b.name}": mean for b in found for c, mean in b.means(TRAIN).items()}
+    means = {f"{c} on {b.name}": mean for b in found for c, mean in b.means(runs.TRAIN).items()}
     low = {name: mean for name, mean in means.items() if mean < _FITTED}
     if not low:
         return text
@@ -361,12 +315,12 @@ def text(name: str, form: Callable[[float], str]) -> Callable[[Mapping[str, Any]
 
 def configuration_table(
     title: str,
-    quantities: Sequence[Quantity] = (ACCURACY, TRAIN, STABILITY, GAP, RUNNING_GAP),
+    quantities: Sequence[Quantity] = (ACCURACY, runs.TRAIN, STABILITY, runs.GAP, runs.RUNNING_GAP),
 ) -> MakeTable:
     """Mean ± std (ddof 1) over runs of every configuration (GST tables C1 and F1)."""
     shown: dict[str, Any] = {
         "configuration": "configuration",
-        "total pruned": text("total_fraction", rate_text),
+        "total pruned": text("total_fraction", runs.rate_text),
     }
     for q in quantities:
         form = partial(tables.plus_minus, digits=2) if q.scale == 100 else tables.measured
@@ -384,21 +338,21 @@ def configuration_table(
 
 
 def _configuration(benchmark: Benchmark, c: Configuration, quantities: Iterable[Quantity]) -> Row:
-    runs = benchmark.of(c)
-    # The one accuracy that GST prints: of no pruning, in the caption of figure 3.
-    paper = benchmark.printed("figure 3", "test_accuracy_percent") if c.kind == NO_PRUNING else None
+    own, printed = benchmark.of(c), None
+    if c.kind == runs.NO_PRUNING:  # The one accuracy that GST prints, in the caption of figure 3.
+        printed = benchmark.printed("figure 3", "test_accuracy_percent")
     row: Row = {
         "configuration": c.name,
         "kind": c.kind,
         "target": c.target,
         **{name: getattr(c, name) or math.nan for name in _AMOUNTS},
         "cumulative": c.cumulative,
-        "n": len(runs),
-        "missing_seeds": benchmark.missing_seeds(c),
+        "n": len(own),
+        "missing_seeds": summary.seeds_text(set(benchmark.runs["seed"]) - set(own["seed"])),
     }
     for q in quantities:
-        row |= summary.described(runs[q.column].tolist(), q.column, "mean", "std")
-    return row | {"paper_accuracy": paper.mean / 100 if paper else math.nan}
+        row |= summary.described(own[q.column].tolist(), q.column, "mean", "std")
+    return row | {"paper_accuracy": printed.mean / 100 if printed else math.nan}
 
 
 def correlation_table(title: str, relations: Callable[[Benchmark], Iterable[Row]]) -> MakeTable:
@@ -422,13 +376,13 @@ def correlation_table(title: str, relations: Callable[[Benchmark], Iterable[Row]
 
 def relation(
     which: str,
-    runs: pd.DataFrame,
+    rows: pd.DataFrame,
     first: Quantity,
     second: Quantity,
-    paper: Sequence[Printed | None] = (),
+    paper: Sequence[summary.Printed | None] = (),
 ) -> Row:
     """A row of a table of correlations: of runs, `which` in words; the paper's r and its p."""
-    x, y = runs[first.column], runs[second.column]
+    x, y = rows[first.column], rows[second.column]
     link = asdict(statistics.correlation(x, y))
     row: Row = {"runs": which, "x": first.column, "y": second.column, "n": link["n"]}
     for name, interval in _INTERVALS.items():

@@ -6,16 +6,8 @@ import math
 
 import pandas as pd
 
-from tfprune.papers.gst import parts
-from tfprune.papers.gst.runs import (
-    ACCURACY,
-    FILTERS,
-    NO_PRUNING,
-    NOISES,
-    Benchmark,
-    Configuration,
-    benchmarks,
-)
+from tfprune.papers.gst import parts, runs
+from tfprune.papers.gst.runs import ACCURACY, FILTERS, NO_PRUNING, NOISES, Benchmark, Configuration
 from tfprune.report import tables
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import Figure
@@ -67,7 +59,7 @@ def compared(benchmark: Benchmark) -> list[parts.Pair]:
 # fmt: off
 PRUNING_AS_NOISE = Experiment(
     "pruning_as_noise",
-    benchmarks,
+    runs.benchmarks,
     figures=(
         Figure(
             "accuracy", "Test accuracy by epoch with pruning, and with noise in its place",

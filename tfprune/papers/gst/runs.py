@@ -41,7 +41,7 @@ _FIELDS = {
 _BASE = ["dataset", "model", "label_noise", "noise_fraction", "criterion"]
 # What is pruned when, and how it is measured.
 _OPTIONS = (*FilterConfig().identity(), "criterion_batches", *FlatnessConfig().identity())
-_SAME_RUN = ["configuration", "seed"]
+_RUN = ["configuration", "seed"]
 # The column that names the file of a run's accuracies by epoch.
 CURVE = "metrics"
 
@@ -81,9 +81,10 @@ EPSILON = Quantity(
 # fmt: on
 MEASURED = (TRACE, HUTCHINSON, TOP, COVARIANCE, TIC, EPSILON)
 QUANTITIES = (ACCURACY, STABILITY, GAP, TRAIN, RUNNING_GAP, *MEASURED)
-# Numbers of results.csv, where a run has them.
-_FROM_FILE = [q.column for q in (STABILITY, TRAIN, RUNNING_GAP, *MEASURED)]
-_FROM_FILE += ["stable_accuracy_best", "generalization_gap"]
+# What `filter_trainings.outcome` says of every run that has ended: `accuracy` and `gap`.
+_ENDED = ["stable_accuracy_best", "generalization_gap"]
+# Those that results.csv has under these names, where a run has them.
+_MEASURED = [q.column for q in (STABILITY, TRAIN, RUNNING_GAP, *MEASURED)]
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Configuration:
       layer_fractions: of all scheduled layers, as "0.3,0.3,0.9"; "" where results.csv has none.
       noise_batches: training batches that a noise lasts.
       cumulative: whether the noise is on all filters targeted so far, or only on new ones.
-      name, color, marker, dash: the same in every figure of an experiment.
+      name: the same in every figure of an experiment.
+      look: its color, marker and dash, likewise.
     """
 
     kind: str
@@ -111,9 +113,7 @@ class Configuration:
     noise_batches: int = 0
     cumulative: bool = False
     name: str = field(default="", compare=False)
-    color: str = field(default=style.BLACK, compare=False)
-    marker: str = field(default="P", compare=False)
-    dash: Any = field(default="-", compare=False)
+    look: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
         return self.name
@@ -167,13 +167,10 @@ class Benchmark:
         """The runs of a configuration, by seed."""
         return self.runs[self.runs["configuration"] == configuration].sort_values("seed")
 
-    def of_kind(self, kind: str) -> pd.DataFrame:
-        """The runs of all configurations of a kind."""
-        return self.runs[self.runs["kind"] == kind]
-
-    def missing_seeds(self, configuration: Configuration) -> str:
-        """Seeds that other configurations have and this has not."""
-        return summary.seeds_text(set(self.runs["seed"]) - set(self.of(configuration)["seed"]))
+    @property
+    def pruned(self) -> pd.DataFrame:
+        """The runs whose filters were pruned during training."""
+        return self.runs[self.runs["kind"] == FILTERS]
 
     def means(self, quantity: Quantity) -> dict[Configuration, float]:
         """configuration -> mean over its runs, where all have a value."""
@@ -186,17 +183,15 @@ class Benchmark:
         Raises:
           InputError: a file is damaged.
         """
-        about = ["configuration", "seed"]
-        runs = self.runs.sort_values(about)
-        return store.read_measurements(self.folder, runs, column, needed, about)
+        runs = self.runs.sort_values(_RUN)
+        return store.read_measurements(self.folder, runs, column, needed, _RUN)
 
     def printed(self, table: str, metric: str) -> Printed | None:
         """The number that GST prints for this data, model and noise."""
         if not all(map(summary.full_size, self.runs.to_dict("records"))):
             return None
-        about = {name: self.facts[name] for name in ("model", "dataset")}
-        noise = self.facts["noise_fraction"]
-        return summary.find_printed(published("GST", table), noise, metric=metric, **about)
+        cell = {name: self.facts[name] for name in ("noise_fraction", "model", "dataset")}
+        return summary.find_printed(published("GST", table), **cell, metric=metric)
 
 
 Found = Sequence[Benchmark]
@@ -234,15 +229,15 @@ def benchmarks(results: pd.DataFrame, folder: epath.Path) -> list[Benchmark]:
     groups = rows.groupby(_BASE, sort=False, dropna=False)
     parts = []
     for options, mine in (pair for _, group in groups for pair in _by_options(group)):
-        once = mine.drop_duplicates([*_SAME_RUN, "train_loss", "test_loss", "accuracy"])
-        if not once.duplicated(_SAME_RUN).any():
+        once = mine.drop_duplicates([*_RUN, "train_loss", "test_loss", "accuracy"])
+        if not once.duplicated(_RUN).any():
             parts.append((trials.describe(dict(once[said].iloc[0]) | options), once))
         else:
             names = trials.names(rows)
             parts += [(names[str(trial)], own) for trial, own in mine.groupby("trial", sort=False)]
     return [
         Benchmark(
-            name or str(own["trial"].iloc[0]),
+            name,
             {fact: own[fact].iloc[0] for fact in _BASE},
             own.reset_index(drop=True),
             folder,
@@ -269,43 +264,35 @@ def _runs(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of trunks and of GST's branches, with the columns that `Benchmark` names."""
     kinds = pd.Series([branch.split("_")[0] or NO_PRUNING for branch in rows["branch"]], rows.index)
     rows = rows.assign(kind=kinds)[kinds.isin(list(_FIELDS)) & rows["level"].eq(0)]
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows, *_FROM_FILE, *_TYPES])))
-    rows = rows.assign(
-        **{name: _numbers(rows[name]) for name in _FROM_FILE},
-        **{name: _of_type(rows[name], kind) for name, kind in _TYPES.items()},
-    )
-    marks = [
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows, *_ENDED, *_MEASURED, *_TYPES])))
+    rows = rows.dropna(subset=_ENDED).astype(dict.fromkeys(_MEASURED, float))
+    rows = rows.assign(**{name: _of_type(rows[name], kind) for name, kind in _TYPES.items()})
+    found = [
         Configuration(row["kind"], **{name: row[name] for name in _FIELDS[row["kind"]]})
         for row in rows[["kind", *_TYPES]].to_dict("records")
     ]
-    is_pruned = ~rows["kind"].isin([NO_PRUNING, SCRATCH])
-    best, stability = rows["stable_accuracy_best"], rows[STABILITY.column]
-    accuracy = best.where(is_pruned | best.notna(), rows["test_accuracy_best"])
+    stability = rows[STABILITY.column]
     return rows.assign(
-        configuration=pd.Categorical(marks, _drawn(sorted(set(marks), key=lambda c: c.place))),
-        accuracy=accuracy,
-        stability=stability.where(is_pruned | stability.notna(), 1.0),
+        configuration=pd.Categorical(found, _drawn(sorted(set(found), key=lambda c: c.place))),
+        accuracy=rows[_ENDED[0]],
+        stability=stability.mask(rows["kind"].isin([NO_PRUNING, SCRATCH]), stability.fillna(1.0)),
         metrics=[stage and f"{stage}/{layout.METRICS}" for stage in rows[store.STAGE]],
-        gap=rows["generalization_gap"].fillna(rows[TRAIN.column] - accuracy),
-    ).dropna(subset="accuracy")
+        gap=rows[_ENDED[1]],
+    )
 
 
 def _of_type(column: pd.Series, kind: type) -> pd.Series:
     """Text, "" where there is none; or numbers, 0 where there is none."""
     if kind is str:
         return column.map(trials.shown_value).astype(str)
-    return _numbers(column).fillna(0.0).round(6).astype(kind)
-
-
-def _numbers(column: pd.Series) -> pd.Series:
-    return pd.to_numeric(column, errors="coerce").astype(float)
+    return column.fillna(0.0).astype(float).round(6).astype(kind)
 
 
 # ---------------------------------------------------------------- names and looks
 def _drawn(known: Sequence[Configuration]) -> list[Configuration]:
     """All configurations of an experiment with their names and looks."""
     names = _names(known)
-    return [replace(c, name=names[c], **_look(c, known)) for c in known]
+    return [replace(c, name=names[c], look=_look(c, known)) for c in known]
 
 
 def _names(known: Iterable[Configuration]) -> dict[Configuration, str]:
@@ -337,13 +324,13 @@ def _short_name(c: Configuration) -> str:
 
 def _look(c: Configuration, known: Iterable[Configuration]) -> dict[str, Any]:
     """A colour per target, paler for smaller rates; noises from light to dark by their length."""
-    alike = [other for other in known if (other.kind, other.target) == (c.kind, c.target)]
     if c.kind == NO_PRUNING:
-        return {}
+        return {"color": style.BLACK, "marker": "P", "dash": "-"}
+    of = (c.kind, c.target, c.cumulative)
+    alike = [other for other in known if (other.kind, other.target, other.cumulative) == of]
     if c.kind in NOISES:
-        alike = [other for other in alike if other.cumulative == c.cumulative]
         marker = style.MARKERS[list(NOISES).index(c.kind)]
-        return {"color": shades(len(alike))[alike.index(c)], "marker": marker}
+        return {"color": shades(len(alike))[alike.index(c)], "marker": marker, "dash": "-"}
     place = len(alike) - 1 - alike.index(c)  # 0 for the largest rate.
     white = _PALEST * place / max(len(alike) - 1, 1)
     is_pruned = c.kind == FILTERS

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from etils import epath
 
+from tfprune import store
 from tfprune.measures.statistics import Difference, correlation
 from tfprune.papers.pm import utility
 from tfprune.papers.pm.utility import ACCURACY, AMOUNT, LEAST, MEAN, MOST, NAMES, RISING
-from tfprune.report import readings, style, summary, tables, trials
+from tfprune.report import grammar, readings, style, summary, tables, trials
 from tfprune.report.accuracy import EPOCHS
 from tfprune.report.experiment import Experiment
-from tfprune.report.grammar import (
-    Axis,
-    Figure,
-    Line,
-    Lines,
-    Mark,
-    Panel,
-    Scale,
-    Spread,
-    line_handle,
-)
-from tfprune.report.summary import over_seeds
+from tfprune.report.grammar import Axis, Figure, Line, Lines, Mark, Panel, Scale, Spread
 from tfprune.report.tables import Table, mean_std, measured, number_text, signed
 
 _VERDICTS = {"higher": "rises", "lower": "falls", "matches": "neither", "": ""}
@@ -41,17 +32,12 @@ class Found:
       dynamics: rows of the measurement during training.
       end: random subsets after training, as `utility.by_amount`.
       ranks: subsets by magnitude rank after training; `middle` of the window of ranks, in [0, 1].
-      rises: how each quantity changes from the first measured epoch to the last, rows of a table:
-        by `trial`, `ablation_amount` and `quantity`, `first`, `last` and `change`, last − first, in
-        nats; `kendall`, τ of the quantity with the epoch: 1 if it rises from each measurement to
-        the next, NaN for fewer than three epochs.
     """
 
     results: pd.DataFrame
     dynamics: pd.DataFrame
     end: pd.DataFrame
     ranks: pd.DataFrame
-    rises: pd.DataFrame
 
 
 def load(results: pd.DataFrame, folder: epath.Path) -> Found:
@@ -60,22 +46,29 @@ def load(results: pd.DataFrame, folder: epath.Path) -> Found:
     Raises:
       InputError: a file is damaged.
     """
-    dense = utility.stages(results, level=0)
-    dynamics = utility.read(folder, dense, utility.DYNAMICS, utility.DYNAMICS_COLUMNS, _ABOUT)
-    end = utility.by_amount(utility.read(folder, dense, utility.RATIO, about=_ABOUT), _ABOUT)
+    dense = utility.stages(results[results["level"] == 0])
+    read = partial(store.read_measurements, folder, dense, about=_ABOUT)
+    dynamics = read(utility.DYNAMICS, utility.DYNAMICS_COLUMNS)
+    end = utility.by_amount(read(utility.RATIO, utility.SUBSET_COLUMNS), _ABOUT)
     last = dynamics["epoch"] == dynamics.groupby(["trial", "seed"])["epoch"].transform("max")
-    end = utility.joined([end, dynamics[last & ~dynamics["trial"].isin(end["trial"])]])
-    columns = (*utility.SUBSET_COLUMNS, "position")
-    ranks = utility.read(folder, dense, utility.MAGNITUDE, columns, _ABOUT)
+    end = summary.concatenated([end, dynamics[last & ~dynamics["trial"].isin(end["trial"])]])
+    ranks = read(utility.MAGNITUDE, (*utility.SUBSET_COLUMNS, "position"))
     ranks["middle"] = ranks["position"].round(6) + ranks[AMOUNT] / 2
-    return Found(dense, dynamics, end, ranks, _rises(dense, dynamics))
+    return Found(dense, dynamics, end, ranks)
 
 
-def _rises(dense: pd.DataFrame, dynamics: pd.DataFrame) -> pd.DataFrame:
-    """By trial, ratio, increasing, and quantity."""
+def rises(found: Found) -> pd.DataFrame:
+    """How each quantity changes from the first measured epoch to the last, over seeds.
+
+    Returns:
+      A row for each `trial`, `ablation_amount`, increasing, and `quantity`: `first`, `last` and
+      `change`, last − first, nats; `kendall`, τ of the quantity with the epoch: 1 if it rises from
+      each measurement to the next, NaN for fewer than three epochs; `verdict`.
+    """
     changes = ("first", "last", "change", "kendall")
-    of_seeds, found = [], []
-    ordered = trials.in_order(dynamics.sort_values([AMOUNT, "epoch"], kind="stable"), dense)
+    of_seeds, rows = [], []
+    ordered = found.dynamics.sort_values([AMOUNT, "epoch"], kind="stable")
+    ordered = trials.in_order(ordered, found.results)
     for key, own in ordered.groupby(["trial", AMOUNT, "seed"], sort=False):
         for quantity in RISING:
             first, last = own[quantity].iloc[[0, -1]]
@@ -84,10 +77,9 @@ def _rises(dense: pd.DataFrame, dynamics: pd.DataFrame) -> pd.DataFrame:
     each = pd.DataFrame(of_seeds, columns=["trial", AMOUNT, "seed", "quantity", *changes])
     for row, own in utility.described_by(each, ("trial", AMOUNT, "quantity"), changes):
         change = Difference(row["n"], row["change_mean"], row["change_std"])
-        missing = utility.seeds_of(dense, row["trial"]) - set(own["seed"])
         row["verdict"] = _VERDICTS[change.verdict]
-        found.append(row | {"missing_seeds": summary.seeds_text(missing)})
-    return pd.DataFrame(found)
+        rows.append(row | {"missing_seeds": utility.missing(found.results, own)})
+    return pd.DataFrame(rows)
 
 
 # ---------------------------------------------------------------- figures
@@ -113,14 +105,14 @@ def _through_training(found: Found) -> pd.DataFrame:
 
 def _after_training(found: Found) -> pd.DataFrame:
     """Random subsets, and those by rank; none where the first are not measured yet."""
-    rows = utility.joined([found.end, found.ranks.drop(columns="accuracy")])
+    rows = summary.concatenated([found.end, found.ranks.drop(columns="accuracy")])
     rows = rows.assign(heading=rows["called"] + ": random subsets")
     return _by_ratio(rows) if len(found.end) else found.end
 
 
 def _ends(line: Line) -> tuple[pd.Series, pd.Series]:
     """The least and the most accurate ablated network, means over seeds, in %."""
-    ends = over_seeds(line.rows, AMOUNT, [LEAST, MOST])
+    ends = summary.over_seeds(line.rows, AMOUNT, [LEAST, MOST])
     return 100 * ends[f"{LEAST}_mean"], 100 * ends[f"{MOST}_mean"]
 
 
@@ -134,8 +126,10 @@ def _ranks_axis(panel: Panel) -> None:
     panel.axes.set_title("by magnitude, smallest to largest")
 
 
-_WHOLE = Mark(_draw_whole, lambda: line_handle("nothing ablated", dash="--"))
-_BARS = Mark(lambda panel: True, lambda: line_handle("mean, least and most accurate", marker="o"))
+_WHOLE = Mark(_draw_whole, lambda: grammar.line_handle("nothing ablated", dash="--"))
+_BARS = Mark(
+    lambda panel: True, lambda: grammar.line_handle("mean, least and most accurate", marker="o")
+)
 _RANKS = Axis("middle", "Magnitude rank at the middle of the ablated window (%)", 100,
               finish=_ranks_axis)  # fmt: skip
 
@@ -152,27 +146,27 @@ def _of_trials(found: Found, rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame
 def rise_reading(found: Found) -> str:
     """At how many ratios each of the three rises through training, in one sentence."""
     said = []
-    for where, rises in _of_trials(found, found.rises):
-        counts = [_count(rises[rises["quantity"] == quantity]) for quantity in RISING]
-        epochs = found.dynamics.loc[found.dynamics["trial"] == rises["trial"].iloc[0], "epoch"]
+    for where, own in _of_trials(found, rises(found)):
+        counts = [_count(own[own["quantity"] == quantity]) for quantity in RISING]
+        epochs = found.dynamics.loc[found.dynamics["trial"] == own["trial"].iloc[0], "epoch"]
         ends = f"from epoch {epochs.min():g} to {epochs.max():g}"
         said.append(f"{counts[0]}, {counts[1]} and {counts[2]}{where}, {ends}")
     return f"Through training, on average over seeds, utility rises in {'; '.join(said)}."
 
 
-def _count(rises: pd.DataFrame) -> str:
+def _count(rows: pd.DataFrame) -> str:
     # Of one seed the rule says nothing: its sign is what there is, and the page says so.
-    up = rises["verdict"].eq("rises").where(rises["n"] > 1, rises["change_mean"] > 0).sum()
-    taus = readings.span(rises["kendall_mean"], "{:.2f}".format)
+    up = rows["verdict"].eq("rises").where(rows["n"] > 1, rows["change_mean"] > 0).sum()
+    taus = readings.span(rows["kendall_mean"], "{:.2f}".format)
     spread = f" (Kendall's τ with the epoch {taus})" if taus else ""
-    return f"{NAMES[rises['quantity'].iloc[0]]} at {up} of {len(rises)} ratios{spread}"
+    return f"{NAMES[rows['quantity'].iloc[0]]} at {up} of {len(rows)} ratios{spread}"
 
 
 def ratio_reading(found: Found) -> str:
     """Mean utility before and after training, of the smallest and largest ratio, in a sentence."""
     said = []
-    for where, rises in _of_trials(found, found.rises[found.rises["quantity"] == MEAN]):
-        for row in rises.iloc[[0, -1] if len(rises) > 1 else [0]].to_dict("records"):
+    for where, own in _of_trials(found, rises(found).query(f"quantity == '{MEAN}'")):
+        for row in own.iloc[[0, -1] if len(own) > 1 else [0]].to_dict("records"):
             first, last = (mean_std(name, measured)(row) for name in ("first", "last"))
             rule = f" ({row['verdict']}, n = {row['n']})" * bool(row["verdict"])
             said.append(f"from {first} to {last} nats at ratio {row[AMOUNT]:g}{rule}{where}")
@@ -207,7 +201,7 @@ def rise_table(found: Found) -> Table:
         "over seeds; it rises or falls where the mean change is at least one std from 0"
     )
     labels = ("ratio", "quantity")
-    return tables.of_trials("rise", title, found.rises, found.results, shown, labels)
+    return tables.of_trials("rise", title, rises(found), found.results, shown, labels)
 
 
 # fmt: off
@@ -227,9 +221,9 @@ UTILITY_DYNAMICS = Experiment(
         Figure(
             "ablated_accuracy", "Train accuracy without some of the weights, after training",
             _after_training,
-            (Lines(utility.BY_RATIO, utility.AXES[ACCURACY], marker="o",
+            (Lines(utility.BY_RATIO, utility.axis(ACCURACY), marker="o",
                    marks=(_WHOLE, _BARS), spread=Spread(_ends, bars=True)),
-             Lines(_RANKS, utility.AXES["ablated_accuracy"], color=RATIOS)),
+             Lines(_RANKS, utility.axis("ablated_accuracy"), color=RATIOS)),
             accuracy_reading, panel="heading", beside=True, size=(11, 5.5, 3.4), letters=55),
     ),
     tables=(rise_table,),

@@ -14,11 +14,12 @@ import pandas as pd
 from etils import epath
 from scipy.interpolate import RegularGridInterpolator
 
+from tfprune import store
 from tfprune.measures.statistics import difference
 from tfprune.papers.drawings.plane import Plane
 from tfprune.papers.pm import utility
 from tfprune.papers.pm.utility import SMALL
-from tfprune.report import style, summary, tables, trials
+from tfprune.report import style, tables, trials
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import Figure, draw
 from tfprune.report.summary import Beside
@@ -69,25 +70,14 @@ class Surface:
         return float(read(line[:, ::-1]).min())
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Weights before channels, fine-tuning before rewinding.
-
-    Attributes:
-      results: all rows of results.csv.
-      rows: they in that order, by level and seed, with `structure`, "weights" or "channels"; `name`
-        of a trial, what is pruned and how it is retrained, and the settings that vary besides; and
-        `learned`, the data, the model and the noise, in words.
-      surfaces: as of `surfaces`, of the trunks.
-    """
-
-    results: pd.DataFrame
-    rows: pd.DataFrame
-    surfaces: pd.DataFrame
-
-
-def load(results: pd.DataFrame, folder: epath.Path) -> Found:
+def load(results: pd.DataFrame, folder: epath.Path) -> pd.DataFrame:
     """Every trial of the experiment.
+
+    Returns:
+      The rows of results.csv, weights before channels, fine-tuning before rewinding, by level and
+      seed; with `structure`, "weights" or "channels"; `name` of a trial, what is pruned and how it
+      is retrained, and the settings that vary besides; `learned`, the data, the model and the
+      noise, in words; and, of trunks, what `surfaces` adds, NaN where no plane was measured.
 
     Raises:
       InputError: a file is damaged.
@@ -105,7 +95,8 @@ def load(results: pd.DataFrame, folder: epath.Path) -> Found:
             rows.loc[alike.index, "name"] = alike["trial"].map(trials.names(alike)) + f": {name}"
     for trial, own in rows.groupby("trial"):
         rows.loc[own.index, "learned"] = trials.names(own)[str(trial)]
-    return Found(results, rows, surfaces(folder, rows[rows["branch"] == ""]))
+    found = surfaces(folder, rows[rows["branch"] == ""])
+    return rows.join(found[["surface", "left", *_LEAST]])
 
 
 def surfaces(folder: epath.PathLike, rows: pd.DataFrame) -> pd.DataFrame:
@@ -118,18 +109,21 @@ def surfaces(folder: epath.PathLike, rows: pd.DataFrame) -> pd.DataFrame:
     Raises:
       InputError: a file is damaged.
     """
-    each = [_surface(folder, rows.iloc[n : n + 1]) for n in range(len(rows))]
-    found = pd.Series(each, rows.index, dtype=object).dropna()
-    rows = rows.loc[found.index]
-    shares = (left_of(rows.iloc[n : n + 1]) for n in range(len(rows)))
-    left = [", ".join(f"{_percent(part[what])}% of {what}" for what in part) for part in shares]
-    least = {name: [one.least_between("W*", end) for one in found] for name, end in _LEAST.items()}
-    return rows.assign(surface=found, left=left, **least)
+    each = [rows.iloc[n : n + 1] for n in range(len(rows))]
+    found = pd.Series([_surface(folder, row) for row in each], rows.index, dtype=object)
+    left = [", ".join(f"{_percent(part)}% of {what}" for what, part in left_of(row).items())
+            for row in each]  # fmt: skip
+    rows = rows.assign(surface=found, left=left).dropna(subset="surface")
+    ends = {
+        name: [surface.least_between("W*", end) for surface in rows["surface"]]
+        for name, end in _LEAST.items()
+    }
+    return rows.assign(**ends)
 
 
 def _surface(folder: epath.PathLike, row: pd.DataFrame) -> Surface | None:
     """Of one row; None if it names none."""
-    cells = utility.read(folder, row, "plane", _COLUMNS)
+    cells = store.read_measurements(folder, row, "plane", _COLUMNS)
     if cells.empty:
         return None
     cells = cells.drop_duplicates(["row", "column"], keep="last")
@@ -137,7 +131,7 @@ def _surface(folder: epath.PathLike, row: pd.DataFrame) -> Surface | None:
     sides = cells.groupby("column")["x"].first(), cells.groupby("row")["y"].first()
     x, y, accuracy = (table.to_numpy(float) for table in (*sides, grid))
     pruned_x, *retrained = row[["pruned_x", "retrained_x", "retrained_y"]].iloc[0].astype(float)
-    path = utility.read(folder, row, "trajectory", _TRAJECTORY)
+    path = store.read_measurements(folder, row, "trajectory", _TRAJECTORY)
     if len(path):  # Within a cycle their names are in the order of training, too.
         path = path.sort_values(["cycle", "network"])
     points = {"W*": (0.0, 0.0), "Wp": (pruned_x, 0.0), "Wr": tuple(retrained)}
@@ -174,9 +168,9 @@ def _said(row: Mapping[Any, Any]) -> str:
     return f"cycle {row['level']}\n{left}\n‖W*−Wr‖ {retrained}\n‖W*−Wp‖ {pruned}"
 
 
-def _drawn(found: Found, last: bool) -> pd.DataFrame:
+def _drawn(rows: pd.DataFrame, last: bool) -> pd.DataFrame:
     """The planes of the first seed of a trial: of the last cycle, or of all where several are."""
-    rows = found.surfaces
+    rows = rows.dropna(subset="surface")
     rows = rows[rows["seed"] == rows.groupby("trial")["seed"].transform("min")]
     rows = _last(rows) if last else rows[rows.groupby("trial")["level"].transform("nunique") > 1]
     say = _LAST.format_map if last else _said
@@ -187,9 +181,10 @@ def _drawn(found: Found, last: bool) -> pd.DataFrame:
     )
 
 
-def _last(surfaces: pd.DataFrame) -> pd.DataFrame:
-    """Of every trial's last cycle."""
-    return surfaces[surfaces["level"] == surfaces.groupby("trial")["level"].transform("max")]
+def _last(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of every trial's last cycle that was measured."""
+    rows = rows.dropna(subset="surface")
+    return rows[rows["level"] == rows.groupby("trial")["level"].transform("max")]
 
 
 def png(rows: pd.DataFrame) -> bytes:
@@ -203,11 +198,11 @@ def png(rows: pd.DataFrame) -> bytes:
 
 
 # ---------------------------------------------------------------- readings
-def between_reading(found: Found) -> str:
+def between_reading(rows: pd.DataFrame) -> str:
     """How low train accuracy gets between pretrained and retrained networks, in one sentence."""
     said = []
-    for name, rows in _last(found.surfaces).groupby("name", sort=False):
-        gap = difference(rows[_TO_RETRAINED])
+    for name, own in _last(rows).groupby("name", sort=False):
+        gap = difference(own[_TO_RETRAINED])
         said += [f"{plus_minus(gap.mean, gap.std)}% with {name!s}"] * bool(gap.n)
     if not said:
         return "No plane holds the whole line from a pretrained to a retrained network."
@@ -218,9 +213,9 @@ def between_reading(found: Found) -> str:
     )
 
 
-def distance_reading(found: Found) -> str:
+def distance_reading(rows: pd.DataFrame) -> str:
     """How much farther than the pruned network the retrained one is, in one sentence."""
-    means = _last(found.surfaces).groupby("name", sort=False)[[_RETRAINED, _PRUNED]].mean()
+    means = _last(rows).groupby("name", sort=False)[[_RETRAINED, _PRUNED]].mean()
     said = (
         f"{own[_RETRAINED]:#.4g} and {own[_PRUNED]:#.4g} with {name}"
         for name, own in means.iterrows()
@@ -232,10 +227,10 @@ def distance_reading(found: Found) -> str:
 
 
 # ---------------------------------------------------------------- tables
-def table_1(found: Found) -> Table | None:
+def table_1(rows: pd.DataFrame) -> Table:
     """Networks after the last cycle, and small ones beside them, with what each has left."""
     what = "networks after the last pruning cycle beside small ones of as many weights"
-    of_trial = found.rows.groupby("trial", sort=False)
+    of_trial = rows.groupby("trial", sort=False)
     return utility.beside_table(1, what, [row for _, own in of_trial for row in _beside(own)])
 
 
@@ -261,13 +256,13 @@ def _beside(trial: pd.DataFrame) -> Iterator[Beside]:
             )  # fmt: skip
 
 
-def distance_table(found: Found) -> Table | None:
+def distance_table(rows: pd.DataFrame) -> Table:
     """Distances by cycle, and the lowest accuracy between the networks, mean ± std over seeds."""
-    rows, keys = [], ("trial", "structure", "retrain", "level")
-    for row, own in utility.described_by(found.surfaces, keys, (*_DISTANCES, *_LEAST)):
-        missing = utility.seeds_of(found.rows, row["trial"]) - set(own["seed"])
-        row["missing_seeds"] = summary.seeds_text(missing)
-        rows.append(row | {"name": own["name"].iloc[0]})
+    measured_rows, keys = rows.dropna(subset="surface"), ("trial", "structure", "retrain", "level")
+    numbers = [
+        row | {"missing_seeds": utility.missing(rows, own), "name": own["name"].iloc[0]}
+        for row, own in utility.described_by(measured_rows, keys, (*_DISTANCES, *_LEAST))
+    ]
     shown: dict[str, Any] = {"trial": "name", "cycle": "level"}
     shown |= {heading: mean_std(name, measured) for name, heading in _DISTANCES.items()}
     for name, end in _LEAST.items():
@@ -277,14 +272,14 @@ def distance_table(found: Found) -> Table | None:
         "Distances between pretrained (W*), pruned (Wp) and retrained (Wr) networks by cycle, and "
         "the lowest train accuracy on the straight lines from W*, mean ± std over seeds"
     )
-    return tables.of_rows("distances", title, rows, shown, ("trial", "cycle")) if rows else None
+    return tables.of_rows("distances", title, numbers, shown, ("trial", "cycle"))
 
 
-def accuracy_table(found: Found) -> Table:
+def accuracy_table(rows: pd.DataFrame) -> Table:
     """As of every experiment, trials called as in the figures."""
-    table = tables.accuracy_table(found.results)
+    table = tables.accuracy_table(rows)
     shown = table.shown.drop(columns=["trial", "criterion", "retrain"], errors="ignore")
-    names = dict(found.rows[["trial", "name"]].to_numpy())
+    names = dict(rows[["trial", "name"]].to_numpy())
     if len(names) > 1:
         shown.insert(0, "trial", table.numbers["trial"].map(names))
     labels = tuple(str(c) for c in shown if c in {"trial", *table.labels})

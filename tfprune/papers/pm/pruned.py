@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
+from tfprune import store
 from tfprune.papers.pm import utility
 from tfprune.papers.pm.utility import ACCURACY, AMOUNT, BY_RATIO, MEAN, NETWORK, RISING, SMALL
 from tfprune.papers.published import published
@@ -63,10 +64,10 @@ def load(results: pd.DataFrame, folder: epath.Path) -> Found:
     rows = rows.assign(percent=rows["sparsity"].map(tables.sparsity_percent))
     pretrained = rows[rows["network"] == PRUNED].assign(network=PRETRAINED)
     parts = [
-        utility.read(folder, pretrained, utility.PRETRAINED, about=_ABOUT),
-        utility.read(folder, rows, utility.RATIO, about=_ABOUT),
+        store.read_measurements(folder, networks, column, utility.SUBSET_COLUMNS, _ABOUT)
+        for networks, column in ((pretrained, utility.PRETRAINED), (rows, utility.RATIO))
     ]
-    found = utility.by_amount(utility.joined(parts), _ABOUT)
+    found = utility.by_amount(summary.concatenated(parts), _ABOUT)
     found = trials.in_order(found.sort_values("level", kind="stable"), results)
     return Found(results, rows, found)
 
@@ -132,7 +133,7 @@ def likeness_reading(found: Found) -> str:
 
 
 # ---------------------------------------------------------------- tables
-def table_2(found: Found) -> Table | None:
+def table_2(found: Found) -> Table:
     """Validation accuracy and train loss of pruned and of small networks (PM table 2)."""
     what = "pruned and retrained networks beside small ones of as many weights"
     of_level = found.networks.groupby(_LEVEL, sort=False)

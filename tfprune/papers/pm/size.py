@@ -13,12 +13,14 @@ import pandas as pd
 from etils import epath
 from matplotlib.axes import Axes
 
+from tfprune import store
 from tfprune.papers.pm import utility
 from tfprune.papers.pm.utility import AMOUNT, BY_RATIO, MAXIMUM, MEAN, MINIMUM, NETWORK
 from tfprune.report import readings, style, trials
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import Axis, Figure, Legend, Panel, Scale, line_handle
 from tfprune.report.pointer import Trace
+from tfprune.report.summary import concatenated
 from tfprune.report.tables import Table, measured
 
 FULL = "1×"
@@ -65,19 +67,18 @@ def load(results: pd.DataFrame, folder: epath.Path) -> Found:
     Raises:
       InputError: a file is damaged.
     """
-    dense, pruned = utility.stages(results, level=0), utility.stages(results, "size")
-    rows = pd.concat([dense, pruned], ignore_index=True)
+    dense = utility.stages(results[results["level"] == 0])
+    rows = pd.concat([dense, utility.stages(results, "size")], ignore_index=True)
     remaining = rows.groupby(["trial", "branch", "level"])["weights_remaining"].transform("mean")
     rows["size"] = [f"{share:.3g}×" for share in remaining]
     ordered = sorted(set(rows["size"]), key=lambda size: -float(size[:-1]))
     rows["size"] = pd.Categorical(rows["size"], ordered)
     rows["called"] = rows["trial"].map(dense.set_index("trial")["called"].to_dict())
     rows = trials.in_order(rows.sort_values(["size", "seed"]), results)
-    parts = [
-        utility.read(folder, rows, column, about=_ABOUT).assign(way=way)
-        for way, (column, *_) in _WAYS.items()
-    ]
-    subsets = utility.joined(parts)
+    read = partial(store.read_measurements, folder, rows, about=_ABOUT)
+    subsets = concatenated(
+        [read(of[0], utility.SUBSET_COLUMNS).assign(way=way) for way, of in _WAYS.items()]
+    )
     return Found(results, subsets, utility.by_amount(subsets, (*_ABOUT, "way")))
 
 

@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from etils import epath
 
-from tfprune import store
 from tfprune.papers.published import published
 from tfprune.report import summary, tables, trials
 from tfprune.report.accuracy import all_percents
@@ -38,8 +36,6 @@ SMALL = "small"
 EPOCHS = 200
 # What a row of a table is of.
 NETWORK = ("trial", "branch", "level", "seed")
-# Read back, or computed from a number of weights, an amount is off by no more than this.
-_AMOUNT_DECIMALS = 6
 # What a table says of a difference.
 GAP = ("n", "mean", "std", "verdict")
 # metric -> its name, decimals, its column of results.csv and what multiplies that.
@@ -50,44 +46,18 @@ METRICS = {
 
 
 # ---------------------------------------------------------------- reading
-def stages(results: pd.DataFrame, branch: str = "", level: int | None = None) -> pd.DataFrame:
-    """The rows of a branch, of one level or of all, trial by trial, and what these are `called`."""
-    here = results["branch"] == branch
-    if level is not None:
-        here &= results["level"] == level
-    rows = results[here]
+def stages(results: pd.DataFrame, branch: str = "") -> pd.DataFrame:
+    """The rows of a branch, trial by trial, and what these are `called`."""
+    rows = results[results["branch"] == branch]
     rows = trials.in_order(rows.sort_values(["level", "seed"]), rows)
     return rows.assign(called=rows["trial"].map(trials.names(rows)))
 
 
-def read(
-    output_dir: epath.PathLike,
-    rows: pd.DataFrame,
-    column: str,
-    needed: Iterable[str] = SUBSET_COLUMNS,
-    about: Sequence[str] = NETWORK,
-) -> pd.DataFrame:
-    """As `store.read_measurements`, by default a row per ablated subset of weights.
-
-    Raises:
-      InputError: a file is damaged, or lacks a column.
-    """
-    found = store.read_measurements(output_dir, rows, column, needed, about)
-    if AMOUNT in found:
-        found[AMOUNT] = found[AMOUNT].round(_AMOUNT_DECIMALS)
-    return found
-
-
-def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Frames one below the other; those without rows, whose columns have no types, left out."""
-    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-
-
-def by_amount(subsets: pd.DataFrame, about: Sequence[str] = NETWORK) -> pd.DataFrame:
+def by_amount(subsets: pd.DataFrame, about: Sequence[str]) -> pd.DataFrame:
     """PM definitions 2 and 3 of every network, seed and amount.
 
     Args:
-      subsets: as `read` gives.
+      subsets: a row each, with `about` and `SUBSET_COLUMNS`.
       about: columns that say which network and seed a subset is of.
 
     Returns:
@@ -104,8 +74,13 @@ def by_amount(subsets: pd.DataFrame, about: Sequence[str] = NETWORK) -> pd.DataF
 
 
 # ---------------------------------------------------------------- figures
-def _from_zero(panel: Panel) -> None:
-    panel.axes.set_ylim(bottom=0)
+def axis(quantity: str) -> Axis:
+    """Up: utility in nats, from 0; or the accuracy of ablated networks in %."""
+    if quantity not in NAMES:
+        return Axis(quantity, "Train accuracy, ablated (%)", 100, finish=all_percents)
+    label = "utility imbalance" if quantity == IMBALANCE else f"{NAMES[quantity]} utility"
+    label = f"{label.capitalize()} (nats)"
+    return Axis(quantity, label, finish=lambda panel: panel.axes.set_ylim(bottom=0))
 
 
 def from_left(panel: Panel) -> None:
@@ -113,14 +88,6 @@ def from_left(panel: Panel) -> None:
     panel.axes.set_xlim(left=0)
 
 
-_NATS = {quantity: f"{text} utility" for quantity, text in NAMES.items()}
-AXES = {
-    quantity: Axis(quantity, f"{text.capitalize()} (nats)", finish=_from_zero)
-    for quantity, text in (_NATS | {IMBALANCE: "utility imbalance"}).items()
-} | {
-    accuracy: Axis(accuracy, "Train accuracy, ablated (%)", 100, finish=all_percents)
-    for accuracy in (ACCURACY, "ablated_accuracy")
-}
 BY_RATIO = Axis(AMOUNT, "Ablation ratio", finish=from_left)
 
 
@@ -128,13 +95,18 @@ def panels(
     x: Axis, quantities: Iterable[str], color: Scale, marker: Scale | str = ""
 ) -> tuple[Lines, ...]:
     """A panel of each quantity."""
-    return tuple(Lines(x, AXES[quantity], color=color, marker=marker) for quantity in quantities)
+    return tuple(Lines(x, axis(quantity), color=color, marker=marker) for quantity in quantities)
 
 
 # ---------------------------------------------------------------- tables
 def seeds_of(results: pd.DataFrame, trial: Any) -> set[int]:
     """The seeds that a trial has rows of."""
     return set(results.loc[results["trial"] == trial, "seed"])
+
+
+def missing(results: pd.DataFrame, own: pd.DataFrame) -> str:
+    """The seeds that the trial of these rows has and they have not."""
+    return summary.seeds_text(seeds_of(results, own["trial"].iloc[0]) - set(own["seed"]))
 
 
 def described_by(
