@@ -128,7 +128,10 @@ def with_flatness(folder: Path, rows: Iterable[Row], eigenvalues: Sequence[float
 
 
 def with_norms(folder: Path, rows: Sequence[Row]) -> list[Row]:
-    """The first network's batch norms: normal, and 0.3 to the right once it is trained."""
+    """The first network's batch norms: normal, and 0.3 to the right once it is trained.
+
+    Two such distributions differ most in the middle: by Φ(0.15) - Φ(-0.15), 0.119.
+    """
     low = np.linspace(-5, 4.5, 20)
     table = pd.concat(
         pd.DataFrame({"trained": trained, "place": place, "layer": f"norm_{place}", "low": low,

@@ -250,6 +250,11 @@ FOLDERS: dict[str, dict[str, Fill]] = {
         "figure_2": lambda folder: gst.with_metrics(folder, gst.figure_2()),
         "figure_3": _figure_3,
         "one_seed": _but(_figure_3, "seed > 0 or branch == 'filters_random_p4'"),
+        # Without curves; the random target is none of the three that the paper correlates.
+        "no_curves": lambda folder: results.write(
+            folder, gst.figure_2() + gst.filters("random", 40, gst.R40)),
+        "batch_norm": lambda folder: results.write(
+            folder, gst.with_norms(folder, gst.trunk([0.8]))),
         "in_part": _in_part,
         "uncorrelated": _uncorrelated,
     },
@@ -257,6 +262,8 @@ FOLDERS: dict[str, dict[str, Fill]] = {
     "flatness": {
         "all": lambda folder: results.write(folder, gst.flat_study(folder)),
         "unequal_spectra": _unequal_spectra,
+        "not_measured": lambda folder: results.write(
+            folder, gst.trunk([0.84, 0.85], experiment="flatness")),
     },
     "of_another": {"all": partial(sdd.make, levels=3, experiment="of_another")},
 }  # fmt: skip

@@ -16,7 +16,6 @@ OF_ACCURACY = {
     "sparse_double_descent": ["accuracy"],
     "random_reinit": ["accuracy"],
     "pruning_effect": ["error"],
-    "flatness": ["accuracy"],
 }
 
 
