@@ -71,22 +71,21 @@ def test_a_papers_numbers_stay_away_from_other_widths_parts_of_the_data_and_othe
 
 
 @pytest.mark.parametrize(
-    ("experiment", "file", "lacks"),
+    ("experiment", "case", "file", "lacks"),
     [
-        ("redense", "interpolation-*.csv", "lacks the columns"),
-        ("example_effects", "seed_0/level_00/examples.npz", "has no losses"),
-        ("example_galleries", "gallery-*.npz", "has no least_affected/images"),
-        ("utility_pruned", "utility_ratio-*.csv", "lacks the columns"),
-        ("accuracy_surface", "plane-*.csv", "lacks the columns"),
-        ("generalization_stability", "metrics.csv", "lacks the columns"),
-        ("flatness", "flatness-*.csv", "lacks the column eigenvalue"),
+        ("redense", "falling", "interpolation-*.csv", "lacks the columns"),
+        ("example_effects", "one_seed", "seed_0/level_00/examples.npz", "has no losses"),
+        ("example_galleries", "all", "gallery-*.npz", "has no least_affected/images"),
+        ("utility_pruned", "one_seed", "utility_ratio-*.csv", "lacks the columns"),
+        ("accuracy_surface", "alike", "plane-*.csv", "lacks the columns"),
+        ("generalization_stability", "in_part", "metrics.csv", "lacks the columns"),
+        ("flatness", "all", "flatness-*.csv", "lacks the column eigenvalue"),
     ],
 )
 def test_a_damaged_file_is_named_and_one_that_is_gone_was_never_measured(
-    tmp_path, experiment, file, lacks
+    tmp_path, experiment, case, file, lacks
 ):
-    *_, fill = made_up.FOLDERS[experiment].values()
-    fill(tmp_path)
+    made_up.FOLDERS[experiment][case](tmp_path)
     (path, *_) = tmp_path.glob(f"trials/**/{file}")
     if path.suffix == ".npz":
         files.save_arrays(path, {"indices": np.arange(3)})

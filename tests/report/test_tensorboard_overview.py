@@ -32,19 +32,6 @@ def runs(folder, rows):
 
 
 # ---------------------------------------------------------------- which runs there are
-def test_each_seed_of_a_trial_is_a_run_with_its_metrics_by_level(folder):
-    reader = published(folder)
-    for seed in (0, 1):
-        found = reader.scalar(f"random/seed {seed}", "accuracy by level/test")
-        expected = [(n, float(np.float32(0.9 - n / 10 - seed / 100))) for n in (0, 1, 2)]
-        assert found == expected
-    sparsity = reader.scalar("random/seed 0", "sparsity by level/sparsity")
-    assert sparsity[1] == (1, float(np.float32(1 - 0.8)))
-    # Empty at level 0.
-    instability = reader.scalar("random/seed 0", "stability by level/instability")
-    assert instability == [(1, 0.125), (2, 0.125)]
-
-
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
