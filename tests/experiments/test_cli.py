@@ -79,7 +79,7 @@ def test_seeds_are_a_list_or_a_range():
 
 
 def test_every_experiment_has_its_own_figures_tables_and_report():
-    assert set(EXPERIMENTS) == set(papers.REPORTS)
+    assert list(EXPERIMENTS) == list(papers.REPORTS)
 
 
 def test_every_preset_of_every_experiment_is_a_valid_command():

@@ -199,7 +199,7 @@ def _write_config(
     }
     about = {
         "config": config,
-        "argv": ["run.py", experiment, "--noise_fraction=0.4"],
+        "argv": ["--noise_fraction=0.4"],
         "versions": {"tfprune": "0.1.0", "tensorflow": "2.21.0"},
         "device": "CPU, 2 cores",
         "host": "a-host",

@@ -9,12 +9,15 @@ import subprocess
 import sys
 
 import pandas as pd
+import peg
 import pytest
 import sdd
+from results import write
 from wording import says
 
 from tfprune import files, layout, store
 from tfprune.errors import InputError
+from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.pages import report, runs
 from tfprune.report.experiment import Drawn
 
@@ -101,6 +104,16 @@ def test_what_was_run_is_said_once_for_stages_that_experiments_share(of_many):
     parts = ["Accuracy against sparsity.", "Last test accuracy, mean", "tfprune 0.1.0"]
     assert [page.index(part) for part in parts] == sorted(page.index(part) for part in parts)
     assert page.count("26 November 2026, 17:05 UTC · a-host") == 1
+
+
+def test_experiments_stand_paper_by_paper_as_they_are_listed_and_unknown_ones_last(tmp_path):
+    known = ["sparse_double_descent", "redense", "leave_out", "accuracy_surface", "flatness"]
+    assert [name for name in EXPERIMENTS if name in known] == known
+    rows = [peg.row("lr_rewind", 0, 0, 5.0, experiment=name) for name in ["an_own_one", *known]]
+    built = report.build_report(write(tmp_path, rows))
+    assert list(built.tables) == [*known, "an_own_one"]
+    headings = re.findall(r'<h2 id="(\w+)">', text_of(tmp_path))
+    assert headings == [*known, "an_own_one", "trials", "run"]
 
 
 def test_a_figure_of_one_seed_says_so_and_one_of_several_does_not():

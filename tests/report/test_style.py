@@ -68,7 +68,7 @@ def test_the_look_neither_leaks_into_the_users_settings_nor_takes_from_them():
 def test_an_accuracy_axis_is_at_least_four_points_high_and_ends_near_100(given, shown):
     axes = style.new_figure(2, 2).subplots()
     axes.set_ylim(*given)
-    style.percent_axis(axes, "Accuracy (%)")
+    style.percent_axis(axes)
     assert axes.get_ylim() == pytest.approx(shown)
 
 

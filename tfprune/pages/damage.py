@@ -23,10 +23,8 @@ def damaged_stages(folder: epath.Path, results: pd.DataFrame) -> list[str]:
       folder: the output folder.
       results: rows of results.csv.
     """
-    if store.STAGE not in results:
-        return []
     trained = results[results["train_epochs"].fillna(0) > 0]
-    stages = sorted({stage for stage in trained[store.STAGE] if stage})
+    stages = sorted(trained[store.STAGE].unique())
     trials = sorted({stage.rpartition("/")[0] for stage in stages})
     looked_at = {
         **{trial: _damage_of_config(folder / trial / layout.CONFIG) for trial in trials},

@@ -82,7 +82,7 @@ def build_report(
         a damaged file the page is written nevertheless: it names the file, and shows the rest.
     """
     folder = epath.Path(output_dir)
-    results = store.read_results(folder)
+    results = _paper_by_paper(store.read_results(folder))
     sections = [_section(folder, results, name, formats) for name in results["experiment"].unique()]
     lost = damage.damaged_stages(folder, results)
     for part in sections:
@@ -96,6 +96,14 @@ def build_report(
     if problems:
         raise InputError(f"{folder / layout.REPORT} is there, but not whole: {problems[0]}")
     return Report(folder / layout.REPORT, {part.name: part.tabled for part in sections})
+
+
+def _paper_by_paper(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows, experiments in the order of `run.py --list`, those that it does not know last."""
+    places = {name: place for place, name in enumerate(papers.REPORTS)}
+    return results.sort_values(
+        "experiment", key=lambda names: names.map(places), kind="stable", ignore_index=True
+    )
 
 
 def loaded(

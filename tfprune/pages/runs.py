@@ -115,7 +115,7 @@ def facts(results: pd.DataFrame, found: Iterable[Run]) -> dict[str, str]:
 
 def commands(found: Iterable[Run]) -> list[str]:
     """What was typed, each once."""
-    return list(dict.fromkeys(filter(None, (_command(r) for run in found for r in run.records))))
+    return list(dict.fromkeys(_command(record) for run in found for record in run.records))
 
 
 def settings(
@@ -153,10 +153,7 @@ def unfinished(folder: epath.Path) -> list[str]:
 
 def stages_of(results: pd.DataFrame) -> pd.DataFrame:
     """The rows, each stage once: experiments share them, and trials the dense training."""
-    rows = results.drop_duplicates(["trial", "seed", "branch", "level"])
-    if store.STAGE not in rows:
-        return rows
-    return rows[rows[store.STAGE].eq("") | ~rows[store.STAGE].duplicated()]
+    return results.drop_duplicates(store.STAGE)
 
 
 def stage_seconds(results: pd.DataFrame) -> float:
@@ -203,26 +200,20 @@ def _distinct(texts: Iterable[Any]) -> str:
 
 
 def _command(record: Mapping[str, Any]) -> str:
-    """What was typed; the recorded arguments may be the flags alone."""
-    words = list(map(str, record.get("argv") or ()))
-    experiment = (record.get("config") or {}).get("experiment")
-    if experiment and not any(word.endswith("run.py") for word in words[:2]):
-        words = [*program().split(), experiment, *words]
-    return shlex.join(words)
+    """What was typed: config.json has the arguments alone."""
+    experiment = record.get("config", {}).get("experiment", "")
+    return shlex.join([*program().split(), experiment, *map(str, record.get("argv", ()))])
 
 
 # ---------------------------------------------------------------- files
 def _owner(folder: epath.Path, rows: pd.DataFrame) -> str:
     """The trial that has the config.json of these rows: their own, or that of their stages."""
     trial = str(rows["trial"].iloc[0])
-    stages = list(rows[store.STAGE]) if store.STAGE in rows else []
-    others = [stage.split("/")[1] for stage in stages if stage.count("/") > 2]
-    known = (
-        name
-        for name in dict.fromkeys([trial, *others])
-        if any((folder / layout.TRIALS / name).glob(f"*/{layout.CONFIG}"))
-    )
-    return next(known, trial)
+    others = [stage.split("/")[1] for stage in rows[store.STAGE]]
+    for name in dict.fromkeys([trial, *others]):
+        if any((folder / layout.TRIALS / name).glob(f"*/{layout.CONFIG}")):
+            return name
+    return trial
 
 
 def _records(folder: epath.Path, trial: str, seeds: Iterable[int]) -> list[dict[str, Any]]:

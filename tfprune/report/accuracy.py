@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from tfprune.measures import descent
 from tfprune.report import style, tables, trials
@@ -43,12 +44,16 @@ def columns_of(rows: pd.DataFrame) -> int:
 def sparsity_ticks(panel: Panel) -> None:
     """The papers' axis of sparsities, ticks at all levels of the panel."""
     style.sparsity_axis(panel.axes, panel.rows["weights_remaining"].dropna())
-    panel.axes.set_xlabel(panel.x.label)
+
+
+def whole_epochs(panel: Panel) -> None:
+    """Ticks at whole numbers only."""
+    panel.axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
 def percent(column: str, label: str, **more: Any) -> Axis:
     """An axis of accuracies in %, at least four points high."""
-    return Axis(column, label, 100, finish=lambda p: style.percent_axis(p.axes, label), **more)
+    return Axis(column, label, 100, finish=lambda p: style.percent_axis(p.axes), **more)
 
 
 def from_zero(panel: Panel) -> None:
@@ -61,7 +66,7 @@ def all_percents(panel: Panel) -> None:
     panel.axes.set_ylim(-3, 103)
 
 
-EPOCHS = Axis("epoch", "Epoch", finish=lambda panel: style.epoch_axis(panel.axes))
+EPOCHS = Axis("epoch", "Epoch", finish=whole_epochs)
 SPARSITY = Axis(
     "weights_remaining", "Sparsity (%)", 1, style.sparsity_position, sparsity_ticks,
     text=lambda remaining: tables.sparsity_percent(1 - remaining),

@@ -22,7 +22,7 @@ from matplotlib.patches import Patch
 
 from tfprune.report import style, tables
 from tfprune.report.pointer import Trace
-from tfprune.report.summary import over_seeds
+from tfprune.report.summary import concatenated, over_seeds
 
 Handle = Line2D | Patch
 QUANTITY = "quantity"
@@ -478,20 +478,18 @@ def draw(figure: Figure, rows: pd.DataFrame) -> tuple[matplotlib.figure.Figure |
 
     The figure is None of no rows, or where no kind has a value of them.
     """
-    by, by_name = figure.by or figure.column, {}
-    if isinstance(figure.show, Mapping):
-        by_name = dict(figure.show)
-    if by_name and by not in rows and len(rows):
+    if rows.empty:
+        return None, []
+    by = figure.by or figure.column
+    by_name = figure.show if isinstance(figure.show, Mapping) else {}
+    if by_name and by not in rows:
         names = pd.CategoricalDtype(list(by_name))
-        each = [
-            rows.assign(**{by: pd.Series(name, rows.index, names)})
-            for name, kind in by_name.items()
-            if _is_there(kind, rows)
-        ]
-        rows = pd.concat(each, ignore_index=True) if each else rows.iloc[:0]
-    kinds = figure.show if isinstance(figure.show, tuple) else ()
-    kinds = tuple(kind for kind in kinds if _is_there(kind, rows))
-    if rows.empty or (not kinds and isinstance(figure.show, tuple)):
+        there = [name for name, kind in by_name.items() if _is_there(kind, rows)]
+        each = [rows.assign(**{by: pd.Series(name, rows.index, names)}) for name in there]
+        rows = concatenated(each)
+    several: Any = figure.show if isinstance(figure.show, tuple) else (figure.show,)
+    kinds = [kind for kind in several if not by_name and _is_there(kind, rows)]
+    if rows.empty or not (kinds or by_name):
         return None, []
     cells = _cells(figure, rows)
     number = max(len(kinds), 1)
@@ -516,8 +514,7 @@ def draw(figure: Figure, rows: pd.DataFrame) -> tuple[matplotlib.figure.Figure |
             block = grid[down * line : down * (line + 1), across * column : across * (column + 1)]
             panels = list(block.flatten())
             placed.append((cell, panels))
-            one_kind = by_name[cell.rows[by].iloc[0]] if by_name else figure.show
-            own: tuple[Any, ...] = kinds or (one_kind,)
+            own = kinds or [by_name[cell.rows[by].iloc[0]]]
             for axes, kind in zip(panels, own, strict=True):
                 if _is_there(kind, cell.rows):
                     kind.draw(axes, cell.rows, known, legend)
@@ -610,7 +607,10 @@ def _share_y(placed: _Placed, by: str) -> None:
         for kind, axes in enumerate(panels if pd.notna(value) else ()):
             groups.setdefault((kind, value), []).append(axes)
     for group in groups.values():
-        style.same_limits([axes for axes in group if axes.axison])
+        shown = [axes for axes in group if axes.axison]
+        low, high = zip(*(axes.get_ylim() for axes in shown), strict=True)
+        for axes in shown:
+            axes.set_ylim(min(low), max(high))
 
 
 # ---------------------------------------------------------------- marks

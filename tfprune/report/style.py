@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from tfprune import files, layout
 from tfprune.report.tables import sparsity_percent
@@ -176,11 +175,10 @@ def sparsity_axis(axes: Axes, weights_remaining: npt.ArrayLike) -> None:
     axes.set_xticks(positions, labels)
     every = np.unique(sparsity_position(weights_remaining))
     axes.set_xticks(every[~np.isnan(every)], minor=True)
-    axes.set_xlabel("Sparsity (%)")
 
 
-def percent_axis(axes: Axes, label: str) -> None:
-    """Labels an accuracy axis and keeps it at least 4 points high; call it after plotting.
+def percent_axis(axes: Axes) -> None:
+    """Keeps an accuracy axis at least 4 points high; call it after plotting.
 
     Otherwise 99.99% and 100% would lie as far apart as chance and perfection.
     """
@@ -188,15 +186,6 @@ def percent_axis(axes: Axes, label: str) -> None:
     height = max(4.0, high - low)
     top = min((low + high + height) / 2, 100 + 0.05 * height)
     axes.set_ylim(top - height, top)
-    axes.set_ylabel(label)
-
-
-def same_limits(panels: Iterable[Axes]) -> None:
-    """Gives panels of one quantity the same y axis; call it after plotting."""
-    panels = list(panels)
-    limits = [axes.get_ylim() for axes in panels]
-    for axes in panels:
-        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def two_axes(axes: Axes, left: str, right: str) -> Axes:
@@ -265,12 +254,6 @@ def sequence(values: Sequence[Any]) -> dict[Any, str]:
 def markers(values: Sequence[Any]) -> dict[Any, str]:
     """A marker for each of the values, by its place."""
     return {value: MARKERS[place % len(MARKERS)] for place, value in enumerate(values)}
-
-
-def epoch_axis(axes: Axes) -> None:
-    """Makes the x axis one of epochs: whole numbers only."""
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
-    axes.set_xlabel("Epoch")
 
 
 def color_of(name: str, among: Iterable[str]) -> str:

@@ -35,8 +35,7 @@ def over_seeds(
       means: further columns, of which the mean alone is wanted, under their own names.
     """
     columns = list(columns)
-    rows = rows.assign(**{at: rows[at]})
-    groups = rows.groupby(rows[at].rename(at), sort=True)
+    groups = rows.groupby(at)
     table = pd.DataFrame({name: groups[name].mean() for name in means if name != at})
     for name in columns:
         table[f"{name}_mean"] = groups[name].mean()

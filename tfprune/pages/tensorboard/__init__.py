@@ -66,14 +66,10 @@ def how_to_open(output_dir: epath.PathLike, overview: Overview) -> list[str]:
 
 def _figures(output_dir: epath.Path, experiments: Iterable[str]) -> dict[str, bytes]:
     """Every figure as EXPERIMENT/NAME, those of no experiment as NAME."""
-    folder = output_dir / layout.FIGURES
-    files = sorted(folder.glob("*.png")) if folder.exists() else []
     longest_first = sorted(experiments, key=len, reverse=True)
-    return {_figure_tag(file.stem, longest_first): file.read_bytes() for file in files}
-
-
-def _figure_tag(name: str, experiments: Iterable[str]) -> str:
-    for experiment in experiments:
-        if name.startswith(f"{experiment}_"):
-            return f"{experiment}/{name.removeprefix(f'{experiment}_')}"
-    return name
+    found = {}
+    for file in sorted((output_dir / layout.FIGURES).glob("*.png")):
+        own = next((name for name in longest_first if file.stem.startswith(f"{name}_")), None)
+        tag = file.stem if own is None else file.stem.replace(f"{own}_", f"{own}/", 1)
+        found[tag] = file.read_bytes()
+    return found

@@ -20,22 +20,11 @@ from tfprune.studies import settings as studies_settings
 TRUNK = "trunk"
 # The fixed columns that are final metrics, in the order of the HParams table.
 _METRICS = (
-    "test_accuracy_last",
-    "test_accuracy_best",
-    "train_accuracy",
-    "val_accuracy",
-    "distance_from_init",
-    "instability",
-    "unpermuted_accuracy",
-    "permuted_accuracy",
-    "restored_accuracy",
-    "train_loss",
-    "val_loss",
-    "test_loss",
-    "noisy_loss",
-    "original_loss",
-    "best_epoch",
-    "wall_seconds",
+    *("test_accuracy_last", "test_accuracy_best", "train_accuracy", "val_accuracy"),
+    *("distance_from_init", "instability"),
+    *("unpermuted_accuracy", "permuted_accuracy", "restored_accuracy"),
+    *("train_loss", "val_loss", "test_loss", "noisy_loss", "original_loss"),
+    *("best_epoch", "wall_seconds"),
 )
 
 

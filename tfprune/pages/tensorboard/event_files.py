@@ -1,7 +1,10 @@
 """Event files as TensorBoard reads them, written whole: curves, images, histograms, tables, charts.
 
 They have TensorBoard's own record format, and nothing here imports TensorFlow. The name of a file
-ends in a digest of what it holds, so that writing the same again changes nothing.
+ends in a digest of what it holds, so that writing the same again changes nothing. Each function
+`write_...` puts what it writes in place of what it wrote into that folder before, and raises
+InputError where the folder cannot be written. Numbers are float32 in TensorBoard; those that are
+NaN or infinite are left out.
 """
 
 from __future__ import annotations
@@ -55,19 +58,17 @@ def write_hparams(
     step: int,
     name: str,
 ) -> None:
-    """Makes a run a row of the HParams table, in place of what was written there before.
+    """Makes a run a row of the HParams table.
 
     Args:
       folder: the run's event folder, where its scalars are.
       hparams: values by name; bool, int, float or str.
-      metrics: final values by name, float32 in TensorBoard, as scalars `final/NAME`; those that
-        are NaN or infinite are left out.
+      metrics: final values by name, as scalars `final/NAME`.
       step: the step of these scalars. With a stage's level, a chart of `final/NAME` shows the
         metric against the level, a point for each run.
       name: what the table calls the row; runs of one name are averaged in one row.
 
     Raises:
-      InputError: the folder cannot be written.
       TypeError: a hyperparameter is of another type.
     """
     start = plugin_data_pb2.SessionStartInfo(group_name=name)
@@ -85,7 +86,7 @@ def write_hparams(
 def write_experiment(
     folder: epath.PathLike, hparams: Mapping[str, Iterable[HParam]], metrics: Iterable[str]
 ) -> None:
-    """Says which columns the HParams table has, in place of what was written there before.
+    """Says which columns the HParams table has.
 
     Args:
       folder: an event folder under TensorBoard's --logdir; only one may hold an experiment.
@@ -94,7 +95,6 @@ def write_experiment(
       metrics: names of final metrics, as `write_hparams` takes them, in the table's order.
 
     Raises:
-      InputError: the folder cannot be written.
       TypeError: a hyperparameter is of another type.
     """
     experiment = api_pb2.Experiment(
@@ -111,7 +111,7 @@ def write_experiment(
 
 
 def write_images(folder: epath.PathLike, images: Mapping[str, bytes], step: int = 0) -> None:
-    """Shows images in a run, in place of those that were written there before.
+    """Shows images in a run.
 
     Args:
       folder: the run's event folder.
@@ -119,22 +119,18 @@ def write_images(folder: epath.PathLike, images: Mapping[str, bytes], step: int 
       step: the step at which they are shown.
 
     Raises:
-      InputError: an image is not a PNG file, or the folder cannot be written.
+      InputError: an image is not a PNG file.
     """
     values = [_image(tag, data) for tag, data in sorted(images.items())]
     _replace_events(folder, "images", {step: values})
 
 
 def write_curves(folder: epath.PathLike, curves: Mapping[int, Mapping[str, float]]) -> None:
-    """Shows scalars by step in a run, in place of those that were written there before.
+    """Shows scalars by step in a run.
 
     Args:
       folder: the run's event folder.
-      curves: step, an epoch or a level -> {tag: value}, float32 in TensorBoard; those that are
-        NaN or infinite are left out.
-
-    Raises:
-      InputError: the folder cannot be written.
+      curves: step, an epoch or a level -> {tag: value}.
     """
     events = {step: _scalars(scalars) for step, scalars in sorted(curves.items())}
     _replace_events(folder, "curves", events)
@@ -143,15 +139,12 @@ def write_curves(folder: epath.PathLike, curves: Mapping[int, Mapping[str, float
 def write_histograms(
     folder: epath.PathLike, samples: Mapping[str, npt.ArrayLike], step: int = 0
 ) -> None:
-    """Shows how numbers are distributed in a run, in place of what was written there before.
+    """Shows how numbers are distributed in a run.
 
     Args:
       folder: the run's event folder.
-      samples: numbers `[n]` by tag; those that are NaN or infinite are left out.
+      samples: numbers `[n]` by tag.
       step: the step at which they are shown.
-
-    Raises:
-      InputError: the folder cannot be written.
     """
     known = ((tag, np.asarray(numbers, float)) for tag, numbers in sorted(samples.items()))
     finite = ((tag, numbers[np.isfinite(numbers)]) for tag, numbers in known)
@@ -160,15 +153,12 @@ def write_histograms(
 
 
 def write_charts(folder: epath.PathLike, charts: Charts) -> None:
-    """Lays out the page "Custom Scalars", in place of what was laid out there before.
+    """Lays out the page "Custom Scalars".
 
     Args:
       folder: an event folder under TensorBoard's --logdir.
       charts: category -> chart -> regular expressions; a chart shows all scalars whose tags match
         one of them, of every run. No category leaves no layout.
-
-    Raises:
-      InputError: the folder cannot be written.
     """
     categories = [
         layout_pb2.Category(
@@ -197,9 +187,6 @@ def remove_other_runs(logdir: epath.PathLike, runs: Iterable[epath.PathLike]) ->
     Args:
       logdir: the folder; it need not exist.
       runs: folders of runs that stay.
-
-    Raises:
-      InputError: the folder cannot be written.
     """
     kept = {str(run) for run in runs}
     for folder in _folders_below(epath.Path(logdir)):

@@ -8,12 +8,7 @@ from etils import epath
 
 from tfprune import store
 from tfprune.event_folders import event_folder
-from tfprune.pages.tensorboard.event_files import (
-    spoken,
-    write_curves,
-    write_histograms,
-    write_images,
-)
+from tfprune.pages.tensorboard import event_files
 from tfprune.papers.pm import planes, utility
 
 # Of weight utility (PM 2.1.2): what is a curve by epoch, for each ablation ratio, and the tables
@@ -32,9 +27,9 @@ def publish(output_dir: epath.PathLike, results: pd.DataFrame) -> bool:
         folder, level = event_folder(output_dir, str(stage)), int(rows["level"].min())
         curves = utility_curves(output_dir, rows)
         has_curves |= bool(curves)
-        write_curves(folder, curves)
-        write_histograms(folder, _utility_samples(output_dir, rows), level)
-        write_images(folder, _planes(output_dir, rows), level)
+        event_files.write_curves(folder, curves)
+        event_files.write_histograms(folder, _utility_samples(output_dir, rows), level)
+        event_files.write_images(folder, _planes(output_dir, rows), level)
     return has_curves
 
 
@@ -47,7 +42,8 @@ def _last_named(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def utility_charts() -> dict[str, list[str]]:
     """A chart for each quantity of the tags utility/QUANTITY_RATIO, with a curve per ratio."""
-    return {spoken(column): [f"^utility/{name}_"] for column, name in _UTILITY_CURVES.items()}
+    curves = _UTILITY_CURVES.items()
+    return {event_files.spoken(column): [f"^utility/{name}_"] for column, name in curves}
 
 
 def utility_curves(output_dir: epath.PathLike, rows: pd.DataFrame) -> dict[int, dict[str, float]]:

@@ -18,16 +18,7 @@ import pandas as pd
 from etils import epath
 
 from tfprune import layout, store
-from tfprune.pages.tensorboard import columns, measurements
-from tfprune.pages.tensorboard.event_files import (
-    Charts,
-    HParam,
-    remove_other_runs,
-    spoken,
-    write_charts,
-    write_curves,
-    write_images,
-)
+from tfprune.pages.tensorboard import columns, event_files, measurements
 from tfprune.report import trials
 
 FIGURES = "figures"  # The run that holds the figures, and which columns and charts the pages have.
@@ -83,7 +74,7 @@ class Run:
     """
 
     name: str
-    hparams: dict[str, HParam]
+    hparams: dict[str, event_files.HParam]
     curves: pd.DataFrame
     metrics: dict[str, float]
 
@@ -119,12 +110,13 @@ def write_overview(
     table = []
     for run in found.runs:
         curves = run.curves.rename(columns=lambda place: _tag(place, found.steps))
-        write_curves(logdir / run.name, curves.to_dict("index"))
+        event_files.write_curves(logdir / run.name, curves.to_dict("index"))
         table.append(columns.Row(logdir / run.name, run.hparams, run.metrics, 0, run.name))
     columns.write_table(logdir / FIGURES, table)
-    write_images(logdir / FIGURES, images)
-    write_charts(logdir / FIGURES, charts(found))
-    remove_other_runs(logdir, [logdir / name for name in (FIGURES, *(r.name for r in found.runs))])
+    event_files.write_images(logdir / FIGURES, images)
+    event_files.write_charts(logdir / FIGURES, charts(found))
+    kept = [logdir / FIGURES, *(logdir / run.name for run in found.runs)]
+    event_files.remove_other_runs(logdir, kept)
     return found
 
 
@@ -174,7 +166,7 @@ def overview(output_dir: epath.PathLike, results: pd.DataFrame) -> Overview:
     return Overview(runs, "level" if by_level else "epoch", left_out)
 
 
-def charts(found: Overview) -> Charts:
+def charts(found: Overview) -> event_files.Charts:
     """A category for each group, a chart for each quantity that some run has, a curve per run."""
     shown: dict[str, dict[str, list[str]]] = {group: {} for group in _GROUPS}
     for place in dict.fromkeys(str(place) for run in found.runs for place in run.curves):
@@ -288,4 +280,4 @@ def _place(column: str) -> str:
         return f"distance of layers/{column.removeprefix(_OF_LAYERS)}"
     if column.startswith("utility/"):
         return column
-    return _PLACES.get(column, f"other/{spoken(column)}")
+    return _PLACES.get(column, f"other/{event_files.spoken(column)}")

@@ -83,10 +83,10 @@ def _settle(panel: Panel) -> None:
     top = max(float(high[mean.index].fillna(mean).max()) for mean, high in late)
     pad = 0.06 * max(top - low, 1.0)
     panel.axes.set_ylim(low - 3 * pad, top + 2 * pad)
-    style.percent_axis(panel.axes, "Test accuracy (%)")
+    style.percent_axis(panel.axes)
 
 
-_ACCURACY = Axis("test_accuracy", scale=100, finish=_settle)
+_ACCURACY = Axis("test_accuracy", "Test accuracy (%)", 100, finish=_settle)
 CURVES = Lines(EPOCHS, _ACCURACY, spread=band(), **BY_CONFIGURATION)
 
 

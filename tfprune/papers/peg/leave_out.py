@@ -184,7 +184,6 @@ _SAID = Mark(lambda panel: panel.axes.set_title(panel.rows["said"].iloc[0], font
 def _ticks_where_chosen(panel: Panel) -> None:
     """Not at the other levels, which rows have for what is green."""
     style.sparsity_axis(panel.axes, pd.concat([line.values for line in panel.lines]))
-    panel.axes.set_xlabel(panel.x.label)
 
 
 def _compared(pairing: Pairing) -> Figure:

@@ -11,6 +11,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from tfprune.papers.peg.families import METHOD_NAMES, TEST_ERROR, Family, rows_of, with_methods
 from tfprune.report import style
+from tfprune.report.accuracy import whole_epochs
 from tfprune.report.grammar import Axis, Figure, Lines, Mark, Panel, Scale, level_line, star
 from tfprune.report.tables import percent_text
 
@@ -38,11 +39,6 @@ def _remaining_ticks(panel: Panel) -> None:
     positions, _ = style.sparsity_ticks(remaining, max_ticks=7)
     panel.axes.set_xticks(positions, [percent_text(math.exp(-x)) for x in positions])
     panel.axes.set_xticks(style.sparsity_position(remaining), minor=True)
-
-
-def _epoch_ticks(panel: Panel) -> None:
-    style.epoch_axis(panel.axes)
-    panel.axes.set_xlabel(EPOCHS.label)
 
 
 def _weight_ticks(panel: Panel) -> None:
@@ -78,7 +74,7 @@ REMAINING = Axis(
     "weights_remaining", "Weights remaining (%)", 1, style.sparsity_position, _remaining_ticks,
     text=percent_text,
 )  # fmt: skip
-EPOCHS = Axis("total_epochs", "Training epochs", finish=_epoch_ticks)
+EPOCHS = Axis("total_epochs", "Training epochs", finish=whole_epochs)
 WEIGHTS = Axis("weights", "Weights", finish=_weight_ticks)
 ERROR = Axis(TEST_ERROR, "Test error (%)", finish=_error_limits)
 

@@ -13,16 +13,8 @@ from etils import epath
 
 from tfprune.measures import descent, statistics
 from tfprune.measures.statistics import Correlation
-from tfprune.papers.sdd.networks import (
-    REDENSE,
-    TRUNK,
-    Networks,
-    Study,
-    branch_cell,
-    name,
-    sparsity_text,
-    study,
-)
+from tfprune.papers.sdd import networks
+from tfprune.papers.sdd.networks import TRUNK, Networks, Study, name
 from tfprune.report import readings, style, tables
 from tfprune.report.accuracy import LAST, SPARSITY, columns_of, from_zero, percent
 from tfprune.report.experiment import Experiment
@@ -51,9 +43,9 @@ _GAP = "sparse minus re-dense"
 
 def load(results: pd.DataFrame, folder: epath.Path) -> Study:
     """Sparse and re-dense networks; no row where no distance was measured."""
-    if DISTANCE not in results or results[DISTANCE].isna().all():
-        results = results.iloc[:0].assign(**{DISTANCE: math.nan})
-    found = study(results, folder, REDENSE)
+    if results[DISTANCE].isna().all():
+        results = results.iloc[:0]
+    found = networks.study(results, folder, networks.REDENSE)
     return Study(found.rows.assign(network=found.rows["branch"].map(name)), found.networks)
 
 
@@ -88,7 +80,7 @@ def _series(found: Study) -> Iterator[tuple[pd.DataFrame, str, pd.DataFrame, Cor
         }
         series = {name(branch): table for branch, table in means.items()}
         series |= {
-            _GAP + name(branch).removeprefix(name(REDENSE)): means[TRUNK] - table
+            _GAP + name(branch).removeprefix(name(networks.REDENSE)): means[TRUNK] - table
             for branch, table in means.items()
             if branch and TRUNK in means
         }
@@ -141,7 +133,7 @@ def crossing_reading(found: Study) -> str:
 def _crossed(network: Networks) -> str:
     said = []
     for column, called in _QUANTITIES.items():
-        texts = [sparsity_text(s) for s in crossings(network.trunk, network.rows, column)]
+        texts = [networks.sparsity_text(s) for s in crossings(network.trunk, network.rows, column)]
         where = f"cross at {' and '.join(texts)} sparsity" if texts else "do not clearly cross"
         if len(texts) > 3:
             where = f"cross {len(texts)} times between {texts[0]} and {texts[-1]} sparsity"
@@ -251,7 +243,7 @@ def crossings_table(found: Study) -> Table:
         for sparsity in crossings(network.trunk, network.rows, column)
     ]
     numbers = pd.DataFrame(rows, columns=["trial", "branch", "quantity", "sparsity"])
-    shown = {"quantity": "quantity"} | branch_cell(found, "network")
+    shown = {"quantity": "quantity"} | networks.branch_cell(found, "network")
     shown["sparsity (%)"] = tables.LEVEL["sparsity (%)"]
     title = (
         "Sparsities at which the curves of sparse and re-dense networks cross, both sides apart by "

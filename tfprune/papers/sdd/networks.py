@@ -1,4 +1,4 @@
-"""The networks of SDD's experiments: trunks, the branches beside them, and what is sampled."""
+"""What SDD's experiments have in common: trunks, their branches, what is sampled, how it looks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from etils import epath
 
 from tfprune import store
 from tfprune.report import style, summary, tables, trials
-from tfprune.report.accuracy import LAST, roles_of
+from tfprune.report.accuracy import LAST, ROLE_COLORS, all_percents, roles_of
+from tfprune.report.grammar import QUANTITY, Axis, Lines, Mark, Scale
 from tfprune.report.summary import concatenated
 
 TRUNK, REDENSE, REINIT = "", "redense", "reinit"
@@ -22,6 +23,7 @@ _OPTIONS = {"lr": "learning rate {}", "ep": "{} epochs"}
 _BEFORE = "sparse_sparsity"
 # Levels that are shown in detail where the five of SDD 3.2 cannot be told.
 _MOST_SAMPLES = 5
+EXAMPLES = {f"{kind}_accuracy": kind for kind in ("unpermuted", "permuted", "restored")}
 
 
 def kind(branch: str) -> str:
@@ -140,10 +142,9 @@ class Networks:
     def gaps(self, column: str) -> pd.DataFrame:
         """Its own minus the trunk's, seed by seed: seed, level, sparsity, difference, and both."""
         keys = ["seed", "level"]
-        both = self.trunk[[*keys, "sparsity", "weights_remaining", column]].merge(
-            self.rows[[*keys, column]], on=keys, suffixes=("_trunk", "_branch")
-        )
-        both = both.rename(columns=lambda c: c.removeprefix(f"{column}_"))
+        trunk = self.trunk[[*keys, "sparsity", "weights_remaining"]]
+        trunk = trunk.assign(trunk=self.trunk[column])
+        both = trunk.merge(self.rows[keys].assign(branch=self.rows[column]), on=keys)
         both = both.dropna(subset=["trunk", "branch"])
         return both.assign(difference=both["branch"] - both["trunk"])
 
@@ -159,14 +160,9 @@ class Networks:
 
 
 def _metrics(folder: epath.Path, rows: pd.DataFrame) -> pd.DataFrame:
-    stages = zip(rows["seed"], rows.get(store.STAGE, [""] * len(rows)), strict=True)
-    return concatenated(
-        [
-            store.read_metrics(folder, stage).assign(seed=seed)
-            for seed, stage in stages
-            if stage and store.metrics_path(folder, stage).exists()
-        ]
-    )
+    stages = zip(rows["seed"], rows[store.STAGE], strict=True)
+    there = ((n, stage) for n, stage in stages if store.metrics_path(folder, stage).exists())
+    return concatenated([store.read_metrics(folder, stage).assign(seed=n) for n, stage in there])
 
 
 def of_files(column: str, needed: Iterable[str]) -> Read:
@@ -257,6 +253,32 @@ def listed(sparsities: Iterable[float]) -> str:
     return ", ".join(texts) if len(texts) <= 3 else f"{texts[0]} to {texts[-1]}"
 
 
+# ---------------------------------------------------------------- looks
+def percents(label: str, *columns: str, right: bool = False) -> tuple[Axis, ...]:
+    """Axes of accuracies, from 0% to 100%."""
+    first, *others = columns
+    axis = Axis(first, label, 100, finish=all_percents, right=right)
+    return (axis, *(Axis(column, "", 100, right=right) for column in others))
+
+
+def of_examples(x: Axis, at: str, label: str, *marks: Mark) -> Lines:
+    """Accuracy on unpermuted, permuted and restored training examples."""
+    colors = dict(zip(EXAMPLES, (style.SKY, style.PURPLE, style.BROWN), strict=True))
+    dashes = dict(zip(EXAMPLES, ("-", "--", "-."), strict=True))
+    return Lines(
+        x, percents(label, *EXAMPLES), at, Scale(QUANTITY, colors, EXAMPLES),
+        dash=Scale(QUANTITY, dashes), marks=marks,
+    )  # fmt: skip
+
+
+def sample_colors(samples: Sequence[str]) -> dict[str, str]:
+    """A colour for each sampled sparsity, from light to dark: that of its role where it has one."""
+    colors = {style.ROLE_LABELS[role]: color for role, color in ROLE_COLORS.items()}
+    plain = style.sequence(samples)
+    return {sample: colors.get(sample.split(",")[0], plain[sample]) for sample in samples}
+
+
+# ---------------------------------------------------------------- tables
 def accuracy_table(found: Study, note: str = "") -> tables.Table:
     """Train, last and best test accuracy at every level; a note of the title."""
     return tables.accuracy_table(found.rows, note=note)

@@ -8,38 +8,26 @@ from functools import partial
 import pandas as pd
 
 from tfprune.measures.statistics import Difference
-from tfprune.papers.sdd.networks import (
-    REINIT,
-    TRUNK,
-    Networks,
-    Study,
-    accuracy_table,
-    difference_table,
-    listed,
-    on_each,
-    sparsity_text,
-    study,
-)
+from tfprune.papers.sdd import networks
+from tfprune.papers.sdd.networks import Networks, Study
 from tfprune.report import readings, style, tables
 from tfprune.report.accuracy import BEST, LAST, SPARSITY, against_sparsity
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import QUANTITY, ZERO, Axis, Figure, Line2D, Lines, Mark, Panel, Scale
 from tfprune.report.summary import concatenated
 
-_NAMES = {TRUNK: "lottery ticket", REINIT: "random reinitialization"}
+_NAMES = {networks.TRUNK: "lottery ticket", networks.REINIT: "random reinitialization"}
 _EPOCHS = {LAST: "last epoch", BEST: "best epoch"}
 
 
 def _gains(found: Study) -> pd.DataFrame:
     """Reinitialized minus ticket, seed by seed, in the columns of both accuracies."""
     gaps = [
-        network.gaps(column)
-        .rename(columns={"difference": column})
-        .assign(panel=network.name, all="")
+        network.gaps(column).rename(columns={"difference": column}).assign(panel=network.name)
         for network in found.networks
         for column in _EPOCHS
     ]
-    return concatenated(gaps)
+    return concatenated(gaps).assign(all="")
 
 
 def _open_matches(panel: Panel) -> bool:
@@ -66,7 +54,7 @@ _MATCHES = Mark(
 def gain_reading(column: str, what: str) -> Callable[[Study], str]:
     """At which sparsities reinitialization ends better, and by how much, by network."""
 
-    @on_each
+    @networks.on_each
     def reading(network: Networks) -> str:
         table = network.differences(column)
         # Without the dense network, which has no mask: reinitialized, it is another seed.
@@ -75,7 +63,7 @@ def gain_reading(column: str, what: str) -> Callable[[Study], str]:
             return ""
         top = table.loc[table["mean"].idxmax()]
         gain = tables.points(top["mean"], top["std"])
-        most = f"the largest gain is {gain} points, at {sparsity_text(top['sparsity'])}"
+        most = f"the largest gain is {gain} points, at {networks.sparsity_text(top['sparsity'])}"
         start = f"{what} test accuracy of random reinitialization is"
         if (table["n"] < 2).all():
             above = f"above the lottery ticket's at {(table['mean'] > 0).sum()} of {len(table)}"
@@ -83,9 +71,7 @@ def gain_reading(column: str, what: str) -> Callable[[Study], str]:
                 f"{start} {above} sparsities; {most}, which one seed cannot tell from the spread."
             )
         at = {v: table.loc[table["verdict"] == v, "sparsity"] for v in readings.VERDICTS}
-        where = {
-            v: f" ({listed(sparsities)})" * (len(sparsities) > 0) for v, sparsities in at.items()
-        }
+        where = {v: f" ({networks.listed(there)})" * (len(there) > 0) for v, there in at.items()}
         return (
             f"{start} higher than the lottery ticket's at {len(at['higher'])} of {len(table)} "
             f"sparsities{where['higher']}, lower at {len(at['lower'])}{where['lower']}, and "
@@ -98,7 +84,7 @@ def gain_reading(column: str, what: str) -> Callable[[Study], str]:
 # fmt: off
 RANDOM_REINIT = Experiment(
     "random_reinit",
-    partial(study, wanted=REINIT),
+    partial(networks.study, wanted=networks.REINIT),
     figures=(
         against_sparsity(
             "Lottery ticket and random reinitialization against sparsity",
@@ -113,8 +99,8 @@ RANDOM_REINIT = Experiment(
             gain_reading(BEST, "Best"), panel="panel", same_y="all", size=(7.2, 4.4, 3.6)),
     ),
     tables=(
-        accuracy_table,
-        difference_table(
+        networks.accuracy_table,
+        networks.difference_table(
             "difference", "Random reinitialization minus lottery ticket at every sparsity"),
     ),
 )

@@ -17,17 +17,7 @@ from tfprune import store
 from tfprune.measures import statistics
 from tfprune.papers.drawings.surface import Contours
 from tfprune.papers.sdd import networks
-from tfprune.papers.sdd.looks import of_examples, percents
-from tfprune.papers.sdd.networks import (
-    Networks,
-    Study,
-    accuracy_table,
-    branch_cell,
-    difference_table,
-    listed,
-    on_each,
-    sparsity_text,
-)
+from tfprune.papers.sdd.networks import Networks, Study, on_each, sparsity_text
 from tfprune.report import readings, style, tables
 from tfprune.report.accuracy import EPOCHS, LAST, SPARSITY, from_zero
 from tfprune.report.experiment import Experiment
@@ -44,10 +34,8 @@ _NO_BARRIER = 1e-6
 
 def load(results: pd.DataFrame, folder: epath.Path) -> Study:
     """Sparse and re-dense networks; columns of measurements are NaN where nothing was measured."""
-    missing = [c for c in (*_MEASURED, "monotonic") if c not in results]
-    return networks.study(
-        results.assign(**dict.fromkeys(missing, math.nan)), folder, networks.REDENSE
-    )
+    columns = results.columns.union([*_MEASURED, "monotonic"], sort=False)
+    return networks.study(results.reindex(columns=columns), folder, networks.REDENSE)
 
 
 # ---------------------------------------------------------------- accuracy
@@ -103,7 +91,7 @@ def path_reading(found: Study) -> str:
     paths, falling = len(rows), int(rows["monotonic"].sum())
     count = "all" if falling == paths > 1 else f"{falling} of"
     rising = sorted(rows.loc[rows["monotonic"] == 0, "sparsity"].unique())
-    but = f", but not at {listed(rising)} sparsity" if 0 < falling < paths else ""
+    but = f", but not at {networks.listed(rising)} sparsity" if 0 < falling < paths else ""
     heights: Any = rows.groupby("sparsity")["barrier_height"].mean()
     barrier = "no barrier rises above the straight line between its ends"
     if heights.max() >= _NO_BARRIER:
@@ -196,7 +184,7 @@ def _surfaces(found: Study) -> pd.DataFrame:
         made.append(_first_surface(network, network.dense).assign(**about))
         made.append(network.sampled(_first_surface))
     rows = concatenated(made)
-    if rows.empty:
+    if not made:
         return rows
     names = np.where(rows["from"] == "", _SCRATCH, "re-dense from " + rows["from"])
     seeds = rows["seed"].astype(int).astype(str)
@@ -213,10 +201,10 @@ def surface_reading(found: Study) -> str:
 
     @on_each
     def rises(network: Networks) -> str:
-        own = surfaces[surfaces["name"] == network.name] if len(surfaces) else surfaces
+        own = surfaces[surfaces["name"] == network.name]
         said = [
             f"{_nats([edge_rise(surface)]) or '?'} nats around {' ('.join(str(name).splitlines())})"
-            for name, surface in (own.groupby("heading", sort=False) if len(own) else ())
+            for name, surface in own.groupby("heading", sort=False)
         ]
         told = (
             "From the minimum (the cross) to the edge of its panel, train loss rises on average by "
@@ -254,7 +242,7 @@ def landscape_table(found: Study) -> Table:
     def paths(row: dict[str, Any]) -> str:
         return f"{row['monotonic_paths']:.0f} of {row['paths']}" if row["paths"] else ""
 
-    shown = branch_cell(found) | tables.LEVEL
+    shown = networks.branch_cell(found) | tables.LEVEL
     shown |= {heading: mean_std(column, tables.measured) for column, heading in _MEASURED.items()}
     shown |= {"monotonic paths": paths, "seeds": "n"}
     title = (
@@ -284,10 +272,10 @@ REDENSE = Experiment(
         Figure(
             "accuracy", "Accuracy through sparse and re-dense training",
             lambda found: found.sampled(Networks.metrics),
-            (Lines(EPOCHS, percents("Accuracy (%)", *_ACCURACIES),
+            (Lines(EPOCHS, networks.percents("Accuracy (%)", *_ACCURACIES),
                    dash=Scale(QUANTITY, _ACCURACIES, _of_splits("accuracy", _SPLITS)),
                    marks=(_LIFTED,)),
-             of_examples(EPOCHS, "epoch", "Train accuracy (%)", _LIFTED)),
+             networks.of_examples(EPOCHS, "epoch", "Train accuracy (%)", _LIFTED)),
             escape_reading, size=(7, 2.5, 4.8), **_GRID),
         Figure(
             "interpolation", "Straight from the sparse to the re-dense solution",
@@ -295,7 +283,7 @@ REDENSE = Experiment(
                 networks.of_files("interpolation", store.INTERPOLATION_COLUMNS)),
             Lines(Axis("alpha", "α", finish=_path_ticks),
                   (Axis("train_loss", "Loss (nats)", finish=from_zero), Axis("test_loss"),
-                   *percents("Accuracy (%)", *_ACCURACIES, right=True)),
+                   *networks.percents("Accuracy (%)", *_ACCURACIES, right=True)),
                   color=Scale(QUANTITY,
                               dict.fromkeys(_LOSSES, style.BLUE)
                               | dict.fromkeys(_ACCURACIES, style.VERMILLION),
@@ -321,10 +309,10 @@ REDENSE = Experiment(
             surface_reading, bar="Train loss (nats)", size=(5, 2.7, 3.1), **_GRID),
     ),
     tables=(
-        partial(accuracy_table,
+        partial(networks.accuracy_table,
                 note="; re-dense networks at the sparsity before their masks were lifted"),
-        difference_table("change", "What re-dense training changes at every sparsity, re-dense "
-                         "minus sparse"),
+        networks.difference_table(
+            "change", "What re-dense training changes at every sparsity, re-dense minus sparse"),
         landscape_table,
     ),
 )

@@ -12,8 +12,8 @@ import pandas as pd
 from tfprune.measures import descent
 from tfprune.measures.statistics import match_or_differ
 from tfprune.papers.published import published
-from tfprune.papers.sdd.looks import EXAMPLES, of_examples, sample_colors
-from tfprune.papers.sdd.networks import Networks, Study, accuracy_table, on_each, study
+from tfprune.papers.sdd import networks
+from tfprune.papers.sdd.networks import EXAMPLES, Networks, Study, of_examples, on_each
 from tfprune.report import readings, style, summary, tables, trials
 from tfprune.report.accuracy import (
     BEST,
@@ -203,24 +203,22 @@ def ranges_of(network: Networks, tolerance: float) -> dict[str, tuple[int, int]]
 
 def ranges_table(found: Study) -> Table | None:
     """The four ranges of sparsity of every trial (SDD 3.2)."""
-    rows: list[dict[str, Any]] = []
-    cells: dict[str, dict[str, str]] = {}
+    rows, cells = [], []
     for network in found.networks:
+        cells.append({"trial": network.trial} | dict.fromkeys(descent.RANGES, ""))
         for kind, (first, last) in ranges_of(network, _tolerance(found.rows)).items():
             row = {"trial": network.trial, "range": kind, "first_level": first, "last_level": last}
             ends = [network.mean("sparsity", level) for level in (first, last)]
             rows.append(row | {"first_sparsity": ends[0], "last_sparsity": ends[1]})
-            own = cells.setdefault(network.trial, dict.fromkeys(descent.RANGES, ""))
-            own[kind] = readings.span(ends, sparsity_percent)
+            cells[-1][kind] = readings.span(ends, sparsity_percent)
     if not rows:
         return None
-    text = pd.DataFrame([{"trial": trial, **own} for trial, own in cells.items()])
     shown = {f"{kind} (%)": kind for kind in descent.RANGES}
     title = (
         "Ranges of sparsity: trivial, full training accuracy; critical, where it starts to drop; "
         "high, last test accuracy above dense; extreme, beyond"
     )
-    made = tables.of_trials("ranges", title, text, found.rows, shown)
+    made = tables.of_trials("ranges", title, pd.DataFrame(cells), found.rows, shown)
     return dataclasses.replace(made, numbers=tables.with_settings(pd.DataFrame(rows), found.rows))
 
 
@@ -303,7 +301,7 @@ def loss_change_table(found: Study) -> Table | None:
 # fmt: off
 SPARSE_DOUBLE_DESCENT = Experiment(
     "sparse_double_descent",
-    study,
+    networks.study,
     figures=(
         against_sparsity("Accuracy against sparsity", descent_reading,
                          results=lambda found: found.rows),
@@ -311,7 +309,8 @@ SPARSE_DOUBLE_DESCENT = Experiment(
             "dynamics", "Training dynamics at the sampled sparsities",
             lambda found: found.sampled(Networks.metrics),
             tuple(Lines(EPOCHS, percent(f"{split}_accuracy", f"{split.title()} accuracy (%)"),
-                        color=Scale("sample", sample_colors)) for split in ("train", "test")),
+                        color=Scale("sample", networks.sample_colors))
+                  for split in ("train", "test")),
             dynamics_reading, panel="name", beside=True, legend="panel", legend_title="Sparsity",
             size=(5.5, 5.5, 3.3)),
         Figure(
@@ -332,5 +331,6 @@ SPARSE_DOUBLE_DESCENT = Experiment(
                    dash=Scale(QUANTITY, dict(zip(_CHANGES, ("-", "--"), strict=True)), _CHANGES)),),
             loss_change_reading, size=(7.2, 4.4, 3.2)),
     ),
-    tables=(accuracy_table, efficacy_table, ranges_table, sampled_table, loss_change_table),
+    tables=(networks.accuracy_table, efficacy_table, ranges_table, sampled_table,
+            loss_change_table),
 )
