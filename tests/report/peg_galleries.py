@@ -26,12 +26,12 @@ def kind_arrays(kind, count, levels):
     return {f"{kind}/{name}": v for name, v in (arrays | {"levels": np.array(levels, int)}).items()}
 
 
-def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), names=(), **changes):
+def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), names=()):
     """A trunk of ten levels, its gallery on the level-0 row of the first seed."""
     rows = [
         peg.row(
             "lr_rewind", level, seed, 5.0, experiment="example_galleries", gallery="",
-            examples="" if (seed, level) in skip else "a.npz", **changes,
+            examples="" if (seed, level) in skip else "a.npz",
         )
         for level in range(10)
         for seed in seeds

@@ -11,7 +11,6 @@ from golden import figures_of, tables_of
 from matplotlib.collections import QuadMesh
 from matplotlib.image import imread
 from results import measured, write
-from tensorboard.util import tensor_util
 from test_tensorboard import published
 
 from tfprune import store
@@ -25,11 +24,11 @@ DYNAMICS, SIZE, LEVELS, SURFACE = (
 
 
 # ---------------------------------------------------------------- utility_dynamics
-def trained(folder, *seeds, **tables):
-    """A folder of one trial: of each seed a table of utility_dynamics; or of one, other tables."""
-    every = [{DYNAMICS: table} for table in seeds] or [tables]
-    rows = (measured(folder, pm.row(DYNAMICS, 0, n), **own) for n, own in enumerate(every))
-    return write(folder, rows)
+def trained(folder, *tables):
+    """A folder of one trial, with a table of utility_dynamics of each seed."""
+    rows = (pm.row(DYNAMICS, 0, seed) for seed in range(len(tables)))
+    pairs = zip(rows, tables, strict=True)
+    return write(folder, [measured(folder, row, utility_dynamics=table) for row, table in pairs])
 
 
 def through(mean=(1, 2, 3, 4)):
@@ -57,18 +56,6 @@ def test_change_and_spread_are_over_seeds_each_with_its_own_first_epoch(tmp_path
     each = (through(mean) for mean in ((1, 0, 0, 2), (5, 0, 0, 8), (0, 0, 0, 2)))
     row = rises(trained(tmp_path, *each)).loc[MEAN]
     assert row[["n", "change_mean", "change_std", "verdict"]].tolist() == [3, 2, 1, "rises"]
-
-
-RUN = "a-trial/seed_0/level_00"
-
-
-def test_tensorboard_has_a_histogram_of_subsets_for_each_ratio(tmp_path):
-    subsets = pm.subsets({0.1: [0.0, 1.0, 1.0, 3.0]})
-    reader = published(trained(tmp_path, utility_ratio=subsets))
-    (event,) = reader.events.Tensors(RUN, "utility_ratio/0.1")
-    low, high, counts = tensor_util.make_ndarray(event.tensor_proto).T
-    assert (event.step, low[0], high[-1], counts.sum()) == (0, 0, 3, 4)
-    assert counts[(low <= 1) & (high > 1)].tolist() == [2]
 
 
 # ---------------------------------------------------------------- utility_size

@@ -65,9 +65,9 @@ class Reader:
         }
 
     def scalar(self, run, tag):
-        """[(step, value), ...]"""
+        """[(step, value), ...]; of a histogram, values are rows of low, high and count."""
         events = self.events.Tensors(run, tag)
-        return [(e.step, float(tensor_util.make_ndarray(e.tensor_proto))) for e in events]
+        return [(e.step, tensor_util.make_ndarray(e.tensor_proto).tolist()) for e in events]
 
     def images(self, run):
         """{tag: (width, height, PNG)}"""
@@ -202,7 +202,7 @@ SHOWN = {
     # Where no trial has several levels, steps are epochs; the folder of the trunk is gone.
     "by_epoch": [row("digits-magnitude-1", 0, 0, branch=name, stability=0.5)
                  for name in ("", "filters_p1")],
-    # Utility has a curve and a chart for each ratio.
+    # Utility has a curve for each ratio, and a histogram of its subsets.
     "utility": [pm.row("utility_dynamics", 0, 0)],
 }  # fmt: skip
 
@@ -210,13 +210,17 @@ SHOWN = {
 def shown(logdir):
     """All that TensorBoard reads of a log folder but for its images."""
     reader = Reader(logdir)
-    experiment, scalars = reader.experiment(), reader.events.PluginRunToTagToContent("scalars")
+    experiment, tags_of = reader.experiment(), reader.events.PluginRunToTagToContent
+    tags = {
+        run: [*scalars, *tags_of("histograms").get(run, ())]
+        for run, scalars in tags_of("scalars").items()
+    }
     return {
         "hparams": {info.name: _range(info) for info in experiment.hparam_infos},
         "metrics": [[info.name.tag, info.display_name] for info in experiment.metric_infos],
         "rows": reader.rows(),
         "charts": [[*titles, *tags] for titles, tags in charts_of(logdir).items()],
-        "curves": {run: {tag: reader.scalar(run, tag) for tag in scalars[run]} for run in scalars},
+        "curves": {run: {tag: reader.scalar(run, tag) for tag in own} for run, own in tags.items()},
     }
 
 
@@ -235,7 +239,8 @@ def test_what_tensorboard_shows_is_as_it_was(tmp_path, case):
         results.write_metrics(tmp_path, last["stage"], {"test_accuracy": [0.25, 0.75]})
     if case == "utility":
         rising = pm.dynamics({0.1: {"utility_mean": (1, 2, 3, 4)}}, range(4))
-        last = results.measured(tmp_path, last, utility_dynamics=rising)
+        ends = pm.subsets({0.1: [0.0, 1.0, 1.0, 3.0]})
+        last = results.measured(tmp_path, last, utility_dynamics=rising, utility_ratio=ends)
     results.write(tmp_path, [*others, last])
     tensorboard.publish(tmp_path)
     found = {name: shown(tmp_path / name) for name in (layout.TENSORBOARD, layout.OVERVIEW)}
