@@ -26,9 +26,11 @@ DYNAMICS, SIZE, LEVELS, SURFACE = (
 # ---------------------------------------------------------------- utility_dynamics
 def trained(folder, *tables):
     """A folder of one trial, with a table of utility_dynamics of each seed."""
-    rows = (pm.row(DYNAMICS, 0, seed) for seed in range(len(tables)))
-    pairs = zip(rows, tables, strict=True)
-    return write(folder, [measured(folder, row, utility_dynamics=table) for row, table in pairs])
+    rows = [
+        measured(folder, pm.row(DYNAMICS, 0, seed), utility_dynamics=table)
+        for seed, table in enumerate(tables)
+    ]
+    return write(folder, rows)
 
 
 def through(mean=(1, 2, 3, 4)):
