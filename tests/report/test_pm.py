@@ -175,7 +175,8 @@ def cycle(folder, number, accuracy=FALLING, retrained=(1.0, 2.0), missing=(), tr
 
 
 def one_surface(folder, **changes):
-    (surface,) = loaded_planes(write(folder, [cycle(folder, 1, **changes)]))["surface"]
+    rows = loaded_planes(write(folder, [cycle(folder, 1, **changes)]))
+    (surface,) = rows.to_dict("records")
     return surface
 
 
@@ -183,9 +184,10 @@ def test_cells_stand_at_their_coordinates_and_missing_ones_are_holes(tmp_path):
     accuracy = np.arange(12).reshape(3, 4) / 12
     accuracy[:, 3] = np.nan  # A whole column may be: a moving variance below 0.
     surface = one_surface(tmp_path, accuracy=accuracy, missing=[(2, 1)])
-    np.testing.assert_array_equal((*surface.x, *surface.y), (*X, *Y))
+    grid = surface["grid"]
+    np.testing.assert_array_equal((*grid.columns, *grid.index), (*X, *Y))
     accuracy[2, 1] = np.nan
-    np.testing.assert_array_equal(surface.accuracy, accuracy)
+    np.testing.assert_array_equal(grid, accuracy)
 
 
 VALLEY = np.array([[0.9, 0.9, 0.9, 0.9], [0.9, 0.2, 0.2, 0.9], [0.9, 0.9, 0.9, 0.9]])
@@ -205,8 +207,8 @@ def test_the_lowest_accuracy_on_a_line_is_read_from_the_grid(
     tmp_path, changes, to_pruned, to_retrained
 ):
     surface = one_surface(tmp_path, **changes)
-    assert surface.least_between("W*", "Wp") == pytest.approx(to_pruned, nan_ok=True)
-    assert surface.least_between() == pytest.approx(to_retrained, nan_ok=True)
+    assert surface["least_accuracy_to_pruned"] == pytest.approx(to_pruned, nan_ok=True)
+    assert surface["least_accuracy_to_retrained"] == pytest.approx(to_retrained, nan_ok=True)
 
 
 def test_colours_always_go_from_0_to_100_percent_and_the_path_is_in_the_order_of_training(tmp_path):

@@ -23,8 +23,8 @@ _MARKS = {
 class Plane:
     """A heat map from 0 to 100%, with its three networks and the path of the training so far.
 
-    Rows have one `surface`, as `tfprune.papers.pm.planes`. Both axes are lengths in weight space;
-    each has its own scale, since Wr is often near Wp.
+    There is one row, as of `tfprune.papers.pm.planes.surfaces`. Both axes are lengths in weight
+    space; each has its own scale, since Wr is often near Wp.
 
     Attributes:
       x: label.
@@ -35,24 +35,23 @@ class Plane:
     y: str = "Distance across, towards Wr"
 
     def draw(self, axes: Axes, rows: pd.DataFrame, known: pd.DataFrame, legend: Legend) -> None:
-        (surface,) = rows["surface"]
-        accuracy = 100 * surface.accuracy
-        axes.pcolormesh(
-            surface.x, surface.y, accuracy, shading="nearest", cmap="viridis", vmin=0, vmax=100
-        )
-        x, y = (side.ravel() for side in np.meshgrid(surface.x, surface.y))
-        legend.traces.append(cells(axes, x, y, accuracy.ravel(), "Train accuracy (%)"))
+        (surface,) = rows.to_dict("records")
+        accuracy = 100 * surface["grid"]
+        x, y = np.meshgrid(accuracy.columns, accuracy.index)
+        axes.pcolormesh(x, y, accuracy, shading="nearest", cmap="viridis", vmin=0, vmax=100)
+        values = accuracy.to_numpy().ravel()
+        legend.traces.append(cells(axes, x.ravel(), y.ravel(), values, "Train accuracy (%)"))
         limits = axes.get_xlim(), axes.get_ylim()
-        if len(surface.path):
-            axes.plot(*surface.path.T, color="white", linewidth=2.6)
+        if len(surface["path"]):
+            axes.plot(*surface["path"].T, color="white", linewidth=2.6)
             (path,) = axes.plot(
-                *surface.path.T, color=style.BLACK, linewidth=1.1, marker=".",
+                *surface["path"].T, color=style.BLACK, linewidth=1.1, marker=".",
                 label="cycles so far, projected",
             )  # fmt: skip
             legend.add(1, path)
         for name, (marker, size, label) in _MARKS.items():
             (point,) = axes.plot(
-                *surface.points[name], marker=marker, markersize=size, color=style.BLACK,
+                *surface["points"][name], marker=marker, markersize=size, color=style.BLACK,
                 markerfacecolor="white", markeredgewidth=1.1, linestyle="", zorder=5, label=label,
             )  # fmt: skip
             legend.add(0, point)

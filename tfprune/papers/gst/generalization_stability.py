@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from scipy.special import ndtr
 from tfprune.measures import statistics
 from tfprune.papers.gst import parts, runs
 from tfprune.papers.gst.runs import ACCURACY, FILTERS, STABILITY, Benchmark, Configuration, Found
-from tfprune.report import grammar, readings, style
+from tfprune.report import grammar, readings, style, tables
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import Axis, Figure, Legend, Line, Lines, Mark, Panel, Scale, Spread
 from tfprune.report.pointer import Trace
@@ -41,13 +42,10 @@ _COUNTED_FRACTIONS = {
 _MOST_CURVES = 8
 # Below this the means of one panel crowd at its upper edge (figure 3's inset starts at 98.65%).
 _CROWDED = 0.95
+_PRUNED = attrgetter("pruned")
 _GAPS = (runs.GAP, runs.RUNNING_GAP)
 _RATE = "iterative_rate"
 _MOST_LAYERS = 8
-
-
-def _pruned(benchmark: Benchmark) -> pd.DataFrame:
-    return benchmark.pruned
 
 
 def _with_pruning(found: Found) -> list[Benchmark]:
@@ -245,7 +243,7 @@ _RATES = Scale(
     lambda rate: f"iterative rate {runs.rate_text(rate)}",
 )
 _GAP_PAIRS = [(STABILITY, quantity) for quantity in (ACCURACY, *_GAPS)]
-_GAPS_SAID = parts.correlation_text_of(_GAP_PAIRS, _pruned)
+_GAPS_SAID = parts.correlation_text_of(_GAP_PAIRS, _PRUNED)
 _GAPS_NAMED = (
     "The generalization gap is of the network after the epoch, on training images as they are; "
     "the running one, as the paper's code takes it, is of the training accuracy over the epoch's "
@@ -285,14 +283,10 @@ def normalized(found: Found) -> pd.DataFrame:
     needed = ("trained", "place", "low", "density")
     rows = parts.rows_of(lambda benchmark: benchmark.measured("batch_norm", needed))(found)
     if rows.empty:
-        return rows
+        return rows.reindex(columns=needed)
     rows = rows[rows[["benchmark", "seed"]].eq(rows[["benchmark", "seed"]].iloc[0]).all(axis=1)]
     when = [_TRAINED[int(trained)] for trained in rows["trained"]]
     return rows.assign(when=when, title=rows["layer"].astype(str) + ": " + when)
-
-
-def _last_norms(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows if rows.empty else rows[rows["place"] > rows["place"].max() - _MOST_LAYERS]
 
 
 def normal_reading(rows: pd.DataFrame) -> str:
@@ -410,18 +404,14 @@ def _size_table() -> parts.MakeTable:
     for size, heading in _SIZES.items():
         for after, when in (("", "before"), ("_shrunk", "shrunk")):
             shown[f"{heading} {when}"] = parts.text(f"{size}{after}", "{:,.0f}".format)
-        shown[f"{heading} removed (%)"] = parts.text(f"{size}_removed", _percent)
-    shown |= {heading: parts.text(column, _percent) for column, heading in _LEFT.items()}
+        shown[f"{heading} removed (%)"] = parts.text(f"{size}_removed", tables.plus_minus)
+    shown |= {heading: parts.text(column, tables.plus_minus) for column, heading in _LEFT.items()}
     shown |= {"paper, parameters removed": "paper_parameters_removed", "runs": "n"}
     title = (
         "Parameters and FLOPs of one example before and after the pruned filters are taken out, "
         "mean over runs"
     )
     return parts.table("size", title, _sizes, shown)
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"
 
 
 # fmt: off
@@ -434,7 +424,7 @@ GENERALIZATION_STABILITY = Experiment(
             parts.rows_of(_curves_and_points),
             {"curves": parts.CURVES, "runs": parts.Points(STABILITY, ACCURACY, told=False)},
             parts.on_each(
-                parts.correlation_text_of(_GAP_PAIRS[:1], _pruned), _most_accurate,
+                parts.correlation_text_of(_GAP_PAIRS[:1], _PRUNED), _most_accurate,
                 premise=True),
             _with_pruning, row="benchmark", column="shown", by="kind",
             heading="title", same_y="same_y", size=(7.4, 5.0, 4.6), legend="panel"),
@@ -459,13 +449,14 @@ GENERALIZATION_STABILITY = Experiment(
             heading="title", wrap=4, size=(6.0, 3.7, 3.5)),
         parts.scatter(
             "gap", "Test accuracy and generalization gap against stability", _GAP_PAIRS,
-            _pruned,
+            _PRUNED,
             lambda found: f"{parts.on_each(_GAPS_SAID)(found)} {_GAPS_NAMED}", _with_pruning,
             color=_RATES, marker=parts.BY_TARGET["marker"]),
         Figure(
             "batch_norm", "Batch norms' outputs before scale and shift, beside the normal density",
-            _last_norms, Densities(), normal_reading, normalized, row="place", column="when",
-            heading="title", size=(4.2, 4.2, 1.7)),
+            lambda rows: rows[rows["place"] > rows["place"].max() - _MOST_LAYERS], Densities(),
+            normal_reading, normalized, row="place", column="when", heading="title",
+            size=(4.2, 4.2, 1.7)),
     ),
     tables=(
         parts.configuration_table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -105,22 +105,10 @@ def curve_rows(benchmark: Benchmark, panels: Mapping[str, Sequence[Configuration
 def _for_legend(benchmark: Benchmark, c: Configuration, curves: pd.DataFrame) -> Configuration:
     """Its name has the mean stability, and how many of its runs have a curve."""
     own, read = benchmark.of(c), curves.loc[curves["configuration"] == c, "seed"].nunique()
-    is_plain = c.kind in (runs.NO_PRUNING, runs.SCRATCH)
-    said = [] if is_plain else [f"{stability_text(own['stability'].mean())} stable"]
+    stability = tables.sparsity_percent(own["stability"].mean())
+    said = [] if c.kind in (runs.NO_PRUNING, runs.SCRATCH) else [f"{stability}% stable"]
     said += [f"{read} of {len(own)} runs"] if read < len(own) else []
     return replace(c, name=f"{c} ({', '.join(said)})" if said else c.name)
-
-
-def stability_text(fraction: float) -> str:
-    """A mean stability in %; only perfect stability is 100.
-
-    Example:
-      >>> [stability_text(part) for part in (0.989, 0.99972, 0.999999, 1.0)]
-      ['98.9%', '99.97%', '99.99%', '100%']
-    """
-    if fraction == 1:
-        return "100%"
-    return f"{100 * fraction:.1f}%" if fraction < 0.9995 else f"{min(100 * fraction, 99.99):.2f}%"
 
 
 # ---------------------------------------------------------------- scatter plots
@@ -326,33 +314,26 @@ def configuration_table(
         form = partial(tables.plus_minus, digits=2) if q.scale == 100 else tables.measured
         shown[q.of_table] = tables.mean_std(q.column, form)
     shown |= {
-        "paper (%)": text("paper_accuracy", lambda value: f"{100 * value:.1f}"),
+        "paper (%)": text("paper_accuracy", tables.plus_minus),
         "runs": "n",
         "missing seeds": "missing_seeds",
     }
-
-    def rows(b: Benchmark) -> list[Row]:
-        return [_configuration(b, c, quantities) for c in b.configurations]
-
+    rows = partial(_configurations, quantities=quantities)
     return table("configurations", title, rows, shown, premise=True)
 
 
-def _configuration(benchmark: Benchmark, c: Configuration, quantities: Iterable[Quantity]) -> Row:
-    own, printed = benchmark.of(c), None
-    if c.kind == runs.NO_PRUNING:  # The one accuracy that GST prints, in the caption of figure 3.
-        printed = benchmark.printed("figure 3", "test_accuracy_percent")
-    row: Row = {
-        "configuration": c.name,
-        "kind": c.kind,
-        "target": c.target,
-        **{name: getattr(c, name) or math.nan for name in _AMOUNTS},
-        "cumulative": c.cumulative,
-        "n": len(own),
-        "missing_seeds": summary.seeds_text(set(benchmark.runs["seed"]) - set(own["seed"])),
-    }
-    for q in quantities:
-        row |= summary.described(own[q.column].tolist(), q.column, "mean", "std")
-    return row | {"paper_accuracy": printed.mean / 100 if printed else math.nan}
+def _configurations(benchmark: Benchmark, quantities: Iterable[Quantity]) -> Iterator[Row]:
+    for c in benchmark.configurations:
+        own, printed = benchmark.of(c), None
+        if c.kind == runs.NO_PRUNING:  # The one accuracy that GST prints, in figure 3's caption.
+            printed = benchmark.printed("figure 3", "test_accuracy_percent")
+        row: Row = {"configuration": c.name, "kind": c.kind, "target": c.target}
+        row |= {name: getattr(c, name) or math.nan for name in _AMOUNTS}
+        row |= {"cumulative": c.cumulative, "n": len(own)}
+        row["missing_seeds"] = summary.seeds_text(set(benchmark.runs["seed"]) - set(own["seed"]))
+        for q in quantities:
+            row |= summary.described(own[q.column].tolist(), q.column, "mean", "std")
+        yield row | {"paper_accuracy": printed.mean / 100 if printed else math.nan}
 
 
 def correlation_table(title: str, relations: Callable[[Benchmark], Iterable[Row]]) -> MakeTable:

@@ -26,10 +26,7 @@ def noise_panels(benchmark: Benchmark) -> dict[str, list[Configuration]]:
 
 
 def _by_epoch(benchmark: Benchmark) -> pd.DataFrame:
-    """Of the kinds of noise that have curves."""
-    rows = parts.curve_rows(benchmark, noise_panels(benchmark))
-    noisy = pd.Series([c.kind in NOISES for c in rows["configuration"]], dtype=bool)
-    return rows[noisy.groupby(rows["shown"]).transform("any")]
+    return parts.curve_rows(benchmark, noise_panels(benchmark))
 
 
 def _gains(benchmark: Benchmark) -> str:

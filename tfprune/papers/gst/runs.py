@@ -7,6 +7,7 @@ schedule of filter pruning, the pruned architecture from scratch, or a noise in 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -174,8 +175,8 @@ class Benchmark:
 
     def means(self, quantity: Quantity) -> dict[Configuration, float]:
         """configuration -> mean over its runs, where all have a value."""
-        found = {c: self.of(c)[quantity.column].to_numpy(float).mean() for c in self.configurations}
-        return {c: float(mean) for c, mean in found.items() if not math.isnan(mean)}
+        means = {c: self.of(c)[quantity.column].mean(skipna=False) for c in self.configurations}
+        return {c: float(mean) for c, mean in means.items() if not math.isnan(mean)}
 
     def measured(self, column: str, needed: Sequence[str]) -> pd.DataFrame:
         """The rows of all files that a column names, each with its `configuration` and `seed`.
@@ -290,13 +291,10 @@ def _of_type(column: pd.Series, kind: type) -> pd.Series:
 
 # ---------------------------------------------------------------- names and looks
 def _drawn(known: Sequence[Configuration]) -> list[Configuration]:
-    """All configurations of an experiment with their names and looks."""
-    names = _names(known)
-    return [replace(c, name=names[c], look=_look(c, known)) for c in known]
+    """All configurations of an experiment with their names and looks.
 
-
-def _names(known: Iterable[Configuration]) -> dict[Configuration, str]:
-    """Short names; with the period, then the total as well, where several would have one name."""
+    Names are short; with the period, then the total as well, where several would have one name.
+    """
     names = {c: _short_name(c) for c in known}
     for more in (
         lambda c: f", every {c.period} epochs" if c.period else "",
@@ -304,11 +302,9 @@ def _names(known: Iterable[Configuration]) -> dict[Configuration, str]:
         lambda c: f", layers by {c.layer_fractions}" if c.layer_fractions else "",
         lambda c: f", {TARGETS[c.target]}" if c.kind in NOISES else "",
     ):
-        told: dict[str, set[str]] = {}
-        for c, name in names.items():
-            told.setdefault(name, set()).add(more(c))
-        names = {c: n + more(c) if len(told[n]) > 1 else n for c, n in names.items()}
-    return names
+        told = Counter(name for name, _ in {(name, more(c)) for c, name in names.items()})
+        names = {c: name + more(c) if told[name] > 1 else name for c, name in names.items()}
+    return [replace(c, name=names[c], look=_look(c, known)) for c in known]
 
 
 def _short_name(c: Configuration) -> str:

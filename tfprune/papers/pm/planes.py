@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,8 +25,6 @@ from tfprune.report.grammar import Figure, draw
 from tfprune.report.summary import Beside
 from tfprune.report.tables import Table, mean_std, measured, plus_minus
 
-_COLUMNS = ("row", "column", "x", "y", "train_accuracy")
-_TRAJECTORY = ("cycle", "x", "y", "distance")
 _PRUNED, _RETRAINED = "distance_pretrained_pruned", "distance_pretrained_retrained"
 _DISTANCES = {
     _PRUNED: "‖W* − Wp‖", _RETRAINED: "‖W* − Wr‖", "distance_pruned_retrained": "‖Wp − Wr‖"
@@ -40,34 +38,6 @@ _SMALL_EPOCHS = 6 * utility.EPOCHS
 _METRIC = "val_accuracy_percent"
 # Points of the straight line that accuracy is read at between two networks.
 _BETWEEN = 101
-
-
-@dataclass(frozen=True, eq=False)
-class Surface:
-    """Train accuracy on the plane through one cycle's three networks, of one seed.
-
-    Attributes:
-      x: float64 [X], increasing, of the grid.
-      y: float64 [Y], likewise.
-      accuracy: float64 [Y, X], in [0, 1]; NaN where a cell is not measured.
-      points: "W*", "Wp" and "Wr" -> (x, y).
-      path: x and y `[networks, 2]` of the training so far, in its order; of none, [0, 2].
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    accuracy: np.ndarray
-    points: Mapping[str, tuple[float, float]]
-    path: np.ndarray
-
-    def least_between(self, first: str = "W*", second: str = "Wr") -> float:
-        """The lowest train accuracy on the straight line between two networks, in [0, 1].
-
-        Read from the grid bilinearly; NaN where the line leaves it or meets a missing cell.
-        """
-        line = np.linspace(self.points[first], self.points[second], _BETWEEN)
-        read = RegularGridInterpolator((self.y, self.x), self.accuracy, bounds_error=False)
-        return float(read(line[:, ::-1]).min())
 
 
 def load(results: pd.DataFrame, folder: epath.Path) -> pd.DataFrame:
@@ -96,46 +66,50 @@ def load(results: pd.DataFrame, folder: epath.Path) -> pd.DataFrame:
     for trial, own in rows.groupby("trial"):
         rows.loc[own.index, "learned"] = trials.names(own)[str(trial)]
     found = surfaces(folder, rows[rows["branch"] == ""])
-    return rows.join(found[["surface", "left", *_LEAST]])
+    return rows.join(found[found.columns.difference(rows.columns)])
 
 
 def surfaces(folder: epath.PathLike, rows: pd.DataFrame) -> pd.DataFrame:
     """Those of rows of results.csv whose planes were measured.
 
     Returns:
-      The rows, with their `surface`; what pruning has `left`, in words ("34% of filters, 12% of
-      weights"); least_accuracy_to_pruned and _to_retrained, on the straight lines from W*.
+      The rows, with their `grid`, train accuracy on the plane through a cycle's three networks, by
+      y and x, float64 [Y, X] in [0, 1], NaN where a cell is not measured; `points`, "W*", "Wp" and
+      "Wr" -> (x, y); `path`, x and y [networks, 2] of the training so far, in its order; what
+      pruning has `left`, in words ("34% of filters, 12% of weights"); least_accuracy_to_pruned and
+      _to_retrained, on the straight lines from W*, NaN where they leave the grid or meet a hole.
 
     Raises:
       InputError: a file is damaged.
     """
-    each = [rows.iloc[n : n + 1] for n in range(len(rows))]
-    found = pd.Series([_surface(folder, row) for row in each], rows.index, dtype=object)
-    left = [", ".join(f"{_percent(part)}% of {what}" for what, part in left_of(row).items())
-            for row in each]  # fmt: skip
-    rows = rows.assign(surface=found, left=left).dropna(subset="surface")
-    ends = {
-        name: [surface.least_between("W*", end) for surface in rows["surface"]]
-        for name, end in _LEAST.items()
-    }
-    return rows.assign(**ends)
+    each = [_surface(folder, rows.iloc[n : n + 1]) for n in range(len(rows))]
+    found = pd.DataFrame(each, rows.index, ["grid", "points", "path", "left", *_LEAST])
+    return rows.join(found).dropna(subset="grid")
 
 
-def _surface(folder: epath.PathLike, row: pd.DataFrame) -> Surface | None:
-    """Of one row; None if it names none."""
-    cells = store.read_measurements(folder, row, "plane", _COLUMNS)
+def _surface(folder: epath.PathLike, row: pd.DataFrame) -> dict[str, Any]:
+    """Of one row; nothing if it names none."""
+    cells = store.read_measurements(folder, row, "plane", ("x", "y", "train_accuracy"))
     if cells.empty:
-        return None
-    cells = cells.drop_duplicates(["row", "column"], keep="last")
-    grid = cells.pivot(index="row", columns="column", values="train_accuracy")
-    sides = cells.groupby("column")["x"].first(), cells.groupby("row")["y"].first()
-    x, y, accuracy = (table.to_numpy(float) for table in (*sides, grid))
+        return {}
+    cells = cells.drop_duplicates(["x", "y"], keep="last")
+    grid = cells.pivot(index="y", columns="x", values="train_accuracy")
     pruned_x, *retrained = row[["pruned_x", "retrained_x", "retrained_y"]].iloc[0].astype(float)
-    path = store.read_measurements(folder, row, "trajectory", _TRAJECTORY)
+    points = {"W*": (0.0, 0.0), "Wp": (pruned_x, 0.0), "Wr": tuple(retrained)}
+    path = store.read_measurements(folder, row, "trajectory", ("cycle", "x", "y"))
     if len(path):  # Within a cycle their names are in the order of training, too.
         path = path.sort_values(["cycle", "network"])
-    points = {"W*": (0.0, 0.0), "Wp": (pruned_x, 0.0), "Wr": tuple(retrained)}
-    return Surface(x, y, accuracy, points, path[["x", "y"]].to_numpy(float))
+    left = [f"{tables.percent_text(share)}% of {what}" for what, share in left_of(row).items()]
+    least = {name: _least_between(grid, points["W*"], points[end]) for name, end in _LEAST.items()}
+    return {"grid": grid, "points": points, "path": path[["x", "y"]].to_numpy(float),
+            "left": ", ".join(left), **least}  # fmt: skip
+
+
+def _least_between(grid: pd.DataFrame, start: Sequence[float], end: Sequence[float]) -> float:
+    """The lowest accuracy on the straight line between two places, read bilinearly."""
+    line, sides = np.linspace(start, end, _BETWEEN), (grid.index, grid.columns)
+    read = RegularGridInterpolator(sides, grid.to_numpy(float), bounds_error=False)
+    return float(read(line[:, ::-1]).min())
 
 
 def left_of(rows: pd.DataFrame) -> dict[str, float]:
@@ -154,10 +128,6 @@ def left_of(rows: pd.DataFrame) -> dict[str, float]:
     return dict(zip(("filters", "weights"), means, strict=True))
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g}"
-
-
 # ---------------------------------------------------------------- figures
 _LAST = "{name},\ncycle {level}, seed\N{NO-BREAK SPACE}{seed}\n{left} left"
 
@@ -170,7 +140,7 @@ def _said(row: Mapping[Any, Any]) -> str:
 
 def _drawn(rows: pd.DataFrame, last: bool) -> pd.DataFrame:
     """The planes of the first seed of a trial: of the last cycle, or of all where several are."""
-    rows = rows.dropna(subset="surface")
+    rows = rows.dropna(subset="grid")
     rows = rows[rows["seed"] == rows.groupby("trial")["seed"].transform("min")]
     rows = _last(rows) if last else rows[rows.groupby("trial")["level"].transform("nunique") > 1]
     say = _LAST.format_map if last else _said
@@ -183,7 +153,7 @@ def _drawn(rows: pd.DataFrame, last: bool) -> pd.DataFrame:
 
 def _last(rows: pd.DataFrame) -> pd.DataFrame:
     """Of every trial's last cycle that was measured."""
-    rows = rows.dropna(subset="surface")
+    rows = rows.dropna(subset="grid")
     return rows[rows["level"] == rows.groupby("trial")["level"].transform("max")]
 
 
@@ -248,7 +218,7 @@ def _beside(trial: pd.DataFrame) -> Iterator[Beside]:
     ):
         labels = {"trial": first["name"], "cycle": str(last), "network": network}
         for kind in ("filters", "weights"):
-            labels[f"{kind} left (%)"] = _percent(left[kind]) if kind in left else ""
+            labels[f"{kind} left (%)"] = tables.percent_text(left[kind]) if kind in left else ""
         if last and len(rows):
             yield utility.beside(
                 1, labels, rows, _METRIC, prefix + method, f"level_{last}", epochs,
@@ -258,7 +228,7 @@ def _beside(trial: pd.DataFrame) -> Iterator[Beside]:
 
 def distance_table(rows: pd.DataFrame) -> Table:
     """Distances by cycle, and the lowest accuracy between the networks, mean ± std over seeds."""
-    measured_rows, keys = rows.dropna(subset="surface"), ("trial", "structure", "retrain", "level")
+    measured_rows, keys = rows.dropna(subset="grid"), ("trial", "structure", "retrain", "level")
     numbers = [
         row | {"missing_seeds": utility.missing(rows, own), "name": own["name"].iloc[0]}
         for row, own in utility.described_by(measured_rows, keys, (*_DISTANCES, *_LEAST))

@@ -143,16 +143,14 @@ def table_2(found: Found) -> Table:
 
 def _beside(here: pd.DataFrame, results: pd.DataFrame) -> Iterator[Beside]:
     first = here.iloc[0]
-    at = ""
-    for name in published("PM", 2)["at"]:
-        if abs(float(name.partition("_")[2]) - first["sparsity"]) <= _SAME_SPARSITY:
-            at = name
+    sparsities = {at: float(at.partition("_")[2]) for at in published("PM", 2)["at"]}
+    near = [at for at, s in sparsities.items() if abs(s - first["sparsity"]) <= _SAME_SPARSITY]
     for metric, (network, rows) in product(utility.METRICS, here.groupby("network")):
         small = utility.values_of(here[here["network"] == SMALL], metric)
         labels = {"trial": first["called"], "sparsity (%)": first["percent"], "network": network}
         method, against = (SMALL, {}) if network == SMALL else (first["retrain"], small)
         yield utility.beside(
-            2, labels, rows, metric, method, at, _EPOCHS[str(network)], against,
+            2, labels, rows, metric, method, "".join(near), _EPOCHS[str(network)], against,
             utility.seeds_of(results, first["trial"]),
         )  # fmt: skip
 
