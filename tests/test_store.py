@@ -13,6 +13,7 @@ from tfprune import layout, store
 from tfprune.errors import InputError
 
 KEY = {"experiment": "e", "trial": "t-01234567", "seed": 0, "level": 0}
+COLUMNS = (*layout.RESULT_COLUMNS, store.STAGE)
 
 
 def test_floats_read_back_bit_for_bit(tmp_path):
@@ -110,7 +111,8 @@ def test_a_row_of_other_columns_is_refused_and_nothing_is_written(tmp_path, row,
     [
         (None, r"run an experiment first.*--output_dir="),
         ("experiment,trial,seed\ne,t,0\n", "lacks the columns branch, level, sparsity"),
-        (",".join(layout.RESULT_COLUMNS) + "\ne,t,0,,zero\n", r"results\.csv is damaged"),
+        (",".join(layout.RESULT_COLUMNS) + "\n", "lacks the column stage"),
+        (",".join(COLUMNS) + "\ne,t,0,,zero\n", r"results\.csv is damaged"),
     ],
 )
 def test_results_that_cannot_be_read_are_one_clear_line(tmp_path, text, said):

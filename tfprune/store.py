@@ -9,7 +9,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -393,7 +393,7 @@ def read_results(output_dir: epath.PathLike, every_variant: bool = False) -> pd.
     types |= dict.fromkeys(_WHOLE_COLUMNS, "Int64")
     types |= dict.fromkeys(("seed", "level"), "int64")
     types |= dict.fromkeys(_TEXT_COLUMNS, str)
-    table = _read_csv(path, layout.RESULT_COLUMNS, types)
+    table = _read_csv(path, (*layout.RESULT_COLUMNS, STAGE), types)
     if table.empty:
         raise InputError(f"{path} has no rows yet: run the experiment again, it resumes")
     text = table.select_dtypes(include=["object", "string"]).columns
@@ -433,6 +433,24 @@ def read_metrics(output_dir: epath.PathLike, stage: str) -> pd.DataFrame:
     return _read_csv(path, layout.METRIC_COLUMNS, types | {"epoch": "int64"})
 
 
+def files_there(
+    output_dir: epath.PathLike, rows: pd.DataFrame, column: str
+) -> Iterator[tuple[int, epath.Path]]:
+    """The files that a column of results.csv names, and that are there.
+
+    Args:
+      output_dir: the output folder.
+      rows: rows of results.csv; before the first measurement they have no such column.
+      column: of paths relative to the output folder.
+
+    Yields:
+      The place of the row, and the file.
+    """
+    for place, file in enumerate(rows[column].fillna("") if column in rows else ()):
+        if file and (path := epath.Path(output_dir) / file).exists():
+            yield place, path
+
+
 def read_measurements(
     output_dir: epath.PathLike,
     rows: pd.DataFrame,
@@ -459,10 +477,9 @@ def read_measurements(
     needed = tuple(needed)
     types: dict[str, Any] = dict.fromkeys(needed, "float64")
     tables, whose = [pd.DataFrame(columns=needed, dtype="float64")], []
-    for place, file in enumerate(rows[column].fillna("") if column in rows else ()):
-        if file and (path := epath.Path(output_dir) / file).exists():
-            tables.append(_read_csv(path, needed, types))
-            whose += [place] * len(tables[-1])
+    for place, path in files_there(output_dir, rows, column):
+        tables.append(_read_csv(path, needed, types))
+        whose += [place] * len(tables[-1])
     known = rows[list(about)].iloc[whose].reset_index(drop=True)
     return known.join(pd.concat(tables[1:] or tables, ignore_index=True))
 

@@ -38,6 +38,7 @@ def row(
         "test_accuracy_best": 1 - test_error / 100,
         "val_accuracy": 1 - (test_error if val_error is None else val_error) / 100,
         "method": method,
+        "dense_trial": f"{dataset}-{model}-dense-{noise:g}",
         "width": width,
         "weights": round(WEIGHTS * remaining * width**1.5),
         "dataset": dataset,

@@ -74,8 +74,8 @@ def test_a_rise_that_comes_down_again_stays_in_the_panel_and_chance_does_not(tmp
 # ---------------------------------------------------------------- example_effects
 def test_the_constructed_loss_change_of_every_group_comes_out(tmp_path):
     folder = write(tmp_path, peg_effects.trunk(tmp_path))
-    (here,) = loaded(effects, folder)
-    change = here.change(LR_REWIND, 2)
+    change = loaded(effects, folder)[0]
+    assert (change.at, change.member) == ("optimal sparsity", 2)
     np.testing.assert_allclose(change.groups.mean, peg_effects.by_group(2, 1), atol=1e-12)
     np.testing.assert_allclose(change.groups.std, np.full(20, 0.001))
     # Groups 16 to 19 average 17.5, the other sixteen 7.5.
@@ -90,7 +90,7 @@ def test_the_constructed_loss_change_of_every_group_comes_out(tmp_path):
     # A seed without its file is not measured, and is named.
     (path,) = folder.glob("trials/*/seed_2/level_02/examples.npz")
     path.unlink()
-    change = here.change(LR_REWIND, 2)
+    change = loaded(effects, folder)[0]
     np.testing.assert_allclose(change.groups.mean, peg_effects.by_group(2, 0.5))
     assert change.n_text == "n = 2, no seed 2"
 
@@ -137,10 +137,9 @@ def test_the_best_of_the_matched_families_is_never_of_the_dense_models_size(tmp_
     for one in rows:
         if one["method"] == "width_matched" and one["width"] == 1:
             one |= {"val_accuracy": 0.99, "test_accuracy_last": 0.99}
-    (here,) = loaded(effects, write(tmp_path, rows))
-    assert here.families["one_shot"].optimal() == 0
-    assert [change.member for change in here.matched()] == [2, 2]
-    assert here.families[LR_REWIND].optimal(with_dense=False) is None
+    ((one_shot, width),) = effects.pairs(loaded(effects, write(tmp_path, rows)))
+    assert one_shot.family.optimal() == 0
+    assert (one_shot.member, width.member) == (2, 2)
 
 
 # ---------------------------------------------------------------- leave_out
@@ -173,8 +172,8 @@ def test_a_level_enters_only_with_seeds_that_have_both_sets(tmp_path):
     rows += peg_subsets.branch("tie", {2: 99.0}, 1)
     rows = [r for r in rows if (r["branch"], r["seed"], r["level"]) != ("rnd", 1, 5)]
     folder = write(tmp_path, rows)
-    (pair,) = leave_out.pairs(loaded(leave_out, folder), leave_out.TOP_IMPROVED)
-    gap = pair.mean_difference()
+    (here,) = loaded(leave_out, folder)
+    gap = here.mean_difference(leave_out.TOP_IMPROVED)
     assert (gap.n, gap.mean) == (2, pytest.approx((0.4 + 0.7) / 2))
     numbers = tables_of(folder, "leave_out")["top_improved"].numbers
     assert numbers[["n", "unpaired_seeds"]].to_numpy().tolist() == [[2, "2"], [1, "1"]]
@@ -231,4 +230,4 @@ def test_only_seeds_that_have_losses_at_every_level_used_are_counted(tmp_path):
     folder = peg_galleries.make(tmp_path, seeds=range(4), skip=[(2, 8), (1, 7), (3, 0)])
     (one,) = loaded(galleries, folder)
     # No kind uses level 7; each is measured from the dense network, level 0.
-    assert (one.seeds, one.missing) == ((0, 1), (2, 3))
+    assert (one.seeds, one.family.missing(one.seeds)) == ((0, 1), "2, 3")

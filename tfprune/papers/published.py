@@ -4,22 +4,22 @@ Columns, one row per printed number:
 
 - `table`: as printed ("2"), or the figure or section that has the number ("figure 2"). `model`,
   `dataset`, `noise_fraction`: as the flags of a run spell them.
-- `method`: `dense`; `lr_rewind`, `weight_rewind` and `extended_dense` as `retrain` says;
-  `synflow`, `snip` and `random`: `lr_rewind` with that criterion; `width_scaling`: dense networks
-  of smaller width; `dense_subset`: dense networks trained on what the sparse one gets right;
-  `one_shot_and_width_scaling`: the overlap of the two. PM prunes weights (`finetune`,
-  `lr_rewind`) or channels (`channel_finetune`, `channel_lr_rewind`), and sets `small` or
-  `channel_small` beside them: networks of as many weights, trained from scratch. GST's
+- `method`: `dense`; PEG's as `--methods` says; `dense_subset`: dense networks trained on what the
+  sparse one gets right; `one_shot_and_width_scaling`: the overlap of the two; `most_worsened`,
+  `most_improved`, `least_affected`: the examples that `lr_rewind` affects so. PM prunes weights
+  (`finetune`, `lr_rewind`) or channels (`channel_finetune`, `channel_lr_rewind`), and sets `small`
+  or `channel_small` beside them: networks of as many weights, trained from scratch. GST's
   `prune_filters`: filters pruned during training. SDD rewinds weights.
 - `at`: `optimal`, the level of the best validation error; `dense`, level 0; SDD's other sampled
   sparsities, `overfitting`, `first_sweet_spot`, `second_sweet_spot`, `underfitting` (its section
   3.2); `level_5`, after five cycles; `sparsity_0.5`, pruned to it in one shot; `last`, after the
-  last pruning event; or `runs`, a statistic over all runs of the figure.
-- `metric`: `sparsity_percent`; `test_error_percent`; `noisy_loss` and `original_loss`, and
-  `..._change` of them from dense to optimal, nats; `jaccard`; `val_accuracy_percent`, of what PM
-  calls validation data; `train_loss`, nats; `test_accuracy_percent`;
-  `parameters_removed_percent`; `accuracy_stability_pearson`, the correlation of final test
-  accuracy with mean stability, and `..._p`, its p-value.
+  last pruning event; `highest` and `lowest`, of the levels used; or `runs`, a statistic over all
+  runs of the figure.
+- `metric`: `sparsity_percent`; `weights_remaining_percent`; `test_error_percent`; `noisy_loss` and
+  `original_loss`, and `..._change` of them from dense to optimal, nats; `jaccard`;
+  `val_accuracy_percent`, of what PM calls validation data; `train_loss`, nats;
+  `test_accuracy_percent`; `parameters_removed_percent`; `accuracy_stability_pearson`, the
+  correlation of final test accuracy with mean stability, and `..._p`, its p-value.
 - `mean`, `std`: as printed, std empty where none is; `n`: seeds, empty where the paper does not
   say; `note`: misprints, bounds, and what other tables print for the same runs.
 """

@@ -127,6 +127,8 @@ def _is_picture(figure: matplotlib.figure.Figure) -> bool:
 
 def _parts(figure: Figure | Drawing, found: Any) -> Iterator[tuple[str, str, Any]]:
     """(what its file and its title end in, a part of the loaded) of every figure to draw."""
+    if isinstance(found, list) and not found:
+        return
     if figure.each is None:
         yield "", figure.title, found
         return

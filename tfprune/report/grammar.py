@@ -417,7 +417,7 @@ class Figure:
       beside: whether several stand side by side, every panel's in a line of its own, and a
         `panel`'s legend to their right.
       reading: a sentence made from what was loaded, that says what the figure shows.
-      of: what of the loaded is shown; default all.
+      of: what of the loaded is shown; default all. Of an empty list nothing is drawn.
       each: part of the loaded by name, a figure each; None for one figure of all.
       panel: the column of which every value has a panel, and what its title says.
       row, column: columns that make a grid of panels.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from tfprune.measures.statistics import PairedDifference, match_or_differ
 from tfprune.papers.peg.families import (
@@ -12,10 +12,10 @@ from tfprune.papers.peg.families import (
     METHOD_NAMES,
     PAPER_NOISE,
     TEST_ERROR,
-    WIDTH,
     Benchmark,
     Family,
     by_benchmark,
+    select,
     selection_note,
 )
 from tfprune.papers.published import published
@@ -24,34 +24,27 @@ from tfprune.report.summary import Beside, Printed, described, verdict_text
 from tfprune.report.tables import Table, number_text
 
 Found = Sequence[Family]
-# What the paper's tables call a method, where they do not use our name for it.
-_PUBLISHED_METHODS = {WIDTH: "width_scaling"}
 
 
 def optimal_errors(here: Mapping[str, Family], method: str) -> dict[int, float]:
-    """seed -> test error in % of a method's optimal model, or of `dense`; {} where it was not run.
+    """seed -> test error in % of a method's optimal model; {} where it was not run.
 
     `here` are a benchmark's families by method, as `by_benchmark` gives them.
     """
-    if method == DENSE:
-        dense = [family.by_seed(TEST_ERROR, 0) for family in here.values()]
-        return max(dense, key=len, default={})
-    family = here.get(method)
-    return family.by_seed(TEST_ERROR, family.optimal()) if family else {}
+    return here[method].by_seed(TEST_ERROR, here[method].optimal()) if method in here else {}
 
 
 # ---------------------------------------------------------------- the paper's tables
 def printed(
     table: int, mark: Benchmark, method: str, at: str = "optimal", metric: str = TEST_ERROR
 ) -> Printed | None:
-    """What a table of PEG prints for this benchmark and method, by our name of it, or `dense`.
+    """What a table of PEG prints for this benchmark and method.
 
-    `at` and `metric` are as in `tfprune.papers.published`. None where the table has no such cell:
-    none is of another width, of a part of the data, or of noise of another kind.
+    `method`, `at` and `metric` are as in `tfprune.papers.published`. None where the table has no
+    such cell: none is of another width, of a part of the data, or of noise of another kind.
     """
     if not summary.full_size(mark.settings) or mark.label_noise not in PAPER_NOISE:
         return None
-    method = _PUBLISHED_METHODS.get(method, method)
     cell = {"model": mark.model, "dataset": mark.dataset, "method": method}
     numbers = published("PEG", table)
     return summary.find_printed(numbers, mark.noise_fraction, **cell, at=at, metric=metric)
@@ -75,11 +68,11 @@ def table_of_optima(
     digits: int = 2,
     against: str = LR_REWIND,
     names: Mapping[str, str] = METHOD_NAMES,
-) -> Callable[[Found], Table | None]:
+) -> Callable[[Found], Table]:
     """One of the paper's tables of optimal test errors, ours beside it.
 
-    Made where an algorithm it is about was run, of the benchmarks that were run; cells of other
-    algorithms stay empty.
+    It has the benchmarks on which an algorithm it is about was run; cells of other algorithms stay
+    empty.
 
     Args:
       number: as printed.
@@ -93,26 +86,19 @@ def table_of_optima(
     """
 
     def row(mark: Benchmark, here: Mapping[str, Family], method: str) -> Beside:
-        family = next(iter(here.values())) if method == DENSE else here.get(method)
-        member = 0 if method == DENSE else family.optimal() if family else None
+        family = here.get(method)
         return beside(
-            number, mark, {"algorithm": names.get(method, method)}, optimal_errors(here, method),
+            number, mark, {"algorithm": names[method]}, optimal_errors(here, method),
             method, DENSE if method == DENSE else "optimal",
             against=optimal_errors(here, against) if against != method else {},
-            details={"optimum at": family.place_text(member) if family else ""},
+            details={"optimum at": family.place_text(family.optimal()) if family else ""},
             seeds=family.seeds if family else (),
         )  # fmt: skip
 
-    def make(found: Found) -> Table | None:
-        benchmarks = {
-            mark: here
-            for mark, here in by_benchmark(found).items()
-            if noisy in (None, mark.is_noisy) and any(m in here for m in about or methods)
-        }
-        if not benchmarks:
-            return None
-        rows = [row(mark, here, method) for mark, here in benchmarks.items() for method in methods]
-        used = [family for here in benchmarks.values() for family in here.values()]
+    def make(found: Found) -> Table:
+        used = select(found, any_of=about or methods, noisy=noisy)
+        benchmarks = by_benchmark(used).items()
+        rows = [row(mark, here, method) for mark, here in benchmarks for method in methods]
         title = f"PEG table {number}, test error of the optimal model, {what}"
         return summary.beside_table(
             f"table_{number}", f"{title}; {selection_note(used)}", rows, digits=digits,
@@ -123,34 +109,32 @@ def table_of_optima(
 
 
 # ---------------------------------------------------------------- optima
-def optima_table(found: Found) -> Table | None:
+def optima_table(found: Found) -> Table:
     """Every family: its dense model, its optimum, the smallest that still beats dense."""
-    if not found:
-        return None
     title = (
         "Test error of every family of models, and the last model of each that still beats "
         "dense by at least one std of the difference over seeds; "
         f"{selection_note(found)}"
     )
-    numbers, shown = zip(*(_optimum(family) for family in found), strict=True)
+    rows = [_optimum(family) for family in found]
     labels = ("model", "noise", "algorithm")
+    numbers, shown = ([row[part] for row in rows] for part in (0, 1))
     return tables.of_rows("optima", title, numbers, shown, labels, say_once="model")
 
 
 def _optimum(family: Family) -> tuple[dict[str, Any], dict[str, str]]:
+    """Numbers, and what is shown of them."""
     optimal, last = family.optimal(), family.highest_beating_dense()
     gain, mark = family.against_dense(optimal), family.benchmark
+    errors = family.by_seed(TEST_ERROR, optimal)
     row: dict[str, Any] = mark.settings | {"method": family.method, "metric": TEST_ERROR}
-    for name, member in (("dense", 0), ("optimal", optimal)):
-        row |= described(family.by_seed(TEST_ERROR, member), name)
+    row |= described(family.by_seed(TEST_ERROR, 0), "dense") | described(errors, "optimal")
     for name, member in (("optimal", optimal), ("highest_beating_dense", last)):
         row[f"{name}_member"] = member
-        row[f"{name}_weights_remaining"] = family.mean("weights_remaining", member)
-    row |= {
-        "chosen_by": "validation" if family.is_validated else "test",
-        **summary.gap_columns(gain, "dense"),
-        "missing_seeds": summary.seeds_text(family.missing_seeds(optimal)),
-    }
+        row[f"{name}_weights_remaining"] = family.remaining(member)
+    row["chosen_by"] = "validation" if family.is_validated else "test"
+    row |= summary.gap_columns(gain, "dense")
+    row["missing_seeds"] = family.missing(errors)
     one_seed = row["dense_n"] < 2  # Of which the rule says nothing.
     return row, {
         **mark.labels,
@@ -166,34 +150,23 @@ def _optimum(family: Family) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 # ---------------------------------------------------------------- what the paper says in words
-class Claim(NamedTuple):
-    """What the paper says of two methods' optima, in numbers of benchmarks.
+def claims_table(*claims: tuple[str, str, str, str, bool | None]) -> Callable[[Found], Table]:
+    """What the paper says beside what came out, of claims that could be checked.
 
-    `paper` is how often, in the paper; `first` and `second` the methods; `noisy` as of
-    `table_of_optima`.
+    Claims are of two methods' optima: (what is compared, on how many benchmarks in the paper, the
+    first method, the second, `noisy` as of `table_of_optima`).
     """
-
-    text: str
-    paper: str
-    first: str
-    second: str
-    noisy: bool | None = None
-
-
-def claims_table(*claims: Claim) -> Callable[[Found], Table | None]:
-    """What the paper says beside what came out; no table where no claim could be checked."""
     title = (
         "What PEG says of the test error of optimal models, and what came out, in benchmarks on "
         "which the first is lower than, matches, or is higher than the second"
     )
 
-    def make(found: Found) -> Table | None:
+    def make(found: Found) -> Table:
         rows = []
         for text, paper, first, second, noisy in claims:
-            among = [f for f in found if noisy in (None, f.benchmark.is_noisy)]
-            if ours := count_verdicts(among, first, second):
+            if ours := count_verdicts(select(found, noisy=noisy), first, second):
                 rows.append({"claim": text, "paper": paper, "ours": ours})
-        return tables.of_rows("claims", title, rows, rows, ["claim"]) if rows else None
+        return tables.of_rows("claims", title, rows, rows, ["claim"])
 
     return make
 
@@ -227,7 +200,7 @@ def compares(first: str, second: str) -> Callable[[Found], str]:
 
     def read(found: Found) -> str:
         gaps = _gaps(found, first, second)
-        names = [METHOD_NAMES.get(method, method) for method in (first, second)]
+        names = [METHOD_NAMES[method] for method in (first, second)]
         if not gaps:
             return f"{readings.start(names[0])} and {names[1]} are not both there yet."
         if len(gaps) == 1:

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tfprune.measures.statistics import PairedDifference, match_or_differ
@@ -35,6 +33,7 @@ METHOD_NAMES = {
     WIDTH: "width scaling",
     ONE_SHOT: "one-shot pruning",
     WIDTH_MATCHED: "matched width scaling",
+    DENSE: "dense",
 }
 MODEL_NAMES = {
     "lenet_300_100": "LeNet-300-100",
@@ -45,8 +44,6 @@ MODEL_NAMES = {
 }
 PAPER_NOISE = ("none", "uniform_other")
 _WIDTH_METHODS = (WIDTH, WIDTH_MATCHED)
-# The standard dense model is the same in all families; rows are taken in this order.
-_DENSE_FROM = (LR_REWIND, WEIGHT_REWIND, ONE_SHOT, EXTENDED_DENSE, WIDTH)
 BASE = ("dataset", "model", "label_noise", "noise_fraction", "width")
 TEST_ERROR, VAL_ERROR = "test_error_percent", "val_error_percent"
 
@@ -75,7 +72,7 @@ class Benchmark:
     def panel(self) -> str:
         """Everything but the noise, in words: benchmarks of one panel differ in noise alone."""
         parts = [MODEL_NAMES.get(self.model, self.model), self.dataset]
-        parts += [f"width {self.width:g}"] if self.width != 1 else []
+        parts += [f"width {self.width:g}"] * (self.width != 1)
         return ", ".join(parts + [f"{n}={trials.shown_value(v)}" for n, v in self.extra])
 
     @property
@@ -119,7 +116,8 @@ class Family:
         `weights_remaining`: of the full dense model's convolution and dense weights, whether
         others were pruned or never there: the axis of every figure by size;
         `total_epochs`: of all training up to here, that of earlier levels included;
-        `test_error_percent` and `val_error_percent`, at the last epoch.
+        `test_error_percent` and `val_error_percent`, at the last epoch; and for figures
+        `panel`, `benchmark` and `noise` in words, `of_widths`, `is_dense`.
       seeds: all seeds that the benchmark has, so that a missing one can be named.
     """
 
@@ -130,7 +128,7 @@ class Family:
 
     @property
     def name(self) -> str:
-        return METHOD_NAMES.get(self.method, self.method)
+        return METHOD_NAMES[self.method]
 
     @property
     def is_of_widths(self) -> bool:
@@ -139,21 +137,16 @@ class Family:
 
     @property
     def members(self) -> list[int]:
-        return sorted(self._rows)
+        return self.points["member"].unique().tolist()
 
-    @cached_property
+    @property
     def is_validated(self) -> bool:
         """Whether there is a validation split to choose by."""
         return bool(self.points[VAL_ERROR].notna().any())
 
-    @cached_property
-    def _rows(self) -> dict[int, pd.DataFrame]:
-        return {int(str(member)): rows for member, rows in self.points.groupby("member")}
-
     def rows(self, member: int | None) -> pd.DataFrame:
         """One member's rows, by seed; none of no member."""
-        none = self.points.iloc[:0]
-        return none if member is None else self._rows.get(member, none)
+        return self.points[self.points["member"] == (-1 if member is None else member)]
 
     def by_seed(self, column: str, member: int | None) -> dict[int, float]:
         """seed -> a member's value of a column, seeds without one left out; {} for no member."""
@@ -161,28 +154,14 @@ class Family:
 
     def mean(self, column: str, member: int | None) -> float:
         """A member's mean over seeds; NaN for no member."""
-        values = list(self.by_seed(column, member).values())
-        return float(np.mean(values)) if values else math.nan
-
-    @cached_property
-    def change_from_dense(self) -> pd.Series:
-        """The error that optima are chosen by minus the dense model's, points, by member.
-
-        The mean over seeds. Where every seed is there this is the difference of the means; where
-        one is missing, the others are still compared with their own dense models. Without any
-        dense model it is the mean itself.
-        """
-        column = VAL_ERROR if self.is_validated else TEST_ERROR
-        values = self.points.set_index(["member", "seed"])[column]
-        if dense := self.by_seed(column, 0):
-            values = values - values.index.get_level_values("seed").map(dense).to_numpy(float)
-        return values.groupby("member").mean().dropna()
+        return float(self.rows(member)[column].mean())
 
     def optimal(self, with_dense: bool = True) -> int | None:
         """The member of best mean validation error over seeds; of equals, the least pruned.
 
         One level for all seeds: the paper does not say whether it chooses by seed. By test error
         where there is no validation split (see `selection_note`); None where there is neither.
+        Where a seed is missing, the others are still compared with their own dense models.
 
         Of a family of widths, the best of the narrowed ones: table 7 prints larger errors for width
         scaling than table 6 for the dense models where narrowing does not help (VGG-16 6.67 and
@@ -191,16 +170,19 @@ class Family:
         Args:
           with_dense: whether the dense model may be the optimal one.
         """
-        change = self.change_from_dense
-        change = change[change.index.isin(self._candidates(with_dense))]
-        return int(change.index.to_numpy()[int(change.argmin())]) if len(change) else None
+        column = VAL_ERROR if self.is_validated else TEST_ERROR
+        errors = self.points.pivot(index="seed", columns="member", values=column)
+        if self.by_seed(column, 0):
+            errors = errors.sub(errors[0], axis=0)
+        means = errors.mean().dropna()
+        means = means[means.index.isin(self._candidates(with_dense))]
+        return int(means.index.to_numpy()[means.argmin()]) if len(means) else None
 
     def _candidates(self, with_dense: bool) -> list[int]:
         """The members to choose among."""
         if not self.is_of_widths:
             return [member for member in self.members if member or with_dense]
-        narrowed = self.points[self.points["width"] < self.benchmark.width]
-        return sorted(int(member) for member in narrowed["member"].unique())
+        return self.points.query("width < @self.benchmark.width")["member"].unique().tolist()
 
     def against_dense(self, member: int | None) -> PairedDifference:
         """A member's test error minus the dense model's, points, by PEG section 2's rule."""
@@ -225,22 +207,25 @@ class Family:
         optimal = self.optimal()
         return optimal if self.against_dense(optimal).verdict in ("lower", "higher") else None
 
-    def missing_seeds(self, member: int | None, column: str = TEST_ERROR) -> tuple[int, ...]:
-        """The benchmark's seeds without a value here."""
-        return tuple(sorted(set(self.seeds) - set(self.by_seed(column, member))))
+    def missing(self, seeds: Iterable[int]) -> str:
+        """The benchmark's other seeds, in words."""
+        return summary.seeds_text(set(self.seeds) - set(seeds))
+
+    def remaining(self, member: int | None) -> float:
+        """Weights remaining of a member, of the full dense model's; NaN for no member."""
+        return self.mean("weights_remaining", member)
 
     def remaining_text(self, member: int | None) -> str:
-        """Weights remaining of a member, of the full dense model's, in %; "" for no member."""
-        return percent_text(self.mean("weights_remaining", member))
+        """The same in %; "" for no member."""
+        return percent_text(self.remaining(member))
 
     def place_text(self, member: int | None) -> str:
         """Where a member is, "" for no member: "41%"; "1380 epochs" of longer dense training."""
-        if self.method != EXTENDED_DENSE:
-            remaining = self.remaining_text(member)
-            return f"{remaining}%" if remaining else "" if member is None else f"member {member}"
-        epochs = self.mean("total_epochs", member)
-        unknown = "" if member is None else f"level {member}"
-        return unknown if math.isnan(epochs) else f"{epochs:g} epochs"
+        if self.method == EXTENDED_DENSE:
+            epochs = self.mean("total_epochs", member)
+            return "" if math.isnan(epochs) else f"{epochs:g} epochs"
+        remaining = self.remaining_text(member)
+        return f"{remaining}%" if remaining else ""
 
 
 def selection_note(found: Iterable[Family]) -> str:
@@ -256,27 +241,31 @@ def selection_note(found: Iterable[Family]) -> str:
 
 
 def by_benchmark(found: Iterable[Family]) -> dict[Benchmark, dict[str, Family]]:
-    """benchmark -> method -> its family, in their order."""
+    """benchmark -> method -> its family, in their order; `dense` is the dense model alone."""
     table: dict[Benchmark, dict[str, Family]] = {}
     for family in found:
-        table.setdefault(family.benchmark, {})[family.method] = family
+        here = table.setdefault(family.benchmark, {})
+        here[family.method] = family
+        here.setdefault(DENSE, replace(family, method=DENSE, points=family.rows(0)))
     return table
 
 
-def with_methods(found: Iterable[Family], *methods: str) -> list[Family]:
-    """Families of these methods, on benchmarks where every one of them was run."""
+def select(
+    found: Iterable[Family], *methods: str, any_of: Sequence[str] = (), noisy: bool | None = None
+) -> list[Family]:
+    """Families of these methods, default all, on benchmarks where every one of them was run.
+
+    With `any_of`, where one of those was run; with `noisy`, with (True) or without label noise.
+    """
+    there = by_benchmark(found := list(found))
     return [
-        here[method]
-        for here in by_benchmark(found).values()
-        if all(name in here for name in methods)
-        for method in methods
+        family
+        for family in found
+        if noisy in (None, family.benchmark.is_noisy)
+        and (not methods or family.method in methods)
+        and there[family.benchmark].keys() >= set(methods)
+        and (not any_of or not there[family.benchmark].keys().isdisjoint(any_of))
     ]
-
-
-def with_any(found: Sequence[Family], *methods: str) -> list[Family]:
-    """All families of benchmarks where one of these methods was run."""
-    there = by_benchmark(found)
-    return [f for f in found if any(method in there[f.benchmark] for method in methods)]
 
 
 # ---------------------------------------------------------------- from results.csv
@@ -290,146 +279,97 @@ def load(results: pd.DataFrame, _: Any = None) -> list[Family]:
       results: rows of results.csv of one experiment; branches are left out.
 
     Returns:
-      Ordered by panel as they first come, noise, and method as in `METHOD_NAMES`.
+      Ordered by data and model, noise, and method as in `METHOD_NAMES`.
     """
-    rows = results[results["branch"] == ""] if "branch" in results else results
-    rows = rows[rows["method"].fillna("").ne("")] if "method" in rows else rows.iloc[:0]
-    if rows.empty:
-        return []
-    rows = _measured(rows)
-    rows = rows.assign(benchmark=pd.Series(_benchmarks(rows), rows.index, dtype="object"))
+    rows = _measured(results[results["branch"] == ""])
+    keys = _benchmark_keys(rows)
+    extras = [str(name) for name in keys if name not in BASE]
+    names = ["dataset", "model", "width", *extras, "noise_fraction", "label_noise"]
     found = []
-    for benchmark, mine in rows.groupby("benchmark", sort=False):
-        dense = _dense_rows(mine, benchmark)
-        seeds = tuple(sorted(int(seed) for seed in mine["seed"].unique()))
-        for method, own in mine.groupby("method", sort=False):
-            points = _points(str(method), own, dense)
-            found.append(Family(benchmark, str(method), points, seeds))
-    panels = list(dict.fromkeys(family.benchmark.panel for family in found))
-
-    def place(family: Family) -> tuple[int, float, str, int]:
-        mark = family.benchmark
-        rank = [*METHOD_NAMES, family.method].index(family.method)
-        return panels.index(mark.panel), mark.noise_fraction, mark.label_noise, rank
-
-    return sorted(found, key=place)
+    for key, mine in rows.groupby([keys[name] for name in names], dropna=False):
+        of: dict[str, Any] = dict(zip(names, key, strict=True))
+        extra = tuple((n, of[n]) for n in extras if trials.shown_value(of[n]))
+        benchmark = Benchmark(**{name: of[name] for name in BASE}, extra=extra)
+        seeds = tuple(sorted(mine["seed"].unique().tolist()))
+        for method in [name for name in METHOD_NAMES if mine["method"].eq(name).any()]:
+            found.append(Family(benchmark, method, _points(method, mine, benchmark), seeds))
+    return found
 
 
 def _measured(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with errors in % and the epochs trained so far; columns that may lack are NaN."""
-    rows = rows.sort_values(["trial", "seed", "level"], kind="stable").reset_index(drop=True)
-    stages = rows["train_epochs"].astype("float64")
-    by_trial = stages.groupby([rows["trial"], rows["seed"]], sort=False)
+    """Rows with errors in % and the epochs trained so far."""
+    rows = rows.sort_values(["trial", "seed", "level"])
+    rank = rows["method"].map(list(METHOD_NAMES).index)
+    rows = rows.iloc[rank.argsort(kind="stable")].reset_index(drop=True)
+    epochs = rows["train_epochs"].astype("float64")
+    of_run = epochs.groupby([rows["trial"], rows["seed"]])
     # A level that is missing leaves the sum unknown.
-    total = by_trial.cumsum().where(by_trial.cumcount() == rows["level"])
-    dense = stages.where(rows["level"] == 0).groupby([rows["trial"], rows["seed"]])
-    one_shot = dense.transform("max") + stages.where(rows["level"] > 0, 0.0)
+    total = of_run.cumsum().where(of_run.cumcount() == rows["level"])
+    one_shot = of_run.transform("first") + epochs.where(rows["level"] > 0, 0.0)
     return rows.assign(
-        width=rows["width"].fillna(1.0) if "width" in rows else 1.0,
-        weights=rows.get("weights", math.nan),
-        dense_trial=rows["dense_trial"].fillna("") if "dense_trial" in rows else "",
+        total_epochs=total.where(rows["method"] != ONE_SHOT, one_shot),
         **{TEST_ERROR: 100 * (1 - rows["test_accuracy_last"])},
         **{VAL_ERROR: 100 * (1 - rows["val_accuracy"])},
-        total_epochs=total.where(rows["method"] != ONE_SHOT, one_shot),
     )
 
 
-def _benchmarks(rows: pd.DataFrame) -> list[Benchmark]:
-    """The benchmark of every row."""
-    fractions = rows["noise_fraction"].fillna(0.0)
-    noise = rows["label_noise"].where(fractions > 0, "none")
-    full = rows[["dataset", "model"]].assign(label_noise=noise, noise_fraction=fractions)
+def _benchmark_keys(rows: pd.DataFrame) -> pd.DataFrame:
+    """What says the benchmark of every row: columns `BASE`, and those of `Benchmark.extra`."""
+    noise = rows["label_noise"].where(rows["noise_fraction"] > 0, "none")
+    keys = rows[list(BASE)].assign(label_noise=noise)
+    # Families start from a dense network, the widest of a family of widths.
+    start = [*(keys[name] for name in BASE if name != "width"), rows["dense_trial"]]
+    keys["width"] = rows["width"].groupby(start).transform("max")
 
-    def several(name: str, *keys: str, dropna: bool = True) -> pd.Series:
-        """Whether the rows that agree with a row in all this and in `keys` have several values."""
-        agree = [*(full[column] for column in full), *(rows[key] for key in keys)]
-        values = rows[name].replace("", np.nan) if dropna else rows[name]
-        return values.groupby(agree, dropna=False).transform("nunique", dropna=dropna) > 1
+    def several(name: str, *more: str) -> pd.Series:
+        """Whether the rows that agree with a row in `keys` and in `more` have several values."""
+        agree = [*(keys[key] for key in keys), *(rows[key] for key in more)]
+        groups = rows[name].groupby(agree, dropna=False)
+        return groups.transform("nunique", dropna=False) > 1
 
     # What a sweep varied: settings that differ within one method; a method says how it retrains.
     known = [name for name in trials.settings(rows) if name not in (*BASE, "retrain")]
     swept = [
         name
-        for name in map(str, known)
+        for name in known
         # A part of the data is another benchmark also where nothing else is there.
-        if name == "train_subset" or several(name, "method", "width", dropna=False).any()
+        if name == "train_subset" or several(str(name), "method", "width").any()
     ]
-    full = full.join(rows[swept])
-    full["width"] = _full_width(rows, [full[name] for name in full])
-    for name, keys in (("dense_trial", ()), ("trial", ("method", "width"))):
-        if (apart := several(name, *keys)).any():
-            full[name] = rows[name].where(apart, "")
-    extra = [str(name) for name in full if name not in BASE]
-    return [
-        Benchmark(
-            **{name: row[name] for name in BASE},
-            extra=tuple((name, row[name]) for name in extra if trials.shown_value(row[name])),
-        )
-        for row in full.to_dict("records")
-    ]
+    keys = keys.join(rows[swept])
+    for name, more in (("dense_trial", ()), ("trial", ("method", "width"))):
+        if (apart := several(name, *more)).any():
+            keys[name] = rows[name].where(apart, "")
+    return keys
 
 
-def _full_width(rows: pd.DataFrame, keys: list[pd.Series]) -> pd.Series:
-    """The width that a family starts from: its own, or of a family of widths the largest.
-
-    Where that one is not there yet, the next larger at which another method was run.
-    """
-    scaled = rows["method"].isin(_WIDTH_METHODS)
-    keys = [*keys, rows["dense_trial"]]
-    widest = rows.groupby([*keys, rows["method"]], dropna=False)["width"].transform("max")
-    marks = pd.Series(list(zip(*keys, strict=True)), rows.index)
-    others = rows["width"][~scaled].groupby(marks[~scaled]).agg(set).to_dict()
-    larger = [
-        min((width for width in others.get(mark, ()) if width >= own), default=own)
-        for mark, own in zip(marks, widest, strict=True)
-    ]
-    return rows["width"].where(~scaled, pd.Series(larger, rows.index))
-
-
-def _dense_rows(rows: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
-    """The benchmark's standard dense model, a row per seed."""
-    dense = rows[(rows["level"] == 0) & (rows["width"] == benchmark.width)]
-    rank = dense["method"].map(lambda method: [*_DENSE_FROM, method].index(method))
-    return dense.iloc[rank.argsort(kind="stable").to_numpy()].drop_duplicates("seed")
-
-
-def _points(method: str, own: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
-    """A family's rows, the dense model's among them, numbered and measured against it."""
+def _points(method: str, rows: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
+    """A family's rows, of all rows of its benchmark, numbered; the dense model's among them."""
+    own = rows[rows["method"] == method]
     own = own.assign(member=own["level"])
     if method in _WIDTH_METHODS:
-        own = own[own["level"] == (0 if method == WIDTH else 1)]
-        widths = sorted(own["width"].unique(), reverse=True)
-        is_dense = method == WIDTH and bool(set(dense["width"]) & set(widths[:1]))
-        places = {width: n for n, width in enumerate(widths, start=1 - is_dense)}
-        own = own.assign(member=own["width"].map(places))
-    absent = dense[~dense["seed"].isin(own.loc[own["member"] == 0, "seed"])]
-    points = pd.concat([absent.assign(member=0), own]) if len(absent) else own
-    points = points.assign(member=points["member"].astype(int))
+        own = own[own["level"] == int(method == WIDTH_MATCHED)]
+        place = own["width"].rank(method="dense", ascending=False).astype(int)
+        # The full width, trained as usual, is the dense model; trained for longer it is not.
+        is_dense = method == WIDTH and own["width"].eq(benchmark.width).any()
+        own = own.assign(member=place - int(is_dense))
+    dense = rows[(rows["level"] == 0) & (rows["width"] == benchmark.width)].assign(member=0)
+    points = pd.concat([own, dense]).drop_duplicates(["member", "seed"])
     if method in _WIDTH_METHODS:
-        points["weights_remaining"] = points["weights"] / dense["weights"].dropna().max()
-    return points.sort_values(["member", "seed"], kind="stable").reset_index(drop=True)
+        points["weights_remaining"] = points["weights"] / dense["weights"].max()
+    points = points.sort_values(["member", "seed"], kind="stable", ignore_index=True)
+    return points.assign(
+        panel=benchmark.panel,
+        benchmark=benchmark.name,
+        noise=benchmark.noise,
+        method=method,
+        of_widths=method in _WIDTH_METHODS,
+        is_dense=points["member"] == 0,
+    )
 
 
 def rows_of(found: Iterable[Family]) -> pd.DataFrame:
-    """The points of families as rows for figures.
-
-    Returns:
-      A family's points with `panel`, `benchmark`, `method` and `of_widths`; `noise`, a category by
-      rising noise; `is_dense` flags the dense model, `is_optimum` an optimum that differs from it.
-    """
-    found = list(found)
-    marks = sorted((f.benchmark for f in found), key=lambda m: (m.noise_fraction, m.label_noise))
-    noises = pd.CategoricalDtype(list(dict.fromkeys(mark.noise for mark in marks)))
-    parts = [
-        family.points.assign(
-            panel=family.benchmark.panel,
-            benchmark=family.benchmark.name,
-            noise=pd.Series(family.benchmark.noise, family.points.index, noises),
-            method=family.method,
-            of_widths=family.is_of_widths,
-            is_dense=family.points["member"] == 0,
-            is_optimum=family.points["member"] == family.marked_optimum(),
-        )
-        for family in found
-    ]
-    return summary.concatenated(parts)
+    """The points of families as rows for figures; `is_optimum` flags `Family.marked_optimum`."""
+    parts = ((family.points, family.marked_optimum()) for family in found)
+    return summary.concatenated(
+        [points.assign(is_optimum=points["member"] == member) for points, member in parts]
+    )

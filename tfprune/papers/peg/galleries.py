@@ -5,33 +5,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from etils import epath
 
-from tfprune import files
+from tfprune import files, store
 from tfprune.measures.example_groups import KINDS
 from tfprune.papers.drawings import gallery
 from tfprune.papers.peg import families
+from tfprune.papers.peg.comparisons import printed
 from tfprune.papers.peg.families import LR_REWIND, Family
-from tfprune.report import readings, summary, tables
+from tfprune.report import readings, tables
 from tfprune.report.experiment import Drawing, Experiment
 from tfprune.report.tables import Table
 
-# PEG table 4, of (dataset, model): the highest and lowest weights remaining in %, by kind.
-_PUBLISHED = {
-    about: dict(zip(KINDS, ends, strict=True))
-    for about, ends in {
-        ("mnist", "lenet_300_100"): ((1.4, 1.4), (80.0, 5.5), (100.0, 1.4)),
-        ("cifar10", "resnet20"): ((16.7, 13.4), (80.0, 21.0), (100.0, 5.5)),
-        ("cifar10", "vgg16"): ((2.3, 0.7), (80.0, 2.3), (100.0, 0.19)),
-        ("cifar100", "resnet32"): ((16.7, 8.6), (80.0, 21.0), (100.0, 8.6)),
-        ("imagenet2012", "resnet50"): ((13.4, 13.4), (80.0, 16.8), (100.0, 13.4)),
-    }.items()
-}
+_ENDS = ("highest", "lowest")
 
 
 class Kind(NamedTuple):
@@ -47,8 +37,7 @@ class Kind(NamedTuple):
     levels: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Gallery:
+class Gallery(NamedTuple):
     """The examples of one benchmark, pruned with learning-rate rewinding.
 
     Attributes:
@@ -65,27 +54,14 @@ class Gallery:
     def seeds(self) -> tuple[int, ...]:
         """Those that have losses at every level used, increasing."""
         used = {int(level) for kind in self.kinds.values() for level in kind.levels} | {0}
-        measured = self.family.points[self.family.points["examples"].fillna("").ne("")]
+        measured = self.family.points[self.family.points["examples"] != ""]
         there = measured.groupby("seed")["level"].agg(set)
         return tuple(seed for seed in self.family.seeds if used <= there.get(seed, set()))
 
-    @property
-    def missing(self) -> tuple[int, ...]:
-        """The benchmark's other seeds."""
-        return tuple(seed for seed in self.family.seeds if seed not in self.seeds)
-
-    def ends(self, name: str) -> tuple[float, float]:
+    def ends(self, name: str) -> list[float]:
         """The highest and lowest weights remaining of a kind, fractions; NaN without levels."""
-        means = self.family.points.groupby("member")["weights_remaining"].mean()
-        known = means.reindex(self.kinds[name].levels)
-        return float(known.max()), float(known.min())
-
-    def printed_ends(self, name: str) -> tuple[float, float]:
-        """The same as PEG table 4 has them; NaN where it has none."""
-        mark = self.family.benchmark
-        known = {} if mark.is_noisy or not summary.full_size(mark.settings) else _PUBLISHED
-        high, low = known.get((mark.dataset, mark.model), {}).get(name, (math.nan, math.nan))
-        return high / 100, low / 100
+        left = list(map(self.family.remaining, self.kinds[name].levels))
+        return [max(left), min(left)] if left else [math.nan, math.nan]
 
 
 def load(results: pd.DataFrame, folder: epath.Path) -> list[Gallery]:
@@ -97,13 +73,11 @@ def load(results: pd.DataFrame, folder: epath.Path) -> list[Gallery]:
     found = []
     names = {kind: [f"{kind}/{name}" for name in Kind._fields] for kind in KINDS}
     for family in families.load(results):
-        named = family.rows(0).get("gallery", pd.Series()).fillna("")
-        there = [path for file in named if file and (path := folder / str(file)).exists()]
+        there = [path for _, path in store.files_there(folder, family.rows(0), "gallery")]
         if family.method == LR_REWIND and there:
             arrays = files.load_arrays(there[0], needed=itertools.chain(*names.values()))
             kinds = {kind: Kind(*(arrays[name] for name in own)) for kind, own in names.items()}
-            classes = tuple(map(str, arrays.get("class_names", ())))
-            found.append(Gallery(family, kinds, classes))
+            found.append(Gallery(family, kinds, tuple(map(str, arrays.get("class_names", ())))))
     return found
 
 
@@ -113,7 +87,7 @@ def _words(kind: str) -> str:
 
 def _draw(here: Gallery) -> Any:
     parts = {
-        f"{readings.start(_words(name))}, by losses at {_range(*here.ends(name))}% of weights "
+        f"{readings.start(_words(name))}, by losses at {_range(here.ends(name))}% of weights "
         "remaining": kind[:3]
         for name, kind in here.kinds.items()
         if len(kind.labels)
@@ -121,10 +95,10 @@ def _draw(here: Gallery) -> Any:
     return gallery.draw(parts, here.class_names)
 
 
-def _range(high: float, low: float) -> str:
+def _range(ends: Sequence[float]) -> str:
     """Weights remaining in percent as PEG table 4 prints them: "80-5.5", or "1.4"."""
-    ends = [100 * end for end in (high, low) if not math.isnan(end)]
-    texts = [f"{end:.2g}" if end < 1 else f"{end:.1f}".removesuffix(".0") for end in ends]
+    percents = [100 * end for end in ends if not math.isnan(end)]
+    texts = [f"{end:.2g}" if end < 1 else f"{end:.1f}".removesuffix(".0") for end in percents]
     return "-".join(dict.fromkeys(texts))
 
 
@@ -137,48 +111,50 @@ def mislabelled_reading(here: Gallery) -> str:
     ]
     none = [_words(name) for name, kind in here.kinds.items() if not len(kind.labels)]
     but = f"; no level qualifies to rank the {' and the '.join(none)}" if none else ""
-    without = f", {summary.seeds_text(here.missing)} not everywhere" if here.missing else ""
+    missing = here.family.missing(here.seeds)
+    without = f", {missing} not everywhere" if missing else ""
     return (
         "The majority prediction (P) differs from the label (L) in "
         f"{', '.join(counts)} examples{but}; n = {len(here.seeds)} seeds{without}."
     )
 
 
-def levels_table(found: Sequence[Gallery]) -> Table | None:
+def levels_table(found: Sequence[Gallery]) -> Table:
     """The levels at which losses were measured, a row per benchmark and kind (PEG table 4)."""
-    rows = [_row(here, name, kind) for here in found for name, kind in here.kinds.items()]
+    ours, paper = ([f"{before}{end}" for end in _ENDS] for before in ("", "published_"))
     shown: dict[str, Any] = {
         "model": "model",
         "noise": "noise",
         "examples": lambda row: _words(row["kind"]),
         "levels": "levels",
-        "weights remaining, ours (%)": lambda row: _range(row["highest"], row["lowest"]),
-        "weights remaining, paper (%)": lambda row: _range(
-            row["published_highest"], row["published_lowest"]
-        ),
+        "weights remaining, ours (%)": lambda row: _range([row[name] for name in ours]),
+        "weights remaining, paper (%)": lambda row: _range([row[name] for name in paper]),
     }
     title = (
         "Weights remaining at which the losses behind each gallery were measured; the paper's "
         "least affected examples include the dense model, which has no change to average"
     )
+    rows = [_row(here, name, kind) for here in found for name, kind in here.kinds.items()]
     labels = ("model", "noise", "examples")
-    return tables.of_rows("levels", title, rows, shown | tables.SEEDS, labels) if rows else None
+    return tables.of_rows("levels", title, rows, shown | tables.SEEDS, labels)
 
 
 def _row(here: Gallery, name: str, kind: Kind) -> dict[str, Any]:
     """Fractions, as all numbers of results.csv."""
-    ours, paper = here.ends(name), here.printed_ends(name)
+    mark = here.family.benchmark
+    paper = [printed(4, mark, name, end, "weights_remaining_percent") for end in _ENDS]
     return {
-        "model": here.family.benchmark.panel,
-        "noise": here.family.benchmark.noise,
+        "model": mark.panel,
+        "noise": mark.noise,
         "kind": name,
         "levels": _runs(np.sort(kind.levels)),
-        "highest": ours[0],
-        "lowest": ours[1],
-        "published_highest": paper[0],
-        "published_lowest": paper[1],
+        **dict(zip(_ENDS, here.ends(name), strict=True)),
+        **{
+            f"published_{end}": cell.mean / 100 if cell else math.nan
+            for end, cell in zip(_ENDS, paper, strict=True)
+        },
         "n": len(here.seeds),
-        "missing_seeds": summary.seeds_text(here.missing),
+        "missing_seeds": here.family.missing(here.seeds),
     }
 
 
@@ -188,17 +164,14 @@ def _runs(levels: np.ndarray) -> str:
     return ", ".join(f"{p[0]}-{p[-1]}" if p.size > 1 else f"{p[0]}" for p in parts)
 
 
-def _by_name(found: Sequence[Gallery]) -> dict[str, Gallery]:
-    return {here.family.benchmark.name: here for here in found}
-
-
 EXAMPLE_GALLERIES = Experiment(
     "example_galleries",
     load,
     figures=(
         Drawing(
             "examples", "Examples that pruning affects the most and the least", _draw,
-            mislabelled_reading, each=_by_name,
+            mislabelled_reading,
+            each=lambda found: {here.family.benchmark.name: here for here in found},
         ),
     ),
     tables=(levels_table,),

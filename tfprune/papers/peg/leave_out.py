@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,11 +18,10 @@ from tfprune.report.accuracy import SPARSITY
 from tfprune.report.experiment import Experiment
 from tfprune.report.grammar import ZERO, Axis, Figure, Lines, Mark, Panel, Scale, line_handle, shade
 from tfprune.report.readings import gap_text
-from tfprune.report.summary import Beside
+from tfprune.report.summary import Beside, described
 from tfprune.report.tables import Table, mean_std, number_text
 
 DENSE_SUBSET = "dense_subset"
-_GREEN = "#CDEBD9"
 
 
 class Pairing(NamedTuple):
@@ -64,46 +63,35 @@ TOP_WORSENED = Pairing(
     {("resnet20", 1): "0 to +0.35", ("vgg16", 1): "0 to +0.54"},
 )
 # fmt: on
+_BRANCHES = [*TOP_IMPROVED.branches, *TOP_WORSENED.branches, DENSE_SUBSET]
 
 
-@dataclass(frozen=True, eq=False)
-class Sets:
+class Sets(NamedTuple):
     """The networks of one benchmark that were trained on a part of the examples.
 
     Attributes:
       family: the trunk, pruned with learning-rate rewinding.
-      rows: those of the branches, with `test_error_percent`.
+      errors: test errors, percent: a row per (level, seed), a column per branch.
     """
 
     family: Family
-    rows: pd.DataFrame
+    errors: pd.DataFrame
 
-    def errors(self, branch: str) -> pd.DataFrame:
-        """Test errors of a branch, percent: a row per seed, a column per level that has one."""
-        return self.rows[self.rows["branch"] == branch].pivot_table(TEST_ERROR, "seed", "level")
+    def by_seed(self, branch: str, level: int | None) -> dict[int, float]:
+        """seed -> test error of a branch from a level of the trunk."""
+        known = self.errors[branch].dropna()
+        return known[known.index.get_level_values("level") == level].droplevel("level").to_dict()
 
-    def remaining(self, level: int) -> float:
-        """Weights remaining of a level of the trunk, mean over seeds; NaN where unknown."""
-        return self.family.mean("weights_remaining", level)
+    def gaps(self, pairing: Pairing) -> pd.Series:
+        """Chosen − random, points, by the (level, seed) that have both."""
+        chosen, random = (self.errors[branch] for branch in pairing.branches)
+        return (chosen - random).dropna().rename("gap")
 
-
-class Pair(NamedTuple):
-    """Both sets of a pairing on one benchmark: test errors as of `Sets.errors`."""
-
-    pairing: Pairing
-    sets: Sets
-    chosen: pd.DataFrame
-    random: pd.DataFrame
-
-    @property
-    def gaps(self) -> pd.DataFrame:
-        """Chosen − random, points: a row per seed, a column per level where some seed has both."""
-        return (self.chosen - self.random).dropna(axis=1, how="all")
-
-    def mean_difference(self) -> Difference:
+    def mean_difference(self, pairing: Pairing) -> Difference:
         """Chosen − random, each seed's mean over the improving levels where it has both (PEG D)."""
-        green = self.gaps.columns.intersection(self.sets.family.beating_dense())
-        return difference(self.gaps[green].mean(axis=1))
+        gaps = self.gaps(pairing)
+        improving = gaps.index.isin(self.family.beating_dense(), level="level")
+        return difference(gaps[improving].groupby("seed").mean())
 
 
 Found = Sequence[Sets]
@@ -112,61 +100,45 @@ Found = Sequence[Sets]
 def load(results: pd.DataFrame, _: Any) -> list[Sets]:
     """What was trained on a part of the examples, a benchmark each, in the order of families."""
     branches = results[results["branch"].ne("")]
-    branches = branches.assign(**{TEST_ERROR: 100 * (1 - branches["test_accuracy_last"])})
-    return [
-        Sets(family, own)
-        for family in families.load(results)
-        if family.method == LR_REWIND
-        # A dense row may be another family's.
-        if len(trials := family.points.loc[family.points["method"] == family.method, "trial"])
-        if len(own := branches[branches["trial"].isin(trials)])
-    ]
-
-
-def pairs(found: Found, pairing: Pairing) -> list[Pair]:
-    """Those of benchmarks with a level where some seed has both sets."""
-    made = [Pair(pairing, here, *map(here.errors, pairing.branches)) for here in found]
-    return [pair for pair in made if pair.gaps.size]
-
-
-def _with_subset(found: Found) -> list[Sets]:
-    return [here for here in found if here.errors(DENSE_SUBSET).size]
+    branches = branches.assign(error=100 * (1 - branches["test_accuracy_last"]))
+    found = []
+    for family in families.load(results):
+        own = branches[branches["trial"].isin(family.points["trial"])]
+        if family.method == LR_REWIND and len(own):
+            errors = own.pivot_table("error", ["level", "seed"], "branch")
+            found.append(Sets(family, errors.reindex(columns=_BRANCHES)))
+    return found
 
 
 # ---------------------------------------------------------------- figures
-def _paired_rows(found: Sequence[Pair]) -> pd.DataFrame:
+def _paired_rows(pairing: Pairing, found: Found) -> pd.DataFrame:
     """Rows of either set, of their difference seed by seed, and of the trunk's levels."""
     made = []
-    for pair in found:
-        family, names = pair.sets.family, pair.pairing.names
-        kinds = (
-            (pair.chosen, TEST_ERROR, names[0]),
-            (pair.random, TEST_ERROR, names[1]),
-            (pair.gaps, "difference", ""),
-        )
-        parts = [
-            table.reset_index().melt("seed", var_name="level", value_name=column).assign(set=name)
-            for table, column, name in kinds
+    for here in found:
+        family = here.family
+        sets = [
+            here.errors[branch].rename(TEST_ERROR).reset_index().assign(set=name)
+            for branch, name in zip(pairing.branches, pairing.names, strict=True)
         ]
-        trunk = pd.DataFrame({"level": family.members, "set": ""})
-        rows = pd.concat([*parts, trunk], ignore_index=True)
+        levels = pd.DataFrame({"level": family.members})
+        rows = pd.concat([*sets, here.gaps(pairing).reset_index(), levels], ignore_index=True)
         made.append(
             rows.assign(
-                weights_remaining=rows["level"].map(pair.sets.remaining),
+                weights_remaining=rows["level"].map(family.remaining),
                 improves=rows["level"].isin(family.beating_dense()),
                 benchmark=family.benchmark.name,
                 dense=family.mean(TEST_ERROR, 0),
-                said=_green_text(pair),
+                said=_green_text(here, pairing),
             )
         )
     return summary.concatenated(made)
 
 
-def _green_text(pair: Pair) -> str:
-    gap = pair.mean_difference()
+def _green_text(here: Sets, pairing: Pairing) -> str:
+    gap = here.mean_difference(pairing)
     if gap.n:
         return f"mean in green: {gap_text(gap)}"
-    if len(pair.sets.family.by_seed(TEST_ERROR, 0)) < 2:
+    if len(here.family.by_seed(TEST_ERROR, 0)) < 2:
         return "one seed cannot tell where generalization improves"
     return "no sparsity with both sets improves generalization"
 
@@ -177,60 +149,64 @@ def _draw_dense(panel: Panel) -> None:
 
 
 _DENSE = Mark(_draw_dense, lambda: line_handle("dense, all examples", dash="--"))
-_IMPROVES = shade("improves", "pruning improves generalization", _GREEN)
+_IMPROVES = shade("improves", "pruning improves generalization", "#CDEBD9")
 _SAID = Mark(lambda panel: panel.axes.set_title(panel.rows["said"].iloc[0], fontsize=9))
+_ERROR = Axis(TEST_ERROR, "Test error (%)")
+# Without ticks at the other levels, which rows have for what is green.
+_CHOSEN_AT = replace(
+    SPARSITY,
+    label="Sparsity at which examples are chosen (%)",
+    finish=lambda p: style.sparsity_axis(p.axes, pd.concat([line.values for line in p.lines])),
+)
 
 
-def _ticks_where_chosen(panel: Panel) -> None:
-    """Not at the other levels, which rows have for what is green."""
-    style.sparsity_axis(panel.axes, pd.concat([line.values for line in panel.lines]))
+def _with_both(pairing: Pairing, found: Found) -> list[Sets]:
+    return [here for here in found if len(here.gaps(pairing))]
 
 
 def _compared(pairing: Pairing) -> Figure:
     """Two sets by the sparsity that chose them, and below their difference, chosen − random."""
-    colors, markers = (
-        Scale("set", dict(zip(pairing.names, values, strict=True)))
-        for values in ((style.VERMILLION, style.BLUE), "os")
-    )
-    label = "Sparsity at which examples are chosen (%)"
-    x = replace(SPARSITY, label=label, finish=_ticks_where_chosen)
-    gap = Axis("difference", "\n− ".join(pairing.names) + " (points)")
-    error, dense = Axis(TEST_ERROR, "Test error (%)"), (_DENSE,) * pairing.beside_dense
-    upper = Lines(x, error, "level", colors, markers, marks=(*dense, _IMPROVES), height=1.5)
-    lower = Lines(x, gap, "level", style.PURPLE, "D", marks=(ZERO, _IMPROVES, _SAID))
+    colors = Scale("set", dict(zip(pairing.names, (style.VERMILLION, style.BLUE), strict=True)))
+    markers = Scale("set", dict(zip(pairing.names, "os", strict=True)))
+    marks = (*[_DENSE] * pairing.beside_dense, _IMPROVES)
+    upper = Lines(_CHOSEN_AT, _ERROR, "level", colors, markers, marks=marks, height=1.5)
+    gap = Axis("gap", "\n− ".join(pairing.names) + " (points)")
+    lower = Lines(_CHOSEN_AT, gap, "level", style.PURPLE, "D", marks=(ZERO, _IMPROVES, _SAID))
     return Figure(
-        pairing.name, pairing.title, _paired_rows, (upper, lower), pairing_reading,
-        lambda found: pairs(found, pairing), panel="benchmark", size=(6.8, 4.6, 5.2),
+        pairing.name, pairing.title, partial(_paired_rows, pairing), (upper, lower),
+        partial(pairing_reading, pairing), partial(_with_both, pairing), panel="benchmark",
+        size=(6.8, 4.6, 5.2),
     )  # fmt: skip
+
+
+def _with_subset(found: Found) -> list[Sets]:
+    return [here for here in found if here.errors[DENSE_SUBSET].notna().any()]
 
 
 def _subset_rows(found: Found) -> pd.DataFrame:
     """The sparse networks, and dense ones on the subset, by the level that chose it."""
-    sparse = families.rows_of([here.family for here in found]).assign(network="sparse")
     made = []
     for here in found:
-        subset = here.rows[here.rows["branch"] == DENSE_SUBSET]
-        left, mark = subset["level"].map(here.remaining), here.family.benchmark
-        subset = subset.assign(panel=mark.panel, noise=mark.noise, weights_remaining=left)
-        made.append(subset.assign(member=subset["level"], network=DENSE_SUBSET))
-    if not made:
-        return pd.DataFrame()
-    rows = pd.concat([*made, sparse], ignore_index=True)
-    return rows.assign(noise=rows["noise"].astype(sparse["noise"].dtype))
+        mark, errors = here.family.benchmark, here.errors[DENSE_SUBSET].rename(TEST_ERROR)
+        rows = errors.rename_axis(["member", "seed"]).reset_index()
+        rows["weights_remaining"] = rows["member"].map(here.family.remaining)
+        made.append(rows.assign(panel=mark.panel, noise=mark.noise, network=DENSE_SUBSET))
+    sparse = families.rows_of(here.family for here in found).assign(network="sparse")
+    return summary.concatenated([*made, sparse])
 
 
-def pairing_reading(found: Sequence[Pair]) -> str:
+def pairing_reading(pairing: Pairing, found: Found) -> str:
     """The mean difference where pruning improves generalization, in one sentence."""
     said = []
-    for pair in found:
-        gap, mark = pair.mean_difference(), pair.sets.family.benchmark
+    for here in found:
+        gap, mark = here.mean_difference(pairing), here.family.benchmark
         what = gap_text(gap) if gap.n else "no such sparsity has both sets"
         unlike = mark.is_noisy or "train_subset" in mark.settings
-        paper = "" if unlike else pair.pairing.published.get((mark.model, mark.width), "")
+        paper = "" if unlike else pairing.published.get((mark.model, mark.width), "")
         said.append(f"{what} with {mark.name}" + (f" ({paper} in the paper)" if paper else ""))
     return (
         "Where pruning improves generalization, the test error of dense training "
-        f"{found[0].pairing.what}, minus that on as many random ones: {'; '.join(said)}."
+        f"{pairing.what}, minus that on as many random ones: {'; '.join(said)}."
     )
 
 
@@ -238,9 +214,9 @@ def subset_reading(found: Found) -> str:
     """Dense training on the subset against the sparse network at its optimum, in one sentence."""
     said = []
     for here in found:
-        _, sparse, subset = _at(here, "optimal")
-        gap = match_or_differ(subset, sparse)
-        if gap.n:
+        level = here.family.optimal()
+        sparse, subset = here.family.by_seed(TEST_ERROR, level), here.by_seed(DENSE_SUBSET, level)
+        if (gap := match_or_differ(subset, sparse)).n:
             said.append(f"{gap_text(gap)} with {here.family.benchmark.name}")
     if not said:
         return "No dense network on the subset of an optimally sparse one is there yet."
@@ -251,7 +227,7 @@ def subset_reading(found: Found) -> str:
 
 
 # ---------------------------------------------------------------- tables
-def pairing_table(pairing: Pairing, found: Found) -> Table | None:
+def pairing_table(pairing: Pairing, found: Found) -> Table:
     """Test errors of both sets at every level, and chosen − random seed by seed."""
     chosen, random = pairing.names
     title = (
@@ -259,7 +235,6 @@ def pairing_table(pairing: Pairing, found: Found) -> Table | None:
         f"({random}), by the level that chose; higher or lower where the mean difference is at "
         "least one std over seeds away from 0"
     )
-
     shown: dict[str, Any] = {
         "model": "model",
         "noise": "noise",
@@ -273,41 +248,39 @@ def pairing_table(pairing: Pairing, found: Found) -> Table | None:
         "seeds": "n",
         "unpaired seeds": "unpaired_seeds",
     }
-    rows = [row for pair in pairs(found, pairing) for row in _paired(pair)]
-    labels = ("model", "noise")
-    return tables.of_rows(pairing.name, title, rows, shown, labels) if rows else None
+    rows = [row for here in _with_both(pairing, found) for row in _paired(pairing, here)]
+    return tables.of_rows(pairing.name, title, rows, shown, ("model", "noise"))
 
 
-def _paired(pair: Pair) -> Iterator[dict[str, Any]]:
+def _paired(pairing: Pairing, here: Sets) -> Iterator[dict[str, Any]]:
     """A row per level; the paired difference is of the seeds that have both, as `n` says."""
-    family, mark = pair.sets.family, pair.sets.family.benchmark
-    for level in sorted({*pair.chosen, *pair.random}):
-        chosen, random = (known.get(level, {}) for known in (pair.chosen, pair.random))
+    family, improving = here.family, here.family.beating_dense()
+    known = here.errors[list(pairing.branches)].dropna(how="all")
+    for level in known.index.unique("level").tolist():
+        chosen, random = (here.by_seed(branch, level) for branch in pairing.branches)
         gap = match_or_differ(chosen, random)
         yield {
-            "model": mark.panel,
-            "noise": mark.noise,
+            "model": family.benchmark.panel,
+            "noise": family.benchmark.noise,
             "level": level,
-            "remaining": pair.sets.remaining(level),
-            **summary.described(chosen, "chosen", "mean", "std"),
-            **summary.described(random, "random", "mean", "std"),
+            "remaining": family.remaining(level),
+            **described(chosen, "chosen", "mean", "std"),
+            **described(random, "random", "mean", "std"),
             "difference_mean": gap.mean,
             "difference_std": gap.std,
             "verdict": gap.verdict,
-            "improves": level in family.beating_dense(),
+            "improves": level in improving,
             "n": gap.n,
             "unpaired_seeds": summary.seeds_text(gap.unpaired),
         }
 
 
-def subset_table(found: Found) -> Table | None:
+def subset_table(found: Found) -> Table:
     """Sparse and dense-subset networks at the optimal sparsity and at 0% (PEG table 8).
 
     Each is compared with the paper's, and dense-subset networks with those that chose the subset.
     """
     found = _with_subset(found)
-    if not found:
-        return None
     title = (
         "Test error of networks pruned with learning-rate rewinding, and of dense ones trained on "
         "what these, the trunk, classify correctly (dense subset); "
@@ -317,16 +290,10 @@ def subset_table(found: Found) -> Table | None:
     return summary.beside_table("dense_subset", title, rows, against="trunk")
 
 
-def _at(here: Sets, at: str) -> tuple[int | None, dict[int, float], dict[int, float]]:
-    """The level `optimal` or `dense`, and test errors there by seed: sparse ones, on the subset."""
-    level = 0 if at == DENSE else here.family.optimal()
-    rows = here.rows[(here.rows["branch"] == DENSE_SUBSET) & (here.rows["level"] == level)]
-    return level, here.family.by_seed(TEST_ERROR, level), summary.by_seed(rows, TEST_ERROR)
-
-
 def _subset(here: Sets, at: str) -> list[Beside]:
     family = here.family
-    level, sparse, subset = _at(here, at)
+    level = 0 if at == DENSE else family.optimal()
+    sparse, subset = family.by_seed(TEST_ERROR, level), here.by_seed(DENSE_SUBSET, level)
     where = "0% sparsity" if at == DENSE else "optimal sparsity"
     trunk = (DENSE, DENSE) if at == DENSE else (family.name, LR_REWIND)
     return [
@@ -335,9 +302,9 @@ def _subset(here: Sets, at: str) -> list[Beside]:
             details={"weights remaining (%)": family.remaining_text(level)}, against=against,
             seeds=family.seeds,
         )
-        for (name, method), values, against in (
-            (trunk, sparse, {}),
-            (("dense subset", DENSE_SUBSET), subset, sparse),
+        for name, method, values, against in (
+            (*trunk, sparse, {}),
+            ("dense subset", DENSE_SUBSET, subset, sparse),
         )
     ]  # fmt: skip
 
@@ -352,8 +319,7 @@ LEAVE_OUT = Experiment(
             "dense_subset", "Dense training on what the sparse network classifies correctly",
             _subset_rows,
             Lines(
-                SPARSITY, Axis(TEST_ERROR, "Test error (%)"), "member",
-                looks.NOISE,
+                SPARSITY, _ERROR, "member", looks.NOISE,
                 Scale("network", {DENSE_SUBSET: "o", "sparse": "s"}),
                 Scale("network", {DENSE_SUBSET: "-", "sparse": "--"},
                       {DENSE_SUBSET: "dense, on the subset"})),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from tfprune.papers.peg.families import METHOD_NAMES, TEST_ERROR, Family, rows_of, with_methods
+from tfprune.papers.peg.families import METHOD_NAMES, TEST_ERROR, Family, rows_of, select
 from tfprune.report import style
 from tfprune.report.accuracy import whole_epochs
 from tfprune.report.grammar import Axis, Figure, Lines, Mark, Panel, Scale, level_line, star
@@ -27,7 +27,7 @@ _ROUND_PERCENTS = (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 
 def _remaining_ticks(panel: Panel) -> None:
     """The papers' axis, ticks at levels; at round numbers where families share no sizes."""
-    if "of_widths" in panel.rows and panel.rows["of_widths"].any():
+    if panel.rows["of_widths"].any():
         _, high = panel.axes.get_xlim()
         shown = [p for p in _ROUND_PERCENTS if -math.log(p / 100) <= high]
         while len(shown) > 8:
@@ -82,10 +82,11 @@ ERROR = Axis(TEST_ERROR, "Test error (%)", finish=_error_limits)
 def noise_colors(names: Sequence[str]) -> dict[str, str]:
     """A colour for each noise by its fraction alone, darker up to 20% (the paper has up to 15%).
 
-    Names start with a noise in words ("15% noise").
+    Names start with a noise in words ("15% noise"); rising.
     """
     percents = {name: float(name.split("%")[0]) if "%" in name else 0.0 for name in names}
-    return {name: style.shade(min(percent / 20, 1)) for name, percent in percents.items()}
+    rising = sorted(percents.items(), key=lambda known: known[1])
+    return {name: style.shade(min(percent / 20, 1)) for name, percent in rising}
 
 
 NOISE = Scale("noise", noise_colors)
@@ -116,8 +117,12 @@ def by_method(
     kind = Lines(
         x, ERROR, "member", NOISE, Scale("method", markers, names), marks=(optimum(optimal), DENSE)
     )
-    choose = of or (lambda found: with_methods(found, *markers))
-    return Figure(name, title, rows_of, kind, reading, choose, panel="panel")
+    choose = of or (lambda found: select(found, *markers))
+    return Figure(
+        name, title, rows_of, kind, reading,
+        lambda found: [family for family in choose(found) if family.method in markers],
+        panel="panel",
+    )  # fmt: skip
 
 
 def by_look(

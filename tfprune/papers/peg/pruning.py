@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tfprune.measures.statistics import match_or_differ
-from tfprune.papers.peg import looks
+from tfprune.papers.peg import families, looks
 from tfprune.papers.peg.comparisons import (
-    Claim,
     Found,
     beside,
     claims_table,
@@ -34,13 +34,6 @@ from tfprune.papers.peg.families import (
     WEIGHT_REWIND,
     WIDTH,
     WIDTH_MATCHED,
-    Family,
-    by_benchmark,
-    load,
-    rows_of,
-    selection_note,
-    with_any,
-    with_methods,
 )
 from tfprune.report import readings, style, summary
 from tfprune.report.experiment import Experiment
@@ -48,7 +41,6 @@ from tfprune.report.grammar import QUANTITY, Axis, Figure, Lines, Mark, Panel, S
 from tfprune.report.summary import Beside
 from tfprune.report.tables import Table
 
-_VARIANTS = (LR_REWIND, WEIGHT_REWIND, SYNFLOW, SNIP, RANDOM)
 _LOOKS = {
     LR_REWIND: (style.BLUE, "s"),
     WEIGHT_REWIND: (style.VERMILLION, "o"),
@@ -62,41 +54,35 @@ _PARTS = {"noisy_loss": "noisy", "original_loss": "original"}
 _SIZE_OR_TRAINING = "optimal sparsity or training"
 
 
-def _clean(found: Found) -> list[Family]:
-    return [family for family in found if not family.benchmark.is_noisy]
-
-
 # ---------------------------------------------------------------- by level
 def _by_level(found: Found) -> pd.DataFrame:
     """Rows with `at_level`, the weights that pruning leaves at a row's level, by benchmark.
 
-    Dense training for longer removes nothing: it stands where pruning has its level. `alike` flags
-    the levels where both generalize alike.
+    Dense training for longer removes nothing: it stands where pruning has its level.
     """
-    rows = rows_of([family for family in found if family.method in _LOOKS])
-    if rows.empty:
-        return rows
-    pruned = rows[rows["method"].isin(_VARIANTS) & rows[TEST_ERROR].notna()]
-    by_method = pruned.groupby(["benchmark", "method", "member"])["weights_remaining"].mean()
-    remaining = by_method.groupby(level=["benchmark", "member"]).mean()
-    alike = {mark.name: alike_levels(here) for mark, here in by_benchmark(found).items()}
-    keys = pd.MultiIndex.from_frame(rows[["benchmark", "member"]])
+    rows = families.rows_of(family for family in found if family.method in _LOOKS)
+    pruned = rows["weights_remaining"].where(rows["method"] != EXTENDED_DENSE)
     return rows.assign(
-        at_level=remaining.reindex(keys).to_numpy(),
-        alike=[alike[benchmark].get(level, False) for benchmark, level in keys],
+        at_level=pruned.groupby([rows["benchmark"], rows["member"]]).transform("mean")
     )
 
 
-def alike_levels(here: Mapping[str, Family]) -> dict[int, bool]:
+def _with_alike(found: Found) -> pd.DataFrame:
+    """The same; `alike` flags the levels where pruning and longer training generalize alike."""
+    rows = _by_level(found)
+    alike = {mark.name: alike_levels(here) for mark, here in families.by_benchmark(found).items()}
+    at = rows[["benchmark", "member"]].to_numpy()
+    return rows.assign(alike=[alike[benchmark].get(level, False) for benchmark, level in at])
+
+
+def alike_levels(here: Mapping[str, families.Family]) -> dict[int, bool]:
     """level -> whether pruning and longer dense training generalize alike there (PEG 2).
 
-    Of all levels above dense that both have; {} where one was not run.
+    Of all levels above dense that both have.
     """
-    if not {LR_REWIND, EXTENDED_DENSE} <= here.keys():
-        return {}
-    pruned, dense = here[LR_REWIND], here[EXTENDED_DENSE]
-    both = sorted(set(pruned.members) & set(dense.members) - {0})
-    errors = {n: (pruned.by_seed(TEST_ERROR, n), dense.by_seed(TEST_ERROR, n)) for n in both}
+    pruned, longer = here[LR_REWIND], here[EXTENDED_DENSE]
+    both = sorted(set(pruned.members) & set(longer.members) - {0})
+    errors = {n: (pruned.by_seed(TEST_ERROR, n), longer.by_seed(TEST_ERROR, n)) for n in both}
     return {n: match_or_differ(*pair).verdict == "matches" for n, pair in errors.items()}
 
 
@@ -125,7 +111,7 @@ def alike_reading(found: Found) -> str:
     if len(found[0].seeds) < 2:
         return "One seed cannot tell where pruning and longer dense training generalize alike."
     said = []
-    benchmarks = by_benchmark(found)
+    benchmarks = families.by_benchmark(found)
     for benchmark, here in benchmarks.items():
         known = alike_levels(here)
         levels = [level for level, alike in known.items() if alike]
@@ -139,20 +125,13 @@ def alike_reading(found: Found) -> str:
 def algorithms_reading(found: Found) -> str:
     """Which algorithm's optimum is lowest without noise, in one sentence."""
     said = []
-    for benchmark, here in by_benchmark(found).items():
+    for benchmark, here in families.by_benchmark(found).items():
         known = {f.name: f.mean(TEST_ERROR, f.optimal()) for m, f in here.items() if m in _LOOKS}
         means = {name: mean for name, mean in known.items() if not math.isnan(mean)}
         if len(means) > 1:
             low, high = readings.extremes(means, "{:.1f}%".format)
             said.append(f"on {benchmark.panel} with {low}, highest with {high}")
     return f"The optimal model's test error is lowest {'; '.join(said)}." if said else ""
-
-
-# ---------------------------------------------------------------- by criterion
-def _by_criterion(found: Found) -> list[Family]:
-    """Families of the criteria that stand beside magnitude, where at least one does."""
-    kept = [family for family in found if family.method in _BY_CRITERION]
-    return with_any(with_any(kept, LR_REWIND), SYNFLOW, RANDOM)
 
 
 def criteria_reading(found: Found) -> str:
@@ -168,25 +147,16 @@ def criteria_reading(found: Found) -> str:
 
 
 # ---------------------------------------------------------------- losses
-def _with_parts(found: Found) -> list[Family]:
-    return [
-        family
-        for family in with_methods(found, LR_REWIND)
-        if family.benchmark.is_noisy and family.points["noisy_loss"].notna().any()
-    ]
-
-
-def _loss_rows(found: Found) -> pd.DataFrame:
-    """The rows of noisy benchmarks; noises without any keep their colour."""
-    rows = rows_of(with_methods(found, LR_REWIND))
-    there = {family.benchmark.name for family in _with_parts(found)}
-    return rows[rows["benchmark"].isin(there)] if there else pd.DataFrame()
+def _with_parts(found: Found) -> list[families.Family]:
+    """Families of noisy benchmarks whose losses on both parts of the examples are there."""
+    noisy = families.select(found, LR_REWIND, noisy=True)
+    return [family for family in noisy if family.points["noisy_loss"].notna().any()]
 
 
 def loss_reading(found: Found) -> str:
     """What pruning does to the loss on noisy and on original examples, a line per benchmark."""
     said = []
-    for family in _with_parts(found):
+    for family in found:
         optimal = family.optimal()
         changes = [
             f"on {part} examples from {family.mean(column, 0):.2f} to "
@@ -201,44 +171,41 @@ def loss_reading(found: Found) -> str:
     return "\n".join(said)
 
 
-def loss_table(found: Found) -> Table | None:
-    """Training loss on noisy and original examples, dense, optimal, and the change (table 11)."""
+def loss_table(found: Found) -> Table:
+    """Training loss on noisy and on original examples, and how it changes (PEG table 11)."""
     noisy = _with_parts(found)
-    if not noisy:
-        return None
-    rows = [row for f in noisy for column in _PARTS for row in _loss_rows_of(f, column)]
     title = (
         "PEG table 11, training loss on noisy and on original examples, dense and at the optimal "
-        f"sparsity; {selection_note(noisy)}"
+        f"sparsity; {families.selection_note(noisy)}"
     )
+    rows = [row for f in noisy for column in _PARTS for row in _loss_rows(f, column)]
     return summary.beside_table("table_11", title, rows, "nats", against=DENSE)
 
 
-def _loss_rows_of(family: Family, column: str) -> list[Beside]:
-    member = family.optimal()
-    dense, optimal = (family.by_seed(column, m) for m in (0, member))
-    change = {seed: optimal[seed] - dense[seed] for seed in sorted(dense.keys() & optimal.keys())}
+def _loss_rows(family: families.Family, column: str) -> list[Beside]:
+    optimal = family.optimal()
+    before, after = (family.by_seed(column, member) for member in (0, optimal))
+    change = {seed: after[seed] - before[seed] for seed in sorted(before.keys() & after.keys())}
 
-    def row(at: str, values: Mapping[int, float], member: int | None, metric: str) -> Beside:
-        method, cell = (DENSE, DENSE) if at == DENSE else (LR_REWIND, "optimal")
-        return beside(
-            11, family.benchmark, {"examples": _PARTS[column], "at": at}, values, method, cell,
-            metric, against=dense if at == "optimal" else {},
-            details={"remaining (%)": family.remaining_text(member)},
-            seeds=family.seeds,
-        )  # fmt: skip
+    def row(
+        at: str, member: int | None, values: Mapping[int, float], *cell: str, **more: Any
+    ) -> Beside:
+        left = {"remaining (%)": family.remaining_text(member)}
+        labels = {"examples": _PARTS[column], "at": at}
+        more |= {"details": left, "seeds": family.seeds}
+        return beside(11, family.benchmark, labels, values, *cell, **more)
 
     return [
-        row(DENSE, dense, 0, column),
-        row("optimal", optimal, member, column),
-        row("change", change, None, f"{column}_change"),
+        row(DENSE, 0, before, DENSE, DENSE, column),
+        row("optimal", optimal, after, LR_REWIND, "optimal", column, against=before),
+        row("change", None, change, LR_REWIND, "optimal", f"{column}_change"),
     ]
 
 
 # fmt: off
 PRUNING_EFFECT = Experiment(
     "pruning_effect",
-    load,
+    families.load,
     figures=(
         looks.by_method(
             "error", "Test error of pruned networks, by weights remaining",
@@ -246,11 +213,13 @@ PRUNING_EFFECT = Experiment(
         Figure(
             "size_and_training",
             "Test error of smaller networks and of longer dense training, without label noise",
-            _by_level, looks.by_look(_LEVEL, _LOOKS, METHOD_NAMES, *_MARKS, _ALIKE), alike_reading,
-            lambda found: with_methods(_clean(found), LR_REWIND, EXTENDED_DENSE), panel="panel"),
+            _with_alike, looks.by_look(_LEVEL, _LOOKS, METHOD_NAMES, *_MARKS, _ALIKE),
+            alike_reading,
+            lambda found: families.select(found, LR_REWIND, EXTENDED_DENSE, noisy=False),
+            panel="panel"),
         Figure(
             "loss", "Training loss on noisy and on original examples, by weights remaining",
-            _loss_rows,
+            families.rows_of,
             Lines(
                 looks.REMAINING,
                 (Axis("noisy_loss", "Training loss (nats)",
@@ -260,7 +229,7 @@ PRUNING_EFFECT = Experiment(
                 dash=Scale(QUANTITY, {"noisy_loss": "-", "original_loss": "--"},
                            {column: f"{part} examples" for column, part in _PARTS.items()}),
                 marks=(looks.optimum("optimal sparsity"),)),
-            loss_reading, panel="panel"),
+            loss_reading, _with_parts, panel="panel"),
         looks.by_method(
             "epochs", "Test error of pruning and of longer dense training, by training epochs",
             {LR_REWIND: "s", EXTENDED_DENSE: "o"}, compares(EXTENDED_DENSE, LR_REWIND),
@@ -268,13 +237,17 @@ PRUNING_EFFECT = Experiment(
         Figure(
             "algorithms", "Test error of pruning algorithms, without label noise",
             _by_level, looks.by_look(_LEVEL, _LOOKS, METHOD_NAMES, *_MARKS), algorithms_reading,
-            lambda found: with_any(_clean(found), *_VARIANTS[1:]), panel="panel"),
+            lambda found: families.select(
+                found, any_of=[WEIGHT_REWIND, SYNFLOW, SNIP, RANDOM], noisy=False),
+            panel="panel"),
         looks.by_method(
             "rewinding", "Test error with weights rewound, and with the learning rate alone",
             {LR_REWIND: "s", WEIGHT_REWIND: "o"}, compares(WEIGHT_REWIND, LR_REWIND)),
         looks.by_method(
             "criteria", "Test error by what is pruned",
-            {LR_REWIND: "s", SYNFLOW: "o", RANDOM: "^"}, criteria_reading, _by_criterion,
+            {LR_REWIND: "s", SYNFLOW: "o", RANDOM: "^"}, criteria_reading,
+            lambda found: families.select(
+                families.select(found, any_of=[LR_REWIND]), any_of=[SYNFLOW, RANDOM]),
             names=_BY_CRITERION),
     ),
     tables=(
@@ -292,14 +265,12 @@ PRUNING_EFFECT = Experiment(
                     (LR_REWIND, SYNFLOW, RANDOM), (SYNFLOW, RANDOM), names=_BY_CRITERION),
         loss_table,
         claims_table(
-            Claim("pruned, dense; noise", "lower on 11, matches on 2 of 13",
-                  LR_REWIND, DENSE, True),
-            Claim("extended dense, pruned; noise", "higher on 9 of 13",
-                  EXTENDED_DENSE, LR_REWIND, True),
-            Claim("weight rewinding, LR rewinding", "lower on 10, matches on 6, higher on 2 of 18",
-                  WEIGHT_REWIND, LR_REWIND),
-            Claim("SynFlow, magnitude", "lower on 6 of 18", SYNFLOW, LR_REWIND),
-            Claim("random, magnitude; noise", "lower on 9 of 13", RANDOM, LR_REWIND, True)),
+            ("pruned, dense; noise", "lower on 11, matches on 2 of 13", LR_REWIND, DENSE, True),
+            ("extended dense, pruned; noise", "higher on 9 of 13", EXTENDED_DENSE, LR_REWIND, True),
+            ("weight rewinding, LR rewinding", "lower on 10, matches on 6, higher on 2 of 18",
+             WEIGHT_REWIND, LR_REWIND, None),
+            ("SynFlow, magnitude", "lower on 6 of 18", SYNFLOW, LR_REWIND, None),
+            ("random, magnitude; noise", "lower on 9 of 13", RANDOM, LR_REWIND, True)),
     ),
 )
 # fmt: on
@@ -310,16 +281,16 @@ _OPTIMUM = "optimal size"
 _SHORT = {LR_REWIND: "pruning", WIDTH: METHOD_NAMES[WIDTH]}
 
 
-def _scaled(found: Found) -> list[Family]:
+def _scaled(found: Found) -> list[families.Family]:
     """Widths beside pruning, or alone where nothing was pruned."""
-    return with_methods(found, LR_REWIND, WIDTH) or [f for f in found if f.method == WIDTH]
+    return families.select(found, LR_REWIND, WIDTH) or families.select(found, WIDTH)
 
 
 def beating_reading(found: Found) -> str:
     """How small networks of either kind get while they beat the dense one, in one sentence."""
     if max(len(family.seeds) for family in found) < 2:
         return "One seed cannot tell whether a smaller network beats the dense one."
-    kinds = [(m, [f for f in found if f.method == m]) for m in (WIDTH, LR_REWIND)]
+    kinds = [(method, families.select(found, method)) for method in (WIDTH, LR_REWIND)]
     said = [
         f"{_SHORT[method]} on {sum(f.highest_beating_dense() is not None for f in here)} "
         f"of {len(here)}"
@@ -332,20 +303,18 @@ def beating_reading(found: Found) -> str:
 # fmt: off
 WIDTH_SCALING = Experiment(
     "width_scaling",
-    load,
+    families.load,
     figures=(
         looks.by_method(
             "error", "Test error of narrower dense networks and of pruned ones, by their size",
             {LR_REWIND: "s", WIDTH: "o"}, compares(WIDTH, LR_REWIND), _scaled,
             optimal=_OPTIMUM, names=_SHORT),
         Figure(
-            "benchmarks", "Test error by number of weights, benchmark by benchmark", rows_of,
-            looks.by_look(
+            "benchmarks", "Test error by number of weights, benchmark by benchmark",
+            families.rows_of, looks.by_look(
                 looks.WEIGHTS, {LR_REWIND: _LOOKS[LR_REWIND], WIDTH: (style.SKY, "o")}, _SHORT,
                 looks.optimum(_OPTIMUM), looks.ONE_DENSE),
-            beating_reading,
-            lambda found: [f for f in _scaled(found) if f.points["weights"].notna().any()],
-            panel="benchmark"),
+            beating_reading, _scaled, panel="benchmark"),
         looks.by_method(
             "matched_training",
             "Test error of one-shot pruned and of narrower networks trained as long",
@@ -357,7 +326,7 @@ WIDTH_SCALING = Experiment(
         table_of_optima(7, "narrower dense networks and pruned ones, weights remaining of the full "
                     "width's", (LR_REWIND, WIDTH), (WIDTH,)),
         claims_table(
-            Claim("width scaling, pruning; no noise", "higher on 4 of 5", WIDTH, LR_REWIND, False),
-            Claim("width scaling, pruning; noise", "", WIDTH, LR_REWIND, True)),
+            ("width scaling, pruning; no noise", "higher on 4 of 5", WIDTH, LR_REWIND, False),
+            ("width scaling, pruning; noise", "", WIDTH, LR_REWIND, True)),
     ),
 )
