@@ -191,12 +191,6 @@ class Legend:
     def add(self, rank: float, handle: Handle) -> None:
         self._entries.setdefault(str(handle.get_label()), (rank, handle))
 
-    def take(self, other: Legend, entries: bool) -> None:
-        """Adds what another tells the pointer, and its entries or not."""
-        self.traces += other.traces
-        for rank, handle in other._entries.values() if entries else ():
-            self.add(rank, handle)
-
     def handles(self, spread: bool = True) -> list[Handle]:
         """Their handles, the one of the spread among them or not."""
         known = sorted(self._entries.values(), key=lambda entry: entry[0])

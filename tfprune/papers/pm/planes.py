@@ -101,8 +101,8 @@ def _surface(folder: epath.PathLike, row: pd.DataFrame) -> dict[str, Any]:
         path = path.sort_values(["cycle", "network"])
     left = [f"{tables.percent_text(share)}% of {what}" for what, share in left_of(row).items()]
     least = {name: _least_between(grid, points["W*"], points[end]) for name, end in _LEAST.items()}
-    return {"grid": grid, "points": points, "path": path[["x", "y"]].to_numpy(float),
-            "left": ", ".join(left), **least}  # fmt: skip
+    seen = {"grid": grid, "points": points, "path": path[["x", "y"]].to_numpy(float)}
+    return seen | {"left": ", ".join(left), **least}
 
 
 def _least_between(grid: pd.DataFrame, start: Sequence[float], end: Sequence[float]) -> float:
