@@ -22,7 +22,7 @@ test: $(READY)
 
 # After a change of tables or figures that is meant: writes what tests compare them with again.
 golden: $(READY)
-	TFPRUNE_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/report/test_golden.py
+	TFPRUNE_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/report/test_golden.py tests/report/test_tensorboard.py
 
 # What is worth running on a GPU, as tests/conftest.py names it, and what only a GPU shows.
 test-gpu: $(READY)

@@ -1,8 +1,10 @@
-"""What a report shows, as plain data: the cells of its tables, what its figures draw."""
+"""What a report shows, as plain data: the cells of its tables, what its figures draw.
 
-from __future__ import annotations
+`make golden` writes golden/*.json again, after a change that is meant; its diff says what changed.
+"""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from tfprune.pages import report
 from tfprune.papers import items
 from tfprune.report.experiment import Experiment
 
+FOLDER = Path(__file__).parent / "golden"
 # Longer arrays and columns are told by their length, their ends and two projections.
 _WHOLE = 10
 
@@ -123,19 +126,13 @@ def _number(value: float) -> float | str:
 # ---------------------------------------------------------------- figures
 def of_figure(figure: Figure) -> dict[str, Any]:
     """Panels in the order in which they were made, the words of the legends, the title above."""
-    panels = [of_axes(axes) for axes in _axes(figure) if axes.axison or axes.images]
-    above = [part.get_suptitle() for part in (figure, *figure.subfigs) if part.get_suptitle()]
-    return {"above": list(map(_words, above)), "legends": _legends(figure), "panels": panels}
-
-
-def _axes(figure: Figure) -> Iterator[Axes]:
-    for axes in figure.axes:
-        yield axes
-        yield from axes.child_axes
-
-
-def _legends(figure: Figure) -> list[Any]:
-    return [_legend(legend) for part in (figure, *figure.subfigs) for legend in part.legends]
+    parts = (figure, *figure.subfigs)
+    every = [axes for panel in figure.axes for axes in (panel, *panel.child_axes)]
+    return {
+        "above": [_words(part.get_suptitle()) for part in parts if part.get_suptitle()],
+        "legends": [_legend(legend) for part in parts for legend in part.legends],
+        "panels": [of_axes(axes) for axes in every if axes.axison or axes.images],
+    }
 
 
 def _legend(legend: Legend) -> str:
@@ -151,7 +148,7 @@ def of_axes(axes: Axes) -> dict[str, Any]:
         "title": _words(next(filter(None, titles), "")),
         "x": _axis(axes.get_xlabel(), axes.get_xscale(), axes.get_xlim(), axes.xaxis),
         "y": _axis(axes.get_ylabel(), axes.get_yscale(), axes.get_ylim(), axes.yaxis),
-        "lines": sorted(map(_line, _drawn(axes.lines)), key=str),
+        "lines": sorted(map(_line, filter(_is_drawn, axes.lines)), key=str),
         "areas": sorted(map(_collection, axes.collections), key=str),
         "bars": _bars([patch for patch in axes.patches if isinstance(patch, Rectangle)]),
         "shapes": sorted(
@@ -180,8 +177,8 @@ def _axis(label: str, scale: str, limits: Sequence[float], axis: Any) -> dict[st
     return told
 
 
-def _drawn(lines: Sequence[Line2D]) -> list[Line2D]:
-    return [line for line in lines if np.size(line.get_xdata())]
+def _is_drawn(line: Line2D) -> bool:
+    return np.size(line.get_xdata()) > 0
 
 
 def _line(line: Line2D) -> list[Any]:
@@ -196,12 +193,9 @@ def _collection(area: Collection) -> list[Any]:
         colours = [to_hex(c, keep_alpha=True) for c in area.get_facecolors()]
         return ["points", " ".join(colours[:60]), _array(area.get_offsets())]
     vertices = [path.vertices for path in area.get_paths()]
-    return ["area", *_colours(area), _array(np.concatenate(vertices) if vertices else [])]
-
-
-def _colours(area: Collection) -> list[str]:
-    found = [*area.get_facecolors()[:1], *area.get_edgecolors()[:1]]
-    return [to_hex(colour, keep_alpha=True) for colour in found]
+    colours = (*area.get_facecolors()[:1], *area.get_edgecolors()[:1])
+    shown = [to_hex(colour, keep_alpha=True) for colour in colours]
+    return ["area", *shown, _array(np.concatenate(vertices) if vertices else [])]
 
 
 def _bars(bars: Sequence[Rectangle]) -> list[Any]:
@@ -239,6 +233,15 @@ def dumps(value: Any, depth: int = 0) -> str:
 
 def _one(part: Any, depth: int) -> str:
     return dumps(part, depth + 1) if isinstance(part, dict) else json.dumps(part)
+
+
+def check(name: str, found: Any) -> None:
+    """Fails where what is shown now differs from golden/NAME.json."""
+    file = FOLDER / f"{name}.json"
+    if os.environ.get("TFPRUNE_WRITE_GOLDEN"):
+        file.write_text(dumps(found) + "\n", encoding="utf-8")
+    told = list(differences(json.loads(file.read_text(encoding="utf-8")), found))
+    assert not told, "\n".join(told[:40])
 
 
 # ---------------------------------------------------------------- comparison

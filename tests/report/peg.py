@@ -1,15 +1,12 @@
 """Made-up results folders of the experiments of PEG, as the studies leave them."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from tfprune import store
+import results
+from results import Row
 
 EPOCHS = 60
 # Of LeNet-300-100 on MNIST.
@@ -25,7 +22,7 @@ def row(
     noise: float = 0.0,
     width: float = 1.0,
     **changes: Any,
-) -> dict[str, Any]:
+) -> Row:
     """One row of results.csv; errors in percent, a level removes 20%.
 
     `val_error` defaults to the test error; pass NaN for no validation split.
@@ -35,14 +32,7 @@ def row(
     model, dataset = changes.get("model", "lenet_300_100"), changes.get("dataset", "mnist")
     trial = f"{dataset}-{model}-{method}-{noise:g}-{width:.6f}"
     return {
-        "experiment": "pruning_effect",
-        "trial": trial,
-        "seed": seed,
-        "branch": "",
-        "level": level,
-        "stage": f"trials/{trial}/seed_{seed}/level_{level:02d}",
-        "sparsity": 1 - remaining,
-        "weights_remaining": remaining,
+        **results.row("pruning_effect", trial, seed, level, remaining=remaining),
         "train_epochs": EPOCHS,
         "test_accuracy_last": 1 - test_error / 100,
         "test_accuracy_best": 1 - test_error / 100,
@@ -61,7 +51,7 @@ def row(
     }
 
 
-def member_row(method: str, member: int, seed: int, error: float, **changes: Any) -> dict[str, Any]:
+def member_row(method: str, member: int, seed: int, error: float, **changes: Any) -> Row:
     """The row of a member of a family; of `width` or `width_matched` a trial of 0.8**member."""
     if method not in ("width", "width_matched"):
         return row(method, member, seed, error, **changes)
@@ -70,7 +60,7 @@ def member_row(method: str, member: int, seed: int, error: float, **changes: Any
 
 def family(
     method: str, errors: Mapping[int, Sequence[float | None]], noise: float = 0.0, **changes: Any
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Rows of one family from {seed: test errors in % by member}; where one is None, no row."""
     return [
         member_row(method, member, seed, error, noise=noise, **changes)
@@ -78,13 +68,6 @@ def family(
         for member, error in enumerate(by_member)
         if error is not None
     ]
-
-
-def write(folder: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Writes rows into results.csv of a folder; returns the folder."""
-    rows = list(rows)
-    store.merge_rows(folder, rows, [name for row in rows for name in row])
-    return folder
 
 
 METHODS = ("lr_rewind", "weight_rewind", "synflow", "snip", "random", "extended_dense")
@@ -108,7 +91,7 @@ def realistic(
     seeds: Sequence[int] = (0, 1, 2),
     levels: int = 24,
     **changes: Any,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Rows with plausible curves: noise harms, sparsity first helps and then ruins."""
     made = []
     for method, noise, seed in itertools.product(methods, noises, seeds):

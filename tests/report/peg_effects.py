@@ -1,7 +1,5 @@
 """Made-up losses and EL2N scores of training examples."""
 
-from __future__ import annotations
-
 import numpy as np
 import peg
 

@@ -1,9 +1,8 @@
 """Made-up galleries of digits."""
 
-from __future__ import annotations
-
 import numpy as np
 import peg
+import results
 from sklearn.datasets import load_digits
 
 from tfprune import files
@@ -27,12 +26,12 @@ def kind_arrays(kind, count, levels):
     return {f"{kind}/{name}": v for name, v in (arrays | {"levels": np.array(levels, int)}).items()}
 
 
-def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), names=(), **changes):
+def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), names=()):
     """A trunk of ten levels, its gallery on the level-0 row of the first seed."""
     rows = [
         peg.row(
             "lr_rewind", level, seed, 5.0, experiment="example_galleries", gallery="",
-            examples="" if (seed, level) in skip else "a.npz", **changes,
+            examples="" if (seed, level) in skip else "a.npz",
         )
         for level in range(10)
         for seed in seeds
@@ -42,4 +41,4 @@ def make(folder, counts=(20, 20, 20), levels=LEVELS, seeds=(0, 1), skip=(), name
     for (kind, used), count in zip(levels.items(), counts, strict=True):
         arrays |= kind_arrays(kind, count, used)
     files.save_arrays(folder / FILE, arrays)
-    return peg.write(folder, rows)
+    return results.write(folder, rows)

@@ -1,7 +1,5 @@
 """Made-up dense trainings on parts of the examples."""
 
-from __future__ import annotations
-
 import peg
 
 # Test errors of levels 0 to 6: pruning improves generalization at 1, 2 and 5.

@@ -1,16 +1,14 @@
 """Made-up results folders of the experiments of PM, as the studies leave them."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from tfprune import files, store
+import results
+from results import Row, measured, write
 
 RATIOS = (0.01, 0.05, 0.075, 0.1, 0.15, 0.25)
 WEIGHTS = 1000
@@ -24,23 +22,13 @@ SETTINGS = {
     "retrain": "lr_rewind",
 }
 
-Row = dict[str, Any]
 ByAmount = Mapping[float, Sequence[float] | np.ndarray]
 
 
 def row(experiment: str, level: int, seed: int, branch: str = "", **changes: Any) -> Row:
     """One row of results.csv; `trial` defaults to `a-trial`."""
-    trial = changes.get("trial", "a-trial")
-    name = f"{branch}_level_{level:02d}" if branch else f"level_{level:02d}"
     return {
-        "experiment": experiment,
-        "trial": trial,
-        "seed": seed,
-        "branch": branch,
-        "level": level,
-        "stage": f"trials/{trial}/seed_{seed}/{name}",
-        "sparsity": 0.0,
-        "weights_remaining": 1.0,
+        **results.row(experiment, changes.get("trial", "a-trial"), seed, level, branch),
         "train_epochs": EPOCHS,
         "train_loss": 0.01,
         "train_accuracy": 0.99,
@@ -49,23 +37,6 @@ def row(experiment: str, level: int, seed: int, branch: str = "", **changes: Any
         **SETTINGS,
         **changes,
     }
-
-
-def measured(folder: Path, one: Row, **tables: Mapping[str, Any] | pd.DataFrame | None) -> Row:
-    """The row with measurements' tables beside its stage."""
-    for name, table in tables.items():
-        if table is not None:
-            file = f"{one['stage']}/{name}-0123abcd.csv"
-            files.write_text_atomic(folder / file, pd.DataFrame(table).to_csv(index=False))
-            one = {**one, name: file}
-    return one
-
-
-def write(folder: Path, rows: Iterable[Row]) -> Path:
-    """Writes rows into results.csv of a folder; returns the folder."""
-    rows = list(rows)
-    store.merge_rows(folder, rows, dict.fromkeys(name for r in rows for name in r))
-    return folder
 
 
 def subsets(

@@ -210,10 +210,12 @@ def test_of_a_sweep_over_widths_every_one_has_its_own_narrower_networks():
         (6, ("mnist", "lenet_300_100", "uniform_other", 0.15), DENSE, (13.4, 0.3, 3)),
         (7, ("cifar10", "resnet20", "uniform_other", 0.3), WIDTH, (16.01, 0.55, 3)),
         (2, ("mnist", "lenet_300_100", "none", 0.0), "snip", (1.9, 0.1, 3)),
-        (6, ("digits", "lenet_300_100", "uniform_other", 0.15), WEIGHT_REWIND, None),
+        (5, ("cifar10", "vgg16", "uniform_other", 0.6), EXTENDED_DENSE, (59.46, 0.53, 3)),
+        (9, ("cifar10", "vgg16", "uniform_other", 0.6), LR_REWIND, (27.9, 1.41, 3)),
+        (10, ("cifar10", "vgg16", "uniform_other", 0.6), SYNFLOW, (30.67, 10.03, 3)),
+        (10, ("mnist", "lenet_300_100", "uniform_other", 0.05), "random", (5.11, 0.27, 3)),
         (6, ("mnist", "lenet_300_100", "symmetric", 0.15), WEIGHT_REWIND, None),
         (6, ("mnist", "lenet_300_100", "uniform_other", 0.2), WEIGHT_REWIND, None),
-        (6, ("mnist", "lenet_300_100", "uniform_other", 0.15, 2.0), WEIGHT_REWIND, None),
     ],
 )
 def test_the_papers_cell_is_found_by_model_data_noise_and_method_or_is_none(
@@ -221,7 +223,7 @@ def test_the_papers_cell_is_found_by_model_data_noise_and_method_or_is_none(
 ):
     at = DENSE if method == DENSE else "optimal"
     printed = comparisons.printed(table, Benchmark(*about), method, at)
-    assert printed == (cell and Printed(*cell))
+    assert (printed and (printed.mean, printed.std, printed.n)) == cell
 
 
 def beside(algorithm, values, printed=None, against=None):
@@ -262,19 +264,6 @@ def test_verdicts_are_by_both_spreads_beside_the_paper_and_seed_by_seed_beside_o
     assert table.numbers["n"].tolist() == [len(values)]
 
 
-def test_a_cell_that_was_not_run_is_empty_and_a_column_without_any_number_absent():
-    ran = beside("x", {0: 4.0}, PAPER)
-    not_run = beside("y", {}, Printed(5.0, 0.1, 3))
-    shown = beside_table("t", "title", [ran, not_run]).shown
-    assert shown["ours (%)"].tolist() == ["4.00", ""]
-    assert shown["paper (%)"].tolist() == ["4.40 ± 0.20", "5.00 ± 0.10"]
-    assert shown["vs paper"].tolist() == ["lower", ""]
-    assert "missing seeds" not in shown
-    digits = beside_table("t", "title", [beside("x", {0: 4.0})])
-    assert not [name for name in digits.shown if "paper" in name]
-    assert digits.title.startswith("LeNet-300-100, mnist: title")
-
-
 def test_the_table_of_optima_has_both_ends_the_verdict_and_missing_seeds():
     rows = family(LR_REWIND, {0: [5, 4, 4.8, 6], 1: [7, 5.9, None, 8]})
     rows += family(EXTENDED_DENSE, {0: [5, 4.5], 1: [7, None]})
@@ -285,12 +274,3 @@ def test_the_table_of_optima_has_both_ends_the_verdict_and_missing_seeds():
     assert table.shown["vs dense"].tolist() == ["lower (-1.05)", "(-0.50)"]
     assert table.shown["missing seeds"].tolist() == ["", "1"]
     assert table.numbers["highest_beating_dense_weights_remaining"][0] == pytest.approx(0.8)
-
-
-def test_benchmarks_are_counted_by_verdict():
-    rows = family(LR_REWIND, {0: [5, 4], 1: [5, 4.1]})
-    rows += family(LR_REWIND, {0: [9, 8], 1: [9, 11]}, noise=0.05)  # Dense is best.
-    rows += family(LR_REWIND, {0: [9, 8]}, noise=0.1)
-    text = "lower on 1, matches on 1, higher on 0, one seed on 1 of 3"
-    assert comparisons.count_verdicts(found(rows), LR_REWIND, DENSE) == text
-    assert comparisons.count_verdicts(found(rows), WEIGHT_REWIND, DENSE) == ""

@@ -1,7 +1,5 @@
 """What PEG's experiments draw and tabulate, on made-up folders with known numbers."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -11,16 +9,16 @@ import peg_galleries
 import peg_subsets
 import pytest
 from golden import figures_of, tables_of
-from peg import EPOCHS, METHODS, family, realistic, row, write
+from peg import METHODS, family, realistic, row
+from results import write
 from wording import says
 
-from tfprune import files, store
-from tfprune.errors import InputError
+from tfprune import store
 from tfprune.measures.example_groups import jaccard_baseline
 from tfprune.pages import report
 from tfprune.papers.drawings import gallery
 from tfprune.papers.peg import effects, families, galleries, leave_out
-from tfprune.papers.peg.families import EXTENDED_DENSE, LR_REWIND, WEIGHT_REWIND, WIDTH
+from tfprune.papers.peg.families import LR_REWIND
 from tfprune.report import style
 
 STEP = -math.log(0.8)
@@ -50,9 +48,6 @@ def drawn(folder, name, experiment="pruning_effect"):
         ("width_scaling", "lr_rewind one_shot", 0.15, "", "optima"),
         ("width_scaling", "width", 0.15, "error benchmarks", "optima table_7"),
         ("width_scaling", "one_shot width_matched", 0.15, "matched_training", "optima"),
-        ("leave_out", "lr_rewind", 0.0, "", ""),
-        ("example_effects", "lr_rewind", 0.0, "", ""),
-        ("example_galleries", "lr_rewind", 0.0, "", ""),
     ],
 )  # fmt: skip
 def test_what_needs_what_was_not_run_is_left_out(
@@ -69,138 +64,11 @@ def test_a_folder_that_is_still_being_filled_makes_a_report(tmp_path):
     assert report.build_report(write(tmp_path, rows)).file.exists()
 
 
-def test_a_folder_in_which_nothing_is_measured_yet_has_no_figure(tmp_path):
-    """One column of measurements is there and empty, the other is not there yet."""
-    rows = family(LR_REWIND, {0: [5, 5], 1: [5, 5]}, experiment="example_effects", el2n="")
-    assert figures_of(write(tmp_path, rows), "example_effects") == {}
-
-
-def test_a_file_that_is_gone_was_never_measured(tmp_path):
-    folder = peg_galleries.make(tmp_path)
-    (folder / peg_galleries.FILE).unlink()
-    assert loaded(galleries, folder) == []
-
-
-@pytest.mark.parametrize(
-    ("by", "make", "file", "lacks"),
-    [
-        (effects, lambda folder: write(folder, peg_effects.trunk(folder)),
-         "trials/*/seed_1/level_00/examples.npz", "losses"),
-        (galleries, peg_galleries.make, peg_galleries.FILE, "least_affected/images"),
-    ],
-)  # fmt: skip
-def test_a_file_of_something_else_is_named(tmp_path, by, make, file, lacks):
-    (path,) = make(tmp_path).glob(file)
-    files.save_arrays(path, {"indices": np.arange(3)})
-    with pytest.raises(InputError, match=f"{path.name} has no {lacks}"):
-        loaded(by, tmp_path)
-
-
 # ---------------------------------------------------------------- pruning_effect, width_scaling
-# Table 6 of the paper: dense 13.4 ± 0.3, LR rewinding 10.0 ± 0.6, weight rewinding 4.4 ± 0.2;
-# table 7: LR rewinding 9.96 ± 0.62, width scaling 6.08 ± 0.33.
-REWOUND = family(LR_REWIND, {0: [13.4, 10.0], 1: [13.2, 10.4]}, noise=0.15) + family(
-    WEIGHT_REWIND, {0: [13.4, 5.0, 6.0], 1: [13.2, 5.2, 6.0]}, noise=0.15
-)
-LONGER = family(EXTENDED_DENSE, {0: [9, 8, 7]}, noise=0.15) + family(
-    LR_REWIND, {0: [9, 6]}, noise=0.15
-)
-NARROW = family(WIDTH, {0: [13, 6.2, 7], 1: [13, 6.4, 7]}, noise=0.15) + family(
-    LR_REWIND, {0: [13, 12, 8.5], 1: [13, 12, 8.7]}, noise=0.15
-)
-
-
-@pytest.mark.parametrize(
-    ("rows", "experiment", "table", "columns"),
-    [
-        (REWOUND, "pruning_effect", "table_6", {
-            "algorithm": ["weight rewinding", "LR rewinding", "dense"],
-            "ours (%)": ["5.1 ± 0.1", "10.2 ± 0.3", "13.3 ± 0.1"],
-            "paper (%)": ["4.4 ± 0.2", "10.0 ± 0.6", "13.4 ± 0.3"],
-            # 0.7 of sqrt(0.02 + 0.04), 0.2 of sqrt(0.08 + 0.36), 0.1 of sqrt(0.02 + 0.09).
-            "vs paper": ["higher", "matches", "matches"],
-            "vs dense": ["lower (-8.20)", "lower (-3.10)", ""]}),
-        # Cells of algorithms that were not run stay empty.
-        (family(LR_REWIND, {0: [2.0, 1.8]}), "pruning_effect", "table_2", {
-            "ours (%)": ["1.8", "", "", "", "", ""],
-            "paper (%)": ["1.8 ± 0.1", "1.5 ± 0.1", "1.7 ± 0.1", "1.9 ± 0.1", "1.9 ± 0.2",
-                          "1.8 ± 0.1"]}),
-        # Extended dense training is placed by its epochs.
-        (LONGER, "pruning_effect", "table_5", {
-            "optimum at": ["80%", f"{3 * EPOCHS} epochs"], "vs LR rewinding": ["", "(+1.00)"]}),
-        (NARROW, "width_scaling", "table_7", {
-            "optimum at": ["64%", f"{100 * 0.8**1.5:.3g}%"],
-            "paper (%)": ["9.96 ± 0.62", "6.08 ± 0.33"],
-            "vs LR rewinding": ["", "lower (-2.30)"]}),
-    ],
-)  # fmt: skip
-def test_the_papers_tables_have_ours_beside_theirs(tmp_path, rows, experiment, table, columns):
-    folder = write(tmp_path, [one | {"experiment": experiment} for one in rows])
-    shown = tables_of(folder, experiment)[table].shown
-    assert {name: shown[name].tolist() for name in columns} == columns
-
-
-def test_table_11_has_the_losses_of_both_parts_and_their_changes(tmp_path):
-    rows = [
-        row(LR_REWIND, level, seed, 13 - 3 * level, None, 0.15, noisy_loss=n, original_loss=o)
-        for seed in (0, 1)
-        for level, (n, o) in enumerate([(0.6 + 0.1 * seed, 0.05), (3.5 + 0.1 * seed, 0.4)])
-    ]
-    folder = write(tmp_path, rows)
-    cells = tables_of(folder, "pruning_effect")["table_11"].numbers.set_index(["examples", "at"])
-    noisy = cells.loc["noisy"]
-    assert noisy["mean"].tolist() == pytest.approx([0.65, 3.55, 2.9])
-    assert noisy["paper_mean"].tolist() == [0.59, 3.5, 2.91]
-    assert noisy["metric"].tolist() == ["noisy_loss", "noisy_loss", "noisy_loss_change"]
-    assert cells.loc[("original", "optimal"), "minus_dense_mean"] == pytest.approx(0.35)
-    reading, _ = drawn(folder, "loss")
-    assert says(reading, "on noisy examples from 0.65 to 3.55 nats", "original", "0.05 to 0.40")
-
-
-def test_the_star_stands_at_an_optimum_that_differs_and_chance_leaves_the_panel(tmp_path):
-    rows = family(LR_REWIND, {0: [5, 3, 4, 90], 1: [7, 5, 6, 90]})
-    # Its optimum, 0.5 points below dense, is within the 2.1 points of one std.
-    rows += family(LR_REWIND, {0: [11, 12], 1: [11, 9]}, 0.3)
-    (axes,) = drawn(write(tmp_path, rows), "error")[1].axes
-    (star,) = [line for line in axes.get_lines() if line.get_marker() == "*"]
-    assert (*star.get_xdata(), *star.get_ydata()) == pytest.approx((STEP, 4))
-    dashed = [line.get_ydata()[0] for line in axes.get_lines() if line.get_linestyle() == "--"]
-    assert dashed == pytest.approx([6, 11])
-    assert axes.get_ylim()[1] < 20
-
-
 def test_a_rise_that_comes_down_again_stays_in_the_panel_and_chance_does_not(tmp_path):
     rows = family(LR_REWIND, {0: [12, 21, 9, 90], 1: [12, 21, 9, 90]}, 0.15)
     (axes,) = drawn(write(tmp_path, rows), "error")[1].axes
     assert 21 < axes.get_ylim()[1] < 24
-
-
-def test_levels_are_shaded_where_pruning_and_longer_training_match(tmp_path):
-    rows = family(LR_REWIND, {0: [5, 4.0, 4.0, 9], 1: [5, 4.2, 4.2, 9.1], 2: [5, 4.4, 4.4, 9]})
-    rows += family(EXTENDED_DENSE, {0: [5, 4.2, 4.1, 4], 1: [5, 4.1, 4.4, 4], 2: [5, 4.4, 4.5, 4]})
-    reading, figure = drawn(write(tmp_path, rows), "size_and_training")
-    # Level 1: -0.2, 0.1, 0 is a match; level 2: -0.1, -0.2, -0.1 is not; nor is level 3.
-    assert "at 1 of 3 levels, the last with 80% of the weights" in reading
-    (shaded,) = figure.axes[0].patches
-    ends = shaded.get_x(), shaded.get_x() + shaded.get_width()
-    assert ends == pytest.approx((0.5 * STEP, 1.5 * STEP))
-
-
-def test_one_seed_is_said_not_to_tell(tmp_path):
-    reading, _ = drawn(write(tmp_path, family(LR_REWIND, {0: [13.4, 10]}, 0.15)), "error")
-    assert says(reading, "LeNet-300-100", "mnist", "15% noise", "LR rewinding", "10.00%", "80%")
-    assert says(reading, "dense", "13.40%", "-3.40", "one seed cannot tell")
-
-
-def test_families_share_the_axis_of_sizes_and_longer_training_has_one_of_epochs(tmp_path):
-    folder = write(tmp_path, [one | {"experiment": "width_scaling"} for one in NARROW])
-    (axes,) = drawn(folder, "error", "width_scaling")[1].axes
-    lines = {line.get_marker(): line for line in axes.get_lines()}
-    assert lines["o"].get_xdata() == pytest.approx([0, 1.5 * STEP, 3 * STEP], abs=1e-4)
-    assert lines["s"].get_xdata() == pytest.approx([0, STEP, 2 * STEP], abs=1e-4)
-    (axes,) = drawn(write(tmp_path / "longer", LONGER), "epochs")[1].axes
-    (longer,) = [line for line in axes.get_lines() if line.get_marker() == "o"]
-    assert list(longer.get_xdata()) == [EPOCHS, 2 * EPOCHS, 3 * EPOCHS]
 
 
 # ---------------------------------------------------------------- example_effects
@@ -312,26 +180,18 @@ def test_a_level_enters_only_with_seeds_that_have_both_sets(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("gone", "second"), [((), (2.1, 3, "")), ((1,), (2.1, 2, "1")), ((0, 1, 2), (math.nan, 0, ""))]
+    ("gone", "mean", "verdict", "missing"),
+    [((), 2.1, "lower", ""), ((1,), 2.1, "lower", "1"), ((0, 1, 2), math.nan, "", "")],
 )
-def test_table_8_has_both_networks_at_the_optimum_and_at_0_beside_the_papers(
-    tmp_path, gone, second
-):
-    rows = [
-        one
-        for one in peg_subsets.noisy()
-        if one["branch"] != "dense_subset" or one["level"] != 2 or one["seed"] not in gone
-    ]
+def test_table_8_has_both_networks_at_the_optimum_and_at_0(tmp_path, gone, mean, verdict, missing):
+    lost = [("dense_subset", 2, seed) for seed in gone]
+    rows = [r for r in peg_subsets.noisy() if (r["branch"], r["level"], r["seed"]) not in lost]
     table = tables_of(write(tmp_path, rows), "leave_out")["dense_subset"]
-    mean, n, missing = second
     # At 0%: 0, -0.2 and 0.1 points, within one standard deviation of 0.
     means = pytest.approx([4.1, mean, 5.1, 15.2 / 3], nan_ok=True)
     assert table.numbers["mean"].tolist() == means
-    assert table.numbers["verdict_trunk"].tolist() == ["", "lower" * (n > 0), "", "matches"]
-    assert table.numbers["n"].tolist() == [3, n, 3, 3]
+    assert table.numbers["verdict_trunk"].tolist() == ["", verdict, "", "matches"]
     assert table.shown.get("missing seeds", [""] * 4)[1] == missing
-    # PEG table 8, LeNet at 15% noise.
-    assert table.numbers["paper_mean"].tolist() == [10.03, 3.30, 13.40, 12.03]
 
 
 # ---------------------------------------------------------------- example_galleries
@@ -364,23 +224,6 @@ def test_images_keep_their_colours_and_are_never_stretched_to_their_own_range(im
     (shown,) = first_panel(image).get_images()
     np.testing.assert_array_equal(shown.get_array(), image.squeeze())
     assert shown.get_clim() == (0, 255)
-
-
-def test_a_kind_without_levels_is_left_out_and_named(tmp_path):
-    levels = {**peg_galleries.LEVELS, "most_worsened": []}
-    folder = peg_galleries.make(tmp_path, (0, 20, 3), levels, names="abcdefghij")
-    reading, figure = drawn(folder, "examples", "example_galleries")
-    images = [sum(len(axes.get_images()) for axes in part.get_axes()) for part in figure.subfigs]
-    assert images == [20, 3]
-    assert figure.axes[0].get_title() == "L a  P b"  # As the file calls its classes.
-    assert "no level qualifies to rank the most worsened; n = 2 seeds" in reading
-
-
-@pytest.mark.parametrize("changes", [{"noise": 0.15}, {"width": 2.0}, {"train_subset": 4000}])
-def test_table_4_has_no_number_for_other_data_or_another_width(tmp_path, changes):
-    folder = peg_galleries.make(tmp_path, **changes)
-    shown = tables_of(folder, "example_galleries")["levels"].shown
-    assert set(shown["weights remaining, paper (%)"]) == {""}
 
 
 def test_only_seeds_that_have_losses_at_every_level_used_are_counted(tmp_path):

@@ -1,7 +1,5 @@
 """What the pointer is told over a figure."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The report: from files alone, the same bytes every time, and honest about what is missing."""
 
-from __future__ import annotations
-
 import dataclasses
 import html
 import json
@@ -13,13 +11,14 @@ import sys
 import pandas as pd
 import peg
 import pytest
+import sdd
+from results import write
 from wording import says
 
-from tfprune import files, layout, papers, store
+from tfprune import files, layout, store
 from tfprune.errors import InputError
 from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.pages import report, runs
-from tfprune.report import tables
 from tfprune.report.experiment import Drawn
 
 EXPERIMENT = "sparse_double_descent"
@@ -59,11 +58,11 @@ def words(markup: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def of_many(filling_of, tmp_path_factory):
+def of_many(tmp_path_factory):
     """An output folder of two experiments, one of them unknown, and of one seed; only read."""
-    fill = filling_of(tmp_path_factory.mktemp("of_many"))
+    folder = tmp_path_factory.mktemp("of_many")
     for name in ("sparse_double_descent", "mystery"):
-        folder = fill(levels=2, seeds=(0,), experiment=name)
+        sdd.make(folder, levels=2, seeds=(0,), experiment=name)
     report.build_report(folder)
     return folder
 
@@ -111,7 +110,7 @@ def test_experiments_stand_paper_by_paper_as_they_are_listed_and_unknown_ones_la
     known = ["sparse_double_descent", "redense", "leave_out", "accuracy_surface", "flatness"]
     assert [name for name in EXPERIMENTS if name in known] == known
     rows = [peg.row("lr_rewind", 0, 0, 5.0, experiment=name) for name in ["an_own_one", *known]]
-    built = report.build_report(peg.write(tmp_path, rows))
+    built = report.build_report(write(tmp_path, rows))
     assert list(built.tables) == [*known, "an_own_one"]
     headings = re.findall(r'<h2 id="(\w+)">', text_of(tmp_path))
     assert headings == [*known, "an_own_one", "trials", "run"]
@@ -251,16 +250,6 @@ def test_a_folder_that_is_still_being_filled_says_what_is_not_there(make_folder)
     assert run.missing == ("seed 2: no level is there yet", "levels 3 to 22 are not there yet")
 
 
-def test_an_experiment_without_a_builder_gets_accuracy_against_sparsity(make_folder):
-    folder = make_folder(levels=3, experiment="mystery")
-    report.build_report(folder)
-    assert [path.name for path in folder.glob("figures/*")] == ["mystery_accuracy.png"]
-    assert (folder / "tables/mystery_accuracy.md").exists()
-    table = tables.aggregate(store.read_results(folder))
-    highest = f"highest, {100 * table['test_accuracy_last_mean'].max():.1f}"
-    assert highest in text_of(folder)
-
-
 def test_a_stage_that_trials_share_costs_once(make_folder):
     folder = make_folder(({}, {"criterion": "random"}), levels=2, seeds=(0,))
     results = store.read_results(folder)
@@ -269,25 +258,13 @@ def test_a_stage_that_trials_share_costs_once(make_folder):
     assert runs.stage_seconds(results) == pytest.approx(0.6)
 
 
-def test_reports_need_neither_tensorflow_nor_pyplot():
+def test_reports_and_tensorboards_folder_need_neither_tensorflow_nor_pyplot(make_folder):
+    folder = str(make_folder(levels=2, seeds=(0,)))
     code = (
-        "import sys, tfprune.pages.report, tfprune.papers.peg.pruning\n"
+        "import sys; from tfprune.pages import report, tensorboard\n"
+        f"report.build_report({folder!r}); tensorboard.publish({folder!r})\n"
         "bad = {'tensorflow', 'tf_keras', 'matplotlib.pyplot', 'tfprune.training.trainer',"
         " 'tfprune.studies.iterative', 'tfprune.models.build'} & set(sys.modules)\n"
         "assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize("experiment", papers.REPORTS)
-@pytest.mark.parametrize("kind", ["dense", "trunk"])
-def test_a_study_interrupted_before_its_first_measurement_is_reported(tmp_path, experiment, kind):
-    """Its rows have no column of a measurement; another study's report in the folder needs that."""
-    levels = (0,) if kind == "dense" else (0, 1, 2)
-    rows = [
-        peg.row("lr_rewind", level, seed, 5.0 - level, experiment=experiment)
-        for level in levels
-        for seed in (0, 1)
-    ]
-    folder = peg.write(tmp_path, rows)
-    assert "<html" in report.build_report(folder).file.read_text()

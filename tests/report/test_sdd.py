@@ -3,10 +3,7 @@
 Whatever of it golden files hold is not asked for again.
 """
 
-from __future__ import annotations
-
 import itertools
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -16,13 +13,11 @@ from scipy import stats
 from wording import says
 
 from tfprune import store
-from tfprune.errors import InputError
 from tfprune.measures import descent
-from tfprune.pages import report
 from tfprune.papers import REPORTS
-from tfprune.papers.sdd import learning_distance, networks, random_reinit, redense
+from tfprune.papers.sdd import learning_distance, networks, redense
 from tfprune.papers.sdd import sparse_double_descent as sdd
-from tfprune.report import tables, trials
+from tfprune.report import trials
 from tfprune.report.accuracy import LAST
 
 LEVELS = (0, 4, 11, 16, 20)
@@ -36,13 +31,6 @@ def loaded(folder, change=lambda rows: rows):
 
 
 # ---------------------------------------------------------------- networks
-def test_a_network_whose_masks_were_lifted_stands_at_the_sparsity_it_came_from(make_branches):
-    found = loaded(make_branches("redense", branch_levels=LEVELS, seeds=(0,)))
-    dense = found.networks[0].rows.set_index("level")
-    np.testing.assert_allclose(dense["sparsity"], 1 - 0.8 ** dense.index.to_numpy(float))
-    np.testing.assert_allclose(dense["weights_remaining"], 0.8 ** dense.index.to_numpy(float))
-
-
 def test_differences_are_taken_seed_by_seed_and_only_where_both_are_there(make_branches):
     folder = make_branches("random_reinit", "reinit", (7, 8), seeds=(0, 1, 2, 3))
     (pair,) = loaded(folder, lambda r: r.query("branch != '' or level != 8 or seed != 3")).networks
@@ -51,14 +39,6 @@ def test_differences_are_taken_seed_by_seed_and_only_where_both_are_there(make_b
     np.testing.assert_allclose(gaps["mean"], [0.005, 0.04])
     np.testing.assert_allclose(gaps["std"], [np.std([-1, 0, 1, 2], ddof=1) / 100, 0.01])
     assert gaps["verdict"].tolist() == ["matches", "higher"]
-
-
-def test_a_trunk_without_branches_yet_makes_a_report_all_the_same(make_folder):
-    for experiment in ("redense", "learning_distance", "random_reinit"):
-        folder = make_folder(experiment=experiment, levels=2, seeds=(0,))
-    report.build_report(folder)
-    made = {path.stem for kind in ("tables/*.csv", "figures/*") for path in folder.glob(kind)}
-    assert made == {"redense_accuracy", "random_reinit_accuracy"}
 
 
 # ---------------------------------------------------------------- sparse_double_descent
@@ -73,34 +53,6 @@ def test_of_a_product_of_settings_every_value_of_the_last_has_a_column_of_panels
         "20% pairflip noise", "40% pairflip noise", "20% symmetric noise", "40% symmetric noise"
     ]  # fmt: skip
     assert len({panel.get_ylim() for panel in axes}) == 2  # Train and test, shared.
-
-
-def test_metrics_that_are_gone_are_counted_in_the_legend(make_folder):
-    folder = make_folder(levels=3, seeds=(0, 1))
-    shutil.rmtree(folder / "trials/digits-lenet-00000000/seed_1/level_02")
-    legend = figures_of(folder, "sparse_double_descent")["dynamics"][1].axes[1].get_legend()
-    assert [text.get_text() for text in legend.get_texts()][-1] == "36.0% (1 of 2 seeds)"
-
-
-def test_without_label_noise_there_is_no_memorization_figure(make_folder):
-    folder = make_folder(levels=2, seeds=(0,))
-    examples = [f"{kind}_accuracy" for kind in ("unpermuted", "permuted", "restored")]
-    keys = store.read_results(folder)[list(store.KEY_COLUMNS)].to_dict("records")
-    store.merge_rows(folder, [{**key, **dict.fromkeys(examples)} for key in keys])
-    for path in folder.glob("trials/*/*/*/metrics.csv"):
-        table = store.read_metrics(path.parent, ".").assign(**dict.fromkeys(examples))
-        path.write_text(table.to_csv(index=False))
-    assert list(figures_of(folder, "sparse_double_descent")) == ["accuracy", "dynamics"]
-
-
-def test_the_reading_says_the_numbers_of_the_fall_and_the_rise(make_folder):
-    folder = make_folder()
-    means = store.read_results(folder).groupby("level")[LAST].mean() * 100
-    dip, peak = means[:16].idxmin(), means.idxmax()
-    at = {level: f"{tables.sparsity_percent(1 - 0.8**level)}%" for level in (dip, peak)}
-    said = sdd.descent_reading(loaded(folder))
-    assert says(said, "falls", f"{means[0]:.1f}%", f"{means[dip]:.1f}%", at[dip])
-    assert says(said, "rises", f"{means[peak]:.1f}%", at[peak])
 
 
 def noisy(rows):
@@ -219,61 +171,6 @@ def test_sparsities_on_which_the_papers_figures_disagree_name_their_figures():
 
 
 # ---------------------------------------------------------------- redense
-def test_the_path_reading_counts_monotonic_paths_and_tells_barriers_from_rounding(make_branches):
-    def rising(rows):
-        at = (rows["level"] == 4) & (rows["seed"] == 1)
-        return rows.assign(monotonic=rows["monotonic"].mask(at, 0), barrier_height=0.0)
-
-    said = redense.path_reading(loaded(make_branches("redense", branch_levels=LEVELS), rising))
-    assert says(said, "on 11 of 12 paths", "but not at 59.0% sparsity", "no barrier rises")
-
-
-def test_the_sharpness_reading_tells_a_trend_from_none(make_branches):
-    folder = make_branches("redense", branch_levels=LEVELS, seeds=(0, 1))
-
-    def of(*values):
-        known = dict(zip(LEVELS, values, strict=True))
-
-        def change(rows):
-            lifted = rows["level"].map(known).where(rows["branch"] == "redense")
-            return rows.assign(sharpness=lifted.fillna(rows["sharpness"]))
-
-        return redense.sharpness_reading(loaded(folder, change))
-
-    # 1.1 (0.2 + 0.1 level) nats, 2% more for seed 1; the dense network's 1.1 times 0.3.
-    assert says(
-        redense.sharpness_reading(loaded(folder)),
-        "grows with",
-        "τ = 1.00, p = 0.017,",
-        "0.222 ± 0.003 nats from 0%, 2.44 ± 0.03 nats from 98.8%",
-        "is 0.333 ± 0.005",
-    )
-    assert "falls with" in of(5, 4, 3, 2, 1)
-    assert "neither clearly grows nor falls" in of(3, 1, 4, 1.5, 2)
-
-
-def test_lines_show_the_mean_over_directions_and_seeds_beside_the_dense_network(make_branches):
-    folder = make_branches("redense", branch_levels=(4, 16), seeds=(0, 1))
-    left, right = figures_of(folder, "redense")["sharpness"][1].axes
-    labels = [text.get_text() for text in right.get_legend().get_texts()]
-    assert labels == ["dense, from scratch", "59.0%", "97.2%"]
-    # 0.02 + 0.6 (1 + 0.02 seed)(1 + 0.2 direction) at distance 1, from level 4.
-    values = [0.02 + 0.6 * seed * direction for seed in (1, 1.02) for direction in (1, 1.2)]
-    assert left.get_lines()[1].get_ydata()[-1] == pytest.approx(np.mean(values))
-
-
-def test_a_file_that_is_gone_is_left_out_and_a_damaged_one_is_named(make_branches):
-    folder = make_branches("redense", branch_levels=(4, 16), seeds=(0, 1))
-    first, second, *_ = sorted(folder.glob("trials/**/interpolation-*.csv"))
-    first.unlink()
-    (network,) = loaded(folder).networks
-    read = networks.of_files("interpolation", store.INTERPOLATION_COLUMNS)
-    assert read(network, network.rows).groupby("alpha")["seed"].agg(list)[0.5] == [1, 0, 1]
-    second.write_text("alpha,train_loss\n0,1\n")
-    with pytest.raises(InputError, match=r"interpolation-0123abcd\.csv lacks the columns"):
-        figures_of(folder, "redense")
-
-
 def test_the_rise_to_a_surfaces_edge_is_the_mean_over_its_outermost_points():
     x, y = (side.ravel() for side in np.meshgrid([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]))
     surface = pd.DataFrame({"x": x, "y": y, "train_loss": 0.5 + x**2 + y**2})
@@ -289,9 +186,6 @@ def test_distance_curves_cross_where_the_two_exponentials_meet(make_branches):
     (network,) = loaded(folder).networks
     (found,) = learning_distance.crossings(network.trunk, network.rows, "distance_from_init")
     assert found == pytest.approx(1 - 0.8 ** (7 + gap[0] / (gap[0] - gap[1])))
-    figure = figures_of(folder, "learning_distance")["curves"][1]
-    marks = [line for line in figure.axes[0].get_lines() if line.get_linestyle() == ":"]
-    assert marks[0].get_xdata()[0] == pytest.approx(-np.log(1 - found))
 
 
 def test_curves_of_fewer_than_two_shared_levels_are_not_said_to_cross_or_not(make_branches):
@@ -317,11 +211,3 @@ def test_the_correlation_table_is_scipys_over_levels_of_means_over_seeds(make_br
 
 
 # ---------------------------------------------------------------- random_reinit
-def test_the_reinit_reading_names_the_sparsities_at_which_it_is_lower(make_branches):
-    def lower(rows):
-        lost = (rows["branch"] == "reinit") & (rows["level"] == 20)
-        return rows.assign(**{LAST: rows[LAST] - 0.1 * lost})
-
-    found = loaded(make_branches("random_reinit", "reinit", range(1, 23)), lower)
-    said = random_reinit.gain_reading(LAST, "Last")(found)
-    assert says(said, "5 of 22", "(83.2% to 93.1%)", "lower at 1 (98.8%), and matches at 16")

@@ -1,7 +1,5 @@
 """The sparsity axis and the bytes of a figure."""
 
-from __future__ import annotations
-
 import matplotlib
 import numpy as np
 import pytest
@@ -35,10 +33,6 @@ def test_ticks_are_at_levels_as_far_apart_as_in_the_papers(remaining, labels):
 
 def test_long_curves_get_no_more_than_the_ticks_that_fit():
     assert len(style.sparsity_ticks([0.8**n for n in range(80)])[1]) <= 9
-
-
-def test_repeats_and_a_network_with_nothing_left_do_not_disturb_the_ticks():
-    assert style.sparsity_ticks([1, 0.8, 1, 0.8, 0.64, 0.0])[1] == ["0", "20.0", "36.0"]
 
 
 def test_equal_levels_stand_at_equal_distances_dense_at_0():

@@ -1,7 +1,5 @@
 """Aggregation over seeds, against NumPy, and its text forms."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
@@ -40,14 +38,6 @@ def test_seeds_without_a_number_are_named_and_not_averaged(make_folder, lost, n,
     table = tables.aggregate(results if there else results.drop(at))
     expected = [pair for pair in zip(n, named, strict=True) if there or pair[0]]
     assert list(zip(table["n"], table["missing_seeds"], strict=True)) == expected
-
-
-def test_one_seed_has_no_std_and_shows_none(make_folder):
-    results = store.read_results(make_folder(levels=2, seeds=(0,)))
-    table = tables.accuracy_table(results)
-    assert table.numbers["train_accuracy_std"].isna().all()
-    assert not table.shown["train (%)"].str.contains("±").any()
-    assert "missing seeds" not in table.shown
 
 
 @pytest.mark.parametrize(

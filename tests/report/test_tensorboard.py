@@ -2,18 +2,14 @@
 
 import io
 import json
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from itertools import product
 from pathlib import Path
-from threading import Barrier
 
+import golden
 import numpy as np
+import pm
 import pytest
+import results
 from matplotlib.figure import Figure
-
-from tfprune import event_folders
 
 from tfprune.backend import keras, tf  # noqa: F401  isort: skip
 
@@ -26,16 +22,13 @@ from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment
 from tensorboard.plugins.hparams import list_session_groups as session_groups
 from tensorboard.util import tensor_util
 
-from tfprune import layout, store
-from tfprune.claims import exclusively
+from tfprune import layout
 from tfprune.errors import InputError
-from tfprune.event_folders import event_folder, scalar_tag, trial_folder
+from tfprune.event_folders import event_folder, scalar_tag
 from tfprune.pages import tensorboard
 from tfprune.pages.tensorboard import event_files, stages
-from tfprune.training.callbacks.event_scalars import TensorBoardScalars
 
 DENSE = "digits-dense-00000000"
-SETTINGS = ("criterion", "noise_fraction")
 
 
 class Reader:
@@ -72,9 +65,9 @@ class Reader:
         }
 
     def scalar(self, run, tag):
-        """[(step, value), ...]"""
+        """[(step, value), ...]; of a histogram, values are rows of low, high and count."""
         events = self.events.Tensors(run, tag)
-        return [(e.step, float(tensor_util.make_ndarray(e.tensor_proto))) for e in events]
+        return [(e.step, tensor_util.make_ndarray(e.tensor_proto).tolist()) for e in events]
 
     def images(self, run):
         """{tag: (width, height, PNG)}"""
@@ -90,10 +83,9 @@ def _plain(value):
     return getattr(value, value.WhichOneof("kind"))
 
 
-def published(folder, rows=(), *more, of=layout.TENSORBOARD):
-    """The reader of the stages' folder; rows, which may have more columns, are added before."""
-    if rows:
-        store.merge_rows(folder, rows, (*SETTINGS, *more))
+def published(folder, rows=(), of=layout.TENSORBOARD):
+    """The reader of the stages' folder; rows are added before."""
+    results.write(folder, rows)
     tensorboard.publish(folder)
     return Reader(folder / of)
 
@@ -106,16 +98,11 @@ def png(width, height, shade):
 
 
 def row(trial, seed, level, **changes):
-    branch = changes.get("branch")
-    stage = f"{branch}_level_{level:02d}" if branch else f"level_{level:02d}"
-    folder = trial if level or branch else DENSE
+    folder = trial if level or changes.get("branch") else DENSE
+    remaining, branch = 0.8**level, changes.get("branch") or ""
     return {
-        "experiment": "sparse_double_descent",
+        **results.row("sparse_double_descent", folder, seed, level, branch, remaining),
         "trial": trial,
-        "seed": seed,
-        "level": level,
-        "sparsity": 1 - 0.8**level,
-        "weights_remaining": 0.8**level,
         "train_epochs": 2,
         "train_accuracy": 0.5 + level / 10,
         "test_accuracy_last": 0.9 - level / 10 - seed / 100,
@@ -124,7 +111,6 @@ def row(trial, seed, level, **changes):
         "instability": None if level == 0 else 0.125,
         "criterion": trial.split("-")[1],
         "noise_fraction": 0.4,
-        "stage": f"trials/{folder}/seed_{seed}/{stage}",
         **changes,
     }
 
@@ -141,7 +127,7 @@ def two_trials():
 
 @pytest.fixture
 def folder(tmp_path):
-    store.merge_rows(tmp_path, two_trials(), SETTINGS)
+    results.write(tmp_path, two_trials())
     figures = tmp_path / layout.FIGURES
     figures.mkdir()
     (figures / "sparse_double_descent_accuracy.png").write_bytes(png(120, 80, 0.25))
@@ -158,23 +144,113 @@ def files_of(folder):
     }
 
 
-def test_hparams_table_has_each_stage_once_under_a_name_that_starts_with_its_level(folder):
-    dense = {("digits-dense", seed, 0) for seed in (0, 1)}
-    pruned = product(("digits-magnitude", "digits-random"), (0, 1), (1, 2))
-    assert {name: runs for name, (_, _, runs) in published(folder).rows().items()} == {
-        f"level_{level:02d} seed_{seed} {trial}": [f"{trial}/seed_{seed}/level_{level:02d}"]
-        for trial, seed, level in {*dense, *pruned}
+def charts_of(logdir):
+    """{(category, chart): tags} of the page "Custom Scalars"."""
+    reader = Reader(logdir)
+    views = json.loads(CustomScalarsPlugin(reader.context).layout_impl(reader.request, ""))
+    return {
+        (category["title"], chart["title"]): chart["multiline"]["tag"]
+        for category in views["category"]
+        for chart in category["chart"]
     }
 
 
+def categories(charts):
+    return list(dict.fromkeys(title for title, _ in charts))
+
+
+# ---------------------------------------------------------------- what it shows
+MAGNITUDE, RANDOM = "digits-magnitude-12345678", "digits-random-87654321"
+OTHERS = {"sharpness": 0.5, "barrier_height": 0.25, "line_points": 41, "weights": 7}
+OTHERS |= {"distance_from_init/dense1": 1.0, "unpermuted_accuracy": 0.5}
+SHOWN = {
+    # Each stage once; of a setting that all share there is no column.
+    "two_trials": two_trials(),
+    # The dense network is of two experiments and of two trials, and one has a branch.
+    "shared_stage": [
+        row(MAGNITUDE, 0, 0, experiment="redense"),
+        row(MAGNITUDE, 0, 0, experiment="learning_distance"),
+        row(RANDOM, 0, 0, noise_fraction=0.2),
+        *(row(RANDOM, 1, level, noise_fraction=0.2) for level in (1, 2)),
+        row(RANDOM, 1, 1, noise_fraction=0.2, branch="redense"),
+    ],
+    # Columns say what they range over.
+    "ranges": [
+        *(row("digits-magnitude-1", seed, level) for seed in (0, 1) for level in range(1, 8)),
+        row("digits-magnitude-2", 0, 1, noise_fraction=0.25, permuted_accuracy=0.5),
+    ],
+    # An experiment's own measurement is a metric and its setting is not, whether its trials have
+    # several values of it, one or none.
+    "own_measurement": [
+        row("digits-magnitude-1", 0, 1, imbalance=1.5, redense_lr=0.25),
+        row("digits-magnitude-1", 0, 2, imbalance=3.0, redense_lr=0.25),
+        row("digits-magnitude-1", 0, 3, imbalance=9.0, experiment="one"),
+        row("digits-magnitude-1", 0, 3, experiment="none"),
+        row("digits-magnitude-1", 0, 4, redense_lr=0.5),
+    ],
+    # Metrics of single layers are no columns, options of measurements no curves; where no example
+    # is permuted, all are unpermuted, which is no memorization.
+    "landscape": [row("digits-magnitude-0", 0, level, **OTHERS) for level in (1, 2)],
+    # A branch has curves of its own, whichever experiment measured it; numbered networks have none.
+    "branches": [
+        *(row(MAGNITUDE, 0, n, branch="redense", test_accuracy_last=n / 4) for n in (1, 2)),
+        *(row(MAGNITUDE, 0, n, branch="redense", experiment="other", test_accuracy_last=n / 4,
+              val_accuracy=n / 8) for n in (1, 2)),
+        *(row(MAGNITUDE, 0, n, branch="el2n", stage=f"trials/{DENSE}/seed_0/el2n_{n:02d}")
+          for n in (1, 2)),
+    ],
+    # Where no trial has several levels, steps are epochs; the folder of the trunk is gone.
+    "by_epoch": [row("digits-magnitude-1", 0, 0, branch=name, stability=0.5)
+                 for name in ("", "filters_p1")],
+    # Utility has a curve for each ratio, and a histogram of its subsets.
+    "utility": [pm.row("utility_dynamics", 0, 0)],
+}  # fmt: skip
+
+
+def shown(logdir):
+    """All that TensorBoard reads of a log folder but for its images."""
+    reader = Reader(logdir)
+    experiment, tags_of = reader.experiment(), reader.events.PluginRunToTagToContent
+    tags = {
+        run: [*scalars, *tags_of("histograms").get(run, ())]
+        for run, scalars in tags_of("scalars").items()
+    }
+    return {
+        "hparams": {info.name: _range(info) for info in experiment.hparam_infos},
+        "metrics": [[info.name.tag, info.display_name] for info in experiment.metric_infos],
+        "rows": reader.rows(),
+        "charts": [[*titles, *tags] for titles, tags in charts_of(logdir).items()],
+        "curves": {run: {tag: reader.scalar(run, tag) for tag in own} for run, own in tags.items()},
+    }
+
+
+def _range(info):
+    """How a column is spoken, its type, and its values or, of many, their ends."""
+    ends = info.domain_interval
+    values = [_plain(value) for value in info.domain_discrete.values]
+    type_name = api_pb2.DataType.Name(info.type)
+    return [info.display_name, type_name, *(values or [ends.min_value, ends.max_value])]
+
+
+@pytest.mark.parametrize("case", SHOWN)
+def test_what_tensorboard_shows_is_as_it_was(tmp_path, case):
+    *others, last = SHOWN[case]
+    if case == "by_epoch":
+        results.write_metrics(tmp_path, last["stage"], {"test_accuracy": [0.25, 0.75]})
+    if case == "utility":
+        rising = pm.dynamics({0.1: {"utility_mean": (1, 2, 3, 4)}}, range(4))
+        ends = pm.subsets({0.1: [0.0, 1.0, 1.0, 3.0]})
+        last = results.measured(tmp_path, last, utility_dynamics=rising, utility_ratio=ends)
+    results.write(tmp_path, [*others, last])
+    tensorboard.publish(tmp_path)
+    found = {name: shown(tmp_path / name) for name in (layout.TENSORBOARD, layout.OVERVIEW)}
+    golden.check(f"tensorboard-{case}", json.loads(json.dumps(found, sort_keys=True)))
+
+
 def test_hparams_table_has_the_values_of_results_csv(folder):
-    reader = published(folder)
-    rows = reader.rows()
-    hparams, metrics, (run,) = rows["level_02 seed_1 digits-random"]
+    hparams, metrics, _ = published(folder).rows()["level_02 seed_1 digits-random"]
     # What all stages share is no column: the experiment, the noise, that none is a branch.
-    shown = {"seed": "1", "level": 2.0, "sparsity": 1 - 0.8**2, "criterion": "random"}
-    assert hparams == shown
-    assert {info.name for info in reader.experiment().hparam_infos} == {*shown}
+    assert hparams == {"seed": "1", "level": 2.0, "sparsity": 1 - 0.8**2, "criterion": "random"}
     assert metrics == {
         "final/test_accuracy_last": np.float32(0.9 - 0.2 - 0.01),
         "final/test_accuracy_best": np.float32(0.95),
@@ -182,88 +258,6 @@ def test_hparams_table_has_the_values_of_results_csv(folder):
         "final/distance_from_init": 2.5,
         "final/instability": 0.125,
     }
-    # Final metrics stand at the level in the run of the stage.
-    last = "final/test_accuracy_last"
-    assert reader.scalar(run, last) == [(2, metrics[last])]
-    # An empty cell is no metric.
-    _, metrics, _ = rows["level_00 seed_0 digits-dense"]
-    assert "final/instability" not in metrics
-    assert metrics[last] == np.float32(0.9)
-
-
-def test_a_shared_stage_names_what_its_trials_are_and_no_number_on_which_they_differ(tmp_path):
-    rows = [
-        row("digits-magnitude-12345678", 0, 0, experiment="redense"),
-        row("digits-magnitude-12345678", 0, 0, experiment="learning_distance"),
-        row("digits-random-87654321", 0, 0, noise_fraction=0.2),
-        row("digits-random-87654321", 1, 1, noise_fraction=0.2, branch="redense"),
-    ]
-    hparams, _, _ = published(tmp_path, rows).rows()["level_00 seed_0 digits-dense"]
-    assert hparams == {
-        "experiment": "learning_distance, redense, sparse_double_descent",
-        "seed": "0",
-        "level": 0.0,
-        "branch": "trunk",
-        "sparsity": 0.0,
-        "criterion": "magnitude, random",
-    }
-
-
-def test_a_setting_is_a_column_once_stages_differ_in_it(folder):
-    changed = {"experiment": "redense", "branch": "redense", "noise_fraction": 0.25}
-    other = row("digits-random-87654321", 0, 5, **changed)
-    infos = published(folder, [other]).experiment().hparam_infos
-    assert {*changed} < {info.name for info in infos}
-
-
-def test_metrics_of_single_layers_are_no_columns(folder):
-    layer = "distance_from_init/dense1"
-    rows = [one | {layer: 0.5 * one["level"]} for one in two_trials()]
-    infos = published(folder, rows, layer).experiment().metric_infos
-    names = [metric.name.tag for metric in infos]
-    assert "final/distance_from_init" in names
-    assert f"final/{layer}" not in names
-
-
-def test_a_branch_is_a_row_of_its_own_beside_its_trunk(tmp_path):
-    trial = "digits-magnitude-12345678"
-    both = [row(trial, 0, 1), row(trial, 0, 1, branch="redense")]
-    rows = published(tmp_path, both).rows()
-    assert {name: hparams["branch"] for name, (hparams, _, _) in rows.items()} == {
-        "level_01 seed_0 digits-magnitude": "trunk",
-        "level_01 seed_0 redense_level_01 digits-magnitude": "redense",
-    }
-
-
-def test_an_experiments_own_measurement_is_a_metric_and_its_setting_is_not(tmp_path):
-    rows = [row("digits-magnitude-1", 0, n, imbalance=1.5 * n, redense_lr=0.25) for n in (1, 2)]
-    # Experiments in which every trial has one value of it, or none.
-    rows.append(row("digits-magnitude-1", 0, 3, experiment="one", imbalance=9.0))
-    rows.append(row("digits-magnitude-1", 0, 3, experiment="none"))
-    rows.append(row("digits-magnitude-1", 0, 4, redense_lr=0.5))
-    found = published(tmp_path, rows, "imbalance", "redense_lr").rows()
-    hparams, metrics, _ = found["level_02 seed_0 digits-magnitude-1"]
-    assert (hparams["redense_lr"], metrics["final/imbalance"]) == (0.25, 3.0)
-    assert "imbalance" not in hparams
-    assert "final/redense_lr" not in metrics
-
-
-def test_columns_are_spoken_and_say_what_they_range_over(tmp_path):
-    rows = [row("digits-magnitude-1", seed, n) for seed in (0, 1) for n in range(1, 8)]
-    rows += [row("digits-magnitude-2", 0, 1, noise_fraction=0.25, test_accuracy_best=0.5)]
-    experiment = published(tmp_path, rows).experiment()
-    infos = {info.name: info for info in experiment.hparam_infos}
-    assert infos["noise_fraction"].display_name == "noise fraction"
-    for name, values in (("noise_fraction", [0.25, 0.4]), ("seed", ["0", "1"])):
-        assert [_plain(value) for value in infos[name].domain_discrete.values] == values
-    assert infos["seed"].type == api_pb2.DATA_TYPE_STRING
-    level = infos["level"].domain_interval
-    assert (level.min_value, level.max_value) == (1, 7)
-    assert infos["level"].type == api_pb2.DATA_TYPE_FLOAT64
-    assert set(infos) == {"level", "seed", "sparsity", "noise_fraction"}
-    spoken = [metric.display_name for metric in experiment.metric_infos]
-    assert spoken[:3] == ["test accuracy last", "test accuracy best", "train accuracy"]
-    assert spoken[3:] == ["distance from init", "instability"]
 
 
 def test_booleans_stay_booleans_and_no_number_is_no_metric(tmp_path):
@@ -317,21 +311,6 @@ def test_the_curves_of_a_stage_are_left_alone(folder):
     assert curves.read_bytes() == b"curves"
 
 
-def charts_of(logdir):
-    """{(category, chart): tags} of the page "Custom Scalars"."""
-    reader = Reader(logdir)
-    views = json.loads(CustomScalarsPlugin(reader.context).layout_impl(reader.request, ""))
-    return {
-        (category["title"], chart["title"]): chart["multiline"]["tag"]
-        for category in views["category"]
-        for chart in category["chart"]
-    }
-
-
-def categories(charts):
-    return list(dict.fromkeys(title for title, _ in charts))
-
-
 def test_views_show_the_curves_that_training_writes(tmp_path):
     event_files.write_charts(tmp_path / "all", stages.charts(layout.RESULT_COLUMNS))
     charts = charts_of(tmp_path)
@@ -344,103 +323,6 @@ def test_views_show_the_curves_that_training_writes(tmp_path):
     assert all(set(tags) <= by_epoch for tags in charts.values())
 
 
-def test_views_leave_out_charts_that_would_be_empty(folder):
-    def charts_with(**more):
-        published(folder, [two_trials()[0] | more])
-        return charts_of(folder / layout.TENSORBOARD)
-
-    # Without noise every example is unpermuted, which is no memorization.
-    assert categories(charts_with(unpermuted_accuracy=0.5)) == ["accuracy", "distance"]
-    charts = charts_with(permuted_accuracy=0.5)
-    assert ("memorization", "permuted examples by epoch") in charts
-    assert ("memorization", "restored examples by epoch") not in charts
-
-
-# ---------------------------------------------------------------- names of runs
-FIRST, SECOND = "digits-magnitude-11111111", "digits-magnitude-22222222"
-
-
-def test_only_the_second_trial_of_a_name_keeps_its_hash_and_no_name_changes(tmp_path):
-    logdir = tmp_path / layout.TENSORBOARD
-    assert trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
-    assert trial_folder(logdir, SECOND) == logdir / SECOND
-    assert trial_folder(logdir, "digits-random-33333333") == logdir / "digits-random"
-    assert trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
-    assert trial_folder(logdir, "no-hash") == logdir / "no-hash"
-
-
-def test_runs_that_lie_under_the_whole_name_stay_there(tmp_path):
-    logdir = tmp_path / layout.TENSORBOARD
-    (logdir / FIRST).mkdir(parents=True)
-    assert trial_folder(logdir, FIRST) == logdir / FIRST
-    # The name is free for another.
-    assert trial_folder(logdir, SECOND) == logdir / "digits-magnitude"
-
-
-def test_of_many_that_ask_at_once_one_gets_the_name(tmp_path, monkeypatch):
-    logdir = tmp_path / layout.TENSORBOARD
-    trials = [f"digits-magnitude-{number:08x}" for number in range(8)]
-    all_saw_it_free = Barrier(8)
-
-    def together(lock):
-        all_saw_it_free.wait()
-        return exclusively(lock)
-
-    monkeypatch.setattr(event_folders, "exclusively", together)
-    with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda trial: trial_folder(logdir, trial), trials))
-    assert len(set(folders)) == 8
-    assert sum(folder == logdir / "digits-magnitude" for folder in folders) == 1
-    monkeypatch.undo()
-    assert [trial_folder(logdir, trial) for trial in trials] == folders
-
-
-def test_training_writes_curves_where_publishing_looks_for_the_stage(tmp_path):
-    from tfprune.studies.trial import Stage
-
-    stage = Stage(tmp_path, FIRST, 3, "level_07", 7)
-    run = tmp_path / layout.TENSORBOARD / "digits-magnitude" / "seed_3" / "level_07"
-    callback = TensorBoardScalars(stage.tensorboard)
-    callback.on_train_begin()
-    callback.close()
-    assert len(list(run.glob("events.out.tfevents.*"))) == 1
-    assert event_folder(tmp_path, stage.relative) == run
-    assert not stage.tensorboard.exists()
-
-
-def test_a_folder_of_ones_own_is_kept_as_it_is(tmp_path):
-    for folder in ("run-12345678", "logs/run-12345678/seed_0/level_00", "tensorboard/a-12345678/b"):
-        assert event_folders.run_folder(tmp_path / folder) == tmp_path / folder
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_stage_outside_the_trials_is_refused(folder):
-    for stage in ("else/trial/seed_0/level_00", "trials/../../seed_0", "trials/a", "trials//b/c"):
-        with pytest.raises(InputError, match="which is not trials/TRIAL/SEED/STAGE: move"):
-            event_folder(folder, stage)
-
-
 def test_without_results_the_user_is_told_to_run_an_experiment(tmp_path):
     with pytest.raises(InputError, match="run an experiment first"):
         tensorboard.publish(tmp_path)
-
-
-def test_publishing_needs_no_tensorflow(folder):
-    code = (
-        "import sys; from tfprune.pages.tensorboard import publish; "
-        f"publish({str(folder)!r}); sys.exit('tensorflow' in sys.modules)"
-    )
-    root = Path(tensorboard.__file__).parents[3]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
-    assert len(Reader(folder / layout.TENSORBOARD).rows()) == 10
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"another", FIRST.encode()[:-1]])
-def test_a_trial_knows_its_runs_again_whose_folder_says_nothing(tmp_path, content):
-    logdir = tmp_path / "tensorboard"
-    assert event_folders.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
-    (logdir / SECOND).mkdir()
-    (logdir / "digits-magnitude" / "trial.txt").write_bytes(content)
-    assert event_folders.trial_folder(logdir, SECOND) == logdir / SECOND
-    assert event_folders.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"
-    assert event_folders.trial_folder(logdir, FIRST) == logdir / "digits-magnitude"

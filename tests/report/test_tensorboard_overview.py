@@ -8,18 +8,17 @@ import sys
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pytest
+import results
 import test_tensorboard
 from matplotlib.image import imread
-from test_tensorboard import SETTINGS, Reader, categories, charts_of, folder, png, row
+from test_tensorboard import Reader, charts_of, folder, png, row
 
-from tfprune import layout, store
+from tfprune import layout
 from tfprune.errors import InputError
 from tfprune.pages import tensorboard
 from tfprune.pages.tensorboard import overview
 
-DENSE = "trials/digits-dense-00000000/seed_0"
 __all__ = ["folder"]  # A fixture.
 
 
@@ -27,25 +26,12 @@ __all__ = ["folder"]  # A fixture.
 published = partial(test_tensorboard.published, of=layout.OVERVIEW)
 
 
-def runs(folder, rows, *columns):
+def runs(folder, rows):
     """The names of the overview's runs, without the one of the figures."""
-    return sorted(set(published(folder, rows, *columns).events.Runs()) - {overview.FIGURES})
+    return sorted(set(published(folder, rows).events.Runs()) - {overview.FIGURES})
 
 
 # ---------------------------------------------------------------- which runs there are
-def test_each_seed_of_a_trial_is_a_run_with_its_metrics_by_level(folder):
-    reader = published(folder)
-    for seed in (0, 1):
-        found = reader.scalar(f"random/seed {seed}", "accuracy by level/test")
-        expected = [(n, float(np.float32(0.9 - n / 10 - seed / 100))) for n in (0, 1, 2)]
-        assert found == expected
-    sparsity = reader.scalar("random/seed 0", "sparsity by level/sparsity")
-    assert sparsity[1] == (1, float(np.float32(1 - 0.8)))
-    # Empty at level 0.
-    instability = reader.scalar("random/seed 0", "stability by level/instability")
-    assert instability == [(1, 0.125), (2, 0.125)]
-
-
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
@@ -76,7 +62,7 @@ def test_a_run_is_named_by_what_differs(tmp_path, changes, names):
     for change in changes:
         one = {"trial": "digits-magnitude-1", "seed": 0, "criterion": "magnitude"} | change
         rows += [row(level=level, **one) for level in (1, 2)]
-    assert runs(tmp_path, rows, "method", "dataset") == names
+    assert runs(tmp_path, rows) == names
 
 
 def many(trials, seeds, levels=2, branches=("",)):
@@ -112,54 +98,18 @@ def test_trials_and_seeds_that_do_not_fit_are_means_over_seeds(tmp_path):
 def test_branches_go_before_trunks_and_single_points_before_curves(tmp_path):
     assert len(runs(tmp_path / "a", many(3, 1, branches=("", "redense")))) == 3
     single = [row(f"digits-dense-{n}", 0, 0, criterion="none", width=n) for n in (2, 3)]
-    found = runs(tmp_path / "b", many(3, 1) + single, "width")
+    found = runs(tmp_path / "b", many(3, 1) + single)
     assert len(found) == 3
     assert not any("width" in name for name in found)
 
 
 @pytest.mark.usefixtures("room_for_four")
 def test_how_many_trials_found_no_room_is_said(tmp_path):
-    store.merge_rows(tmp_path, many(7, 1), SETTINGS)
+    results.write(tmp_path, many(7, 1))
     found = tensorboard.publish(tmp_path)
     assert (len(found.runs), found.left_out) == (4, 3)
     *_, last = tensorboard.how_to_open(tmp_path, found)
     assert last == "it shows 4 of 7 trials; figures show all"
-
-
-def test_branches_have_curves_of_their_own_and_numbered_networks_have_none(tmp_path):
-    trial = "digits-magnitude-12345678"
-    rows = [row(trial, 0, n, branch="redense", test_accuracy_last=n / 4) for n in (1, 2)]
-    rows += [row(trial, 0, n, branch="el2n", stage=f"{DENSE}/el2n_{n:02d}") for n in (1, 2)]
-    # Another experiment has the same stages, and one column more.
-    rows += [
-        {**one, "experiment": "other", "val_accuracy": one["level"] / 8}
-        for one in rows
-        if one["branch"] == "redense"
-    ]
-    assert runs(tmp_path, rows) == ["seed 0"]
-    reader = Reader(tmp_path / layout.OVERVIEW)
-    assert reader.scalar("seed 0", "accuracy by level/test")[0] == (1, 0.25)
-    assert reader.scalar("seed 0", "accuracy by level/validation") == [(1, 0.125), (2, 0.25)]
-
-
-def metrics_of(folder, stage, accuracies):
-    path = store.metrics_path(folder, stage)
-    path.parent.mkdir(parents=True)
-    table = pd.DataFrame({"epoch": range(1, 1 + len(accuracies)), "test_accuracy": accuracies})
-    table.reindex(columns=layout.METRIC_COLUMNS).to_csv(path, index=False)
-
-
-def test_where_no_trial_has_several_levels_steps_are_epochs(tmp_path):
-    trial = "digits-magnitude-1"
-    rows = [row(trial, 0, 0, branch=name, stability=0.5) for name in ("", "filters_p1")]
-    metrics_of(tmp_path, rows[1]["stage"], [0.25, 0.75])
-    # The folder of the trunk is gone.
-    assert runs(tmp_path, rows, "stability") == ["filters_p1/seed 0", "trunk/seed 0"]
-    reader = Reader(tmp_path / layout.OVERVIEW)
-    assert reader.scalar("filters_p1/seed 0", "accuracy by epoch/test") == [(1, 0.25), (2, 0.75)]
-    hparams, metrics, _ = reader.rows()["trunk/seed 0"]
-    assert hparams == {"branch": "trunk"}
-    assert metrics["final/stability"] == 0.5
 
 
 def test_runs_whose_names_are_of_the_past_are_gone(tmp_path):
@@ -169,36 +119,6 @@ def test_runs_whose_names_are_of_the_past_are_gone(tmp_path):
 
 
 # ---------------------------------------------------------------- its pages
-def test_the_hparams_table_has_a_row_for_each_run_with_what_its_curve_reaches(folder):
-    hparams, metrics, _ = published(folder).rows()["random/seed 1"]
-    assert hparams == {"criterion": "random", "seed": "seed 1"}
-    assert metrics == {
-        "final/dense test accuracy": pytest.approx(0.89),
-        "final/lowest test accuracy": pytest.approx(0.69),
-        "final/highest test accuracy": pytest.approx(0.89),
-        "final/sparsity of the highest": 0,
-    }
-
-
-def test_custom_scalars_has_a_section_for_each_group_and_one_for_the_landscape(tmp_path):
-    measured = {"sharpness": 0.5, "barrier_height": 0.25, "line_points": 41, "weights": 7}
-    measured |= {"distance_from_init/dense1": 1.0, "unpermuted_accuracy": 0.5}
-    rows = [one | measured for one in many(1, 1)]
-    reader = published(tmp_path, rows, *measured)
-    charts = charts_of(tmp_path / layout.OVERVIEW)
-    assert categories(charts) == [
-        *("accuracy", "distance", "stability", "landscape", "sparsity"),
-        *("distance of layers", "other"),
-    ]
-    landscape, other = (
-        [title for category, title in charts if category == name] for name in ("landscape", "other")
-    )
-    assert landscape == ["sharpness by level", "barrier by level"]
-    # Options of measurements are no measurements.
-    assert other == ["weights by level"]
-    assert reader.scalar("seed 0", "landscape by level/barrier") == [(1, 0.25), (2, 0.25)]
-
-
 def test_every_chart_has_a_curve(folder):
     reader = published(folder)
     tags = set(reader.events.Runs()["random/seed 0"]["tensors"])

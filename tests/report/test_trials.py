@@ -1,7 +1,5 @@
 """Names of trials."""
 
-from __future__ import annotations
-
 import pytest
 
 from tfprune import store

@@ -69,8 +69,8 @@ class Change:
       at: why it is shown, of `_CHOSEN`.
       family: of the later model.
       member: which one; 0 where the dense model is the optimal one.
-      affected: seed -> the tenth of examples whose loss changes most, either way, as places in
-        the dataset; of the seeds that were measured, increasing.
+      affected: seed -> the tenth of the benchmark's examples whose loss changes most, either way,
+        by number; of the seeds that were measured, increasing.
       groups: the change of the groups by EL2N, by each seed's own scores, nats, negative where the
         later model is better.
     """
@@ -185,9 +185,9 @@ def _read_by_seed(
     return pd.DataFrame({seed: found[seed] for seed in sorted(found)}, dtype="float64")
 
 
-def _of(found: Found, at: str, *methods: str) -> list[list[Change]]:
-    """Changes somewhere, of one of these methods if any is named, by benchmark."""
-    kept = [c for c in found if c.at == at and (not methods or c.family.method in methods)]
+def _of(found: Found, at: str) -> list[list[Change]]:
+    """Changes somewhere, by benchmark."""
+    kept = (change for change in found if change.at == at)
     return [list(own) for _, own in groupby(kept, lambda change: change.family.benchmark)]
 
 
@@ -268,7 +268,8 @@ def _along(method: str, name: str, words: str, size: str) -> Figure:
         lambda found: summary.concatenated(
             [_rows(line, "E {error:.1f}%, {letters}") for line in _of(found, ALONG)]
         ),
-        _BARS, reading, lambda found: [c for line in _of(found, ALONG, method) for c in line],
+        _BARS, reading,
+        lambda found: [c for c in found if c.at == ALONG and c.family.method == method],
         lambda found: {
             panel: list(own)
             for panel, own in groupby(found, lambda change: change.family.benchmark.panel)
@@ -294,7 +295,7 @@ def hard_reading(found: Found) -> str:
         )
     said += [f"The dense model is the optimal one with {'; '.join(dense)}."] * bool(dense)
     lines = [f"At the {c.at}, {_counted(c)}." for c in found if c.member]
-    return "\n".join([" ".join(said), *lines])
+    return "\n".join(filter(None, [" ".join(said), *lines]))
 
 
 def _two_reading(found: Found) -> str:
@@ -346,11 +347,7 @@ def change_table(found: Found) -> Table:
 
 
 def _change_row(change: Change) -> dict[str, Any]:
-    described = [
-        summary.described(change.part(hard=name == "hard"), name, "mean", "std", "verdict")
-        for name in ("hard", "easy")
-    ]
-    return {
+    row: dict[str, Any] = {
         "model": change.family.benchmark.panel,
         "noise": change.family.benchmark.noise,
         "algorithm": change.family.name,
@@ -358,10 +355,10 @@ def _change_row(change: Change) -> dict[str, Any]:
         "weights_remaining_percent": change.family.remaining_text(change.member),
         "n": len(change.seeds),
         "missing_seeds": change.family.missing(change.seeds),
-        **described[0],
-        **described[1],
-        "at": change.at,
     }
+    for name in ("hard", "easy"):
+        row |= summary.described(change.part(name == "hard"), name, "mean", "std", "verdict")
+    return row | {"at": change.at}
 
 
 def overlap_table(found: Found) -> Table:

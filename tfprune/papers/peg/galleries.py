@@ -21,8 +21,6 @@ from tfprune.report import readings, tables
 from tfprune.report.experiment import Drawing, Experiment
 from tfprune.report.tables import Table
 
-_ENDS = ("highest", "lowest")
-
 
 class Kind(NamedTuple):
     """The examples of one kind, n of them, the most affected (least affected) first.
@@ -121,14 +119,15 @@ def mislabelled_reading(here: Gallery) -> str:
 
 def levels_table(found: Sequence[Gallery]) -> Table:
     """The levels at which losses were measured, a row per benchmark and kind (PEG table 4)."""
-    ours, paper = ([f"{before}{end}" for end in _ENDS] for before in ("", "published_"))
     shown: dict[str, Any] = {
         "model": "model",
         "noise": "noise",
         "examples": lambda row: _words(row["kind"]),
         "levels": "levels",
-        "weights remaining, ours (%)": lambda row: _range([row[name] for name in ours]),
-        "weights remaining, paper (%)": lambda row: _range([row[name] for name in paper]),
+        "weights remaining, ours (%)": lambda row: _range([row["highest"], row["lowest"]]),
+        "weights remaining, paper (%)": lambda row: _range(
+            [row["published_highest"], row["published_lowest"]]
+        ),
     }
     title = (
         "Weights remaining at which the losses behind each gallery were measured; the paper's "
@@ -141,18 +140,20 @@ def levels_table(found: Sequence[Gallery]) -> Table:
 
 def _row(here: Gallery, name: str, kind: Kind) -> dict[str, Any]:
     """Fractions, as all numbers of results.csv."""
-    mark = here.family.benchmark
-    paper = [printed(4, mark, name, end, "weights_remaining_percent") for end in _ENDS]
+    mark, (high, low) = here.family.benchmark, here.ends(name)
+    cells = (
+        printed(4, mark, name, at, "weights_remaining_percent") for at in ("highest", "lowest")
+    )
+    paper = [cell.mean / 100 if cell else math.nan for cell in cells]
     return {
         "model": mark.panel,
         "noise": mark.noise,
         "kind": name,
         "levels": _runs(np.sort(kind.levels)),
-        **dict(zip(_ENDS, here.ends(name), strict=True)),
-        **{
-            f"published_{end}": cell.mean / 100 if cell else math.nan
-            for end, cell in zip(_ENDS, paper, strict=True)
-        },
+        "highest": high,
+        "lowest": low,
+        "published_highest": paper[0],
+        "published_lowest": paper[1],
         "n": len(here.seeds),
         "missing_seeds": here.family.missing(here.seeds),
     }

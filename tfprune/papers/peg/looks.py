@@ -19,8 +19,6 @@ from tfprune.report.tables import percent_text
 _LEAST_HEADROOM = 4.0
 # A panel is this many points high at least: smaller differences are noise.
 _LEAST_HEIGHT = 2.0
-Reading = Callable[[Sequence[Family]], str]
-Choice = Callable[[Sequence[Family]], Sequence[Family]]
 # Ticks of an axis where families do not share their sizes, in percent.
 _ROUND_PERCENTS = (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 
@@ -103,8 +101,8 @@ def by_method(
     name: str,
     title: str,
     markers: dict[str, str],
-    reading: Reading,
-    of: Choice | None = None,
+    reading: Callable[[Sequence[Family]], str],
+    of: Callable[[Sequence[Family]], Sequence[Family]] | None = None,
     x: Axis = REMAINING,
     optimal: str = "optimal sparsity",
     names: dict[str, str] = METHOD_NAMES,

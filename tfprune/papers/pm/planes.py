@@ -31,7 +31,6 @@ _DISTANCES = {
 }  # fmt: skip
 _TO_PRUNED, _TO_RETRAINED = "least_accuracy_to_pruned", "least_accuracy_to_retrained"
 _LEAST = {_TO_PRUNED: "Wp", _TO_RETRAINED: "Wr"}
-_WEIGHTS, _CHANNELS = "weights", "channels"
 _RETRAINING = {"finetune": "fine-tuned", "lr_rewind": "learning rate rewound"}
 # PM 3: five cycles after pretraining; the small network trains for the epochs of all.
 _SMALL_EPOCHS = 6 * utility.EPOCHS
@@ -45,20 +44,15 @@ def load(results: pd.DataFrame, folder: epath.Path) -> pd.DataFrame:
 
     Returns:
       The rows of results.csv, weights before channels, fine-tuning before rewinding, by level and
-      seed; with `structure`, "weights" or "channels"; `name` of a trial, what is pruned and how it
-      is retrained, and the settings that vary besides; `learned`, the data, the model and the
-      noise, in words; and, of trunks, what `surfaces` adds, NaN where no plane was measured.
+      seed; with `name` of a trial, what is pruned and how it is retrained, and the settings that
+      vary besides; `learned`, the data, the model and the noise, in words; and, of trunks, what
+      `surfaces` adds, NaN where no plane was measured.
 
     Raises:
       InputError: a file is damaged.
     """
-    rows = results.assign(
-        structure=np.where(results.get("structure", "") == _CHANNELS, _CHANNELS, _WEIGHTS),
-        place=results["retrain"].map({name: place for place, name in enumerate(_RETRAINING)}),
-        number=results.groupby("trial", sort=False).ngroup(),
-    )
-    order = {"structure": False, "place": True, "number": True, "level": True, "seed": True}
-    rows = rows.sort_values([*order], ascending=[*order.values()])
+    order = {"structure": False, "retrain": True, "trial": True, "level": True, "seed": True}
+    rows = results.sort_values([*order], ascending=[*order.values()])
     rows["name"] = rows["structure"] + ", " + rows["retrain"].replace(_RETRAINING)
     for name, alike in rows.groupby("name"):
         if alike["trial"].nunique() > 1:
@@ -207,7 +201,7 @@ def table_1(rows: pd.DataFrame) -> Table:
 def _beside(trial: pd.DataFrame) -> Iterator[Beside]:
     first, trunk = trial.iloc[0], trial[trial["branch"] == ""]
     last = int(trunk["level"].max())
-    prefix = "channel_" if first["structure"] == _CHANNELS else ""
+    prefix = "channel_" if first["structure"] == "channels" else ""
     pruned = trunk[trunk["level"] == last]
     small = trial[(trial["branch"] == SMALL) & (trial["level"] == last)]
     # Of a small network single weights are pruned, whatever is of its twin.

@@ -33,7 +33,7 @@ _WAYS = {
     ),
 }
 # fmt: on
-_ABOUT = (*NETWORK, "called", "size", "weights_remaining")
+_ABOUT = (*NETWORK, "called", "size")
 # The ratio of the histogram beside the extremes.
 _HISTOGRAM_RATIO = 0.05
 _BINS = 32
@@ -69,8 +69,7 @@ def load(results: pd.DataFrame, folder: epath.Path) -> Found:
     """
     dense = utility.stages(results[results["level"] == 0])
     rows = pd.concat([dense, utility.stages(results, "size")], ignore_index=True)
-    remaining = rows.groupby(["trial", "branch", "level"])["weights_remaining"].transform("mean")
-    rows["size"] = [f"{share:.3g}×" for share in remaining]
+    rows["size"] = [f"{share:.3g}×" for share in rows["weights_remaining"]]
     ordered = sorted(set(rows["size"]), key=lambda size: -float(size[:-1]))
     rows["size"] = pd.Categorical(rows["size"], ordered)
     rows["called"] = rows["trial"].map(dense.set_index("trial")["called"].to_dict())

@@ -195,13 +195,11 @@ def beside(
       against: seed -> ours, of the network that this one is compared with.
       seeds: that there should be.
     """
-    row, values = rows.iloc[0], values_of(rows, metric)
-    # Another experiment's columns are empty here.
-    noise = row["noise_fraction"] if pd.notna(row.get("noise_fraction")) else 0.0
-    cell = {"model": row["model"], "dataset": row["dataset"], "method": method, "at": at}
-    cell["metric"] = metric
-    known = summary.full_size(row.to_dict())
-    printed = summary.find_printed(published("PM", table), noise, **cell) if known else None
+    row, values, printed = rows.iloc[0], values_of(rows, metric), None
+    if summary.full_size(row.to_dict()):
+        cell = {"model": row["model"], "dataset": row["dataset"], "method": method, "at": at}
+        numbers = published("PM", table)
+        printed = summary.find_printed(numbers, row["noise_fraction"], **cell, metric=metric)
     trained = sorted(set(rows["train_epochs"].dropna().astype(int)) - {epochs})
     unlike = f"{', '.join(map(str, trained))} epochs, not {epochs}" if trained and printed else ""
     details = {"unlike the paper": unlike}
