@@ -24,8 +24,9 @@ OF_ACCURACY = {
 def test_before_the_first_measurement_a_report_has_accuracies(tmp_path, experiment, kind):
     """There is no column of a measurement; another study's report in the folder needs that."""
     levels = (0,) if kind == "dense" else (0, 1, 2)
+    said = {"experiment": experiment, "structure": "weights"}  # The latter by accuracy_surface.
     rows = [
-        peg.row("lr_rewind", level, seed, 5.0 - level, experiment=experiment)
+        peg.row("lr_rewind", level, seed, 5.0 - level, **said)
         for level in levels
         for seed in (0, 1)
     ]
