@@ -107,7 +107,7 @@ def test_what_was_run_is_said_once_for_stages_that_experiments_share(of_many):
 
 
 def test_experiments_stand_paper_by_paper_as_they_are_listed_and_unknown_ones_last(tmp_path):
-    known = ["sparse_double_descent", "redense", "leave_out", "accuracy_surface", "flatness"]
+    known = ["sparse_double_descent", "redense", "leave_out", "utility_size", "flatness"]
     assert [name for name in EXPERIMENTS if name in known] == known
     rows = [peg.row("lr_rewind", 0, 0, 5.0, experiment=name) for name in ["an_own_one", *known]]
     built = report.build_report(write(tmp_path, rows))
