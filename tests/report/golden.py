@@ -3,6 +3,7 @@
 `make golden` writes golden/*.json again, after a change that is meant; its diff says what changed.
 """
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,35 +34,7 @@ _WHOLE = 10
 
 def figures_of(folder: Path, experiment: str) -> dict[str, tuple[Any, Figure]]:
     """name -> what the page says of it, and the figure, of those that an experiment draws."""
-    return _figures(folder, *_loaded(folder, experiment))
-
-
-def tables_of(folder: Path, experiment: str) -> dict[str, Any]:
-    """name -> table, of those that an experiment makes."""
-    return _tables(*_loaded(folder, experiment))
-
-
-def of_folder(folder: Path, experiment: str) -> dict[str, Any]:
-    """Every table and figure of an experiment: {"tables": ..., "figures": ...}, as JSON has it."""
     declared, loaded = _loaded(folder, experiment)
-    drawn = {
-        info.file: {
-            "title": info.title,
-            "reading": info.reading,
-            "paper": info.paper_figures,
-            **of_figure(figure),
-        }
-        for info, figure in _figures(folder, declared, loaded).values()
-    }
-    made = _tables(declared, loaded).values()
-    return {"tables": {table.name: of_table(table) for table in made}, "figures": drawn}
-
-
-def _loaded(folder: Path, experiment: str) -> tuple[Experiment, Any]:
-    return report.loaded(store.read_results(folder), experiment, folder)
-
-
-def _figures(folder: Path, declared: Experiment, loaded: Any) -> dict[str, tuple[Any, Figure]]:
     figures: list[Figure] = []
     with pytest.MonkeyPatch.context() as patch:
 
@@ -70,13 +43,34 @@ def _figures(folder: Path, declared: Experiment, loaded: Any) -> dict[str, tuple
 
         patch.setattr(Figure, "savefig", save)
         infos = declared.draw(loaded, folder, items.shown_at)
-    names = [Path(info.file).stem.removeprefix(f"{declared.name}_") for info in infos]
+    names = [Path(info.file).stem.removeprefix(f"{experiment}_") for info in infos]
     return dict(zip(names, zip(infos, figures, strict=True), strict=True))
 
 
-def _tables(declared: Experiment, loaded: Any) -> dict[str, Any]:
+def tables_of(folder: Path, experiment: str) -> dict[str, Any]:
+    """name -> table, of those that an experiment makes."""
+    declared, loaded = _loaded(folder, experiment)
     made = declared.make_tables(loaded)
-    return {table.name.removeprefix(f"{declared.name}_"): table for table in made}
+    return {table.name.removeprefix(f"{experiment}_"): table for table in made}
+
+
+def of_folder(folder: Path, experiment: str) -> dict[str, Any]:
+    """Every table and figure of an experiment: {"tables": ..., "figures": ...}, as JSON has it."""
+    drawn = {
+        info.file: {
+            "title": info.title,
+            "reading": info.reading,
+            "paper": info.paper_figures,
+            **of_figure(figure),
+        }
+        for info, figure in figures_of(folder, experiment).values()
+    }
+    made = tables_of(folder, experiment).values()
+    return {"tables": {table.name: of_table(table) for table in made}, "figures": drawn}
+
+
+def _loaded(folder: Path, experiment: str) -> tuple[Experiment, Any]:
+    return report.loaded(store.read_results(folder), experiment, folder)
 
 
 # ---------------------------------------------------------------- tables
@@ -97,12 +91,7 @@ def _column(column: pd.Series) -> Any:
     if len(texts) <= 2 * _WHOLE:
         return " | ".join(texts)
     # Runs of one value are told once: most columns of words have few.
-    runs = [[texts[0], 1]]
-    for text in texts[1:]:
-        if text == runs[-1][0]:
-            runs[-1][1] += 1
-        else:
-            runs.append([text, 1])
+    runs = [(text, len(list(same))) for text, same in itertools.groupby(texts)]
     return " | ".join(text if n == 1 else f"{text} x{n}" for text, n in runs)
 
 
@@ -148,7 +137,7 @@ def of_axes(axes: Axes) -> dict[str, Any]:
         "title": _words(next(filter(None, titles), "")),
         "x": _axis(axes.get_xlabel(), axes.get_xscale(), axes.get_xlim(), axes.xaxis),
         "y": _axis(axes.get_ylabel(), axes.get_yscale(), axes.get_ylim(), axes.yaxis),
-        "lines": sorted(map(_line, filter(_is_drawn, axes.lines)), key=str),
+        "lines": sorted((_line(line) for line in axes.lines if np.size(line.get_xdata())), key=str),
         "areas": sorted(map(_collection, axes.collections), key=str),
         "bars": _bars([patch for patch in axes.patches if isinstance(patch, Rectangle)]),
         "shapes": sorted(
@@ -175,10 +164,6 @@ def _axis(label: str, scale: str, limits: Sequence[float], axis: Any) -> dict[st
     if isinstance(axis.get_major_formatter(), matplotlib.ticker.FixedFormatter):
         told["ticks"] = " ".join(text.get_text() for text in axis.get_majorticklabels())
     return told
-
-
-def _is_drawn(line: Line2D) -> bool:
-    return np.size(line.get_xdata()) > 0
 
 
 def _line(line: Line2D) -> list[Any]:
@@ -227,12 +212,9 @@ def dumps(value: Any, depth: int = 0) -> str:
         parts = [f"{pad}{json.dumps(k)}: {dumps(v, depth + 1)}" for k, v in value.items()]
         return "{\n" + ",\n".join(parts) + f"\n{end}}}"
     if isinstance(value, list) and any(isinstance(part, list | dict) for part in value):
-        return "[\n" + ",\n".join(pad + _one(part, depth) for part in value) + f"\n{end}]"
+        parts = [dumps(p, depth + 1) if isinstance(p, dict) else json.dumps(p) for p in value]
+        return "[\n" + ",\n".join(pad + part for part in parts) + f"\n{end}]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _one(part: Any, depth: int) -> str:
-    return dumps(part, depth + 1) if isinstance(part, dict) else json.dumps(part)
 
 
 def check(name: str, found: Any) -> None:

@@ -64,14 +64,8 @@ def _sweep(folder: Path) -> Path:
     return results.write(folder, rows)
 
 
-def _pruning_effect(folder: Path, **options: Any) -> Path:
+def _families(folder: Path, **options: Any) -> Path:
     return results.write(folder, peg.realistic(**options))
-
-
-def _width_scaling(folder: Path) -> Path:
-    methods = ("lr_rewind", "width", "one_shot", "width_matched")
-    rows = peg.realistic(methods, (0.0, 0.1), levels=12, experiment="width_scaling")
-    return results.write(folder, rows)
 
 
 def _loss_change(folder: Path) -> Path:
@@ -211,13 +205,16 @@ FOLDERS: dict[str, dict[str, Fill]] = {
         "lower": _but(partial(_reinit, branch_levels=(4, 8, 12, 20)), change=_lower),
     },
     "pruning_effect": {
-        "all": _pruning_effect,
+        "all": _families,
         "sweep": _sweep,
-        "one_seed": partial(_pruning_effect, seeds=(0,), noises=(0.0, 0.1), levels=6),
-        "one_benchmark": partial(_pruning_effect, methods=("lr_rewind",), noises=(0.15,),
-                                 seeds=(0,), levels=6),
+        "one_seed": partial(_families, seeds=(0,), noises=(0.0, 0.1), levels=6),
+        "one_benchmark": partial(_families, methods=("lr_rewind",), noises=(0.15,), seeds=(0,),
+                                 levels=6),
     },
-    "width_scaling": {"all": _width_scaling},
+    "width_scaling": {
+        "all": partial(_families, methods=("lr_rewind", "width", "one_shot", "width_matched"),
+                       noises=(0.0, 0.1), levels=12, experiment="width_scaling"),
+    },
     "example_effects": {"all": _effects, "one_seed": partial(_effects, seeds=(0,))},
     "example_galleries": {
         "all": partial(galleries.make, counts=(20, 20, 14)),

@@ -7,8 +7,6 @@ from tfprune import files
 
 # Of 100 examples each seed trains on 80: four in each of 20 groups.
 N, TRAINED = 100, 80
-
-
 # Test errors of levels 0 to 4: level 2 is optimal, level 3 still beats dense.
 ERRORS = (5.0, 4.5, 4.0, 4.8, 9.0)
 

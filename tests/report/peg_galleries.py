@@ -8,11 +8,7 @@ from sklearn.datasets import load_digits
 from tfprune import files
 
 FILE = "trials/t/seed_0/level_00/gallery-0123abcd.npz"
-
-
 DIGITS = load_digits()
-
-
 LEVELS = {"most_worsened": [9, 8], "most_improved": [1, 2, 3, 5], "least_affected": [4]}
 
 

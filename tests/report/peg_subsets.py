@@ -17,11 +17,11 @@ def trunk(seeds=(0, 1, 2), errors=ERRORS, **changes):
 
 def branch(name, errors, level, **changes):
     """Rows of a branch from a level, from {seed: test error}; the networks are dense."""
-    made = []
-    for seed, error in errors.items():
-        row = peg.row("lr_rewind", level, seed, error, experiment="leave_out", **changes)
-        made.append(row | {"branch": name, "sparsity": 0.0, "weights_remaining": 1.0})
-    return made
+    changes |= {"branch": name, "sparsity": 0.0, "weights_remaining": 1.0}
+    return [
+        peg.row("lr_rewind", level, seed, error, experiment="leave_out", **changes)
+        for seed, error in errors.items()
+    ]
 
 
 def improved(gaps, **changes):

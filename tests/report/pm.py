@@ -13,6 +13,8 @@ from results import Row, measured, write
 RATIOS = (0.01, 0.05, 0.075, 0.1, 0.15, 0.25)
 WEIGHTS = 1000
 EPOCHS, CYCLES = 200, 5
+# Where the networks so far lie.
+TRAJECTORY = ["cycle", "network", "x", "y", "distance"]
 SETTINGS = {
     "dataset": "cifar10",
     "model": "resnet20",
@@ -102,11 +104,6 @@ def placed(pruned: float, retrained: tuple[float, float]) -> dict[str, float]:
     }
 
 
-def trajectory(track: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    """A table of where the networks so far lie."""
-    return pd.DataFrame(track, columns=["cycle", "network", "x", "y", "distance"])
-
-
 # ---------------------------------------------------------------- plausible folders
 def realistic_subsets(scale: float, key: Sequence[int], by: str = "ratio") -> pd.DataFrame:
     """Utilities that grow and spread with the ratio, skewed as the paper's histograms are."""
@@ -181,16 +178,14 @@ def realistic_utility_pruned(folder: Path) -> Path:
                     test_accuracy_last=accuracy + 0.001 * seed,
                     train_loss=loss * level**2 + 0.001 * seed,
                 )  # fmt: skip
-                key = [seed, level]
-                own = (
-                    {"utility_ratio": realistic_subsets(1.3 + 0.3 * level, [*key, 2])}
-                    if branch
-                    else {
-                        "utility_ratio": realistic_subsets(1 + 0.1 * level, key),
-                        "utility_pretrained": realistic_subsets(1, [*key, 1]),
-                    }
-                )
-                rows.append(measured(folder, one, **own))
+                if branch:
+                    utility = realistic_subsets(1.3 + 0.3 * level, [seed, level, 2])
+                    rows.append(measured(folder, one, utility_ratio=utility))
+                else:
+                    utility = realistic_subsets(1 + 0.1 * level, [seed, level])
+                    before = realistic_subsets(1, [seed, level, 1])
+                    tables = {"utility_ratio": utility, "utility_pretrained": before}
+                    rows.append(measured(folder, one, **tables))
     return write(folder, rows)
 
 
@@ -216,14 +211,11 @@ def realistic_accuracy_surface(folder: Path) -> Path:
                           test_accuracy_last=0.92 - 0.01 * level + 0.001 * seed)  # fmt: skip
                 x, y = np.linspace(-0.2 * b, 1.2 * b, 15), np.linspace(-0.2 * c, 1.2 * c, 15)
                 cells = plane(_basin(x, y, (b, c), structure), x, y)
-                rows.append(measured(folder, one, plane=cells, trajectory=trajectory(path)))
+                track = pd.DataFrame(path, columns=TRAJECTORY)
+                rows.append(measured(folder, one, plane=cells, trajectory=track))
             if retrain == "lr_rewind":
-                last = {
-                    **size,
-                    "train_epochs": 6 * EPOCHS,
-                    "test_accuracy_last": 0.88 + 0.002 * seed,
-                }
-                rows.append(row("accuracy_surface", CYCLES, seed, "small", **about, **last))
+                last = {"train_epochs": 6 * EPOCHS, "test_accuracy_last": 0.88 + 0.002 * seed}
+                rows.append(row("accuracy_surface", CYCLES, seed, "small", **about, **size, **last))
     return write(folder, rows)
 
 

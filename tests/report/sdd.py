@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import results
 
 from tfprune import files, layout, store
@@ -19,8 +20,6 @@ SETTINGS = {
 }
 # How soon each criterion hurts, as a shift of the sparsity axis (SDD observation 3).
 _SHIFT = {"magnitude": 0.0, "gradient": -0.3, "random": -1.2}
-
-
 _EXAMPLES = ("unpermuted_accuracy", "permuted_accuracy", "restored_accuracy")
 
 
@@ -28,46 +27,43 @@ def _falls(position: float, middle: float, width: float) -> float:
     return 1 / (1 + np.exp((position - middle) / width))
 
 
-def _metrics(level: int, seed: int, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """A stage's epochs: memorization grows with the epochs and dies with sparsity."""
+def _metrics(level: int, seed: int, settings: dict[str, Any]) -> pd.DataFrame:
+    """A row an epoch of a stage: memorization grows with the epochs and dies with sparsity."""
     random = np.random.default_rng([seed, level, int(100 * settings["noise_fraction"])])
     position = -level * np.log(0.8) - _SHIFT[settings["criterion"]]
     noise = settings["noise_fraction"]
     memory = 0.1 + 0.9 * _falls(position, 3.4, 0.22)
     general = 0.1 + 0.88 * _falls(position, 5.6, 0.25)
     dip = 0.25 * noise * np.exp(-(((position - 2.6) / 0.6) ** 2))
-    rows = []
-    for epoch in range(1, EPOCHS + 1):
-        learned, memorized = 1 - np.exp(-epoch / 1.5), 1 / (1 + np.exp(-(epoch - 9) / 1.5))
-        permuted = 0.1 + (memory - 0.1) * memorized
-        unpermuted = general * learned + (1 - general) * (permuted - 0.1)
-        harm = (0.6 * (permuted - 0.1) * noise + dip * memorized) + random.normal(0, 0.004)
-        rows.append(
-            {
-                "epoch": epoch,
-                "learning_rate": 0.1,
-                "train_loss": 1.0 / epoch,
-                "train_accuracy": noise * permuted + (1 - noise) * unpermuted,
-                "test_accuracy": 0.97 * general * learned - harm,
-                "unpermuted_accuracy": unpermuted,
-                "permuted_accuracy": permuted,
-                "restored_accuracy": general * learned * (1 - (permuted - 0.1)),
-                "wall_seconds": 0.01,
-            }
-        )
+    epoch = np.arange(1, EPOCHS + 1)
+    learned, memorized = 1 - np.exp(-epoch / 1.5), 1 / (1 + np.exp(-(epoch - 9) / 1.5))
+    permuted = 0.1 + (memory - 0.1) * memorized
+    unpermuted = general * learned + (1 - general) * (permuted - 0.1)
+    harm = 0.6 * (permuted - 0.1) * noise + dip * memorized + random.normal(0, 0.004, EPOCHS)
+    columns = {
+        "epoch": epoch,
+        "learning_rate": 0.1,
+        "train_loss": 1.0 / epoch,
+        "train_accuracy": noise * permuted + (1 - noise) * unpermuted,
+        "test_accuracy": 0.97 * general * learned - harm,
+        "unpermuted_accuracy": unpermuted,
+        "permuted_accuracy": permuted,
+        "restored_accuracy": general * learned * (1 - (permuted - 0.1)),
+        "wall_seconds": 0.01,
+    }
     # Without noise no example is permuted.
-    return rows if noise else [row | dict.fromkeys(_EXAMPLES) for row in rows]
+    return pd.DataFrame(columns if noise else columns | dict.fromkeys(_EXAMPLES))
 
 
-def _result(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _result(metrics: pd.DataFrame) -> dict[str, Any]:
     """What results.csv has of a stage's epochs."""
-    tests, last = [row["test_accuracy"] for row in rows], rows[-1]
+    tests, last = metrics["test_accuracy"], metrics.iloc[-1]
     return {
         "train_epochs": EPOCHS,
         "train_accuracy": last["train_accuracy"],
-        "test_accuracy_last": tests[-1],
-        "test_accuracy_best": max(tests),
-        "best_epoch": 1 + int(np.argmax(tests)),
+        "test_accuracy_last": last["test_accuracy"],
+        "test_accuracy_best": tests.max(),
+        "best_epoch": 1 + tests.argmax(),
         **{name: last[name] for name in _EXAMPLES},
         "wall_seconds": 0.2,
     }
@@ -130,19 +126,13 @@ def make_branches(
 
 def _redense(folder: Path, sparse: dict[str, Any], branch: str, surfaces: bool) -> dict[str, Any]:
     stage = sparse["stage"].replace("level_", f"{branch}_level_")
-    metrics = store.read_metrics(folder, sparse["stage"]).to_dict("records")
-    end, rows = metrics[-1], []
-    for epoch in range(EPOCHS + 1, 2 * EPOCHS + 1):
-        done = 1 - np.exp(-(epoch - EPOCHS) / 3)
-        moved = {
-            "train_accuracy": end["train_accuracy"] + done * (0.98 - end["train_accuracy"]),
-            "test_accuracy": end["test_accuracy"] + done * (0.72 - end["test_accuracy"]),
-            "permuted_accuracy": end["permuted_accuracy"] + done * (1 - end["permuted_accuracy"]),
-            "restored_accuracy": (1 - done) * end["restored_accuracy"],
-        }
-        rows.append({**end, **moved, "epoch": epoch})
-    results.write_metrics(folder, stage, rows)
-    row = {**sparse, **_result(rows), "branch": branch, "stage": stage}
+    sparse_end = store.read_metrics(folder, sparse["stage"]).iloc[-1]
+    done = 1 - np.exp(-np.arange(1, EPOCHS + 1) / 3)
+    metrics = pd.DataFrame({**sparse_end, "epoch": np.arange(EPOCHS + 1, 2 * EPOCHS + 1)})
+    for name, end in (("train", 0.98), ("test", 0.72), ("permuted", 1.0), ("restored", 0.0)):
+        metrics[f"{name}_accuracy"] += done * (end - metrics[f"{name}_accuracy"])
+    results.write_metrics(folder, stage, metrics)
+    row = {**sparse, **_result(metrics), "branch": branch, "stage": stage}
     row |= {"sparsity": 0.0, "weights_remaining": 1.0, "sparse_sparsity": sparse["sparsity"]}
     row["distance_from_init"] = 22 * 0.97 ** sparse["level"] + 0.2 * sparse["seed"]
     row = _line(folder, row, 0.2 + 0.1 * sparse["level"])
@@ -191,12 +181,9 @@ def _surface(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
 def _write_config(
     folder: Path, experiment: str, settings: dict[str, Any], seeds: Sequence[int]
 ) -> None:
-    config = {
-        "data": {name: settings[name] for name in ("dataset", "label_noise", "noise_fraction")},
-        "pruning": {"criterion": settings["criterion"], "levels": 22},
-        "seeds": list(seeds),
-        "experiment": experiment,
-    }
+    data = {name: settings[name] for name in ("dataset", "label_noise", "noise_fraction")}
+    pruning = {"criterion": settings["criterion"], "levels": 22}
+    config = {"data": data, "pruning": pruning, "seeds": list(seeds), "experiment": experiment}
     about = {
         "config": config,
         "argv": ["--noise_fraction=0.4"],

@@ -37,13 +37,11 @@ def test_before_the_first_measurement_a_report_has_accuracies(tmp_path, experime
 
 def beside_ours(folder, experiment):
     """The columns of tables that have a number of the paper's; claims are of all studies."""
-    shown = {name: table.shown for name, table in tables_of(folder, experiment).items()}
-    shown.pop("claims", None)
     return [
         (name, column)
-        for name, cells in shown.items()
-        for column in cells
-        if "paper" in column and cells[column].astype(bool).any()
+        for name, table in tables_of(folder, experiment).items()
+        for column, cells in table.shown.items()
+        if name != "claims" and "paper" in column and cells.astype(bool).any()
     ]
 
 

@@ -8,18 +8,7 @@ import pytest
 from peg import EPOCHS, family, row
 
 from tfprune.papers.peg import comparisons, families
-from tfprune.papers.peg.families import (
-    DENSE,
-    EXTENDED_DENSE,
-    LR_REWIND,
-    ONE_SHOT,
-    SYNFLOW,
-    TEST_ERROR,
-    WEIGHT_REWIND,
-    WIDTH,
-    WIDTH_MATCHED,
-    Benchmark,
-)
+from tfprune.papers.peg.families import DENSE, TEST_ERROR, Benchmark
 from tfprune.report.summary import Beside, Printed, beside_table
 
 LENET = Benchmark("mnist", "lenet_300_100", "uniform_other", 0.15)
@@ -49,7 +38,7 @@ def means(one, column):
 def validated(by_seed):
     """Rows of lr_rewind from {seed: [(test error, validation error), ...] by level}."""
     return [
-        row(LR_REWIND, level, seed, test, val)
+        row("lr_rewind", level, seed, test, val)
         for seed, levels in by_seed.items()
         for level, (test, val) in enumerate(levels)
     ]
@@ -58,9 +47,8 @@ def validated(by_seed):
 # ---------------------------------------------------------------- members
 def test_the_optimal_level_is_that_of_the_best_mean_validation_error_not_test_error():
     # Means of validation: 5, 4, 3.5, 6; seed 0 alone would take level 1.
-    one = only(
-        validated({0: [(9, 5), (8, 2), (7, 4), (1, 6)], 1: [(9, 5), (8, 6), (7, 3), (1, 6)]})
-    )
+    by_seed = {0: [(9, 5), (8, 2), (7, 4), (1, 6)], 1: [(9, 5), (8, 6), (7, 3), (1, 6)]}
+    one = only(validated(by_seed))
     assert one.optimal() == 2
     assert one.by_seed(TEST_ERROR, 2) == pytest.approx({0: 7.0, 1: 7.0})
 
@@ -89,91 +77,91 @@ def test_without_a_validation_split_test_error_chooses_and_the_title_says_so():
     ],
 )
 def test_what_is_optimal_what_beats_dense_and_what_has_a_star(errors, optimal, beating, star):
-    one = only(family(LR_REWIND, errors))
+    one = only(family("lr_rewind", errors))
     assert (one.optimal(), one.beating_dense(), one.marked_optimum()) == (optimal, beating, star)
     assert one.highest_beating_dense() == (beating[-1] if beating else None)
 
 
-@pytest.mark.parametrize("method", [WIDTH, WIDTH_MATCHED])
+@pytest.mark.parametrize("method", ["width", "width_matched"])
 def test_the_best_width_is_one_of_the_narrowed_ones(method):
     rows = family(method, {0: [3, 5, 4, 6], 1: [3, 5, 4, 6]})
-    here = on_one_benchmark(rows + family(LR_REWIND, {0: [3.5, 4], 1: [3.5, 4]}))
+    here = on_one_benchmark(rows + family("lr_rewind", {0: [3.5, 4], 1: [3.5, 4]}))
     best = here[method].optimal()
     assert here[method].rows(best)["width"].tolist() == pytest.approx([0.64, 0.64])
-    assert here[LR_REWIND].optimal() == 0
-    assert here[LR_REWIND].optimal(with_dense=False) == 1
+    assert here["lr_rewind"].optimal() == 0
+    assert here["lr_rewind"].optimal(with_dense=False) == 1
     # The full width, trained as long, has a lower error than dense: it is no narrowed network.
     assert here[method].beating_dense() == []
 
 
 def test_epochs_add_up_over_levels_and_for_one_shot_over_dense_and_one_retraining():
-    rows = family(LR_REWIND, {0: [5, 4, None, 3]}) + family(ONE_SHOT, {0: [5, 4, 3]})
-    rows += [row(WIDTH_MATCHED, level, 0, 5.0, width=0.8) for level in (0, 1)]
+    rows = family("lr_rewind", {0: [5, 4, None, 3]}) + family("one_shot", {0: [5, 4, 3]})
+    rows += [row("width_matched", level, 0, 5.0, width=0.8) for level in (0, 1)]
     rows[1]["train_epochs"] = 50
     epochs = {m: means(one, "total_epochs") for m, one in on_one_benchmark(rows).items()}
     # Level 2 is missing: the sum after it is not known.
-    assert epochs[LR_REWIND] == pytest.approx([EPOCHS, EPOCHS + 50, math.nan], nan_ok=True)
-    assert epochs[ONE_SHOT] == [EPOCHS, 2 * EPOCHS, 2 * EPOCHS]
-    assert epochs[WIDTH_MATCHED] == [EPOCHS, 2 * EPOCHS]  # The dense model, then 0.8 wide.
+    assert epochs["lr_rewind"] == pytest.approx([EPOCHS, EPOCHS + 50, math.nan], nan_ok=True)
+    assert epochs["one_shot"] == [EPOCHS, 2 * EPOCHS, 2 * EPOCHS]
+    assert epochs["width_matched"] == [EPOCHS, 2 * EPOCHS]  # The dense model, then 0.8 wide.
 
 
 def test_the_weights_that_remain_are_of_the_full_dense_model_in_every_family():
     """One axis: of a narrow network those that are not there count as those that are pruned."""
-    here = on_one_benchmark(family(WIDTH, {0: [5, 4, 6]}) + family(LR_REWIND, {0: [5, 4]}))
+    here = on_one_benchmark(family("width", {0: [5, 4, 6]}) + family("lr_rewind", {0: [5, 4]}))
     # The fixture has 0.8**(1.5 k) of the weights, rounded to whole ones.
     narrow = pytest.approx(0.8 ** (1.5 * np.arange(3)), abs=1e-5)
-    assert means(here[WIDTH], "weights_remaining") == narrow
-    assert means(here[LR_REWIND], "weights_remaining") == pytest.approx([1, 0.8])
-    assert here[WIDTH].place_text(1) == "71.6%"
+    assert means(here["width"], "weights_remaining") == narrow
+    assert means(here["lr_rewind"], "weights_remaining") == pytest.approx([1, 0.8])
+    assert here["width"].place_text(1) == "71.6%"
 
 
 def test_a_family_without_a_dense_row_takes_the_benchmarks():
-    rows = family(WIDTH_MATCHED, {0: [4.5, 4, 6]}) + family(LR_REWIND, {0: [5, 4]})
-    matched = on_one_benchmark(rows)[WIDTH_MATCHED]
+    rows = family("width_matched", {0: [4.5, 4, 6]}) + family("lr_rewind", {0: [5, 4]})
+    matched = on_one_benchmark(rows)["width_matched"]
     assert means(matched, TEST_ERROR) == pytest.approx([5, 4.5, 4, 6])
     assert means(matched, "weights_remaining")[:2] == pytest.approx([1, 1])
 
 
 def test_the_full_width_is_known_though_its_own_trial_is_not_there_yet():
-    rows = [row(WIDTH, 0, 0, 4.5, width=0.8**k) for k in (1, 2)]
-    here = on_one_benchmark(rows + family(LR_REWIND, {0: [5, 4]}))
-    assert means(here[WIDTH], TEST_ERROR) == pytest.approx([5, 4.5, 4.5])
+    rows = [row("width", 0, 0, 4.5, width=0.8**k) for k in (1, 2)]
+    here = on_one_benchmark(rows + family("lr_rewind", {0: [5, 4]}))
+    assert means(here["width"], TEST_ERROR) == pytest.approx([5, 4.5, 4.5])
 
 
 def test_a_sweep_from_a_wider_network_is_measured_against_that_one():
-    one = only([row(WIDTH, 0, 0, 5.0 - k, width=2 * 0.8**k) for k in range(3)])
+    one = only([row("width", 0, 0, 5.0 - k, width=2 * 0.8**k) for k in range(3)])
     assert (one.benchmark.width, one.benchmark.panel) == (2, "LeNet-300-100, mnist, width 2")
     assert means(one, "weights_remaining")[0] == 1
 
 
 # ---------------------------------------------------------------- benchmarks
-BOTH = {LR_REWIND, WEIGHT_REWIND}
-REWOUND = {"method": WEIGHT_REWIND}
-OTHER = {"method": SYNFLOW}
+BOTH = {"lr_rewind", "weight_rewind"}
+REWOUND = {"method": "weight_rewind"}
+OTHER = {"method": "synflow"}
 
 
 @pytest.mark.parametrize(
     ("trials", "benchmarks"),
     [
-        ([{}, {"noise": 0.15}], {"no noise": {LR_REWIND}, "15% noise": {LR_REWIND}}),
-        ([{}, OTHER], {"no noise": {LR_REWIND, SYNFLOW}}),
+        ([{}, {"noise": 0.15}], {"no noise": {"lr_rewind"}, "15% noise": {"lr_rewind"}}),
+        ([{}, OTHER], {"no noise": {"lr_rewind", "synflow"}}),
         # A sweep over a setting that no table knows.
         ([one | {"weight_decay": decay} for one in ({}, REWOUND) for decay in (0.0, 0.1)],
          {"weight_decay=0, no noise": BOTH, "weight_decay=0.1, no noise": BOTH}),
         # Trials that no column tells apart, beside methods that are alone.
-        ([{}, {}], {"trial=0, no noise": {LR_REWIND}, "trial=1, no noise": {LR_REWIND}}),
+        ([{}, {}], {"trial=0, no noise": {"lr_rewind"}, "trial=1, no noise": {"lr_rewind"}}),
         ([{}, REWOUND, OTHER, OTHER | {"retrain": "finetune"}],
-         {"no noise": BOTH, "trial=2, no noise": {SYNFLOW}, "trial=3, no noise": {SYNFLOW}}),
+         {"no noise": BOTH, "trial=2, no noise": {"synflow"}, "trial=3, no noise": {"synflow"}}),
         # As when one was run with other epochs into the same folder.
         ([{"dense_trial": "a"}, REWOUND | {"dense_trial": "b"}],
-         {"dense_trial=a, no noise": {LR_REWIND}, "dense_trial=b, no noise": {WEIGHT_REWIND}}),
+         {"dense_trial=a, no noise": {"lr_rewind"}, "dense_trial=b, no noise": {"weight_rewind"}}),
         ([{"dense_trial": "a"}, REWOUND | {"dense_trial": "a"}], {"no noise": BOTH}),
         ([one | {"dense_trial": name} for one in ({}, REWOUND) for name in "ab"],
          {"dense_trial=a, no noise": BOTH, "dense_trial=b, no noise": BOTH}),
     ],
 )  # fmt: skip
 def test_what_is_compared_is_of_one_benchmark(trials, benchmarks):
-    common = {"method": LR_REWIND, "level": 0, "seed": 0, "test_error": 5.0}
+    common = {"method": "lr_rewind", "level": 0, "seed": 0, "test_error": 5.0}
     rows = [row(**common | {"trial": str(n)} | own) for n, own in enumerate(trials)]
     names = {
         mark.name.removeprefix("LeNet-300-100, mnist, "): set(here) - {DENSE}
@@ -183,7 +171,7 @@ def test_what_is_compared_is_of_one_benchmark(trials, benchmarks):
 
 
 def test_branches_are_no_members():
-    rows = [*family(LR_REWIND, {0: [5, 4]}), row(LR_REWIND, 1, 0, 1.0, branch="tie")]
+    rows = [*family("lr_rewind", {0: [5, 4]}), row("lr_rewind", 1, 0, 1.0, branch="tie")]
     assert only(rows).by_seed(TEST_ERROR, 1) == pytest.approx({0: 4.0})
     assert found(rows[-1:]) == []
 
@@ -191,31 +179,31 @@ def test_branches_are_no_members():
 def test_of_a_sweep_over_widths_every_one_has_its_own_narrower_networks():
     rows = []
     for full, start in ((1.0, "a"), (8.0, "b")):
-        rows.append(row(LR_REWIND, 0, 0, 5.0, width=full, trial=start, dense_trial=start))
+        rows.append(row("lr_rewind", 0, 0, 5.0, width=full, trial=start, dense_trial=start))
         rows += [
-            row(WIDTH, 0, 0, 5.0 + member, width=full * 0.8**member, dense_trial=start)
+            row("width", 0, 0, 5.0 + member, width=full * 0.8**member, dense_trial=start)
             for member in range(3)
         ]
     here = families.by_benchmark(found(rows))
     assert [mark.width for mark in here] == [1, 8]
     for mark, own in here.items():
-        assert means(own[WIDTH], "width") == pytest.approx(mark.width * 0.8 ** np.arange(3))
+        assert means(own["width"], "width") == pytest.approx(mark.width * 0.8 ** np.arange(3))
 
 
 # ---------------------------------------------------------------- beside the paper
 @pytest.mark.parametrize(
     ("table", "about", "method", "cell"),
     [
-        (6, ("mnist", "lenet_300_100", "uniform_other", 0.15), WEIGHT_REWIND, (4.4, 0.2, 3)),
+        (6, ("mnist", "lenet_300_100", "uniform_other", 0.15), "weight_rewind", (4.4, 0.2, 3)),
         (6, ("mnist", "lenet_300_100", "uniform_other", 0.15), DENSE, (13.4, 0.3, 3)),
-        (7, ("cifar10", "resnet20", "uniform_other", 0.3), WIDTH, (16.01, 0.55, 3)),
+        (7, ("cifar10", "resnet20", "uniform_other", 0.3), "width", (16.01, 0.55, 3)),
         (2, ("mnist", "lenet_300_100", "none", 0.0), "snip", (1.9, 0.1, 3)),
-        (5, ("cifar10", "vgg16", "uniform_other", 0.6), EXTENDED_DENSE, (59.46, 0.53, 3)),
-        (9, ("cifar10", "vgg16", "uniform_other", 0.6), LR_REWIND, (27.9, 1.41, 3)),
-        (10, ("cifar10", "vgg16", "uniform_other", 0.6), SYNFLOW, (30.67, 10.03, 3)),
+        (5, ("cifar10", "vgg16", "uniform_other", 0.6), "extended_dense", (59.46, 0.53, 3)),
+        (9, ("cifar10", "vgg16", "uniform_other", 0.6), "lr_rewind", (27.9, 1.41, 3)),
+        (10, ("cifar10", "vgg16", "uniform_other", 0.6), "synflow", (30.67, 10.03, 3)),
         (10, ("mnist", "lenet_300_100", "uniform_other", 0.05), "random", (5.11, 0.27, 3)),
-        (6, ("mnist", "lenet_300_100", "symmetric", 0.15), WEIGHT_REWIND, None),
-        (6, ("mnist", "lenet_300_100", "uniform_other", 0.2), WEIGHT_REWIND, None),
+        (6, ("mnist", "lenet_300_100", "symmetric", 0.15), "weight_rewind", None),
+        (6, ("mnist", "lenet_300_100", "uniform_other", 0.2), "weight_rewind", None),
     ],
 )
 def test_the_papers_cell_is_found_by_model_data_noise_and_method_or_is_none(
@@ -224,11 +212,6 @@ def test_the_papers_cell_is_found_by_model_data_noise_and_method_or_is_none(
     at = DENSE if method == DENSE else "optimal"
     printed = comparisons.printed(table, Benchmark(*about), method, at)
     assert (printed and (printed.mean, printed.std, printed.n)) == cell
-
-
-def beside(algorithm, values, printed=None, against=None):
-    about = LENET.settings, LENET.labels, {"algorithm": algorithm}
-    return Beside(*about, values, TEST_ERROR, printed, against or {})
 
 
 PAPER = Printed(4.4, 0.2, 3)
@@ -258,15 +241,16 @@ def test_verdicts_are_by_both_spreads_beside_the_paper_and_seed_by_seed_beside_o
     values, other, verdict
 ):
     is_paper = other is PAPER
-    row = beside("x", values, PAPER) if is_paper else beside("x", values, None, other)
+    about = LENET.settings, LENET.labels, {"algorithm": "x"}, values, TEST_ERROR
+    row = Beside(*about, PAPER, {}) if is_paper else Beside(*about, None, other)
     table = beside_table("t", "title", [row], against=DENSE)
     assert table.shown["vs paper" if is_paper else "vs dense"].tolist() == [verdict]
     assert table.numbers["n"].tolist() == [len(values)]
 
 
 def test_the_table_of_optima_has_both_ends_the_verdict_and_missing_seeds():
-    rows = family(LR_REWIND, {0: [5, 4, 4.8, 6], 1: [7, 5.9, None, 8]})
-    rows += family(EXTENDED_DENSE, {0: [5, 4.5], 1: [7, None]})
+    rows = family("lr_rewind", {0: [5, 4, 4.8, 6], 1: [7, 5.9, None, 8]})
+    rows += family("extended_dense", {0: [5, 4.5], 1: [7, None]})
     table = comparisons.optima_table(found(rows))
     assert table.shown["optimum at"].tolist() == ["80%", f"{2 * EPOCHS} epochs"]
     # Level 2 is there for one seed, longer training for one: neither tells.

@@ -18,7 +18,6 @@ from tfprune.measures.example_groups import jaccard_baseline
 from tfprune.pages import report
 from tfprune.papers.drawings import gallery
 from tfprune.papers.peg import effects, families, galleries, leave_out
-from tfprune.papers.peg.families import LR_REWIND
 from tfprune.report import style
 
 STEP = -math.log(0.8)
@@ -60,13 +59,13 @@ def test_what_needs_what_was_not_run_is_left_out(
 
 
 def test_a_folder_that_is_still_being_filled_makes_a_report(tmp_path):
-    rows = [row(method, 1, 0, 5.0) for method in METHODS] + [row(LR_REWIND, 0, 1, math.nan)]
+    rows = [row(method, 1, 0, 5.0) for method in METHODS] + [row("lr_rewind", 0, 1, math.nan)]
     assert report.build_report(write(tmp_path, rows)).file.exists()
 
 
 # ---------------------------------------------------------------- pruning_effect, width_scaling
 def test_a_rise_that_comes_down_again_stays_in_the_panel_and_chance_does_not(tmp_path):
-    rows = family(LR_REWIND, {0: [12, 21, 9, 90], 1: [12, 21, 9, 90]}, 0.15)
+    rows = family("lr_rewind", {0: [12, 21, 9, 90], 1: [12, 21, 9, 90]}, 0.15)
     (axes,) = drawn(write(tmp_path, rows), "error")[1].axes
     assert 21 < axes.get_ylim()[1] < 24
 
@@ -113,7 +112,7 @@ def test_where_the_dense_model_is_best_it_is_named(tmp_path):
 
 @pytest.mark.parametrize(("count", "members"), [(22, [1, 6, 11, 16, 21]), (4, [1, 2, 3])])
 def test_five_members_are_spread_from_the_first_to_the_last(count, members):  # PEG figure 18.
-    (one,) = families.load(pd.DataFrame(family(LR_REWIND, {0: [5.0] * count})))
+    (one,) = families.load(pd.DataFrame(family("lr_rewind", {0: [5.0] * count})))
     assert effects.spread_members(one) == members
 
 

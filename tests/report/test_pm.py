@@ -18,9 +18,8 @@ from tfprune.papers.pm import planes, pruned, size
 from tfprune.papers.pm.pruned import PRETRAINED, PRUNED, SMALL
 from tfprune.papers.pm.utility import AMOUNT, IMBALANCE, MEAN, MINIMUM
 
-DYNAMICS, SIZE, LEVELS, SURFACE = (
-    "utility_dynamics", "utility_size", "utility_pruned", "accuracy_surface"
-)  # fmt: skip
+DYNAMICS, SIZE = "utility_dynamics", "utility_size"
+LEVELS, SURFACE = "utility_pruned", "accuracy_surface"
 
 
 # ---------------------------------------------------------------- utility_dynamics
@@ -175,8 +174,7 @@ def cycle(folder, number, accuracy=FALLING, retrained=(1.0, 2.0), missing=(), tr
 
 
 def one_surface(folder, **changes):
-    rows = loaded_planes(write(folder, [cycle(folder, 1, **changes)]))
-    (surface,) = rows.to_dict("records")
+    (surface,) = loaded_planes(write(folder, [cycle(folder, 1, **changes)])).to_dict("records")
     return surface
 
 
@@ -212,10 +210,8 @@ def test_the_lowest_accuracy_on_a_line_is_read_from_the_grid(
 
 
 def test_colours_always_go_from_0_to_100_percent_and_the_path_is_in_the_order_of_training(tmp_path):
-    track = pm.trajectory([
-        (1, "retrained", 1.0, 2.0, 0.0), (1, "pruned", 99.0, 0.0, 0.0),
-        (0, "pretrained", 0.0, 0.0, 0.0),
-    ])  # fmt: skip
+    places = [(1, "retrained", 1, 2, 0), (1, "pruned", 99, 0, 0), (0, "pretrained", 0, 0, 0)]
+    track = pd.DataFrame(places, columns=pm.TRAJECTORY)
     folder = write(tmp_path, [cycle(tmp_path, 1, track=track)])
     axes, *_ = figures_of(folder, SURFACE)["planes"][1].get_axes()
     (mesh,) = [c for c in axes.collections if isinstance(c, QuadMesh)]

@@ -79,8 +79,7 @@ def test_seeds_are_those_that_a_paper_says(paper, counts):
 # ---------------------------------------------------------------- PEG
 def errors(table):
     """{cell: (mean, std)} of a table's test errors, in percent."""
-    rows = published("PEG", table)
-    rows = rows[rows["metric"] == "test_error_percent"]
+    rows = published("PEG", table).query("metric == 'test_error_percent'")
     return {tuple(cell): (mean, std) for *cell, mean, std in rows[[*CELL, "mean", "std"]].values}
 
 
@@ -148,8 +147,7 @@ def test_pm_prefers_pruned_networks_to_small_ones_but_for_channels():
 # ---------------------------------------------------------------- GST
 def gst(metric):
     """{(table, model): mean} of a metric of GST."""
-    rows = published("GST")
-    rows = rows[rows["metric"] == metric]
+    rows = published("GST").query("metric == @metric")
     return {(table, model): mean for table, model, mean in rows[["table", "model", "mean"]].values}
 
 
@@ -198,8 +196,7 @@ SAMPLED = ("dense", "overfitting", "first_sweet_spot", "second_sweet_spot", "und
 
 def sampled(figure, dataset, noise):
     """The levels whose sparsities SDD samples, by what it samples them as."""
-    rows = published("SDD", figure)
-    rows = rows[(rows["dataset"] == dataset) & (rows["noise_fraction"] == noise)]
+    rows = published("SDD", figure).query("dataset == @dataset and noise_fraction == @noise")
     levels = np.log(1 - rows["mean"] / 100) / np.log(0.8)
     return dict(zip(rows["at"], levels.round().astype(int), strict=True))
 

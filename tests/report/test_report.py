@@ -12,6 +12,7 @@ import pandas as pd
 import peg
 import pytest
 import sdd
+from made_up import NOISE
 from results import write
 from wording import says
 
@@ -190,9 +191,7 @@ document.title = JSON.stringify({narrow, wide, width: box.width,
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
 def test_in_a_browser_the_page_fits_and_tells_values_and_its_trials_sort_and_filter(make_folder):
-    trials = [{"criterion": c, "noise_fraction": n} for c in ("magnitude", "random")
-              for n in (0.2, 0.4)]  # fmt: skip
-    folder = make_folder(trials, levels=2, seeds=(0, 1))
+    folder = make_folder(NOISE, levels=2, seeds=(0, 1))
     report.build_report(folder)
     # Iframes, for a window has a least width.
     frames = [

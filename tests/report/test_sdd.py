@@ -22,7 +22,6 @@ from tfprune.report.accuracy import LAST
 
 LEVELS = (0, 4, 11, 16, 20)
 CIFAR = {"dataset": "cifar10", "model": "resnet18", "noise_fraction": 0.2}
-COLUMNS = ("dataset", "model", "label_noise", "noise_fraction", "criterion", "retrain")
 
 
 def loaded(folder, change=lambda rows: rows):
@@ -95,7 +94,7 @@ def test_the_tolerance_is_read_from_the_results(make_folder):
 
 @pytest.fixture
 def ranges(make_folder):
-    folder = make_folder(({}, CIFAR), levels=28, columns=COLUMNS[:-1])
+    folder = make_folder(({}, CIFAR), levels=28)
     return loaded(folder, lambda rows: rows.assign(retrain="weight_rewind"))
 
 
@@ -145,29 +144,21 @@ def test_a_sweet_spot_that_is_told_alone_stands_beside_both_of_the_papers(ranges
     alone = {"dense": 0, "overfitting": 5, "sweet_spot_last": 12}
     monkeypatch.setattr(networks.Networks, "roles", alone)
     shown = sdd.sampled_table(ranges).shown.set_index(["dataset", "sampled"])
-    assert shown["the paper's (%)"]["cifar10"].to_dict() == {
-        "dense": "0",
-        "overfitting": "98.2",
-        "sweet spot": "99.08 and 99.53",
-        "underfitting": "99.76",
-    }
+    expected = {"dense": "0", "overfitting": "98.2", "sweet spot": "99.08 and 99.53"}
+    expected["underfitting"] = "99.76"
+    assert shown["the paper's (%)"]["cifar10"].to_dict() == expected
 
 
 def test_sparsities_on_which_the_papers_figures_disagree_name_their_figures():
-    values = ("mnist", "lenet_300_100", "symmetric", 0.2, "magnitude", "weight_rewind")
-    setting = dict(zip(COLUMNS, values, strict=True))
+    setting = {"dataset": "mnist", "model": "lenet_300_100", "label_noise": "symmetric"}
+    setting |= {"noise_fraction": 0.2, "criterion": "magnitude", "retrain": "weight_rewind"}
     found = sdd.printed_sparsities(setting)
     assert found["overfitting"] == "89.26"
     assert found["first_sweet_spot"] == "94.5 (figure 9), 96.48 (figure 11)"
     assert found["second_sweet_spot"] == "98.56 (figure 9), 98.85 (figure 10)"
-    for other in (
-        {"retrain": "finetune"},
-        {"criterion": "random"},
-        {"label_noise": "pairflip"},
-        {"width": 0.5},
-        {"train_subset": 10000},
-    ):
-        assert sdd.printed_sparsities({**setting, **other}) == {}
+    others = {"retrain": "finetune", "criterion": "random", "label_noise": "pairflip"}
+    for name, other in {**others, "width": 0.5, "train_subset": 10000}.items():
+        assert sdd.printed_sparsities({**setting, name: other}) == {}
 
 
 # ---------------------------------------------------------------- redense
@@ -208,6 +199,3 @@ def test_the_correlation_table_is_scipys_over_levels_of_means_over_seeds(make_br
         expected = [*stats.pearsonr(*frame.to_numpy().T), *stats.kendalltau(*frame.to_numpy().T)]
         found = numbers.loc[name, ["pearson", "pearson_p", "kendall", "kendall_p"]]
         assert found.tolist() == pytest.approx(expected)
-
-
-# ---------------------------------------------------------------- random_reinit

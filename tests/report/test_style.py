@@ -47,18 +47,13 @@ def test_a_criterion_keeps_its_colour_whatever_stands_beside_it():
 
 
 def test_the_look_neither_leaks_into_the_users_settings_nor_takes_from_them():
-    matplotlib.rcParams["font.size"] = 23
-    matplotlib.rcParams["lines.linestyle"] = ":"
     backend = matplotlib.rcParams._get("backend")
-    try:
+    with matplotlib.rc_context({"font.size": 23, "lines.linestyle": ":"}):
         with style.house_style():
             assert matplotlib.rcParams["font.size"] == 10
             assert matplotlib.rcParams["lines.linestyle"] == "-"
         assert matplotlib.rcParams["font.size"] == 23
         assert matplotlib.rcParams._get("backend") == backend
-    finally:
-        for name in ("font.size", "lines.linestyle"):
-            matplotlib.rcParams[name] = matplotlib.rcParamsDefault[name]
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,14 @@
 
 import io
 import json
-from pathlib import Path
+from itertools import product
 
 import golden
 import numpy as np
 import pm
 import pytest
 import results
-from matplotlib.figure import Figure
+from matplotlib.image import imsave
 
 from tfprune.backend import keras, tf  # noqa: F401  isort: skip
 
@@ -29,6 +29,7 @@ from tfprune.pages import tensorboard
 from tfprune.pages.tensorboard import event_files, stages
 
 DENSE = "digits-dense-00000000"
+MAGNITUDE, RANDOM = "digits-magnitude-12345678", "digits-random-87654321"
 
 
 class Reader:
@@ -90,10 +91,9 @@ def published(folder, rows=(), of=layout.TENSORBOARD):
     return Reader(folder / of)
 
 
-def png(width, height, shade):
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor=str(shade))
+def png(width, height):
     data = io.BytesIO()
-    figure.savefig(data, format="png")
+    imsave(data, np.zeros((height, width, 4)), format="png")
     return data.getvalue()
 
 
@@ -115,33 +115,25 @@ def row(trial, seed, level, **changes):
     }
 
 
-def two_trials():
-    """Magnitude and random pruning of the same dense networks: 2 seeds, levels 0 to 2."""
-    return [
-        row(trial, seed, level)
-        for trial in ("digits-magnitude-12345678", "digits-random-87654321")
-        for seed in (0, 1)
-        for level in (0, 1, 2)
-    ]
+# Magnitude and random pruning of the same dense networks: 2 seeds, levels 0 to 2.
+TWO_TRIALS = [row(*place) for place in product((MAGNITUDE, RANDOM), (0, 1), (0, 1, 2))]
+# Of the figures, by what TensorBoard calls them.
+SIZES = {"sparse_double_descent/accuracy": (120, 80), "other": (30, 30)}
+SIZES["sparse_double_descent/memorization_by_sparsity"] = 60, 90
 
 
 @pytest.fixture
 def folder(tmp_path):
-    results.write(tmp_path, two_trials())
+    results.write(tmp_path, TWO_TRIALS)
     figures = tmp_path / layout.FIGURES
     figures.mkdir()
-    (figures / "sparse_double_descent_accuracy.png").write_bytes(png(120, 80, 0.25))
-    (figures / "sparse_double_descent_memorization_by_sparsity.png").write_bytes(png(60, 90, 0.75))
-    (figures / "other.png").write_bytes(png(30, 30, 0.5))
+    for name, size in SIZES.items():
+        (figures / f"{name.replace('/', '_')}.png").write_bytes(png(*size))
     return tmp_path
 
 
 def files_of(folder):
-    return {
-        str(path.relative_to(folder)): path.stat().st_mtime_ns
-        for path in Path(folder).rglob("*")
-        if path.is_file()
-    }
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 def charts_of(logdir):
@@ -155,17 +147,12 @@ def charts_of(logdir):
     }
 
 
-def categories(charts):
-    return list(dict.fromkeys(title for title, _ in charts))
-
-
 # ---------------------------------------------------------------- what it shows
-MAGNITUDE, RANDOM = "digits-magnitude-12345678", "digits-random-87654321"
 OTHERS = {"sharpness": 0.5, "barrier_height": 0.25, "line_points": 41, "weights": 7}
 OTHERS |= {"distance_from_init/dense1": 1.0, "unpermuted_accuracy": 0.5}
 SHOWN = {
     # Each stage once; of a setting that all share there is no column.
-    "two_trials": two_trials(),
+    "two_trials": TWO_TRIALS,
     # The dense network is of two experiments and of two trials, and one has a branch.
     "shared_stage": [
         row(MAGNITUDE, 0, 0, experiment="redense"),
@@ -247,19 +234,6 @@ def test_what_tensorboard_shows_is_as_it_was(tmp_path, case):
     golden.check(f"tensorboard-{case}", json.loads(json.dumps(found, sort_keys=True)))
 
 
-def test_hparams_table_has_the_values_of_results_csv(folder):
-    hparams, metrics, _ = published(folder).rows()["level_02 seed_1 digits-random"]
-    # What all stages share is no column: the experiment, the noise, that none is a branch.
-    assert hparams == {"seed": "1", "level": 2.0, "sparsity": 1 - 0.8**2, "criterion": "random"}
-    assert metrics == {
-        "final/test_accuracy_last": np.float32(0.9 - 0.2 - 0.01),
-        "final/test_accuracy_best": np.float32(0.95),
-        "final/train_accuracy": np.float32(0.7),
-        "final/distance_from_init": 2.5,
-        "final/instability": 0.125,
-    }
-
-
 def test_booleans_stay_booleans_and_no_number_is_no_metric(tmp_path):
     metrics = {"loss": 0.5, "bad": np.nan}
     event_files.write_hparams(tmp_path / "run", {"on": True, "n": 1}, metrics, 0, "a run")
@@ -290,9 +264,11 @@ def test_publishing_again_writes_only_what_changed(folder):
     gone, new = before.keys() - after.keys(), after.keys() - before.keys()
     # The rows of the HParams tables, and the curve by level.
     stage, trial = "tensorboard/digits-random/seed_1/level_02", f"{layout.OVERVIEW}/random/seed 1"
-    for names in (gone - {layout.RESULTS}, new - {layout.RESULTS}):
-        assert sorted(name.rsplit("/", 1)[0] for name in names) == [stage, trial, trial]
-    assert all(after[name] == before[name] for name in before.keys() - gone - {layout.RESULTS})
+    results_csv = {folder / layout.RESULTS}
+    for paths in (gone - results_csv, new - results_csv):
+        folders = sorted(str(path.parent.relative_to(folder)) for path in paths)
+        assert folders == [stage, trial, trial]
+    assert all(after[path] == before[path] for path in before.keys() - gone - results_csv)
 
 
 def test_the_step_alone_makes_a_file_new(tmp_path):
@@ -307,18 +283,17 @@ def test_the_curves_of_a_stage_are_left_alone(folder):
     curves = run / "events.out.tfevents.1700000000.host.1.0"
     curves.write_bytes(b"curves")
     for accuracy in (0.5, 0.25):
-        published(folder, [two_trials()[0] | {"test_accuracy_last": accuracy}])
+        published(folder, [TWO_TRIALS[0] | {"test_accuracy_last": accuracy}])
     assert curves.read_bytes() == b"curves"
 
 
 def test_views_show_the_curves_that_training_writes(tmp_path):
     event_files.write_charts(tmp_path / "all", stages.charts(layout.RESULT_COLUMNS))
     charts = charts_of(tmp_path)
-    assert categories(charts) == ["accuracy", "memorization", "losses", "distance"]
-    assert charts["accuracy", "train and test accuracy by epoch"] == [
-        "^accuracy/train$",
-        "^accuracy/test$",
-    ]
+    pages = dict.fromkeys(page for page, _ in charts)
+    assert list(pages) == ["accuracy", "memorization", "losses", "distance"]
+    both = ["^accuracy/train$", "^accuracy/test$"]
+    assert charts["accuracy", "train and test accuracy by epoch"] == both
     by_epoch = {f"^{scalar_tag(metric)}$" for metric in layout.METRIC_COLUMNS}
     assert all(set(tags) <= by_epoch for tags in charts.values())
 

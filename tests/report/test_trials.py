@@ -7,23 +7,22 @@ from tfprune.report import trials
 
 
 @pytest.mark.parametrize(
-    ("settings", "names"),
+    ("settings", "in_legend", "names"),
     [
-        ([{}], ["digits, lenet_300_100, 40% symmetric noise"]),
-        ([{}, {"dataset": "mnist", "criterion": "random"}],
+        ([{}], [], ["digits, lenet_300_100, 40% symmetric noise"]),
+        ([{}, {"dataset": "mnist", "criterion": "random"}], [],
          ["digits, magnitude pruning", "mnist, random pruning"]),
-        ([{}, {}], ["digits-lenet-00000000", "digits-lenet-00000001"]),
+        ([{}, {}], [], ["digits-lenet-00000000", "digits-lenet-00000001"]),
+        # Those that differ only in the legend share a name.
+        ([{}, {"criterion": "random"}, {"noise_fraction": 0.2}], ["criterion"],
+         ["20% label noise", "40% label noise", "40% label noise"]),
     ],
 )  # fmt: skip
-def test_trials_are_named_by_what_varies_else_by_what_they_are(make_folder, settings, names):
+def test_trials_are_named_by_what_varies_else_by_what_they_are(
+    make_folder, settings, in_legend, names
+):
     results = store.read_results(make_folder(settings, levels=1))
-    assert list(trials.names(results).values()) == names
-
-
-def test_trials_that_differ_only_in_the_legend_share_a_name(make_folder):
-    settings = [{}, {"criterion": "random"}, {"noise_fraction": 0.2}]
-    names = trials.names(store.read_results(make_folder(settings, levels=1)), ["criterion"])
-    assert list(names.values()) == ["20% label noise", "40% label noise", "40% label noise"]
+    assert list(trials.names(results, in_legend).values()) == names
 
 
 def test_trials_are_ordered_by_their_settings_not_by_their_names(make_folder):
