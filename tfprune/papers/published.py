@@ -4,7 +4,7 @@ Columns, one row per printed number:
 
 - `table`: as printed ("2"), or the figure or section that has the number ("figure 2"). `model`,
   `dataset`, `noise_fraction`: as the flags of a run spell them.
-- `method`: `dense`; PEG's as `--methods` says; `dense_subset`: dense networks trained on what the
+- `method`: `dense`; PEG's as `methods` says; `dense_subset`: dense networks trained on what the
   sparse one gets right; `one_shot_and_width_scaling`: the overlap of the two; `most_worsened`,
   `most_improved`, `least_affected`: the examples that `lr_rewind` affects so. PM prunes weights
   (`finetune`, `lr_rewind`) or channels (`channel_finetune`, `channel_lr_rewind`), and sets `small`
