@@ -42,7 +42,7 @@ def trial_folder(logdir: epath.PathLike, trial: str) -> epath.Path:
         return logdir / trial
     named = logdir / match[1]
     if _owner(named) is None:
-        with exclusively(logdir.parent / layout.CLAIMS / f"{layout.TENSORBOARD}.lock"):
+        with exclusively(logdir.parent / layout.claim_file(layout.TENSORBOARD)):
             # Who waited here looks again: another trial may have taken the name meanwhile.
             is_free = not named.exists() or ((named / _OWNER).exists() and _owner(named) is None)
             if is_free and not (logdir / trial).exists():

@@ -29,6 +29,10 @@ def seed_folder(seed: int) -> str:
     return f"seed_{seed}"
 
 
+def claim_file(name: str) -> str:
+    return f"{CLAIMS}/{name}.lock"
+
+
 def level_folder(level: int) -> str:
     return f"level_{level:02d}"
 

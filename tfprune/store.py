@@ -90,7 +90,7 @@ def merge_rows(
     for cells in given:
         _check_columns(cells, declared)
     new = {_key(cells, path): cells for cells in given}
-    with exclusively(epath.Path(output_dir) / layout.CLAIMS / f"{layout.RESULTS}.lock"):
+    with exclusively(epath.Path(output_dir) / layout.claim_file(layout.RESULTS)):
         columns, before = _read_cells(path) if path.exists() else (declared, {})
         table = _renamed(before, new)
         columns = list(dict.fromkeys((*layout.RESULT_COLUMNS, *columns, *declared)))
@@ -162,7 +162,7 @@ def keep_aside(
     path = epath.Path(output_dir) / layout.RESULTS
     if not path.exists():
         return 0
-    with exclusively(epath.Path(output_dir) / layout.CLAIMS / f"{layout.RESULTS}.lock"):
+    with exclusively(epath.Path(output_dir) / layout.claim_file(layout.RESULTS)):
         header, table = _read_cells(path)
         header = list(dict.fromkeys((*header, VARIANT)))
         wanted = [_key({name: _cell(value) for name, value in key.items()}, path) for key in keys]
@@ -224,7 +224,7 @@ def mend_results(output_dir: epath.PathLike) -> str:
     path = epath.Path(output_dir) / layout.RESULTS
     if not path.exists():
         return ""
-    with exclusively(epath.Path(output_dir) / layout.CLAIMS / f"{layout.RESULTS}.lock"):
+    with exclusively(epath.Path(output_dir) / layout.claim_file(layout.RESULTS)):
         columns, lines, is_whole = _lines(path)
         if is_whole:
             return ""

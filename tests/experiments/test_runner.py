@@ -15,7 +15,7 @@ def test_a_folders_report_is_claimed_while_it_is_made_so_the_last_to_read_writes
     tmp_path, monkeypatch, there
 ):
     def build(folder, *_):
-        with claim(tmp_path / layout.CLAIMS / f"{layout.REPORT}.lock") as mine:
+        with claim(tmp_path / layout.claim_file(layout.REPORT)) as mine:
             assert mine == (not there)
         raise Made
 

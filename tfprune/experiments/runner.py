@@ -146,7 +146,7 @@ def _claimed(folder: epath.Path) -> AbstractContextManager[None]:
     """The claim on a folder's report; nothing where there is nothing to report, and to write."""
     if not (folder / layout.RESULTS).exists():
         return nullcontext()
-    lock = folder / layout.CLAIMS / f"{layout.REPORT}.lock"
+    lock = folder / layout.claim_file(layout.REPORT)
     waiting = f"another process makes the report of {folder}: waiting for it"
     return exclusively(lock, _REPORT_TIMEOUT_SECONDS, lambda: _say(waiting))
 

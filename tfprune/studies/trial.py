@@ -88,7 +88,7 @@ class Stage:
     @property
     def claim_file(self) -> epath.Path:
         """What a process claims that works on the stage."""
-        return self.output_dir / layout.CLAIMS / f"{self.relative.replace('/', '__')}.lock"
+        return self.output_dir / layout.claim_file(self.relative.replace("/", "__"))
 
     @property
     def is_done(self) -> bool:
