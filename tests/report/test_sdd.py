@@ -40,6 +40,14 @@ def test_differences_are_taken_seed_by_seed_and_only_where_both_are_there(make_b
     assert gaps["verdict"].tolist() == ["matches", "higher"]
 
 
+def test_epochs_before_masks_are_lifted_are_of_the_seeds_after(make_branches):
+    folder = make_branches("redense", branch_levels=(2,), levels=3, seeds=(0, 1))
+    (pair,) = loaded(folder, lambda r: r.query("branch == '' or seed == 1")).networks
+    found = pair.metrics(pair.rows)
+    assert set(found["seed"]) == {1}
+    assert sorted(found["epoch"]) == list(range(1, 41))
+
+
 @pytest.mark.parametrize(
     ("marks", "expected"),
     [

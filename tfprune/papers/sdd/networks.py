@@ -129,7 +129,7 @@ class Networks:
         return concatenated(made)
 
     def metrics(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Metrics by epoch: the trunk's of the same levels, where it is a branch, and its own.
+        """Metrics by epoch: the trunk's of the same stages, where it is a branch, and its own.
 
         Raises:
           InputError: a metrics.csv is damaged.
@@ -137,7 +137,7 @@ class Networks:
         own = _metrics(self.folder, rows)
         if own.empty or not self.branch:
             return own
-        before = _metrics(self.folder, self.trunk[self.trunk["level"].isin(rows["level"])])
+        before = _metrics(self.folder, self.trunk.merge(rows[["seed", "level"]]))
         return concatenated([before, own]).assign(lifted=own["epoch"].min() - 1)
 
     def gaps(self, column: str) -> pd.DataFrame:
