@@ -35,8 +35,8 @@ _RETRAINING = {"finetune": "fine-tuned", "lr_rewind": "learning rate rewound"}
 # PM 3: five cycles after pretraining; the small network trains for the epochs of all.
 _SMALL_EPOCHS = 6 * utility.EPOCHS
 _METRIC = "val_accuracy_percent"
-# Structure -> before the method in the published numbers, what is pruned, and which share of it five
-# cycles leave in PM 3; networks with another share have no number of table 1's.
+# Structure -> before the method in the published numbers, what is pruned, and which share of it
+# PM 3's five cycles leave; networks with another share have no number of table 1's.
 _PRINTED = {"weights": ("", "weights", 0.7**5), "channels": ("channel_", "filters", 0.8**5)}
 # Points of the straight line that accuracy is read at between two networks.
 _BETWEEN = 101
