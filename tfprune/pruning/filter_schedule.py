@@ -106,7 +106,7 @@ def block_convolutions(model: Any) -> list[str]:
       Layer names in the order of the model's layers.
 
     Raises:
-      InputError: if the model is not functional or sequential.
+      InputError: if the model is not functional or sequential, or adds with an operator.
       SettingError: if it has no convolution.
     """
     from tfprune.pruning.channel_flow import mixes, name_of_filters
@@ -115,7 +115,7 @@ def block_convolutions(model: Any) -> list[str]:
 
     convolutions = prunable_kernels(model, which="conv")
     wiring = Wiring(model)
-    adds = [node for node in wiring.nodes if type(node.layer).__name__ == "Add"]
+    adds = wiring.adds
     blocks: set[str] = set()
     for add in adds:
         made = [wiring.branch(tensor) for tensor in add.keras_inputs]

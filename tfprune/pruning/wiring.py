@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from tfprune.backend import keras, tf
+from tfprune.errors import InputError
 from tfprune.pruning.channel_flow import inner, is_batch_norm, keeps_channels, mixes, nodes
 
 
@@ -21,6 +22,22 @@ class Wiring:
                 self.makers[id(tensor)] = node
             for tensor in node.keras_inputs:
                 self.takers[id(tensor)].append(node)
+
+    @property
+    def adds(self) -> list[Any]:
+        """The nodes of `Add` layers, by which shortcuts are found.
+
+        Raises:
+          InputError: the model adds tensors with an operator too, whose shortcuts would be missed.
+        """
+        for node in self.nodes:
+            symbol = str(getattr(node.layer, "symbol", ""))
+            if symbol.split(".")[-1] == "add" and len(node.keras_inputs) > 1:
+                raise InputError(
+                    f"layer {node.layer.name!r} adds tensors with an operator, and shortcuts are "
+                    "found by keras.layers.Add(): write keras.layers.Add()([a, b]) for a + b"
+                )
+        return [node for node in self.nodes if type(node.layer) is keras.layers.Add]
 
     def batch_norms(self) -> dict[str, Any]:
         """Name of a convolution or dense layer -> the batch norm that alone takes its output."""
@@ -52,9 +69,8 @@ class Wiring:
         """`Add` layer name -> which of its inputs is an identity beside a convolution."""
         found: dict[str, int] = {}
         uses = Counter(id(node.layer) for node in self.nodes)
-        for node in self.nodes:
-            is_add = type(node.layer) is keras.layers.Add and uses[id(node.layer)] == 1
-            if not is_add or node.outputs.shape.rank != 4:
+        for node in self.adds:
+            if uses[id(node.layer)] > 1 or node.outputs.shape.rank != 4:
                 continue
             branches = [self.branch(tensor) for tensor in node.keras_inputs]
             bare = [n for n, branch in enumerate(branches) if not any(x.weights for x in branch)]
@@ -68,11 +84,12 @@ class Wiring:
 
     def to_add(self, node: Any) -> tuple[Any, Any | None]:
         """The `Add` that a layer's output alone leads to, without a convolution between."""
+        adds = self.adds
         while True:
             taker = self._only_taker(node)
             if taker is None or not keeps_channels(inner(taker.layer)):
                 return node.outputs, None
-            if type(taker.layer) is keras.layers.Add:
+            if any(taker is add for add in adds):
                 return node.outputs, taker
             node = taker
 
