@@ -21,7 +21,7 @@ from tfprune.engine.executors import InProcess
 from tfprune.engine.study import StudyEngine
 from tfprune.engine.workshop import Workshop
 from tfprune.errors import DamagedFile, InputError, SettingError
-from tfprune.files import load_arrays, save_arrays
+from tfprune.files import load_arrays, save_arrays, write_json
 from tfprune.pruning.weights import mask_variables, read_weights
 from tfprune.store import read_results
 from tfprune.studies import filter_trainings
@@ -271,3 +271,26 @@ def test_a_config_that_cannot_be_used_says_how_to_get_it_back(tmp_path, content,
     with pytest.raises(InputError) as refused:
         tfprune.load_stage(stage)
     assert says(str(refused.value), str(stage.parent / layout.CONFIG), fact, "trains nothing")
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "registry"),
+    [
+        ("data", "label_noise", "LABEL_NOISE"),
+        ("model", "model", "MODELS"),
+        ("pruning", "criterion", "CRITERIA"),
+        ("pruning", "retrain", "RETRAINING"),
+    ],
+)
+def test_a_name_of_ones_own_that_is_not_registered_here_is_no_damage(
+    tmp_path, section, setting, registry
+):
+    stage = tmp_path / "seed_0" / "level_00"
+    stage.mkdir(parents=True)
+    (stage / "end.npz").touch()
+    about = {"input_shape": [3], "num_classes": 2, "config": {section: {setting: "mine"}}}
+    write_json(stage.parent / layout.CONFIG, about)
+    with pytest.raises(InputError) as refused:
+        tfprune.load_stage(stage)
+    assert not isinstance(refused.value, DamagedFile)
+    assert says(str(refused.value), f"{setting}=mine", "not registered", f"tfprune.{registry}")

@@ -19,7 +19,7 @@ from tfprune.data import augmentation
 from tfprune.data.prepare import PreparedData, keep, prepare
 from tfprune.data.sources import load_source
 from tfprune.data.streaming import StreamedData
-from tfprune.errors import DamagedFile, InputError, reason
+from tfprune.errors import DamagedFile, InputError, SettingError, reason
 from tfprune.files import check_sealed, load_arrays, read_sealed
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import write_weights
@@ -209,6 +209,14 @@ def _seed(folder: epath.Path) -> int:
 _AGAIN = "run the command of its experiment again, which writes it anew and trains nothing"
 _TRAINED_AGAIN = "run the command of its experiment again, which trains the stage anew"
 
+# Settings that name a function, which may be one's own, and where it is added.
+_NAMED = {
+    "label_noise": "LABEL_NOISE",
+    "model": "MODELS",
+    "criterion": "CRITERIA",
+    "retrain": "RETRAINING",
+}
+
 
 def _described(path: epath.Path) -> tuple[RunConfig, tuple[int, ...], int]:
     """The settings, the shape of an image and the number of classes that config.json has."""
@@ -222,5 +230,10 @@ def _described(path: epath.Path) -> tuple[RunConfig, tuple[int, ...], int]:
         shape = tuple(map(int, about["input_shape"]))
         return from_values(about["config"]), shape, int(about["num_classes"])
     except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, SettingError) and error.name in _NAMED:
+            raise InputError(
+                f"{path} has {error.name}={error.value}, which is not registered in this process: "
+                f"import the file that adds it to tfprune.{_NAMED[error.name]} first"
+            ) from error
         what = f"it does not say what was trained: {type(error).__name__}: {error}"
         raise DamagedFile(path, what, f"delete it and {_AGAIN}") from error
