@@ -152,10 +152,13 @@ def test_a_trial_of_branches_of_another_has_the_settings_of_the_other(make_folde
 def test_of_a_damaged_file_the_page_names_it_and_shows_the_rest(make_folder):
     make_folder(levels=3, seeds=(0,), experiment="mystery")
     folder = make_folder(levels=3, seeds=(0,))
+    report.build_report(folder)
     damaged = folder / "trials/digits-lenet-00000000/seed_0/level_02/metrics.csv"
     damaged.write_text("epoch\n1\n")
+    said = []
     with pytest.raises(InputError, match=r"not whole: .*level_02/metrics\.csv lacks"):
-        report.build_report(folder)
+        report.build_report(folder, tell=said.append)
+    assert not any("figures/" in sentence for sentence in said)  # Nothing is left over.
     page = text_of(folder)
     assert f"{damaged} lacks" in page
     shown = {"figures/mystery_accuracy.png", "tables/sparse_double_descent_accuracy.csv"}

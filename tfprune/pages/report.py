@@ -85,7 +85,7 @@ def build_report(
     results = _paper_by_paper(store.read_results(folder))
     sections = [_section(folder, results, name, formats) for name in results["experiment"].unique()]
     lost = damage.damaged_stages(folder, results)
-    for part in sections:
+    for part in (each for each in sections if not each.problems):  # Else not all could be drawn.
         drawn = [Path(info.file).stem for info in part.drawn]
         lost += damage.old_pictures(folder, part.name, drawn, [each.name for each in sections])
     page = _page(folder, results, sections, lost)
