@@ -16,6 +16,7 @@ from tfprune.measures.evaluation import (
     DeviceExamples,
     Evaluator,
     Examples,
+    check_examples,
     even_batch,
     is_on_cpu,
     some_examples,
@@ -227,6 +228,7 @@ class UtilityMeter:
         self.ablations = Ablations() if ablations is None else ablations
         self.evaluator = model if isinstance(model, Evaluator) else Evaluator(model)
         self._kernels = _kernel_names(self.evaluator.model, self.ablations.kernels)
+        check_examples(examples)
         count = self.ablations.num_examples
         if count is not None:
             rng = generator(self.ablations.seed, Stream.MEASURE, level=LevelDraw.ABLATION_EXAMPLES)

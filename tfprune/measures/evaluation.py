@@ -61,6 +61,19 @@ class Examples:
             raise InputError("give both mean and std, or neither for images normalized already")
 
 
+def check_examples(examples: Any) -> None:
+    """Refuses other things, as a tf.data set or a pair of arrays, where examples are measured.
+
+    Raises:
+      InputError: it is none of `Examples`.
+    """
+    if not isinstance(examples, Examples):
+        raise InputError(
+            "examples to measure must be tfprune.Examples(images, labels), of arrays that are in "
+            f"memory, not {type(examples).__name__}"
+        )
+
+
 def splits_of(data: PreparedData) -> dict[str, Examples]:
     """`train` (labels as trained on), `val` if there is one, and `test`, of a trial's data."""
     splits = {
@@ -198,11 +211,16 @@ class Evaluator:
           Metrics over P points by split.
 
         Raises:
-          InputError: there are no splits, or the weights are of another network.
+          InputError: there are no splits of `Examples`, or the weights are of another network.
           SettingError: there is no such split to re-estimate on.
         """
+        if not isinstance(splits, Mapping):
+            found = type(splits).__name__
+            raise InputError(f'splits must be examples by name, as {{"test": ...}}, not {found}')
         if not splits:
             raise InputError("there is no split to measure on: give at least one, such as train")
+        for split in splits.values():
+            check_examples(split)
         if reestimation_split is not None and reestimation_split not in splits:
             raise unknown_name("reestimation_split", reestimation_split, splits)
         self._set_whole_numbers(anchors[0])

@@ -14,7 +14,13 @@ from scipy.sparse.linalg import LinearOperator
 from tfprune.backend import keras, map_in_turn, tf
 from tfprune.errors import InputError, SettingError, nearest
 from tfprune.measures import second_order
-from tfprune.measures.evaluation import DeviceExamples, Evaluator, Examples, even_batch
+from tfprune.measures.evaluation import (
+    DeviceExamples,
+    Evaluator,
+    Examples,
+    check_examples,
+    even_batch,
+)
 from tfprune.models.task import Loss, check_one_input, task_of
 from tfprune.precision import products
 from tfprune.pruning.channel_flow import filter_axes
@@ -237,6 +243,7 @@ class Curvature:
 
     def batches(self, examples: Examples) -> list[DeviceExamples]:
         """The examples on the device, in batches that are as even as can be."""
+        check_examples(examples)
         whole = DeviceExamples.of(examples, self._task.labels(examples.labels))
         return [
             whole._replace(images=whole.images[part], labels=whole.labels[part])

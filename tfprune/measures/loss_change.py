@@ -9,7 +9,7 @@ import numpy as np
 
 from tfprune.backend import keras, tf
 from tfprune.data.augmentation import normalize
-from tfprune.measures.evaluation import Examples
+from tfprune.measures.evaluation import Examples, check_examples
 from tfprune.models.task import task_of
 from tfprune.precision import products
 from tfprune.pruning.model import kernels
@@ -81,6 +81,7 @@ def linear_loss_change(
     removed = {name: np.asarray(mask) & ~np.asarray(after[name]) for name, mask in before.items()}
     if any((np.asarray(mask) & ~np.asarray(before[name])).any() for name, mask in after.items()):
         raise ValueError("a weight that was pruned before is there after")
+    check_examples(examples)
     variables = kernels(model, before)
     gradients_of = gradients_of or summed_gradients(model, before)
     targets = task_of(model).labels(examples.labels)

@@ -9,7 +9,7 @@ from etils import epath
 
 from tfprune.files import csv_text, write_text_atomic
 from tfprune.measures.ablation import BATCH_SIZE, Ablations, Utility, UtilityMeter
-from tfprune.measures.evaluation import Examples
+from tfprune.measures.evaluation import Examples, check_examples
 from tfprune.training.callbacks.arguments import check_whole_number
 from tfprune.training.callbacks.going_on import Continuing
 from tfprune.training.callbacks.record import rows_until
@@ -42,6 +42,7 @@ class UtilityRecord(Continuing):
       rows: one per epoch and amount: `epoch`, the number of epochs trained, and `Utility.rows()`.
 
     Raises:
+      InputError: the examples are no `Examples`.
       SettingError: `every_epochs` is below 1.
 
     Example:
@@ -64,6 +65,7 @@ class UtilityRecord(Continuing):
         batch_size: int = BATCH_SIZE,
     ):
         super().__init__()
+        check_examples(examples)
         check_whole_number("every_epochs", every_epochs, 1)
         self.every_epochs = every_epochs
         self.path = None if path is None else epath.Path(path)
