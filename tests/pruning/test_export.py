@@ -230,6 +230,42 @@ def backbone_cases():
             yield pytest.param(deeper, compiled, way, marks=() if quick else pytest.mark.slow)
 
 
+LOSSES = {"kind": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "size": "mse"}
+
+
+def two_heads():
+    """Outputs of which one comes twice, by a shared layer."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    kind, size = keras.layers.Dense(4, name="kind"), keras.layers.Dense(1, name="size")
+    return keras.Model(inputs, [kind(inputs), size(inputs), size(kind(inputs))])
+
+
+@pytest.mark.parametrize("file", ["", "model.keras", "model.h5", "model"])
+def test_outputs_keep_their_names_for_losses_labels_and_logs(file, tmp_path):
+    rng = np.random.default_rng(0)
+    inputs, sizes = rng.normal(size=(8, 4)), rng.normal(size=(2, 8))
+    labels = {"kind": np.arange(8) % 4, "size": sizes[0], "size_1": sizes[1]}
+
+    def compiled(model):
+        losses, weights = {**LOSSES, "size_1": "mae"}, {"kind": 1.0, "size": 0.5, "size_1": 0.1}
+        model.compile(
+            "sgd", losses, metrics={"kind": "sparse_categorical_accuracy"}, loss_weights=weights
+        )
+        return model
+
+    model = compiled(prune_model(two_heads()))
+    if file:
+        save_model(model, tmp_path / file)
+        model = load_model(tmp_path / file)
+    plain = compiled(two_heads())
+    assert model.output_names == plain.output_names
+    for network in (model, plain):
+        network.fit(inputs, labels, shuffle=False, verbose=0)
+    assert model.history.history == plain.history.history
+    assert "size_1_loss" in model.history.history
+
+
 @pytest.mark.parametrize(("deeper", "compiled", "way"), backbone_cases())
 def test_two_backbones_with_equal_names_are_saved_whole_or_refused(deeper, compiled, way, tmp_path):
     model, path = two_backbones(deeper), tmp_path / FORMATS[way].file

@@ -433,6 +433,36 @@ def test_what_cannot_be_pruned_is_left_out_and_named_with_its_share(kind):
         prune_model(plain, [left_out.name])
 
 
+class Gated(layers.Dense):
+    """A kernel of its own beside the layer's, and a bias of two axes."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.gate = self.add_weight(name="gate", shape=(input_shape[-1], self.units))
+        self.bias_of_gate = self.add_weight(name="bias_of_gate", shape=(1, self.units))
+
+    def call(self, inputs):
+        gate = tf.sigmoid(tf.matmul(inputs, self.gate) + self.bias_of_gate)
+        return super().call(inputs) * gate
+
+
+def test_a_kernel_that_a_subclass_adds_is_named_with_its_share():
+    inputs = keras.Input((3,))
+    x = layers.MultiHeadAttention(2, 2, name="attention")(*[layers.Reshape((1, 3))(inputs)] * 2)
+    x = Gated(4, name="gated")(layers.Flatten()(x))
+    plain = keras.Model(inputs, layers.Dense(2, name="logits")(x))
+    with pytest.warns(UserWarning, match="leaves out kernels") as warned:
+        model = prune_model(plain)
+    assert "gated" in get_masks(model)
+    (warning,) = warned
+    share = 12 / plain.count_params()
+    assert f"12 of {plain.count_params()} weights ({share:.0%}): gate of 'gated' (Gated)" in str(
+        warning.message
+    )
+    with pytest.warns(UserWarning, match="flops does not count"):
+        flops(plain)
+
+
 # --- A class of one's own.
 
 

@@ -6,7 +6,7 @@ import types
 
 import numpy as np
 import pytest
-from tensorflow_model_optimization.sparsity.keras import strip_pruning
+from tensorflow_model_optimization.sparsity.keras import prune_low_magnitude, strip_pruning
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, SettingError
@@ -345,6 +345,8 @@ def test_mistakes_are_answered_in_one_clear_line(mlp, conv_net):
         prune_model(mlp(), lambda layer: False)
     with pytest.raises(InputError, match="wrapped already"):
         prune_model(prune_model(mlp()))
+    with pytest.raises(InputError, match="strip_pruning"):
+        prune_model(prune_low_magnitude(mlp()))
     with pytest.raises(InputError, match="no weights yet"):
         prune_model(keras.Sequential([keras.layers.Dense(3)]))
     with pytest.raises(InputError, match="call prune_model first"):

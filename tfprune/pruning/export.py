@@ -11,7 +11,7 @@ from tfprune.backend import keras, tf
 from tfprune.errors import InputError, unknown_name
 from tfprune.pruning.channel_masks import ChannelMask
 from tfprune.pruning.copies import refuse_unknown
-from tfprune.pruning.model import masked_layers, strip, with_dtype
+from tfprune.pruning.model import masked_layers, name_outputs, strip, with_dtype
 from tfprune.pruning.wrapper import MaskedLayer
 
 _QUANTIZED = ("float16", "int8")
@@ -76,6 +76,7 @@ def load_model(
         safe_mode=safe_mode,
     )
     refuse_unknown(model._flatten_layers())
+    name_outputs(model)
     return model
 
 

@@ -23,7 +23,13 @@ from tfprune.pruning.channel_masks import (
 from tfprune.pruning.copies import copy_of, of_keras
 from tfprune.pruning.kernels import counted_kernels, kernel_name, kernels_by_name, layers_by_name
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.wrapper import MaskedKernel, MaskedLayer, inner, mask_of
+from tfprune.pruning.wrapper import (
+    MaskedKernel,
+    MaskedLayer,
+    PruneLowMagnitude,
+    inner,
+    mask_of,
+)
 
 Layers = str | Sequence[str] | Callable[[keras.layers.Layer], bool]
 
@@ -60,8 +66,8 @@ def prune_model(
         cannot be pruned.
 
     Warns:
-      UserWarning: of layers with weights that cannot be pruned, and how much of the network they
-        are. `sparsity` does not count them.
+      UserWarning: of layers with weights that cannot be pruned, and of further kernels of a
+        subclass, and how much of the network they are. `sparsity` does not count them.
 
     Example:
       >>> model = keras.Sequential([keras.layers.Dense(3, input_shape=(2,), name="output")])
@@ -72,8 +78,14 @@ def prune_model(
     """
     _check_model(model)
     _check_class(model)
-    if masked_layers(model):
+    layers_in_it = layers_by_name(model).values()
+    if any(isinstance(layer, MaskedLayer) for layer in layers_in_it):
         raise InputError(f"model {model.name!r} is wrapped already: use set_masks to prune it")
+    if any(isinstance(layer, PruneLowMagnitude) for layer in layers_in_it):
+        raise InputError(
+            f"model {model.name!r} is wrapped by tensorflow-model-optimization: prune what its "
+            "strip_pruning makes of it, whose zeros tfprune.masks_of reads"
+        )
     chosen = _chosen_kernels(model, layers)
 
     def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -285,9 +297,30 @@ def _copied(
             object.__setattr__(new, "__class__", type(part))  # As Keras does for functional ones.
         if not new.built:  # A Sequential that was built by its first call.
             new.build(part.input_shape)
+        name_outputs(new)
         return new
 
     return clone(model), list(copies.values())
+
+
+def name_outputs(model: keras.Model) -> None:
+    """Names the outputs of a wrapped model by the layers inside, as the plain model's are.
+
+    Losses, metrics, labels and logs go by them where there are several. Keras names outputs by
+    their layers, wrappers here, whenever it makes a model.
+    """
+    taken: list[str] = []
+    for layer in getattr(model, "_output_layers", ()):
+        name = inner(layer).name
+        more = (f"{name}_{number}" for number in itertools.count(1))  # As Keras has it.
+        taken.append(name if name not in taken else next(n for n in more if n not in taken))
+    if not taken or taken == list(model.output_names):
+        return
+    object.__setattr__(model, "output_names", taken)  # Checkpoints know nothing of it, as Keras's.
+    for container in (model.compiled_loss, model.compiled_metrics):
+        if container is not None:
+            container._output_names = taken
+            container._built = False  # The first batch builds it, as that of a new model.
 
 
 def with_dtype(model: keras.Model, dtype: str) -> keras.Model:
@@ -343,7 +376,7 @@ def _can_mask(layer: keras.layers.Layer) -> bool:
     """Whether a layer of a built model can be pruned, or has nothing that people would prune."""
     kernels = kernels_of(layer)
     if not kernels:
-        return not has_unknown_kernels(layer)
+        return not unknown_kernels(layer)
     if all(of_keras(type(kernel.owner)) for kernel in kernels) and of_keras(type(layer)):
         return True
     # A class of one's own may not apply its constraints: the wrapper sees when it is built.
@@ -354,26 +387,51 @@ def _can_mask(layer: keras.layers.Layer) -> bool:
     return True
 
 
-def has_unknown_kernels(layer: keras.layers.Layer) -> bool:
-    """Whether a layer has weights that people would prune, and none that the table knows."""
+def unknown_kernels(layer: keras.layers.Layer) -> list[tf.Variable]:
+    """The weights of a built layer that people would prune, and that the table does not know."""
     kinds = keras.layers
     norms = (kinds.BatchNormalization, kinds.LayerNormalization, kinds.GroupNormalization)
-    if kernels_of(layer) or isinstance(layer, (*norms, kinds.PReLU)):
-        return False
-    return any(weight.shape.rank >= 2 for weight in layer.trainable_weights)
+    known = {id(kernel.variable) for kernel in kernels_of(layer)}
+    if isinstance(layer, (*norms, kinds.PReLU)) or (known and of_keras(type(layer))):
+        return []
+    return [
+        weight
+        for weight in layer.trainable_weights
+        if weight.shape.rank >= 2
+        and id(weight) not in known
+        and not (known and "bias" in _own_name(weight))  # Attention's have two axes.
+    ]
+
+
+def _own_name(weight: tf.Variable) -> str:
+    return str(weight.name.split("/")[-1].split(":")[0])
 
 
 def _warn_of(model: keras.Model, left_out: Sequence[keras.layers.Layer]) -> None:
-    if not left_out:
-        return
-    weights = sum(layer.count_params() for layer in left_out)
-    named = ", ".join(f"{layer.name!r} ({type(layer).__name__})" for layer in left_out)
-    warnings.warn(
-        f"prune_model leaves out {len(left_out)} of the {len(layers_by_name(model))} layers of "
-        f"{model.name!r} that tfprune cannot prune, {weights} of {model.count_params()} weights "
-        f"({weights / model.count_params():.0%}): {named}",
-        stacklevel=4,
-    )
+    """Says which layers, and which kernels of the others, are neither pruned nor counted."""
+    whole = model.count_params()
+    if left_out:
+        weights = sum(layer.count_params() for layer in left_out)
+        named = ", ".join(f"{layer.name!r} ({type(layer).__name__})" for layer in left_out)
+        warnings.warn(
+            f"prune_model leaves out {len(left_out)} of the {len(layers_by_name(model))} layers of "
+            f"{model.name!r} that tfprune cannot prune, {weights} of {whole} weights "
+            f"({weights / whole:.0%}): {named}",
+            stacklevel=4,
+        )
+    others = (layer for layer in layers_by_name(model).values() if layer not in left_out)
+    unknown = {layer: found for layer in others if (found := unknown_kernels(layer))}
+    if unknown:
+        weights = sum(math.prod(weight.shape) for found in unknown.values() for weight in found)
+        named = ", ".join(
+            f"{', '.join(map(_own_name, found))} of {layer.name!r} ({type(layer).__name__})"
+            for layer, found in unknown.items()
+        )
+        warnings.warn(
+            f"prune_model leaves out kernels of {model.name!r} that tfprune does not know, "
+            f"{weights} of {whole} weights ({weights / whole:.0%}): {named}",
+            stacklevel=4,
+        )
 
 
 def _own_methods(model: keras.Model) -> list[str]:

@@ -26,7 +26,7 @@ from tfprune.pruning.channels import BoolArray, Channels, Reader
 from tfprune.pruning.copies import copy_of
 from tfprune.pruning.kernels import counted_kernels, kernel_name, names_of_layers
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.model import has_unknown_kernels, strip
+from tfprune.pruning.model import strip, unknown_kernels
 
 Weights = list[NDArray[Any]]
 
@@ -247,7 +247,7 @@ def _multiply_adds(layer: Any, inputs: list[Any], output: Any) -> int:
         return sum(_multiply_adds(way, inputs, output) for way in ways)
     if isinstance(layer, kinds.MultiHeadAttention):
         return _multiply_adds_of_attention(layer, inputs)
-    if has_unknown_kernels(layer):
+    if unknown_kernels(layer):
         warnings.warn(
             f"flops does not count layer {layer.name!r} ({type(layer).__name__}), whose kernels "
             "tfprune does not know",
