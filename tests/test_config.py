@@ -118,6 +118,9 @@ def test_rewind_points_count_epochs_or_steps():
     assert c.RewindPoint.parse("10ep").step(391) == 3910
     assert c.RewindPoint.parse("1000it").step(391) == 1000
     assert str(c.RewindPoint.parse("1000it")) == "1000it"
+    for odd in ("10", 10, None):
+        with pytest.raises(SettingError, match=f"rewind_to={odd}: a number of epochs as 10ep"):
+            c.RewindPoint.parse(odd)
 
 
 @pytest.mark.parametrize(

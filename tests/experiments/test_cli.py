@@ -251,6 +251,7 @@ def test_paper_presets_hold_what_pm_states(experiment, preset, epochs, advanced)
         (["--seeds=0-99999999999"], ["--seeds=0-99999999999", "integers"]),
         (["extra"], ["there is no experiment 'extra'"]),
         (["--levels=2", "extra"], ["unexpected argument 'extra'"]),
+        (["--preset=smoke", "redense"], ["unexpected argument 'redense'", "after the experiment"]),
         (["report"], ["--output_dir"]),
     ],
 )

@@ -79,7 +79,9 @@ def _parse(experiment: Experiment, typed: Sequence[str]) -> Command | None:
         return None
     rest = _parse_flags(values, [*preset_flags, *argv])
     if rest:
-        raise InputError(f"unexpected argument {rest[0]!r}: flags are written --name=value")
+        raise InputError(
+            f"unexpected argument {rest[0]!r}: flags are written --name=value, after the experiment"
+        )
     own = [name for section in experiment.options for name in settings_of(section)]
     given = {name: values[name].value for name in values if name not in (*own, *COMMAND_FLAGS)}
     given["output_dir"] = given["output_dir"] or f"runs/{experiment.name}"

@@ -26,7 +26,7 @@ class RewindPoint:
     @classmethod
     def parse(cls, text: str, name: str = "rewind_to") -> RewindPoint:
         """Reads `0ep`, `10ep` or `1000it`; raises SettingError for anything else."""
-        match = _REWIND_POINT.fullmatch(text)
+        match = _REWIND_POINT.fullmatch(str(text))
         if not match:
             raise SettingError(name, text, "a number of epochs as 10ep or of steps as 1000it")
         return cls(int(match[1]), match[2])
