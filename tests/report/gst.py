@@ -148,7 +148,8 @@ def with_norms(folder: Path, rows: Sequence[Row]) -> list[Row]:
 def figure_2() -> list[Row]:
     scratch = [(0.845, 1.0), (0.846, 1.0), (0.847, 1.0)]
     rows = trunk([0.84, 0.85, 0.86])
-    rows += rows_of("scratch_smallest", scratch, target="smallest", total_fraction=0.9)
+    lost = {"total_fraction": 0.9, "layer_fractions": "0.3,0.3,0.3,0.9"}
+    rows += rows_of("scratch_smallest", scratch, target="smallest", **lost)
     rows += filters("smallest", 4, S4) + filters("smallest", 40, S40)
     return rows + filters("largest", 40, L40)
 
