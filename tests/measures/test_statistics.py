@@ -43,7 +43,7 @@ def test_a_mean_on_the_bound_does_not_fall_to_the_rounding_of_float32():
 
 
 def test_the_first_of_equal_means_is_the_lowest_however_float32_rounds_them():
-    """15 wrong of 3 x 200 images twice, the later lower by 2e-6 points; then one image of 50,000."""
+    """15 wrong of 3 x 200 images, twice, the later lower by 2e-6 points; then one of 50,000."""
     wrong = np.array([[9, 4, 4, 7], [9, 4, 5, 7], [9, 7, 6, 7]])
     percents = 100 * (1 - np.float32(1 - wrong / 200).astype(float)).mean(axis=0)
     assert percents[2] < percents[1]
