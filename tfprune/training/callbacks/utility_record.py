@@ -65,8 +65,8 @@ class UtilityRecord(Continuing):
         batch_size: int = BATCH_SIZE,
     ):
         super().__init__()
-        check_examples(examples)
         check_whole_number("every_epochs", every_epochs, 1)
+        check_examples(examples)
         self.every_epochs = every_epochs
         self.path = None if path is None else epath.Path(path)
         self.rows: list[Row] = list(rows)
