@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import Field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 from absl import flags
 
@@ -47,9 +47,6 @@ from tfprune.experiments.command import (
 from tfprune.papers import items
 from tfprune.settings import join, settings_of
 from tfprune.studies.trial import trial_name
-
-if TYPE_CHECKING:
-    from tfprune.studies.procedure import Study
 
 
 def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
@@ -118,17 +115,12 @@ def _parse(experiment: Experiment, typed: Sequence[str]) -> Command | None:
     )
 
 
-def run(
-    experiment: Experiment,
-    argv: Sequence[str],
-    further: Callable[[Command, Study], None] = lambda command, study: None,
-) -> int:
-    """An experiment's `main`: flags to config, study and report.
+def run(experiment: Experiment, argv: Sequence[str]) -> int:
+    """An experiment from flags to config, study and report.
 
     Args:
       experiment: which.
       argv: the arguments, without the program's name.
-      further: what the experiment does after the trunks are trained.
 
     Returns:
       The exit code.
@@ -141,7 +133,7 @@ def run(
     )
 
     with errors_name_flags(experiment.flags):
-        return run_and_report(command, lambda study: further(command, study))
+        return run_and_report(command, partial(experiment.further, command))
 
 
 def exit_code(main: Callable[[], int]) -> int:
