@@ -162,10 +162,6 @@ def settings_of(section: type[Section]) -> dict[str, dataclasses.Field]:
 
 
 def hash8(values: Any) -> str:
-    """The first eight hex digits of the SHA-256 of canonical JSON."""
-    return hashlib.sha256(canonical(values).encode()).hexdigest()[:8]
-
-
-def canonical(values: Any) -> str:
-    """JSON with sorted keys and no spaces."""
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """The first eight hex digits of the SHA-256 of JSON with sorted keys and no spaces."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

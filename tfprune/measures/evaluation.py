@@ -18,7 +18,7 @@ from tfprune.models.task import Loss, check_one_input, task_of
 from tfprune.precision import products
 from tfprune.pruning.copies import copy_of
 from tfprune.pruning.model import copy_model
-from tfprune.pruning.weights import named_variables, read_weights
+from tfprune.pruning.weights import named_variables
 from tfprune.pruning.wrapper import inner
 from tfprune.seeds import EpochDraw, Stream, generator
 
@@ -332,22 +332,6 @@ def evaluator_of(
     if loss is not None or jit is not None:
         raise InputError("loss and jit are the evaluator's own: give them to Evaluator(...)")
     return model
-
-
-@products("ieee")
-def evaluate(
-    model: keras.Model | Evaluator,
-    splits: Mapping[str, Examples],
-    loss: Loss | None = None,
-    jit: bool | None = None,
-) -> dict[str, Metrics]:
-    """Loss and accuracy of a model as it is, by split: `Metrics` at P = 1 point.
-
-    Raises:
-      InputError: the model cannot be measured, or there are no splits.
-    """
-    evaluator = evaluator_of(model, loss, jit)
-    return evaluator.at_points([read_weights(evaluator.model)], np.ones((1, 1)), splits)
 
 
 def _check_model(model: Any) -> None:

@@ -75,7 +75,7 @@ class Plane:
           second: w2, on the first axis.
           third: w3.
           names: which variables make up the space; `parameter_names(first)` if None, as Garipov
-            et al. flatten all parameters. PM does not say. `kernel_names(model)` for kernels only.
+            et al. flatten all parameters. PM does not say.
 
         Raises:
           InputError: the networks differ in their variables, or lie on a line.

@@ -108,12 +108,6 @@ def mask_variables(model: keras.Model) -> dict[str, tf.Variable]:
     return {name: mask for name, mask in masks.items() if mask is not None}
 
 
-def kernel_names(model: keras.Model) -> tuple[str, ...]:
-    """The names of all convolution and dense kernels."""
-    kernels = _kernel_ids(model)
-    return tuple(name for name, v in named_variables(model).items() if id(v) in kernels)
-
-
 def kernel_and_bias_names(model: keras.Model) -> tuple[str, ...]:
     """The names of all trainable parameters of convolution and dense layers: what the distance
     from initialization is measured over (SDD section 5)."""
