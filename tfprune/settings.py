@@ -42,10 +42,11 @@ def at_least(low: float) -> Check:
     return check
 
 
-def above(low: float) -> Check:
+def above(low: float, most: float = math.inf) -> Check:
     def check(name: str, value: Any) -> None:
-        if not value > low:
-            raise SettingError(name, value, f"a number above {low}")
+        if not low < value <= most:
+            bound = "" if most == math.inf else f", at most {most}"
+            raise SettingError(name, value, f"a number above {low}{bound}")
 
     return check
 

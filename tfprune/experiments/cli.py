@@ -275,7 +275,7 @@ def _flag_values(experiment: Experiment) -> flags.FlagValues:
             if hints[name] is bool:
                 flags.DEFINE_boolean(name, field.default, help_text, flag_values=values)
                 continue
-            parser, serializer = _parser(name, hints[name])
+            parser, serializer = _parser(hints[name])
             flags.DEFINE(
                 parser,
                 name,
@@ -345,8 +345,7 @@ def _read_flags(path: str, inside: tuple[str, ...]) -> list[str]:
 class _Parser(flags.ArgumentParser):
     """Reads one kind of value, and says what is allowed when it cannot."""
 
-    def __init__(self, name: str, read: Callable[[str], Any], allowed: str):
-        self.name = name
+    def __init__(self, read: Callable[[str], Any], allowed: str):
         self.read = read
         self.allowed = allowed
 
@@ -358,16 +357,13 @@ class _Parser(flags.ArgumentParser):
         except ValueError:
             raise ValueError(self.allowed) from None
 
-    def flag_type(self) -> str:
-        return self.allowed
-
 
 class _Serializer(flags.ArgumentSerializer):
     def serialize(self, value: Any) -> str:
         return join(value) if isinstance(value, tuple) else str(value)
 
 
-def _parser(name: str, hint: Any) -> tuple[_Parser, _Serializer]:
+def _parser(hint: Any) -> tuple[_Parser, _Serializer]:
     kinds: dict[Any, tuple[Callable[[str], Any], str]] = {
         int: (int, "an integer"),
         float: (float, "a number"),
@@ -376,7 +372,7 @@ def _parser(name: str, hint: Any) -> tuple[_Parser, _Serializer]:
         tuple[float, ...]: (_numbers, "numbers as 0.5,0.9"),
         tuple[str, ...]: (_words, "names as one,two"),
     }
-    return _Parser(name, *kinds[hint]), _Serializer()
+    return _Parser(*kinds[hint]), _Serializer()
 
 
 _LONGEST_RANGE = 10_000
