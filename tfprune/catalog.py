@@ -231,7 +231,7 @@ class Retraining:
     new_initialization: bool = False
 
 
-RETRAINING = Registry("retrain")
+RETRAINING = Registry("retrain", Retraining)
 _MODULE = "tfprune.studies.starting_weights"
 RETRAINING.add(
     "weight_rewind",

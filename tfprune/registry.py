@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tfprune.errors import unknown_name
+from tfprune.errors import InputError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Registry:
 
     Args:
       setting: the flag that chooses among them ("criterion"), named by errors.
+      kind: of what is registered.
 
     Example:
       >>> CRITERIA = Registry("criterion")
@@ -62,14 +63,24 @@ class Registry:
       tfprune.errors.SettingError: criterion=shortes: did you mean shortest? allowed: shortest
     """
 
-    def __init__(self, setting: str):
+    def __init__(self, setting: str, kind: Any = Callable):
         self.setting = setting
+        self.kind = kind
         self._entries: dict[str, Entry] = {}
 
     def add(self, name: str, target: Any, summary: str, **properties: Any) -> None:
-        """Registers a function, or where it is; a name that is taken raises ValueError."""
+        """Registers a function, or where it is.
+
+        Raises:
+          InputError: the name is taken, or this is of another kind.
+        """
         if name in self._entries:
-            raise ValueError(f"{self.setting} {name!r} is registered already")
+            raise InputError(f"{self.setting} {name!r} is registered already")
+        if not isinstance(target, (str, self.kind)):
+            raise InputError(
+                f"{self.setting} {name!r} must be a {self.kind.__name__}, not a "
+                f"{type(target).__name__}"
+            )
         self._entries[name] = Entry(target, summary, tuple(properties.items()))
 
     def entry(self, name: str) -> Entry:

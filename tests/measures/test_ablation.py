@@ -224,6 +224,32 @@ def test_convolutional_networks_are_ablated_in_inference_mode(train, jit):
         np.testing.assert_allclose(found.values[0, index], numpy_kl(own, logits).mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_network_that_has_seen_no_batch_is_measured_with_the_examples_statistics(train, jit):
+    ablations = Ablations((40,), by="number", subsets=4)
+    model, inputs = conv_net(), inputs_of(train).astype(np.float32)
+    convolved = keras.Model(model.inputs, model.get_layer("conv").output)(inputs).numpy()
+    untouched = {"bn/moving_mean": np.zeros(3), "bn/moving_variance": np.ones(3)}
+    seen = {"bn/moving_mean": convolved.mean((0, 1, 2))}
+    seen["bn/moving_variance"] = convolved.var((0, 1, 2))
+    # A single channel that has moved is one of a network that has seen batches.
+    moved = {**untouched, "bn/moving_variance": np.array([1, 1, 0.9])}
+
+    def at(statistics):
+        write_weights(model, {**read_weights(model), **statistics})
+        found = utility(model, train, ablations, jit=jit)
+        for name, value in statistics.items():
+            np.testing.assert_array_equal(read_weights(model)[name], np.float32(value))
+        return found
+
+    before, by_examples, after = map(at, (untouched, seen, moved))
+    np.testing.assert_allclose(before.values, by_examples.values, rtol=1e-4)
+    assert before.accuracy == by_examples.accuracy
+    logits = model(inputs, training=False).numpy()
+    assert after.accuracy == np.mean(logits.argmax(axis=1) == train.labels)
+    assert not np.allclose(after.values, before.values, rtol=1e-2)
+
+
 def test_magnitude_windows_ablate_consecutive_ranks():
     model, examples = showing_net(4)
     kernel = np.zeros((4, 2), np.float32)

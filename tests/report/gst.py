@@ -104,9 +104,11 @@ def with_metrics(folder: Path, rows: Sequence[Row], epochs: int = EPOCHS) -> Pat
 def with_flatness(folder: Path, rows: Iterable[Row], eigenvalues: Sequence[float]) -> list[Row]:
     """Rows of `flatness` with the columns and files of its measurement.
 
-    Along direction d the test loss rises by λ_d step² / 2.
+    Its files have eigenvalues and directions by falling value. Along direction d the test loss
+    rises by λ_d step² / 2.
     """
-    trace, grid = float(sum(eigenvalues)), np.linspace(-0.4, 0.4, 81)
+    falling = sorted(eigenvalues, reverse=True)
+    trace, grid = float(sum(falling)), np.linspace(-0.4, 0.4, 81)
     columns = {
         "experiment": "flatness",
         "hessian_trace_top": trace,
@@ -115,13 +117,13 @@ def with_flatness(folder: Path, rows: Iterable[Row], eigenvalues: Sequence[float
         "gradient_covariance_trace": 4 * trace,
         "tic_proxy": 4.0,
         "epsilon": 0.1,
-        "top_eigenvalue": eigenvalues[0],
+        "top_eigenvalue": falling[0],
     }
     rises = pd.concat(
         pd.DataFrame({"direction": d, "step": grid, "test_loss_rise": value * grid**2 / 2})
-        for d, value in enumerate(eigenvalues[:10])
+        for d, value in enumerate(falling[:10])
     )
-    place = {"index": range(len(eigenvalues)), "eigenvalue": eigenvalues}
+    place = {"index": range(len(falling)), "eigenvalue": falling}
     return [
         measured(folder, {**row, **columns}, flatness=place, perturbations=rises) for row in rows
     ]
@@ -146,7 +148,8 @@ def with_norms(folder: Path, rows: Sequence[Row]) -> list[Row]:
 def figure_2() -> list[Row]:
     scratch = [(0.845, 1.0), (0.846, 1.0), (0.847, 1.0)]
     rows = trunk([0.84, 0.85, 0.86])
-    rows += rows_of("scratch_smallest", scratch, target="smallest", total_fraction=0.9)
+    lost = {"total_fraction": 0.9, "layer_fractions": "0.3,0.3,0.3,0.9"}
+    rows += rows_of("scratch_smallest", scratch, target="smallest", **lost)
     rows += filters("smallest", 4, S4) + filters("smallest", 40, S40)
     return rows + filters("largest", 40, L40)
 

@@ -207,6 +207,8 @@ def realistic_accuracy_surface(folder: Path) -> Path:
                     path += [(before, "retrained", b * share, c * share, 1.0)]
                 path += [(level, "pruned", a, 0.0, 0.0), (level, "retrained", b, c, 0.0)]
                 size = {"sparsity": 1 - 0.7**level, "weights_remaining": 0.7**level}
+                if structure == "channels":
+                    size |= {"filters_remaining": 0.8**level, "live_weights_remaining": 0.6**level}
                 one = row("accuracy_surface", level, seed, **size, **about, **placed(a, (b, c)),
                           test_accuracy_last=0.92 - 0.01 * level + 0.001 * seed)  # fmt: skip
                 x, y = np.linspace(-0.2 * b, 1.2 * b, 15), np.linspace(-0.2 * c, 1.2 * c, 15)

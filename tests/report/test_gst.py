@@ -91,3 +91,20 @@ def test_schedules_of_one_folder_are_benchmarks_side_by_side_with_one_baseline(t
     (one,) = found_in(write(tmp_path / "one", rows))
     names = [f"Prune_L 14%, layers by {f}" for f in sorted(both)]
     assert list(map(str, one.configurations)) == names
+
+
+def test_networks_are_compared_that_lose_the_same_fractions_of_all_layers(tmp_path):
+    """The last layer's alone, by which configurations are named, do not say what is left."""
+    rows = gst.trunk([0.84, 0.85, 0.86])
+    for fractions, known in (("0.25,0.4,0.25,0.95", S4), (C1_FRACTIONS, S40)):
+        of = {"total_fraction": 0.95, "layer_fractions": fractions}
+        for made in (
+            gst.filters("smallest", 40, known, **of),
+            gst.filters("largest", 40, L40, **of),
+            gst.rows_of("scratch_largest", known, target="largest", **of),
+        ):
+            rows += [{**row, "branch": f"{row['branch']}_f{fractions}"} for row in made]
+    told = shown(write(tmp_path, rows), "t_tests")[["compared", "against"]].to_numpy().tolist()
+    assert len(told) == 2 * 5  # L with S, and both with no pruning and from scratch.
+    for pair in told:
+        assert len({name.partition(", layers by ")[2] for name in pair} - {""}) == 1

@@ -40,6 +40,28 @@ def test_differences_are_taken_seed_by_seed_and_only_where_both_are_there(make_b
     assert gaps["verdict"].tolist() == ["matches", "higher"]
 
 
+def test_epochs_before_masks_are_lifted_are_of_the_seeds_after(make_branches):
+    folder = make_branches("redense", branch_levels=(2,), levels=3, seeds=(0, 1))
+    (pair,) = loaded(folder, lambda r: r.query("branch == '' or seed == 1")).networks
+    found = pair.metrics(pair.rows)
+    assert set(found["seed"]) == {1}
+    assert sorted(found["epoch"]) == list(range(1, 41))
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected"),
+    [
+        ("-xxxx--", "36.0% to 67.2%"),
+        ("xxx-x-x", "20.0%, 36.0%, 48.8%, 67.2%, 79.0%"),
+        ("xxxx-xx", "20.0% to 59.0%, 73.8%, 79.0%"),
+        ("-------", ""),
+    ],
+)
+def test_sparsities_are_a_range_only_where_none_between_them_is_left_out(marks, expected):
+    meant = {1 - 0.8**level: mark == "x" for level, mark in enumerate(marks, start=1)}
+    assert networks.listed(pd.Series(meant)) == expected
+
+
 # ---------------------------------------------------------------- sparse_double_descent
 def test_of_a_product_of_settings_every_value_of_the_last_has_a_column_of_panels(make_folder):
     product = itertools.product((0.2, 0.4), ("pairflip", "symmetric"), ("random", "magnitude"))
@@ -90,6 +112,26 @@ def test_the_tolerance_is_read_from_the_results(make_folder):
     assert tight.title.endswith("within 1 point of dense")
     assert wide.title.endswith("within 10 points of dense")
     assert wide.numbers["efficacy_mean"][0] > tight.numbers["efficacy_mean"][0]
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [
+        ((), "at least half are fitted at every sparsity"),
+        ((2, 3), "fewer than half are fitted from 36.0% sparsity on"),
+        ((0, 1, 2, 3), "fewer than half are fitted from 0% sparsity on"),
+        ((1, 3), "fewer than half are fitted at 20.0%, 48.8% sparsity"),
+        ((0,), "fewer than half are fitted at 0% sparsity"),
+    ],
+)
+def test_examples_that_a_sparser_network_fits_again_are_not_lost_from_there_on(
+    make_folder, lost, expected
+):
+    def fitted(rows):
+        return rows.assign(permuted_accuracy=np.where(rows["level"].isin(lost), 0.4, 0.6))
+
+    said = sdd.forgetting_reading(loaded(make_folder(levels=4), fitted))
+    assert says(said, f"Of the permuted examples, {expected}; of the unpermuted")
 
 
 @pytest.fixture
@@ -162,6 +204,31 @@ def test_sparsities_on_which_the_papers_figures_disagree_name_their_figures():
 
 
 # ---------------------------------------------------------------- redense
+@pytest.mark.parametrize(
+    ("rising", "expected"),
+    [
+        ({}, "on all 6 paths (sparsities and seeds);"),
+        ({4: (0,)}, "on 5 of 6 paths (sparsities and seeds), but not on all at 59.0% sparsity;"),
+        (
+            {4: (0, 1), 8: (1,)},
+            "on 3 of 6 paths (sparsities and seeds), but on none at 59.0% and not on all at 83.2% "
+            "sparsity;",
+        ),
+        ({4: (0, 1), 8: (0, 1), 11: (0, 1)}, "on 0 of 6 paths (sparsities and seeds);"),
+    ],
+)
+def test_where_some_paths_rise_others_from_there_are_not_denied(make_branches, rising, expected):
+    def rise(rows):
+        risen = [
+            seed in rising.get(n, ()) for n, seed in zip(rows["level"], rows["seed"], strict=True)
+        ]
+        return rows.assign(monotonic=np.where(risen, 0, rows["monotonic"]))
+
+    folder = make_branches("redense", branch_levels=(4, 8, 11), levels=12, seeds=(0, 1))
+    said = redense.path_reading(loaded(folder, rise))
+    assert says(said, f"train loss decreases monotonically {expected}")
+
+
 def test_the_rise_to_a_surfaces_edge_is_the_mean_over_its_outermost_points():
     x, y = (side.ravel() for side in np.meshgrid([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]))
     surface = pd.DataFrame({"x": x, "y": y, "train_loss": 0.5 + x**2 + y**2})

@@ -651,6 +651,21 @@ def test_flatness_is_that_of_the_function_on_the_network_at_the_end(
     assert pd.read_csv(watched.stage.folder / recorded).test_index.tolist() == list(range(count))
 
 
+def test_of_a_test_split_sorted_by_class_the_examples_of_derivatives_are_drawn(trunk):
+    """A folder's are: its first ones are of one class."""
+    order = np.argsort(DATA.test_labels, kind="stable")
+    data = dataclasses.replace(
+        DATA, test_images=DATA.test_images[order], test_labels=DATA.test_labels[order]
+    )
+    loop = PruneRetrain(trunk.trial, trunk.trainer, data)
+    measurement, stage = flatness(FLAT), trunk.trial.stage(0)
+    measured(measurement, loop, stage)
+    recorded = measurement.table(stage).name.replace("flatness", "examples")
+    rows = pd.read_csv(stage.folder / recorded).test_index
+    assert len(set(rows)) == 12
+    assert set(data.test_labels[rows]) == {0, 1, 2} != set(data.test_labels[:12])
+
+
 def test_stages_share_the_programs_of_curvature_of_their_network(trunk, watched):
     measurement = flatness(FLAT)
     measured(measurement, trunk, watched.stage)

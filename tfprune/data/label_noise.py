@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -207,8 +208,32 @@ def apply(
     original = np.asarray(labels, np.int32)
     selected = np.zeros(len(original), bool)
     selected[rng.permutation(len(original))[: round(fraction * len(original))]] = True
-    observed = noise(original, num_classes, selected, rng, dataset)
-    return NoisyLabels(observed=observed, original=original, selected=selected)
+    observed = noise(original.copy(), num_classes, selected.copy(), rng, dataset)
+    observed = _checked(kind, observed, original, selected, num_classes)
+    return NoisyLabels(observed, original, selected)
+
+
+def _checked(
+    kind: str, observed: Any, original: np.ndarray, selected: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """What a kind of noise returned, int32 [N]: it may be a function of one's own."""
+    labels = np.asarray(observed)
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != original.shape:
+        raise SettingError(
+            "label_noise",
+            kind,
+            f"integer labels of shape {original.shape} from its function, not {labels.dtype} of "
+            f"shape {labels.shape}",
+        )
+    if ((labels < 0) | (labels >= num_classes)).any():
+        allowed = f"labels in [0, {num_classes}) from its function"
+        found = f"not from {labels.min()} to {labels.max()}"
+        raise SettingError("label_noise", kind, f"{allowed}, {found}")
+    if (labels != original)[~selected].any():
+        raise SettingError(
+            "label_noise", kind, "the same labels from its function where none is selected"
+        )
+    return labels.astype(np.int32)
 
 
 def _replaced(labels: np.ndarray, replacements: np.ndarray, selected: np.ndarray) -> np.ndarray:

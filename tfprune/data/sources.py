@@ -15,7 +15,7 @@ import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,8 @@ def load_source(config: DataConfig) -> Source | StreamedSource:
         from tfprune.data.reading import unreadable
 
         raise unreadable(name, error) from error
+    if not _is_streamed(source):
+        source = _checked(name, source)
     absent = _absent_classes(source.train_labels, source.num_classes)
     if absent:
         warnings.warn(
@@ -110,6 +112,72 @@ def load_source(config: DataConfig) -> Source | StreamedSource:
             stacklevel=2,
         )
     return source
+
+
+def _is_streamed(source: Any) -> bool:
+    from tfprune.data.streaming import StreamedSource
+
+    return isinstance(source, StreamedSource)
+
+
+def _checked(name: str, source: Any) -> Source:
+    """A source as it is trained on: a function of one's own may have put anything into it.
+
+    Raises:
+      SettingError: what is wrong with it.
+    """
+    if not isinstance(source, Source):
+        raise SettingError(
+            "dataset", name, f"a tfprune.Source from its function, not {type(source).__name__}"
+        )
+    arrays: dict[str, np.ndarray] = {}
+    for split in ("train", "test"):
+        images, labels = (f"{split}_{what}" for what in ("images", "labels"))
+        arrays[images] = _checked_images(name, images, np.asarray(getattr(source, images)))
+        given, examples = np.asarray(getattr(source, labels)), len(arrays[images])
+        arrays[labels] = _checked_labels(name, labels, given, examples)
+        if arrays[labels].max() >= source.num_classes:
+            raise SettingError(
+                "dataset",
+                name,
+                f"{labels} below num_classes, {source.num_classes}, not {arrays[labels].max()}",
+            )
+    if len(source.class_names) != source.num_classes:
+        raise SettingError(
+            "dataset", name, f"{source.num_classes} class_names, not {len(source.class_names)}"
+        )
+    _check_one_shape(name, arrays["train_images"], arrays["test_images"])
+    mean, std = _checked_statistics(name, source, arrays["train_images"].shape[-1])
+    fields: dict[str, Any] = {**arrays, "mean": mean, "std": std}
+    return replace(source, **fields)
+
+
+def _check_one_shape(name: str, train: np.ndarray, test: np.ndarray) -> None:
+    if train.shape[1:] != test.shape[1:]:
+        raise SettingError(
+            "dataset",
+            name,
+            f"test_images of the shape of train_images, {train.shape[1:]}, not {test.shape[1:]}",
+        )
+
+
+def _checked_statistics(name: str, source: Source, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    mean, std = np.asarray(source.mean, np.float32), np.asarray(source.std, np.float32)
+    if mean.shape != (channels,) or std.shape != (channels,):
+        raise SettingError(
+            "dataset",
+            name,
+            f"mean and std of shape ({channels},), one per channel, not {mean.shape} and "
+            f"{std.shape}",
+        )
+    if not ((mean >= 0) & (mean <= 1) & (std > 0) & (std <= 1)).all():
+        raise SettingError(
+            "dataset",
+            name,
+            "mean in [0, 1] and std in (0, 1], of pixels scaled to [0, 1], as "
+            f"tfprune.channel_statistics gives; not {mean.tolist()} and {std.tolist()}",
+        )
+    return mean, std
 
 
 def _is_of_cloud_storage(error: Exception) -> bool:
@@ -155,12 +223,7 @@ def npz_arrays(name: str, data_dir: str = "") -> Source:
         arrays[f"{split}_images"] = _checked_images(name, f"{split}_images", images)
         arrays[f"{split}_labels"] = _checked_labels(name, f"{split}_labels", labels, len(images))
     train, test = arrays["train_images"], arrays["test_images"]
-    if train.shape[1:] != test.shape[1:]:
-        raise SettingError(
-            "dataset",
-            name,
-            f"test_images of the shape of train_images, {train.shape[1:]}, not {test.shape[1:]}",
-        )
+    _check_one_shape(name, train, test)
     classes = 1 + max(int(arrays["train_labels"].max()), int(arrays["test_labels"].max()))
     names = [str(label) for label in range(classes)]
     missing = _absent_classes(arrays["train_labels"], classes)

@@ -190,6 +190,12 @@ class UtilityMeter:
     The network's own outputs are computed once for each measurement. It works on a copy: the
     model is never written to.
 
+    Batch norm keeps its moving statistics while weights are zeroed. Before training these are
+    means of 0 and variances of 1, which normalize nothing: a residual network's activations grow
+    from block to block, and with them its utility, to many times that of the network that training
+    starts from. One whose batch norms have all seen no batch is measured with the statistics of
+    the examples.
+
     Args:
       model: a built functional or sequential `tf_keras` model, wrapped or not, or an `Evaluator`
         of one.
@@ -241,6 +247,9 @@ class UtilityMeter:
         compiled = not is_on_cpu(self.evaluator.variables.values()) if jit is None else jit
         self._outputs = tf.function(self._all_outputs, jit_compile=compiled, autograph=False)
         self._program = tf.function(self._all_responses, jit_compile=compiled, autograph=False)
+        self._estimate = tf.function(
+            self.evaluator.estimate_statistics, jit_compile=compiled, autograph=False
+        )
 
     @property
     def traces(self) -> int:
@@ -268,6 +277,8 @@ class UtilityMeter:
         if masks is None and pruned.masked_layers(source):
             masks = pruned.get_masks(source)
         self._assign(values)
+        if self.evaluator.has_seen_no_batch:
+            self._estimate(self._data)
         kernels = {name: values[name] for name in self._kernels.values()}
         magnitudes = np.concatenate([np.abs(kernel).ravel() for kernel in kernels.values()])
         above = self.ablations.magnitude_above
@@ -451,7 +462,7 @@ def utility(
 
     U(Ws) = mean over examples x of KL(f_W(x) ‖ f_{W∖Ws}(x)), f the softmax output, in nats; Ws is
     ablated by zeroing its weights, in inference mode and with the batch-norm statistics as they
-    are. The model is left as found.
+    are, or before training those of the examples (see `UtilityMeter`). The model is left as found.
 
     Args:
       model: as `UtilityMeter`.

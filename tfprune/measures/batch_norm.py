@@ -88,6 +88,14 @@ def recording_layers(model: keras.Model) -> list[keras.layers.Layer]:
     return [module for module in model.submodules if isinstance(module, _Recording)]
 
 
+def are_untouched(layers: list[keras.layers.Layer]) -> bool:
+    """Whether the moving statistics are those that layers are made with: means 0, variances 1."""
+    return all(
+        not layer.moving_mean.numpy().any() and (layer.moving_variance.numpy() == 1).all()
+        for layer in layers
+    )
+
+
 def no_moments(layers: list[keras.layers.Layer]) -> list[Moments]:
     """Where the recording of a split starts."""
     return [Moments.none(layer.moving_mean.shape[0]) for layer in layers]

@@ -306,6 +306,18 @@ class Evaluator:
 
         return _fold(split.labels.shape[0], batch_size or self._batch_size, step, initial)
 
+    @property
+    def has_seen_no_batch(self) -> bool:
+        """Whether the copy has batch norms, all with the statistics that layers are made with."""
+        return bool(self._batch_norms) and batch_norm.are_untouched(self._batch_norms)
+
+    def estimate_statistics(self, split: DeviceExamples) -> None:
+        """Gives the copy's batch norms, as its weights are, the statistics of a split.
+
+        See `landscape.interpolate`; it can be called inside another program.
+        """
+        self._reestimate(split, tf.constant(_batch_order(split.labels.shape[0]), tf.int32))
+
     def _reestimate(self, split: DeviceExamples, order: tf.Tensor) -> None:
         """Sets the batch-norm statistics to those over a split, in batches in this order."""
 

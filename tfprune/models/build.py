@@ -6,8 +6,11 @@ import dataclasses
 import inspect
 from typing import Any
 
+from tfprune.backend import keras
 from tfprune.catalog import MODELS
+from tfprune.errors import SettingError
 from tfprune.models.settings import ModelConfig
+from tfprune.models.task import end_of
 
 
 def build_model(config: ModelConfig, input_shape: tuple[int, ...], num_classes: int) -> Any:
@@ -28,6 +31,7 @@ def build_model(config: ModelConfig, input_shape: tuple[int, ...], num_classes: 
 
     Raises:
       InputError: the network cannot take examples of this shape.
+      SettingError: a function of one's own returned no network from images to logits.
     """
     builder = MODELS[config.model]
     accepted = inspect.signature(builder).parameters
@@ -36,4 +40,18 @@ def build_model(config: ModelConfig, input_shape: tuple[int, ...], num_classes: 
         for field in dataclasses.fields(config)
         if field.name in accepted
     }
-    return builder(input_shape, num_classes, **options)
+    model = builder(input_shape, num_classes, **options)
+    _check(model, config.model, num_classes)
+    return model
+
+
+def _check(model: Any, name: str, num_classes: int) -> None:
+    """Refuses what could not be trained as a classifier by its logits."""
+    made = "from its function"
+    if not isinstance(model, keras.Model):
+        raise SettingError("model", name, f"a tf_keras model {made}, not {type(model).__name__}")
+    if model.built and tuple(model.output_shape) != (None, num_classes):
+        allowed = f"one output of shape (None, {num_classes}) {made}, a logit for each class"
+        raise SettingError("model", name, f"{allowed}, not {model.output_shape}")
+    if (end := end_of(model)) in ("softmax", "sigmoid"):
+        raise SettingError("model", name, f"logits {made}, and it ends in a {end}: leave that out")

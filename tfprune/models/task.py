@@ -293,7 +293,7 @@ def task_of(model: keras.Model, loss: Loss | None = None, from_logits: bool | No
       InputError: the model has several outputs, or nothing says what its outputs mean.
     """
     compiled = _compiled_loss(model)
-    width, end = _width(model), _end_of(model)
+    width, end = _width(model), end_of(model)
     positions = _has_positions(model)
     classifies = (width != 1 or end == "sigmoid") and not positions
     task = None if compiled is None else _by_loss(model, compiled, width, end)
@@ -506,7 +506,7 @@ def _has_positions(model: keras.Model) -> bool:
     return _width(model) is not None and len(model.output_shape) > 2
 
 
-def _end_of(model: keras.Model) -> str:
+def end_of(model: keras.Model) -> str:
     """What the model ends in: `logits`, `softmax`, `sigmoid`, `other`, or `unknown`."""
     if not getattr(model, "outputs", None):
         return "unknown"

@@ -17,8 +17,10 @@ def scaled(units: int, width: float) -> int:
     return max(1, round(units * width))
 
 
-def layer_units(model: str, width: float) -> tuple[int, ...]:
+def layer_units(model: str, width: float) -> tuple[float, ...]:
     """The sizes of a model's layers at a width; two widths with the same are one network.
+
+    Of a model that was registered without `units` nothing says which widths are: the width alone.
 
     Args:
       model: a name in `tfprune.catalog.MODELS`.
@@ -28,4 +30,5 @@ def layer_units(model: str, width: float) -> tuple[int, ...]:
       >>> layer_units("lenet_300_100", 0.8), layer_units("resnet20", 0.01)
       ((240, 80), (1, 1, 1))
     """
-    return tuple(scaled(units, width) for units in MODELS.entry(model)["units"])
+    units = MODELS.entry(model).get("units")
+    return (width,) if units is None else tuple(scaled(each, width) for each in units)

@@ -33,8 +33,8 @@ def prunable_kernels(
       which: `conv`: every convolution. `conv_dense`: also every dense kernel. `hidden`: as
         `conv_dense`, without the last dense layer. `default`: what the registry says of
         `model_name`.
-      model_name: a name in `tfprune.catalog.MODELS`; None for a model of your own, whose
-        default is `conv_dense`.
+      model_name: a name in `tfprune.catalog.MODELS`; None for a model that is not there. The
+        default of these, and of those of which the registry says nothing, is `conv_dense`.
 
     Raises:
       SettingError: no such set or model, or the model has no such kernel.
@@ -53,7 +53,9 @@ def prunable_kernels(
 
 
 def _default(model_name: str | None) -> str:
-    return "conv_dense" if model_name is None else MODELS.entry(model_name)["prunable"]
+    if model_name is None:
+        return "conv_dense"
+    return str(MODELS.entry(model_name).get("prunable", "conv_dense"))
 
 
 def _is_in(kernel: Kernel, which: str) -> bool:

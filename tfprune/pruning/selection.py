@@ -47,8 +47,8 @@ def prune(scores: Mapping[str, np.ndarray], masks: Masks, fraction: float, scope
 
     Raises:
       SettingError: if the fraction or the scope is not allowed, or fewer prunable weights are left.
-      InputError: if a remaining weight's score is NaN; the message names the layer.
-      ValueError: if the scores are of other layers or shapes than the masks.
+      InputError: if a remaining weight's score is NaN or no real number, or the scores are of
+        other layers or shapes than the masks; the message names the layer.
     """
     _check_fraction("fraction", fraction)
     if _check_scope(scope) == "layer":
@@ -79,7 +79,7 @@ def prune_to_sparsity(
     Raises:
       SettingError: if the sparsity or the scope is not allowed, there are fewer prunable weights,
         or `masks` is sparser already.
-      InputError, ValueError: as `prune`.
+      InputError: as `prune`.
     """
     _check_fraction("sparsity", sparsity)
 
@@ -251,10 +251,17 @@ def _unflatten(flat: BoolArray, like: Masks) -> Masks:
 
 
 def _check_scores(scores: Mapping[str, np.ndarray], masks: Masks) -> None:
+    if not isinstance(scores, Mapping):
+        raise InputError(
+            "scores must be arrays by the names of the masks, as a criterion returns them, not "
+            f"{type(scores).__name__}"
+        )
     shapes = {name: np.shape(score) for name, score in scores.items()}
     if shapes != masks.shapes:
-        raise ValueError(f"scores of {shapes} do not fit masks of {masks.shapes}")
+        raise InputError(f"scores of {shapes} do not fit masks of {masks.shapes}")
     for name, mask in masks.items():
+        if not np.isrealobj(scores[name]):
+            raise InputError(f"layer {name!r} has scores that are no real numbers")
         if np.isnan(scores[name]).any() and np.isnan(scores[name][mask]).any():
             raise InputError(
                 f"layer {name!r} has scores that are NaN, so its weights cannot be ranked: "

@@ -56,7 +56,7 @@ def family(base: RunConfig, method: str) -> list[RunConfig]:
         rewind_to = base.pruning.rewind_to
         pruning = PruningConfig(sparsities=(0.0,), retrain=_RETRAIN, rewind_to=rewind_to)
     of_any_width = dataclasses.replace(base, pruning=pruning)
-    widths: dict[tuple[int, ...], float] = {}
+    widths: dict[tuple[float, ...], float] = {}
     for part in kept:
         width = base.model.width * part
         widths.setdefault(layer_units(base.model.model, width), width)

@@ -15,6 +15,8 @@ from tfprune.studies.settings import FlatnessConfig
 from tfprune.studies.trial import Row, Stage
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tfprune.measures.curvature import Flatness
     from tfprune.studies.iterative import PruneRetrain
 
@@ -46,15 +48,16 @@ def _measure(loop: PruneRetrain, stage: Stage, table: epath.Path, options: Flatn
 
     import numpy as np
 
-    from tfprune.measures.curvature import curvature_examples, flatness
+    from tfprune.measures.curvature import flatness
     from tfprune.measures.hessian import Curvature
 
     trainer = loop.trainer
     masks = stage.masks()
     trainer.load(stage.end(), masks)
     test = splits(loop)["test"]
-    rows = curvature_examples(len(test.labels), options.flatness_examples)
-    some = dataclasses.replace(test, images=test.images[rows], labels=np.asarray(test.labels)[rows])
+    labels = np.asarray(test.labels)
+    rows = _examples(labels, options.flatness_examples)
+    some = dataclasses.replace(test, images=test.images[rows], labels=labels[rows])
     found = flatness(
         trainer.once("curvature", lambda: Curvature(trainer.model)),
         some,
@@ -85,6 +88,21 @@ def _measure(loop: PruneRetrain, stage: Stage, table: epath.Path, options: Flatn
         "flatness_examples": len(rows),
         "perturbations": f"{stage.relative}/{perturbations.name}",
     }
+
+
+def _examples(labels: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the test examples that derivatives are taken on: the first ones (GST's code).
+
+    Where classes come one after the other, as those of a folder do, the first ones would be of a
+    class or two: then they are drawn, the same for every network.
+    """
+    import numpy as np
+
+    from tfprune.measures.curvature import curvature_examples
+
+    changes = np.count_nonzero(labels[1:] != labels[:-1])
+    is_grouped = changes < len(np.unique(labels))
+    return curvature_examples(len(labels), count, seed=0 if is_grouped else None)
 
 
 def _beside(table: epath.Path, name: str) -> epath.Path:

@@ -26,7 +26,7 @@ from tfprune.registry import load
 from tfprune.studies.plans import plan_of
 from tfprune.studies.procedure import Advance
 from tfprune.studies.snapshots import Snapshots, snapshot_epochs
-from tfprune.studies.starting_weights import RetrainingInputs
+from tfprune.studies.starting_weights import RetrainingInputs, checked
 from tfprune.studies.trial import Row, Stage, Trial, result_of
 from tfprune.training.epoch_program import steps_per_epoch
 from tfprune.training.evaluating import evaluate
@@ -91,6 +91,8 @@ class PruneRetrain:
                     getattr(pruning, name),
                     f"a point before the end of training ({steps} steps)",
                 )
+        if pruning.last_level:
+            self.schedule(1)(0, self.steps_per_epoch)
         if pruning.prunes_filters:
             check_filters(self.trainer.model, pruning.criterion)
         if self._retraining.prunes:
@@ -189,7 +191,10 @@ class PruneRetrain:
         weights: Callable[[RetrainingInputs], Arrays] | None = load(self._retraining.weights)
         if weights is None:
             return trained
-        return weights(RetrainingInputs(trained, initial, self.snapshots.at_rewind_point))
+        # Copies, since a function of one's own may write into what it is given.
+        copies = [{name: w.copy() for name, w in each.items()} for each in (trained, initial)]
+        inputs = RetrainingInputs(copies[0], copies[1], self.snapshots.at_rewind_point)
+        return checked(self.config.pruning.retrain, weights(inputs), trained)
 
     def level_plan(
         self, level: int, weights: Arrays, masks: Masks, initial: Arrays | None = None

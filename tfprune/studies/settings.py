@@ -536,7 +536,8 @@ class FlatnessConfig(Section):
 
     flatness_examples: int = setting(
         512,
-        "test examples that derivatives are taken on: the first ones, or all if there are fewer",
+        "test examples that derivatives are taken on: the first ones, random ones where classes "
+        "come one after the other, or all if there are fewer",
         check=at_least(1),
     )
     eigenvalues: int = setting(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfprune.errors import SettingError
 
 if TYPE_CHECKING:
     from tfprune.pruning.weights import Arrays
@@ -24,6 +28,39 @@ class RetrainingInputs:
     trained: Arrays
     initial: Arrays
     rewound: Callable[[], Arrays]
+
+
+def checked(retrain: str, weights: Any, like: Arrays) -> Arrays:
+    """The weights that a way to retrain chose, which may be a function of one's own.
+
+    Args:
+      retrain: its name.
+      weights: what its function returned.
+      like: weights of the network.
+
+    Raises:
+      SettingError: these are no finite weights of the network.
+    """
+    if not isinstance(weights, Mapping):
+        raise SettingError(
+            "retrain",
+            retrain,
+            f"weights by name from its function, as `inputs.trained`, not {type(weights).__name__}",
+        )
+    if odd := sorted(set(weights) ^ set(like)):
+        what = f"{', '.join(odd[:3])} differ{'s' if len(odd) == 1 else ''}"
+        raise SettingError(
+            "retrain",
+            retrain,
+            f"weights by the names of `inputs.trained` from its function: {what}",
+        )
+    for name, value in weights.items():
+        if np.shape(value) != like[name].shape:
+            shapes = f"{like[name].shape}, not {np.shape(value)}"
+            raise SettingError("retrain", retrain, f"{name} of shape {shapes} from its function")
+        if not np.isfinite(value).all():
+            raise SettingError("retrain", retrain, f"{name} of finite numbers from its function")
+    return dict(weights)
 
 
 def rewound(inputs: RetrainingInputs) -> Arrays:

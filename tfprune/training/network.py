@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfprune.backend import keras
 from tfprune.config import RunConfig
-from tfprune.errors import arguments_from
+from tfprune.errors import SettingError, arguments_from
 from tfprune.models.build import build_model
 from tfprune.pruning import model as pruned
 from tfprune.pruning.dead_filters import gate_shortcuts, set_filter_masks
@@ -23,14 +23,38 @@ def build_network(config: RunConfig, input_shape: tuple[int, ...], num_classes: 
 
     Raises:
       InputError: the network cannot take such images.
+      SettingError: it draws random numbers, and the run is to be deterministic.
     """
     with dtype_policy(config.training.dtype):
         network = build_model(config.model, input_shape, num_classes)
+        if config.deterministic:
+            _check_draws_nothing(network, config.model.model)
         with arguments_from(which="prunable"):
             names = prunable_kernels(network, config.model.prunable, config.model.model)
         if config.model.cut_shortcuts:
             network = gate_shortcuts(network)
         return pruned.prune_model(network, names, config.pruning.prunes_filters)
+
+
+def _check_draws_nothing(network: keras.Model, name: str) -> None:
+    """Refuses dropout and the like: TensorFlow keeps no state of its draws for a checkpoint."""
+    drawing = [layer for layer in network._flatten_layers() if _draws(layer)]
+    if drawing:
+        layers = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in drawing[:3])
+        raise SettingError(
+            "model",
+            name,
+            f"layers that draw no random numbers, or `deterministic=false`, with which a run that "
+            f"was interrupted draws others: {layers}",
+        )
+
+
+def _draws(layer: keras.layers.Layer) -> bool:
+    if not isinstance(layer, keras.__internal__.layers.BaseRandomLayer):
+        return False
+    names = ("rate", "stddev", "dropout", "recurrent_dropout")
+    chances = [getattr(layer, name) for name in names if hasattr(layer, name)]
+    return any(chances) or not chances
 
 
 def set_masks(model: keras.Model, config: RunConfig, masks: Masks) -> Masks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,30 @@ def retraining_schedule(training: TrainingConfig, pruning: PruningConfig) -> Sch
     """
     own: Callable[[TrainingConfig, PruningConfig], Schedule] | None
     own = load(pruning.retraining.schedule)
-    return training_schedule(training) if own is None else own(training, pruning)
+    if own is None:
+        return training_schedule(training)
+    rates = own(training, pruning)
+    return lambda epoch, steps: _checked(pruning.retrain, rates, epoch, steps)
+
+
+def _checked(retrain: str, rates: Any, epoch: int, steps: int) -> np.ndarray:
+    """An epoch's rates of a way to retrain, which may be one's own."""
+    if not callable(rates):
+        found = type(rates).__name__
+    else:
+        values = np.asarray(rates(epoch, steps))
+        if np.issubdtype(values.dtype, np.number) and values.shape == (steps,):
+            if ((values >= 0) & (values < np.inf)).all():
+                return values.astype(np.float32)
+            found = f"{values.min():g} to {values.max():g} in epoch {epoch}"
+        else:
+            found = f"{values.dtype} of shape {values.shape} in epoch {epoch}"
+    raise SettingError(
+        "retrain",
+        retrain,
+        "a `schedule` that returns a function (epoch, steps) -> the learning rates of the epoch's "
+        f"steps, float32 [steps], not below 0; found {found}",
+    )
 
 
 def finetuning(training: TrainingConfig, pruning: PruningConfig) -> Schedule:

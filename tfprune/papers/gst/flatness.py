@@ -42,10 +42,12 @@ def _around(*quantities: Quantity) -> parts.Pairs:
 def eigenvalues(benchmark: Benchmark) -> pd.DataFrame:
     """The top eigenvalues by falling magnitude, signed; of as many as every run of one has."""
     table = benchmark.measured("flatness", ("index", "eigenvalue"))
-    longest = table.groupby(["configuration", "seed"], observed=True)["index"].transform("max")
-    least = longest.groupby(table["configuration"], observed=True).transform("min")
-    table = table[table["index"] <= least]
-    return table.assign(place=table["index"] + 1, size=table["eigenvalue"].abs())
+    table = table.assign(size=table["eigenvalue"].abs())
+    # Files have them by falling value, as the eigenvectors come: the negative ones at the end.
+    run = table.groupby(["configuration", "seed"], observed=True)["size"]
+    table = table.assign(place=run.rank(method="first", ascending=False))
+    least = run.transform("count").groupby(table["configuration"], observed=True).transform("min")
+    return table[table["place"] <= least]
 
 
 def _bars(benchmark: Benchmark) -> pd.DataFrame:

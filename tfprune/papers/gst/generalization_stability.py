@@ -345,7 +345,7 @@ def figure_2(benchmark: Benchmark) -> tuple[pd.DataFrame, list[Printed | None]]:
 
 
 def compared(benchmark: Benchmark) -> list[parts.Pair]:
-    """Which configurations the t tests compare (table F1).
+    """Which configurations the t tests compare (table F1): networks that lose the same fractions.
 
     The targets with each other, at one period; and, at the largest rate of each target, pruning
     with the same architecture from scratch and with no pruning.
@@ -356,12 +356,22 @@ def compared(benchmark: Benchmark) -> list[parts.Pair]:
         (second, first)
         for first, second in combinations(kept, 2)
         if first.target != second.target
-        and (first.period, first.total_fraction) == (second.period, second.total_fraction)
+        and (first.period, _lost(first)) == (second.period, _lost(second))
     ]
-    largest = {c.target: c for c in sorted(kept, key=lambda c: c.iterative_rate)}
+    rated = sorted(kept, key=lambda c: c.iterative_rate)
+    largest = {(c.target, _lost(c)): c for c in rated}
     plain = [c for c in known if c.kind in (runs.NO_PRUNING, runs.SCRATCH)]
-    targets = dict.fromkeys(c.target for c in kept)
-    return alike + [(largest[target], second) for target in targets for second in plain]
+    return alike + [
+        (largest[target, lost], other)
+        for target, lost in dict.fromkeys((c.target, _lost(c)) for c in kept)
+        for other in plain
+        if other.kind == runs.NO_PRUNING or _lost(other) == lost
+    ]
+
+
+def _lost(c: Configuration) -> tuple[float, str]:
+    """The fractions of filters that a configuration loses in all."""
+    return c.total_fraction, c.layer_fractions
 
 
 _SIZES = {"parameters": "parameters", "flops": "FLOPs"}

@@ -35,6 +35,9 @@ _RETRAINING = {"finetune": "fine-tuned", "lr_rewind": "learning rate rewound"}
 # PM 3: five cycles after pretraining; the small network trains for the epochs of all.
 _SMALL_EPOCHS = 6 * utility.EPOCHS
 _METRIC = "val_accuracy_percent"
+# Structure -> before the method in the published numbers, what is pruned, and which share of it
+# PM 3's five cycles leave; networks with another share have no number of table 1's.
+_PRINTED = {"weights": ("", "weights", 0.7**5), "channels": ("channel_", "filters", 0.8**5)}
 # Points of the straight line that accuracy is read at between two networks.
 _BETWEEN = 101
 
@@ -201,13 +204,16 @@ def table_1(rows: pd.DataFrame) -> Table:
 def _beside(trial: pd.DataFrame) -> Iterator[Beside]:
     first, trunk = trial.iloc[0], trial[trial["branch"] == ""]
     last = int(trunk["level"].max())
-    prefix = "channel_" if first["structure"] == "channels" else ""
+    prefix, counted, in_paper = _PRINTED[first["structure"]]
     pruned = trunk[trunk["level"] == last]
     small = trial[(trial["branch"] == SMALL) & (trial["level"] == last)]
     # Of a small network single weights are pruned, whatever is of its twin.
     weights = {"weights": float(small["weights_remaining"].mean())}
+    pruned_left = left_of(pruned)
+    as_many = abs(pruned_left.get(counted, math.nan) - in_paper) <= utility.SAME_SHARE
+    at = f"level_{last}" if as_many else ""
     for network, rows, method, left, other, epochs in (
-        ("pruned and retrained", pruned, first["retrain"], left_of(pruned), small, utility.EPOCHS),
+        ("pruned and retrained", pruned, first["retrain"], pruned_left, small, utility.EPOCHS),
         (SMALL, small, SMALL, weights, small.iloc[:0], _SMALL_EPOCHS),
     ):
         labels = {"trial": first["name"], "cycle": str(last), "network": network}
@@ -215,7 +221,7 @@ def _beside(trial: pd.DataFrame) -> Iterator[Beside]:
             labels[f"{kind} left (%)"] = tables.percent_text(left[kind]) if kind in left else ""
         if last and len(rows):
             yield utility.beside(
-                1, labels, rows, _METRIC, prefix + method, f"level_{last}", epochs,
+                1, labels, rows, _METRIC, prefix + method, at, epochs,
                 utility.values_of(other, _METRIC), set(trunk["seed"]),
             )  # fmt: skip
 

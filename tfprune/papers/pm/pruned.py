@@ -31,8 +31,6 @@ _LIKENESS = {
 }
 _LEVEL = ["trial", "level"]
 _ABOUT = (*NETWORK, "called", "percent", "network")
-# As fine as a printed sparsity is: 0.25 of a number of weights is seldom whole.
-_SAME_SPARSITY = 0.005
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def table_2(found: Found) -> Table:
 def _beside(here: pd.DataFrame, results: pd.DataFrame) -> Iterator[Beside]:
     first = here.iloc[0]
     sparsities = {at: float(at.partition("_")[2]) for at in published("PM", 2)["at"]}
-    near = [at for at, s in sparsities.items() if abs(s - first["sparsity"]) <= _SAME_SPARSITY]
+    near = [at for at, s in sparsities.items() if abs(s - first["sparsity"]) <= utility.SAME_SHARE]
     for metric, (network, rows) in product(utility.METRICS, here.groupby("network")):
         small = utility.values_of(here[here["network"] == SMALL], metric)
         labels = {"trial": first["called"], "sparsity (%)": first["percent"], "network": network}

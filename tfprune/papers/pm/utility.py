@@ -34,6 +34,8 @@ DYNAMICS_COLUMNS = ("epoch", AMOUNT, *NAMES, ACCURACY, LEAST, MOST, "accuracy")
 SMALL = "small"
 # For which the paper trains a network, and retrains it.
 EPOCHS = 200
+# As fine as a printed sparsity is: 0.25 of a number of weights is seldom whole.
+SAME_SHARE = 0.005
 # What a row of a table is of.
 NETWORK = ("trial", "branch", "level", "seed")
 # What a table says of a difference.

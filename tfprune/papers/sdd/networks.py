@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,7 +129,7 @@ class Networks:
         return concatenated(made)
 
     def metrics(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Metrics by epoch: the trunk's of the same levels, where it is a branch, and its own.
+        """Metrics by epoch: the trunk's of the same stages, where it is a branch, and its own.
 
         Raises:
           InputError: a metrics.csv is damaged.
@@ -136,7 +137,7 @@ class Networks:
         own = _metrics(self.folder, rows)
         if own.empty or not self.branch:
             return own
-        before = _metrics(self.folder, self.trunk[self.trunk["level"].isin(rows["level"])])
+        before = _metrics(self.folder, self.trunk.merge(rows[["seed", "level"]]))
         return concatenated([before, own]).assign(lifted=own["epoch"].min() - 1)
 
     def gaps(self, column: str) -> pd.DataFrame:
@@ -247,10 +248,25 @@ def sparsity_text(sparsity: float) -> str:
     return f"{tables.sparsity_percent(sparsity)}%"
 
 
-def listed(sparsities: Iterable[float]) -> str:
-    """Sparsities in a sentence: up to three by name, more as a range."""
-    texts = [sparsity_text(value) for value in sparsities]
-    return ", ".join(texts) if len(texts) <= 3 else f"{texts[0]} to {texts[-1]}"
+def listed(meant: pd.Series) -> str:
+    """Some of the sparsities that there are, in a sentence.
+
+    Up to three side by side are named, more are a range: no range spans one that is not meant.
+
+    Args:
+      meant: whether each is, by sparsity, increasing.
+
+    Example:
+      >>> listed(pd.Series({0.2: True, 0.36: False, 0.488: True}))
+      '20.0%, 48.8%'
+    """
+    parts: list[str] = []
+    pairs = zip(meant.index, meant, strict=True)
+    for is_meant, run in itertools.groupby(pairs, key=lambda pair: bool(pair[1])):
+        texts = [sparsity_text(sparsity) for sparsity, _ in run]
+        if is_meant:
+            parts += texts if len(texts) <= 3 else [f"{texts[0]} to {texts[-1]}"]
+    return ", ".join(parts)
 
 
 # ---------------------------------------------------------------- looks

@@ -70,12 +70,13 @@ def gain_reading(column: str, what: str) -> Callable[[Study], str]:
             return (
                 f"{start} {above} sparsities; {most}, which one seed cannot tell from the spread."
             )
-        at = {v: table.loc[table["verdict"] == v, "sparsity"] for v in readings.VERDICTS}
-        where = {v: f" ({networks.listed(there)})" * (len(there) > 0) for v, there in at.items()}
+        verdicts = table.set_index("sparsity")["verdict"]
+        at = {v: verdicts == v for v in readings.VERDICTS}
+        where = {v: f" ({networks.listed(there)})" * bool(there.any()) for v, there in at.items()}
         return (
-            f"{start} higher than the lottery ticket's at {len(at['higher'])} of {len(table)} "
-            f"sparsities{where['higher']}, lower at {len(at['lower'])}{where['lower']}, and "
-            f"matches at {len(at['matches'])}; {most}."
+            f"{start} higher than the lottery ticket's at {at['higher'].sum()} of {len(table)} "
+            f"sparsities{where['higher']}, lower at {at['lower'].sum()}{where['lower']}, and "
+            f"matches at {at['matches'].sum()}; {most}."
         )
 
     return reading

@@ -90,8 +90,10 @@ def path_reading(found: Study) -> str:
         return ""
     paths, falling = len(rows), int(rows["monotonic"].sum())
     count = "all" if falling == paths > 1 else f"{falling} of"
-    rising = sorted(rows.loc[rows["monotonic"] == 0, "sparsity"].unique())
-    but = f", but not at {networks.listed(rising)} sparsity" if 0 < falling < paths else ""
+    share = rows.groupby("sparsity")["monotonic"].mean()
+    others = {"on none at": share == 0, "not on all at": (share > 0) & (share < 1)}
+    said = [f"{how} {networks.listed(there)}" for how, there in others.items() if there.any()]
+    but = f", but {' and '.join(said)} sparsity" if 0 < falling < paths else ""
     heights: Any = rows.groupby("sparsity")["barrier_height"].mean()
     barrier = "no barrier rises above the straight line between its ends"
     if heights.max() >= _NO_BARRIER:

@@ -113,12 +113,15 @@ def forgetting_reading(network: Networks) -> str:
         return ""
     said = {}
     for kind in ("permuted", "unpermuted"):
-        means = network.rows.groupby("level")[f"{kind}_accuracy"].mean()
-        lost = means.index[means < 0.5]
+        means = network.rows.groupby("level")[["sparsity", f"{kind}_accuracy"]].mean().dropna()
+        lost = means.set_index("sparsity")[f"{kind}_accuracy"] < 0.5
         said[kind] = "at least half are fitted at every sparsity"
-        if len(lost):
-            at = network.sparsity(min(lost))
-            said[kind] = f"fewer than half are fitted from {at} sparsity on"
+        if lost.any():
+            from_first = lost[lost.idxmax() :]
+            at = f"at {networks.listed(lost)} sparsity"
+            if from_first.all():
+                at = f"from {networks.sparsity_text(from_first.index[0])} sparsity on"
+            said[kind] = f"fewer than half are fitted {at}"
     return f"Of the permuted examples, {said['permuted']}; of the unpermuted, {said['unpermuted']}."
 
 
