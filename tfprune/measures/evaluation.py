@@ -18,7 +18,7 @@ from tfprune.models.task import Loss, check_one_input, task_of
 from tfprune.precision import products
 from tfprune.pruning.copies import copy_of
 from tfprune.pruning.model import copy_model
-from tfprune.pruning.weights import named_variables
+from tfprune.pruning.weights import check_fits, named_variables
 from tfprune.pruning.wrapper import inner
 from tfprune.seeds import EpochDraw, Stream, generator
 
@@ -227,7 +227,7 @@ class Evaluator:
     def _stacked(self, anchors: Sequence[Mapping[str, np.ndarray]]) -> dict[str, tf.Tensor]:
         """Each floating-point variable at all anchors, [K, ...]."""
         for weights in anchors:
-            _check_fits(weights, self._variables)
+            check_fits(weights, self._variables)
         return {
             name: tf.constant(np.stack([weights[name] for weights in anchors]), variable.dtype)
             for name, variable in self._variables.items()
@@ -235,7 +235,7 @@ class Evaluator:
         }
 
     def _set_whole_numbers(self, weights: Mapping[str, np.ndarray]) -> None:
-        _check_fits(weights, self._variables)
+        check_fits(weights, self._variables)
         for name, variable in self._variables.items():
             if not variable.dtype.is_floating:
                 variable.assign(weights[name])
@@ -354,16 +354,6 @@ def _check_model(model: Any) -> None:
             "sequential tf_keras model that knows its input shape"
         )
     check_one_input(model)
-
-
-def _check_fits(weights: Mapping[str, np.ndarray], variables: Mapping[str, tf.Variable]) -> None:
-    odd = set(weights) ^ set(variables)
-    odd |= {n for n in set(weights) - odd if np.shape(weights[n]) != tuple(variables[n].shape)}
-    if odd:
-        raise InputError(
-            f"these weights belong to another network, {', '.join(sorted(odd))} differ: "
-            "give what read_weights reads from a model built alike"
-        )
 
 
 def _plain_copy(layer: keras.layers.Layer) -> keras.layers.Layer:
