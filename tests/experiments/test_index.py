@@ -62,6 +62,38 @@ def test_an_item_names_presets_that_there_are_and_pages_that_there_are(item):
         assert not anchor or anchor in anchors(ROOT / page), target
 
 
+# PEG: the families, or the sets of examples, that an item is made of.
+MADE_OF = {
+    "figure 1a": "lr_rewind extended_dense",
+    "figure 6": "lr_rewind extended_dense",
+    "figure 7": "lr_rewind width",
+    "figure 8": "lr_rewind weight_rewind synflow snip random extended_dense",
+    "figure 9": "tie rnd",
+    "figure 10": "dense_subset",
+    "figure 11": "lr_rewind width",
+    "figure 12": "one_shot width_matched",
+    "figure 13": "one_shot width_matched",
+    "figure 14": "lr_rewind weight_rewind",
+    "figure 15": "lr_rewind synflow random",
+    "figure 17": "worsened_subsample random_subsample",
+    "figure 19": "extended_dense",
+    "figure 20": "width",
+}
+
+
+@pytest.mark.parametrize(
+    "item", [i for i in ITEMS if i.paper == "PEG" and i.item in MADE_OF], ids=lambda i: i.item
+)
+def test_every_preset_that_an_item_names_trains_what_it_is_made_of(item, tmp_path):
+    experiment = importlib.import_module(f"tfprune.experiments.{item.experiment}").EXPERIMENT
+    for preset in item.presets:
+        argv = [f"--preset={preset}", f"--output_dir={tmp_path}"]
+        options = cli.parse(experiment, argv).options
+        names = (*options[0].methods, *getattr(options[-1], "leave_out_sets", ()))
+        there = {name.partition(":")[0] for name in names}
+        assert there >= set(MADE_OF[item.item].split()), preset
+
+
 GOLDEN = ROOT / "tests/report/golden"
 
 

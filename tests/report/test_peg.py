@@ -166,6 +166,14 @@ def test_green_is_where_pruning_improves_and_the_mean_is_of_both_sets_there(
     assert said in reading
 
 
+@pytest.mark.parametrize(("dataset", "is_there"), [("mnist", True), ("digits", False)])
+def test_what_the_papers_text_says_stands_beside_the_same_data_alone(tmp_path, dataset, is_there):
+    rows = peg_subsets.trunk(dataset=dataset)
+    rows += peg_subsets.improved(peg_subsets.GAPS, dataset=dataset)
+    reading, _ = drawn(write(tmp_path, rows), "top_improved", "leave_out")
+    assert ("(+0.78 in the paper)" in reading) == is_there
+
+
 def test_a_level_enters_only_with_seeds_that_have_both_sets(tmp_path):
     rows = peg_subsets.trunk() + peg_subsets.improved({1: {0: 0.5, 1: 0.7}, 5: {0: 0.3, 1: 0.1}})
     rows += peg_subsets.branch("tie", {2: 99.0}, 1)

@@ -110,6 +110,17 @@ def test_tables_2_and_6_are_the_others_rounded_to_a_tenth(coarse):
         assert errors(coarse)[cell] == pytest.approx(fine[cell], abs=0.0501), cell
 
 
+def test_whatever_another_table_prints_differently_has_a_note_that_says_it():
+    """By more than tables 2 and 6 round: the note names the other number with its table."""
+    rows = published("PEG").query("metric == 'test_error_percent'")
+    pairs = rows.merge(rows, on=CELL, suffixes=("", "_other"))
+    apart = (pairs["mean"] - pairs["mean_other"]).abs() > 0.0501
+    told = pairs[apart & ~pairs["table_other"].isin(["2", "6"])]
+    assert len(told) > 40
+    for row in told.itertuples():
+        assert f"{row.mean_other:.2f}±{row.std_other:.2f}" in row.note, row
+
+
 def losses():
     """Table 11's, a row per benchmark."""
     about = ["model", "noise_fraction"]

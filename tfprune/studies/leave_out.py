@@ -115,6 +115,8 @@ def _keep_other_options(config: RunConfig, options: LeaveOutConfig) -> int:
 
 def _levels(options: LeaveOutConfig, trial: Trial) -> list[int]:
     """The levels of a trial that choose sets, increasing, the same for all its seeds."""
+    from tfprune.measures.statistics import first_lowest
+
     everything = list(range(trial.config.pruning.last_level + 1))
     if options.leave_out_levels != "auto":
         return list(options.listed_levels or everything)
@@ -123,7 +125,8 @@ def _levels(options: LeaveOutConfig, trial: Trial) -> list[int]:
     if not rows:
         return []
     name = "test_accuracy_last" if rows[0][0].get("val_accuracy") is None else "val_accuracy"
-    best = int(np.argmax(np.mean([[row[name] for row in seed] for seed in rows], axis=0)))
+    accuracies = np.array([[row[name] for row in seed] for seed in rows])
+    best = first_lowest(-100 * accuracies.mean(axis=0))
     spaced = np.linspace(0, everything[-1], min(_EVENLY_SPACED, len(everything))).round()
     return sorted({best, *(int(level) for level in spaced)})
 

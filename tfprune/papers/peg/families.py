@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from tfprune.measures.statistics import PairedDifference, match_or_differ
+from tfprune.measures.statistics import PairedDifference, first_lowest, match_or_differ
 from tfprune.report import summary, trials
 from tfprune.report.tables import percent_text
 
@@ -176,7 +176,7 @@ class Family:
             errors = errors.sub(errors[0], axis=0)
         means = errors.mean().dropna()
         means = means[means.index.isin(self._candidates(with_dense))]
-        return int(means.index.to_numpy()[means.argmin()]) if len(means) else None
+        return int(means.index[first_lowest(means)]) if len(means) else None
 
     def _candidates(self, with_dense: bool) -> list[int]:
         """The members to choose among."""

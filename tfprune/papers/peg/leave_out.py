@@ -35,7 +35,7 @@ class Pairing(NamedTuple):
       what: what is compared, for sentences.
       beside_dense: whether dense training on all examples, where a set is nearly all of them, is
         drawn beside.
-      published: what the paper's text says of it without noise, by (model, width).
+      published: what the paper's text says of it without noise, by (model, dataset, width).
     """
 
     name: str
@@ -44,7 +44,7 @@ class Pairing(NamedTuple):
     title: str
     what: str
     beside_dense: bool
-    published: Mapping[tuple[str, float], str]
+    published: Mapping[tuple[str, str, float], str]
 
 
 # fmt: off
@@ -52,15 +52,16 @@ TOP_IMPROVED = Pairing(
     "top_improved", ("tie", "rnd"), ("TIE", "RND"),
     "Dense training without the examples that pruning improves the most",
     "without the top-improved examples", True,
-    {("lenet_300_100", 1): "+0.78", ("resnet20", 1): "+0.77", ("vgg16", 1): "+0.34",
-     ("resnet50", 1): "+0.69", ("resnet32", 1): "no significant difference",
-     ("resnet32", 8): "+0.44"},
+    {("lenet_300_100", "mnist", 1): "+0.78", ("resnet20", "cifar10", 1): "+0.77",
+     ("vgg16", "cifar10", 1): "+0.34", ("resnet50", "imagenet2012", 1): "+0.69",
+     ("resnet32", "cifar100", 1): "no significant difference",
+     ("resnet32", "cifar100", 8): "+0.44"},
 )
 TOP_WORSENED = Pairing(
     "top_worsened", ("worsened_subsample", "random_subsample"), ("with top-worsened", "random"),
     "Dense training with and without the examples that pruning worsens the most",
     "with the top-worsened examples", False,
-    {("resnet20", 1): "0 to +0.35", ("vgg16", 1): "0 to +0.54"},
+    {("resnet20", "cifar10", 1): "0 to +0.35", ("vgg16", "cifar10", 1): "0 to +0.54"},
 )
 # fmt: on
 _BRANCHES = [*TOP_IMPROVED.branches, *TOP_WORSENED.branches, DENSE_SUBSET]
@@ -202,7 +203,8 @@ def pairing_reading(pairing: Pairing, found: Found) -> str:
         gap, mark = here.mean_difference(pairing), here.family.benchmark
         what = gap_text(gap) if gap.n else "no such sparsity has both sets"
         unlike = mark.is_noisy or "train_subset" in mark.settings
-        paper = "" if unlike else pairing.published.get((mark.model, mark.width), "")
+        known = pairing.published.get((mark.model, mark.dataset, mark.width), "")
+        paper = "" if unlike else known
         said.append(f"{what} with {mark.name}" + (f" ({paper} in the paper)" if paper else ""))
     return (
         "Where pruning improves generalization, the test error of dense training "
