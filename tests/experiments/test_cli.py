@@ -193,6 +193,71 @@ def test_paper_presets_start_and_normalize_as_the_papers_code_does(name):
             assert found == wanted, preset
 
 
+# GST's config.py and scripts, by a preset's name: optimizer, rate, epochs and drops, how training
+# images are augmented; criterion, fractions, starts and ends; prunings; runs.
+VGG, RESNET = (0.3, 0.3, 0.3, 0.9), (0.25, 0.4, 0.25, 0.95)
+LONG, SHORT = ("adam", 1e-3, 325, (150, 300), "none"), ("sgd", 0.1, 165, (83, 125), "flip_shift")
+LONGEST = ("adam", 1e-4, 4000, (2000,), "flip_shift")
+EARLY, LATE = (3, 4, 5, 6), (7, 8, 9, 10)
+VGG_SCHEDULE = ("filter_l2", VGG, EARLY, (150, 150, 150, 275))
+RESNET_ENDS = (150, 150, 170, 275)
+THREE = ("smallest:4", "smallest:40", "largest:40")
+PERIODS = (4, 20, 40, 60, 100, 200, 300)
+FIGURE_4 = (SHORT, ("filter_l1", (0.1,), (40,), (100,)), ("smallest:30", "smallest:60"), 10)
+GST_CODE = {
+    "fig2_vgg": (LONG, VGG_SCHEDULE, THREE, 10),
+    "fig2_resnet18": (LONG, ("filter_activation", RESNET, LATE, RESNET_ENDS), THREE, 10),
+    "fig3": (
+        LONG, VGG_SCHEDULE,
+        tuple(f"{target}:{n}" for target in ("smallest", "random", "largest") for n in PERIODS), 5,
+    ),
+    "fig4_resnet18": FIGURE_4,
+    "fig4_resnet20": FIGURE_4,
+    "fig4_resnet56": FIGURE_4,
+    "figB2_vgg": (LONG, ("filter_ebn", *VGG_SCHEDULE[1:]), THREE, 10),
+    "figB2_resnet18": (LONG, ("filter_ebn_signed", RESNET, EARLY, RESNET_ENDS), THREE, 10),
+    "figC3": (
+        SHORT, ("filter_l1", (0.1,), (24,), (100,)), ("smallest:1:0.1", "smallest:1:0.06"), 10,
+    ),
+    "tabC1": (
+        LONG, ("filter_activation", (0.25, 0.8, 0.25, 0.95), LATE, RESNET_ENDS), THREE, 10,
+    ),
+    "tabF1": (
+        LONGEST, ("filter_l1", (0.7,), (2500,), (3500,)),
+        ("smallest:750", "largest:750", "scratch:largest"), 10,
+    ),
+    "fig5": (LONG, VGG_SCHEDULE, ("largest:40",), 10),
+    "figD2": (LONG, VGG_SCHEDULE, ("largest:40",), 10),
+    "fig6": (
+        LONG, VGG_SCHEDULE, (*THREE[:2], "random:40", "largest:40", "scratch:smallest"), 10,
+    ),
+}  # fmt: skip
+
+
+def test_paper_presets_hold_the_configurations_of_gsts_code():
+    found = {}
+    for name in GST:
+        experiment = importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT
+        for preset in experiment.presets[3:]:
+            command = cli.parse(experiment, [f"--preset={preset}"])
+            (config,), options = command.configs, command.options[0]
+            training = config.training
+            assert (training.batch_size, training.lr_drop_factor) == (128, 0.1)
+            decayed = (0.9, 1e-4) if training.optimizer == "sgd" else (0.0, 0.0)
+            assert (training.momentum, training.weight_decay) == decayed
+            lost = (options.prune_fractions, options.prune_starts, options.prune_ends)
+            found[preset] = (
+                (
+                    training.optimizer, training.learning_rate, training.train_epochs,
+                    training.lr_drop_epochs, config.data.augment,
+                ),
+                (config.pruning.criterion, *lost),
+                options.prunings,
+                len(config.seeds),
+            )  # fmt: skip
+    assert found == GST_CODE
+
+
 @pytest.mark.parametrize(
     ("experiment", "preset", "epochs", "advanced"),
     [
