@@ -237,7 +237,7 @@ GST_CODE = {
 def test_paper_presets_hold_the_configurations_of_gsts_code():
     found = {}
     for name in GST:
-        experiment = importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT
+        experiment = EXPERIMENTS[name]
         for preset in experiment.presets[3:]:
             command = cli.parse(experiment, [f"--preset={preset}"])
             (config,), options = command.configs, command.options[0]

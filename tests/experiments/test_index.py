@@ -85,7 +85,7 @@ MADE_OF = {
     "item", [i for i in ITEMS if i.paper == "PEG" and i.item in MADE_OF], ids=lambda i: i.item
 )
 def test_every_preset_that_an_item_names_trains_what_it_is_made_of(item, tmp_path):
-    experiment = importlib.import_module(f"tfprune.experiments.{item.experiment}").EXPERIMENT
+    experiment = EXPERIMENTS[item.experiment]
     for preset in item.presets:
         argv = [f"--preset={preset}", f"--output_dir={tmp_path}"]
         options = cli.parse(experiment, argv).options
