@@ -65,7 +65,7 @@ def _shrunk(dense: keras.Model, fraction: float, images: tf.Tensor) -> keras.Mod
     pruned.set_weights(dense.get_weights())
     convolutions = [layer for layer in pruned.layers if isinstance(layer, keras.layers.Conv2D)]
     keep = {layer.name: _keep(layer.filters, fraction) for layer in convolutions}
-    zero_filters(pruned, keep, whole_group=True)
+    zero_filters(pruned, keep)
     small = shrink(pruned)
     error = float(tf.reduce_max(tf.abs(small(images) - pruned(images))))
     if not error <= TOLERANCE * max(1.0, float(tf.reduce_max(tf.abs(pruned(images))))):

@@ -7,7 +7,6 @@ program's own planning (`tfprune.engine.plan`), what it leaves, and whether it w
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,17 +59,15 @@ def on_a_gpu(experiment: str, preset: str) -> Forecast:
 
 
 def _plan(experiment: str, preset: str) -> tuple[Plan, Sequence[RunConfig]]:
-    module = importlib.import_module(f"tfprune.experiments.{experiment}")
     configs: list[RunConfig] = []
 
     def study(folder: str) -> tuple[Sequence[RunConfig], Callable[..., None]]:
         argv = [f"--preset={preset}", f"--output_dir={folder}"]
-        command = cli.parse(module.EXPERIMENT, argv)
+        command = cli.parse(EXPERIMENTS[experiment], argv)
         if command is None:
             raise ValueError(f"{experiment} --preset={preset} is no study")
-        further = getattr(module, "further", lambda command, study: None)
         configs.extend(command.configs)
-        return command.configs, partial(further, command)
+        return command.configs, partial(EXPERIMENTS[experiment].further, command)
 
     return plan(study), configs
 
@@ -201,7 +198,7 @@ def experiments_table(paper: str | None = None) -> list[str]:
             study = f"{paper_items.PAPERS[mine[0].paper].title} ({mine[0].paper})"
             lines.append(_row((f"`{name}`", study, shown)))
         elif mine[0].paper == paper:
-            presets = importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT.presets
+            presets = EXPERIMENTS[name].presets
             listed = ", ".join(f"`{preset}`" for preset in presets)
             lines.append(_row((f"`{name}`", f"{paper_items.listed(mine)}: {summary}", listed)))
     return lines

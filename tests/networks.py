@@ -5,15 +5,22 @@ needs shortcuts and no depth, it takes `three_blocks`, or bottlenecks, `two_bott
 """
 
 import contextlib
+import math
 from unittest import mock
 
+import numpy as np
 import pytest
 
 from tfprune.backend import keras
 from tfprune.catalog import MODELS
+from tfprune.measures.evaluation import evaluator_of
 from tfprune.models import resnet
 from tfprune.models.blocks import conv_bn_relu, image_input, pooled_logits
+from tfprune.models.kernel_table import kernels_of
 from tfprune.models.widths import scaled
+from tfprune.pruning.kernels import layers_by_name
+from tfprune.pruning.weights import read_weights
+from tfprune.pruning.wrapper import inner
 
 DEEPER = ("resnet18", "resnet32", "resnet50", "resnet56", "resnet101", "vgg16")
 
@@ -24,6 +31,22 @@ def case(name, *values):
 
 
 EVERY_MODEL = [case(name) for name in MODELS]
+
+
+def channels(model):
+    """The filters or units of each layer with a kernel, by its name."""
+    kernels = {name: kernels_of(inner(layer))[-1:] for name, layer in layers_by_name(model).items()}
+    return {
+        name: math.prod(kernel.variable.shape[axis] for axis in kernel.axes.outputs)
+        for name, own in kernels.items()
+        for kernel in own
+    }
+
+
+def evaluate(model, splits):
+    """Loss and accuracy of a model, or of its `Evaluator`, as it is: `Metrics` by split."""
+    evaluator = evaluator_of(model)
+    return evaluator.at_points([read_weights(evaluator.model)], np.ones((1, 1)), splits)
 
 
 def three_blocks(input_shape, num_classes, width=1.0, shortcut="projection"):

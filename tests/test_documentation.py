@@ -166,7 +166,7 @@ def test_every_command_of_a_page_is_valid(page, words, about):
         assert {flag(word)[0] for word in words[1:]} <= {"output_dir", "figure_format"}
     elif words not in ([], ["--list"]):
         assert words[0] in EXPERIMENTS, (page, words)
-        cli.parse(importlib.import_module(f"tfprune.experiments.{words[0]}").EXPERIMENT, words[1:])
+        cli.parse(EXPERIMENTS[words[0]], words[1:])
 
 
 @pytest.fixture(scope="module")
@@ -380,13 +380,11 @@ def test_the_costs_of_gsts_presets_follow_from_their_settings(row):
     """Each seed trains without pruning and once for each pruning and noise; 3 forward passes."""
     names, trainings, operations, _ = row
     experiment = re.search(r"(\w+) --preset", names)
-    module = importlib.import_module(
-        f"tfprune.experiments.{experiment[1] if experiment else 'generalization_stability'}"
-    )
+    own = EXPERIMENTS[experiment[1] if experiment else "generalization_stability"]
     presets = re.findall(r"`(?:\w+ --preset=)?(\w+)`", names)
     assert presets
     for preset in presets:
-        command = cli.parse(module.EXPERIMENT, [f"--preset={preset}"])
+        command = cli.parse(own, [f"--preset={preset}"])
         (config,) = command.configs
         beside = [len(getattr(o, n, ())) for o in command.options for n in ("prunings", "noises")]
         count, epochs = len(config.seeds) * (1 + sum(beside)), config.training.train_epochs

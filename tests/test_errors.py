@@ -1,7 +1,6 @@
 """Errors of the library name arguments and settings; the command line spells them as its flags."""
 
 import ast
-import importlib
 import pickle
 import re
 from pathlib import Path
@@ -34,9 +33,7 @@ SCORES = {"a": np.arange(4.0)}
 
 
 def experiments():
-    return [
-        importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT for name in EXPERIMENTS
-    ]
+    return [EXPERIMENTS[name] for name in EXPERIMENTS]
 
 
 # ---------------------------------------------------------------- what a setting refuses

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from networks import evaluate
 
 import tfprune
 from tfprune.backend import keras, tf
@@ -9,7 +10,7 @@ from tfprune.catalog import CRITERIA, FILTER_CRITERIA
 from tfprune.measures.ablation import Ablations, UtilityMeter
 from tfprune.measures.curvature import flatness
 from tfprune.measures.el2n import el2n, model_outputs
-from tfprune.measures.evaluation import Examples, evaluate
+from tfprune.measures.evaluation import Examples
 from tfprune.measures.landscape import interpolate, line
 from tfprune.measures.loss_change import linear_loss_change
 from tfprune.precision import products

@@ -41,10 +41,10 @@ def dispatch(argv: Sequence[str]) -> int:
 
         return report.main(argv[1:])
     if not first or first.startswith("-"):
-        return EXPERIMENTS[DEFAULT_EXPERIMENT](list(argv))
+        return cli.run(EXPERIMENTS[DEFAULT_EXPERIMENT], argv)
     if first not in EXPERIMENTS:
         raise InputError(f"there is no experiment {first!r}: {nearest(first, EXPERIMENTS)}")
-    return EXPERIMENTS[first](list(argv[1:]))
+    return cli.run(EXPERIMENTS[first], argv[1:])
 
 
 def listing() -> list[str]:

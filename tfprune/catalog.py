@@ -12,6 +12,13 @@ from typing import Any
 
 from tfprune.registry import Registry
 
+
+def _add_functions(registry: Registry, package: str, functions: dict[str, str]) -> None:
+    """Adds functions, `"module:name"` and a line of help each, under their own names."""
+    for function, summary in functions.items():
+        registry.add(function.split(":")[1], f"tfprune.{package}.{function}", summary)
+
+
 # A source is a function (name, data_dir) -> tfprune.data.sources.Source. Names that are not here
 # are looked for among the image classification sets of TensorFlow Datasets.
 DATASETS = Registry("dataset")
@@ -41,31 +48,29 @@ PATH_DATASETS.add(
 
 # A noise kind is a function of labels (see tfprune.data.label_noise).
 LABEL_NOISE = Registry("label_noise")
-LABEL_NOISE.add("none", "tfprune.data.label_noise:none", "labels as they are")
-LABEL_NOISE.add(
-    "symmetric", "tfprune.data.label_noise:symmetric", "uniform over all classes (SDD 3.1)"
-)
-LABEL_NOISE.add(
-    "uniform_other",
-    "tfprune.data.label_noise:uniform_other",
-    "uniform over the other classes (PEG 2)",
-)
-LABEL_NOISE.add("asymmetric", "tfprune.data.label_noise:asymmetric", "each class's usual confusion")
-LABEL_NOISE.add(
-    "pairflip", "tfprune.data.label_noise:pairflip", "class c becomes c+1 modulo classes"
+_add_functions(
+    LABEL_NOISE,
+    "data",
+    {
+        "label_noise:none": "labels as they are",
+        "label_noise:symmetric": "uniform over all classes (SDD 3.1)",
+        "label_noise:uniform_other": "uniform over the other classes (PEG 2)",
+        "label_noise:asymmetric": "each class's usual confusion",
+        "label_noise:pairflip": "class c becomes c+1 modulo classes",
+    },
 )
 
 # A normalization is a function of a source to mean and standard deviation per channel, of pixels
 # in [0, 1], see tfprune.data.normalization.
 NORMALIZATIONS = Registry("normalization")
-NORMALIZATIONS.add("dataset", "tfprune.data.normalization:dataset", "the training images' own")
-NORMALIZATIONS.add(
-    "open_lth", "tfprune.data.normalization:open_lth", "ImageNet's for images in colour (SDD, PEG)"
-)
-NORMALIZATIONS.add(
-    "pytorch_cifar",
-    "tfprune.data.normalization:pytorch_cifar",
-    "kuangliu/pytorch-cifar's for CIFAR-10 and CIFAR-100 (GST)",
+_add_functions(
+    NORMALIZATIONS,
+    "data",
+    {
+        "normalization:dataset": "the training images' own",
+        "normalization:open_lth": "ImageNet's for images in colour (SDD, PEG)",
+        "normalization:pytorch_cifar": "kuangliu/pytorch-cifar's for CIFAR-10 and CIFAR-100 (GST)",
+    },
 )
 
 # `prunable` names the kernels that `prunable=default` prunes: `conv_dense` every convolution and
@@ -148,25 +153,16 @@ MODELS.add(
 # An initialization is a function of a kernel or bias to how it is drawn, see
 # tfprune.models.initialize.
 INITIALIZATIONS = Registry("initialization")
-INITIALIZATIONS.add(
-    "kaiming_normal",
-    "tfprune.models.initialize:kaiming_normal",
-    "kernels N(0, 2/fan_in), biases 0",
-)
-INITIALIZATIONS.add(
-    "open_lth",
-    "tfprune.models.initialize:open_lth",
-    "kernels N(0, 2/fan_in), biases in ±1/sqrt(fan_in)",
-)
-INITIALIZATIONS.add(
-    "pytorch",
-    "tfprune.models.initialize:pytorch",
-    "kernels and biases uniform in ±1/sqrt(fan_in)",
-)
-INITIALIZATIONS.add(
-    "kaiming_fan_out",
-    "tfprune.models.initialize:kaiming_fan_out",
-    "convolutions N(0, 2/fan_out), biases 0; dense layers as pytorch",
+_add_functions(
+    INITIALIZATIONS,
+    "models",
+    {
+        "initialize:kaiming_normal": "kernels N(0, 2/fan_in), biases 0",
+        "initialize:open_lth": "kernels N(0, 2/fan_in), biases in ±1/sqrt(fan_in)",
+        "initialize:pytorch": "kernels and biases uniform in ±1/sqrt(fan_in)",
+        "initialize:kaiming_fan_out": "convolutions N(0, 2/fan_out), biases 0; dense layers as "
+        "pytorch",
+    },
 )
 
 # A criterion is a function of tfprune.pruning.criteria.ScoringInputs that returns a float64 score
@@ -260,83 +256,32 @@ RETRAINING.add("extended_dense", Retraining(prunes=False), "as lr_rewind, nothin
 # A measure is a function of weights or a model, data and explicit arguments that returns plain
 # arrays and leaves the model as it found it.
 MEASURES = Registry("measure")
-MEASURES.add(
-    "distance",
-    "tfprune.measures.distance:distance",
-    "L2 distance between two sets of weights, per layer and total (SDD 5)",
-)
-MEASURES.add(
-    "interpolate",
-    "tfprune.measures.landscape:interpolate",
-    "loss and accuracy on the segment between two solutions (SDD 3.3)",
-)
-MEASURES.add(
-    "line",
-    "tfprune.measures.landscape:line",
-    "loss along filter-normalized random directions (SDD 3.3)",
-)
-MEASURES.add(
-    "surface",
-    "tfprune.measures.landscape:surface",
-    "loss on the plane of two directions (Li et al. 2018)",
-)
-MEASURES.add(
-    "plane_grid",
-    "tfprune.measures.plane:plane_grid",
-    "loss and accuracy on the plane through three networks (PM 3)",
-)
-MEASURES.add(
-    "flatness",
-    "tfprune.measures.curvature:flatness",
-    "Hessian spectrum and trace, gradient covariance, perturbations withstood (GST 3.4)",
-)
-MEASURES.add(
-    "top_eigenpairs",
-    "tfprune.measures.curvature:top_eigenpairs",
-    "the dominant eigenvalues and eigenvectors of the Hessian (GST 3.4)",
-)
-MEASURES.add(
-    "hessian_trace",
-    "tfprune.measures.curvature:hessian_trace",
-    "the trace of the Hessian by random probes (GST 3.4)",
-)
-MEASURES.add(
-    "gradient_covariance_trace",
-    "tfprune.measures.curvature:gradient_covariance_trace",
-    "mean squared norm of per-example gradients (GST 3.4)",
-)
-MEASURES.add(
-    "perturb",
-    "tfprune.measures.curvature:perturb",
-    "how the loss rises along the dominant eigenvectors (GST 3.4)",
-)
-MEASURES.add(
-    "instability",
-    "tfprune.measures.stability:instability",
-    "the fraction of its accuracy that a pruning event costs a network (GST 2)",
-)
-MEASURES.add(
-    "linear_loss_change",
-    "tfprune.measures.loss_change:linear_loss_change",
-    "what pruning does to the loss, to first order (SDD equation 1)",
-)
-MEASURES.add(
-    "utility",
-    "tfprune.measures.ablation:utility",
-    "how far outputs move when random weights are zeroed (PM definitions 1-3)",
-)
-MEASURES.add(
-    "el2n",
-    "tfprune.measures.el2n:el2n",
-    "how far partly trained models are from each label (PEG B.3)",
-)
-MEASURES.add(
-    "group_loss_change",
-    "tfprune.measures.example_groups:group_loss_change",
-    "change of the loss of groups of examples, over seeds (PEG 3)",
-)
-MEASURES.add(
-    "match_or_differ",
-    "tfprune.measures.statistics:match_or_differ",
-    "whether two results match or differ, seed by seed (PEG 2)",
+_add_functions(
+    MEASURES,
+    "measures",
+    {
+        "distance:distance": "L2 distance between two sets of weights, per layer and total (SDD 5)",
+        "landscape:interpolate": "loss and accuracy on the segment between two solutions (SDD 3.3)",
+        "landscape:line": "loss along filter-normalized random directions (SDD 3.3)",
+        "landscape:surface": "loss on the plane of two directions (Li et al. 2018)",
+        "plane:plane_grid": "loss and accuracy on the plane through three networks (PM 3)",
+        "curvature:flatness": "Hessian spectrum and trace, gradient covariance, "
+        "perturbations withstood (GST 3.4)",
+        "curvature:top_eigenpairs": "the dominant eigenvalues and eigenvectors of the Hessian "
+        "(GST 3.4)",
+        "curvature:hessian_trace": "the trace of the Hessian by random probes (GST 3.4)",
+        "curvature:gradient_covariance_trace": "mean squared norm of per-example gradients "
+        "(GST 3.4)",
+        "curvature:perturb": "how the loss rises along the dominant eigenvectors (GST 3.4)",
+        "stability:instability": "the fraction of its accuracy that a pruning event costs "
+        "a network (GST 2)",
+        "loss_change:linear_loss_change": "what pruning does to the loss, to first order "
+        "(SDD equation 1)",
+        "ablation:utility": "how far outputs move when random weights are zeroed "
+        "(PM definitions 1-3)",
+        "el2n:el2n": "how far partly trained models are from each label (PEG B.3)",
+        "example_groups:group_loss_change": "change of the loss of groups of examples, over seeds "
+        "(PEG 3)",
+        "statistics:match_or_differ": "whether two results match or differ, seed by seed (PEG 2)",
+    },
 )

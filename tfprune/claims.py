@@ -102,16 +102,11 @@ class _CloudClaim:
 
     Args:
       path: gs://BUCKET/OBJECT.
-      client: of google-cloud-storage.
-      clock: seconds since the epoch, by which all machines agree within a minute or so.
     """
 
-    def __init__(
-        self, path: epath.Path, client: Any = None, clock: Callable[[], float] = time.time
-    ):
+    def __init__(self, path: epath.Path):
         bucket, _, name = str(path).removeprefix("gs://").partition("/")
-        self._blob = (client or _cloud_client()).bucket(bucket).blob(name)
-        self._clock = clock
+        self._blob = _cloud_client().bucket(bucket).blob(name)
         self._owner = f"{socket.gethostname()} process {os.getpid()} {uuid.uuid4().hex[:8]}"
         self._generation: int | None = None
         self._ended = threading.Event()
@@ -125,7 +120,7 @@ class _CloudClaim:
         held = self._read()
         if held is None:
             self._generation = self._write(expected=0)
-        elif self._clock() - held[1] > STALE_SECONDS:
+        elif time.time() - held[1] > STALE_SECONDS:  # Clocks agree within a minute or so.
             self._generation = self._write(expected=held[0])
         if self._generation is None:
             return False

@@ -247,11 +247,11 @@ def _checksum(content: Any) -> int:
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
-def check_writable(folder: epath.PathLike, setting: str = "output_dir") -> None:
+def check_writable(folder: epath.PathLike) -> None:
     """Tries a write, so that a bad folder is met before any work is done; leaves no trace.
 
     Raises:
-      SettingError: the folder cannot be made or written; names `setting`.
+      SettingError: the folder cannot be made or written.
     """
     probe = epath.Path(folder) / f".writable-{uuid.uuid4().hex[:12]}"
     try:
@@ -263,7 +263,7 @@ def check_writable(folder: epath.PathLike, setting: str = "output_dir") -> None:
             parent.rmdir()
     except Exception as error:  # Cloud storage raises classes of its own.
         raise SettingError(
-            setting, folder, f"a folder that can be written ({reason(error)})"
+            "output_dir", folder, f"a folder that can be written ({reason(error)})"
         ) from error
 
 

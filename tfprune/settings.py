@@ -42,10 +42,11 @@ def at_least(low: float) -> Check:
     return check
 
 
-def above(low: float) -> Check:
+def above(low: float, most: float = math.inf) -> Check:
     def check(name: str, value: Any) -> None:
-        if not value > low:
-            raise SettingError(name, value, f"a number above {low}")
+        if not low < value <= most:
+            bound = "" if most == math.inf else f", at most {most}"
+            raise SettingError(name, value, f"a number above {low}{bound}")
 
     return check
 
@@ -162,10 +163,6 @@ def settings_of(section: type[Section]) -> dict[str, dataclasses.Field]:
 
 
 def hash8(values: Any) -> str:
-    """The first eight hex digits of the SHA-256 of canonical JSON."""
-    return hashlib.sha256(canonical(values).encode()).hexdigest()[:8]
-
-
-def canonical(values: Any) -> str:
-    """JSON with sorted keys and no spaces."""
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """The first eight hex digits of the SHA-256 of JSON with sorted keys and no spaces."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -22,6 +22,7 @@ from tfprune.claims import exclusively
 from tfprune.door import program
 from tfprune.errors import DamagedFile, InputError, reason, unknown_name
 from tfprune.files import (
+    csv_text,
     read_json,
     read_text,
     set_aside,
@@ -178,7 +179,7 @@ def keep_aside(
 
 
 def _write(path: epath.Path, columns: Iterable[str], table: Table) -> None:
-    write_text_atomic(path, _csv_text(list(columns), [table[key] for key in sorted(table)]))
+    write_text_atomic(path, csv_text([table[key] for key in sorted(table)], list(columns)))
 
 
 def _check_columns(row: Mapping[str, str], declared: list[str]) -> None:
@@ -231,7 +232,7 @@ def mend_results(output_dir: epath.PathLike) -> str:
         aside = set_aside(path)
         table = _table(columns, lines, path)
         if table:
-            write_text_atomic(path, _csv_text(columns, list(table.values())))
+            write_text_atomic(path, csv_text(list(table.values()), columns))
     return (
         f"{path} was damaged and is set aside as {aside.name}: {len(table)} rows were whole; "
         "rows of other experiments come back when those are run again, which trains nothing"
@@ -286,14 +287,6 @@ def _whole_key(row: Mapping[str, str], path: epath.Path) -> Key | None:
         return _key(row, path)
     except ValueError:
         return None
-
-
-def _csv_text(columns: list[str], rows: list[dict[str, str]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _require(columns: Iterable[str], needed: Iterable[str], path: epath.Path) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tfprune.data.prepare import prepare, subsets
+from tfprune.data.prepare import prepare
 from tfprune.data.settings import DataConfig
 from tfprune.data.sources import Source
 from tfprune.errors import SettingError
@@ -186,24 +186,3 @@ def test_noise_selects_its_fraction_of_the_examples_trained_on():
     np.testing.assert_array_equal(data.labels, again.labels)
     other = prepare(numbered(), noisy(0.4, validation_examples=20, train_subset="50"), 1)
     assert np.any(data.selected != other.selected)
-
-
-def test_the_four_subsets_are_those_of_the_paper():
-    data = prepare(numbered(), settings(), 0)
-    data = dataclasses.replace(
-        data,
-        labels=np.array([3, 0, 2, 1], np.int32),
-        original_labels=np.array([1, 0, 2, 1], np.int32),
-        selected=np.array([True, False, True, False]),
-        test_labels=np.array([4, 2], np.int32),
-    )
-    found = {
-        name: (subset.split, subset.indices.tolist(), subset.labels.tolist())
-        for name, subset in subsets(data).items()
-    }
-    assert found == {
-        "unpermuted": ("train", [1, 3], [0, 1]),
-        "permuted": ("train", [0, 2], [3, 2]),  # Example 2 kept its label and still counts here.
-        "restored": ("train", [0, 2], [1, 2]),
-        "test": ("test", [0, 1], [4, 2]),
-    }

@@ -10,7 +10,7 @@ import pytest
 
 from tfprune.backend import tf
 from tfprune.data import augmentation, streaming
-from tfprune.data.prepare import prepare, subsets
+from tfprune.data.prepare import prepare
 from tfprune.data.settings import DataConfig
 from tfprune.data.sources import load_source
 from tfprune.data.streaming import StreamedSource
@@ -159,7 +159,7 @@ def test_evaluation_is_in_order_with_clean_validation_labels(source):
     _, labels, rows = collect(data.evaluation("test", 4))
     np.testing.assert_array_equal(labels, data.test_labels)
     np.testing.assert_array_equal(rows, np.arange(len(data.test_labels)))
-    assert subsets(data)["permuted"].indices.tolist() == list(range(11))
+    assert data.selected.all()
 
 
 def test_test_images_are_those_of_the_test_folder(folder):

@@ -36,7 +36,7 @@ def added(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "PRESETS", tmp_path / "presets")
     for table in (EXPERIMENTS, papers.REPORTS):
         monkeypatch.setattr(table, "_entries", dict(table._entries))
-    EXPERIMENTS.add(NAME, "own_experiments:main", "inputs that still have a weight")
+    EXPERIMENTS.add(NAME, "own_experiments:EXPERIMENT", "inputs that still have a weight")
     papers.REPORTS.add(NAME, "own_papers:LIVE_INPUTS", "")
 
 

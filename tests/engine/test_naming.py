@@ -1,12 +1,11 @@
 """What trials are called in messages: what tells them apart, in words."""
 
-import importlib
-
 import pytest
 
 from tfprune.config import from_settings
 from tfprune.engine.naming import names_of
 from tfprune.experiments import cli
+from tfprune.experiments.doors import EXPERIMENTS
 from tfprune.studies.trial import trial_name
 
 
@@ -51,8 +50,7 @@ def test_a_name_is_made_of_what_tells_the_trials_apart(settings, names):
 
 def test_of_settings_that_follow_from_each_other_the_first_is_said():
     """A family's method says how it prunes; the criterion need not."""
-    pruning_effect = importlib.import_module("tfprune.experiments.pruning_effect")
-    command = cli.parse(pruning_effect.EXPERIMENT, ["--preset=smoke"])
+    command = cli.parse(EXPERIMENTS["pruning_effect"], ["--preset=smoke"])
     names = list(names_of(command.configs, command.columns_of).values())
     assert len(set(names)) == len(names) == 12
     assert names[:2] == ["no label noise, lr_rewind", "no label noise, weight_rewind"]
@@ -61,8 +59,7 @@ def test_of_settings_that_follow_from_each_other_the_first_is_said():
 
 @pytest.mark.parametrize("experiment", ["width_scaling", "accuracy_surface"])
 def test_widths_and_structures_are_told_apart(experiment):
-    module = importlib.import_module(f"tfprune.experiments.{experiment}")
-    command = cli.parse(module.EXPERIMENT, ["--preset=smoke"])
+    command = cli.parse(EXPERIMENTS[experiment], ["--preset=smoke"])
     names = names_of(command.configs, command.columns_of)
     assert len(set(names.values())) == len(command.configs)
     assert not set(names) & set(names.values())

@@ -1,5 +1,6 @@
 """What an experiment cannot measure is said before anything is trained, whatever it is."""
 
+import dataclasses
 from unittest import mock
 
 import numpy as np
@@ -84,8 +85,8 @@ def test_of_a_finished_trunk_too(streamed, tmp_path, monkeypatch):
     """Nothing is trained for a measurement that cannot be made, by whomever the trunk was."""
     small = ["redense", *SMALL, "--dataset=patterns", *streamed[-1:], f"--output_dir={tmp_path}"]
     small += ["--levels=1", "--train_epochs=1", "--alpha_step=0.5", "--line_points=3"]
-    monkeypatch.setattr("tfprune.experiments.redense.further", lambda command, study: None)
-    monkeypatch.setattr("tfprune.experiments.redense.EXPERIMENT", _unchecked())
+    trunk = dataclasses.replace(EXPERIMENTS["redense"], check=None, further=lambda *args: None)
+    monkeypatch.setattr("tfprune.experiments.redense.EXPERIMENT", trunk)
     with mock.patch.object(runner, "show"):
         assert door.dispatch(small) == 0
     monkeypatch.undo()
@@ -93,14 +94,6 @@ def test_of_a_finished_trunk_too(streamed, tmp_path, monkeypatch):
     with pytest.raises(SettingError, match="--dataset=patterns"):
         door.dispatch(small)
     assert not list(tmp_path.glob("trials/*/*/redense*"))
-
-
-def _unchecked():
-    import dataclasses
-
-    from tfprune.experiments.redense import EXPERIMENT
-
-    return dataclasses.replace(EXPERIMENT, check=None)
 
 
 def test_galleries_of_streamed_data_show_the_images_and_name_the_classes(

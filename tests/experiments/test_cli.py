@@ -1,6 +1,5 @@
 """The command line: presets, precedence, help and one-line errors, all without TensorFlow."""
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -84,7 +83,7 @@ def test_every_experiment_has_its_own_figures_tables_and_report():
 
 def test_every_preset_of_every_experiment_is_a_valid_command():
     for name in EXPERIMENTS:
-        experiment = importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT
+        experiment = EXPERIMENTS[name]
         assert experiment.presets[:3] == ["smoke", "quick", "gpu_hour"]
         for preset in experiment.presets:
             command = cli.parse(experiment, [f"--preset={preset}"])
@@ -165,7 +164,7 @@ GST_INITIALIZATION = {
 
 @pytest.mark.parametrize("name", [*SDD, *PEG, *GST])
 def test_paper_presets_start_and_normalize_as_the_papers_code_does(name):
-    experiment = importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT
+    experiment = EXPERIMENTS[name]
     commands = {p: cli.parse(experiment, [f"--preset={p}"]) for p in experiment.presets}
     of_the_paper = {
         preset: command.configs
@@ -238,7 +237,7 @@ GST_CODE = {
 def test_paper_presets_hold_the_configurations_of_gsts_code():
     found = {}
     for name in GST:
-        experiment = importlib.import_module(f"tfprune.experiments.{name}").EXPERIMENT
+        experiment = EXPERIMENTS[name]
         for preset in experiment.presets[3:]:
             command = cli.parse(experiment, [f"--preset={preset}"])
             (config,), options = command.configs, command.options[0]
@@ -273,8 +272,7 @@ def test_paper_presets_hold_the_configurations_of_gsts_code():
 )
 def test_paper_presets_hold_what_pm_states(experiment, preset, epochs, advanced):
     """PM 2.1.2, 2.2, 3, A.2.4: rate 0.1, divided by 10 at 50% and 75%; 500 subsets, six ratios."""
-    module = importlib.import_module(f"tfprune.experiments.{experiment}")
-    command = cli.parse(module.EXPERIMENT, [f"--preset={preset}"])
+    command = cli.parse(EXPERIMENTS[experiment], [f"--preset={preset}"])
     for config in command.configs:
         training = config.training
         assert (training.learning_rate, training.lr_drop_factor) == (0.1, 0.1)

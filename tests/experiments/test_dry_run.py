@@ -1,7 +1,6 @@
 """--dry_run: every preset of every experiment, and nothing is written, trained or imported."""
 
 import dataclasses
-import importlib
 import subprocess
 import sys
 
@@ -32,7 +31,7 @@ def said(capsys, *words):
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_preset_says_its_stages_operations_time_and_disk(experiment, capsys, tmp_path):
     folder = tmp_path / "runs"
-    for preset in importlib.import_module(f"tfprune.experiments.{experiment}").EXPERIMENT.presets:
+    for preset in EXPERIMENTS[experiment].presets:
         lines = said(capsys, experiment, f"--preset={preset}", f"--output_dir={folder}")
         assert lines[0].split()[:2] == ["trial", "trained"]
         assert [line.split()[0] for line in lines[-4:]] == ["stages", "operations", "time", "disk"]

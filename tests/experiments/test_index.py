@@ -1,6 +1,5 @@
 """docs/figures.md, README.md's and the pages' tables are what the registries say now."""
 
-import importlib
 import json
 import re
 
@@ -54,9 +53,7 @@ def test_an_item_names_presets_that_there_are_and_pages_that_there_are(item):
     assert bool(item.experiment) == bool(item.presets) == bool(item.files) == is_made
     assert is_made or item.departs
     if is_made:
-        presets = importlib.import_module(
-            f"tfprune.experiments.{item.experiment}"
-        ).EXPERIMENT.presets
+        presets = EXPERIMENTS[item.experiment].presets
         assert {*item.presets, *filter(None, [item.ran])} <= set(presets)
     assert bool(item.where) >= (item.run in ("part", "reduced"))
     for target in item.where:
@@ -88,7 +85,7 @@ MADE_OF = {
     "item", [i for i in ITEMS if i.paper == "PEG" and i.item in MADE_OF], ids=lambda i: i.item
 )
 def test_every_preset_that_an_item_names_trains_what_it_is_made_of(item, tmp_path):
-    experiment = importlib.import_module(f"tfprune.experiments.{item.experiment}").EXPERIMENT
+    experiment = EXPERIMENTS[item.experiment]
     for preset in item.presets:
         argv = [f"--preset={preset}", f"--output_dir={tmp_path}"]
         options = cli.parse(experiment, argv).options
@@ -146,9 +143,6 @@ def test_a_gpu_hour_is_about_one_and_says_how_long_by_estimate(experiment):
     assert cli.preset_summary(experiment, index.GPU_HOUR).startswith(
         f"About {minutes:.0f} minutes on one H200, an estimate: "
     )
-    configs = cli.parse(
-        importlib.import_module(f"tfprune.experiments.{experiment}").EXPERIMENT,
-        [f"--preset={index.GPU_HOUR}"],
-    ).configs
+    configs = cli.parse(EXPERIMENTS[experiment], [f"--preset={index.GPU_HOUR}"]).configs
     assert {len(config.seeds) for config in configs} <= {1, 3}
     assert {config.data.dataset for config in configs} <= {"mnist", "cifar10"}

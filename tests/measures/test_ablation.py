@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from networks import evaluate
 from synthetic import prepared_data, softmax_regression
 
 from tfprune.backend import keras
@@ -22,7 +23,7 @@ from tfprune.measures.ablation import (
     utility,
     window_starts,
 )
-from tfprune.measures.evaluation import Evaluator, Examples, evaluate, splits_of
+from tfprune.measures.evaluation import Evaluator, Examples, splits_of
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import prune_model, set_masks, strip
 from tfprune.pruning.weights import read_weights, write_weights

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,27 +15,27 @@ BEST = [0.90, 0.90, 0.90, 0.89, 0.92, 0.96, 0.955, 0.93, 0.62, 0.10]
 
 
 @pytest.mark.parametrize(
-    ("tolerance", "efficacy"), [(0.0, 0.2), (0.01, 0.36), (0.04, 0.36), (0.05, 0.5904), (1, 0.5904)]
+    ("tolerance", "level"), [(0.0, 1), (0.01, 2), (0.04, 2), (0.05, 4), (1, 4)]
 )
-def test_efficacy_is_the_last_sparsity_before_train_accuracy_falls(tolerance, efficacy):
+def test_efficacy_is_the_last_sparsity_before_train_accuracy_falls(tolerance, level):
     train = [1.0, 1.0, 0.99, 0.95, 0.97]
-    assert analysis.pruning_efficacy(SPARSITY, train, tolerance) == efficacy
+    assert analysis.efficacy_index(SPARSITY, train, tolerance) == level
 
 
 def test_efficacy_does_not_count_a_level_that_recovers():
-    assert analysis.pruning_efficacy(SPARSITY, [0.9, 0.9, 0.5, 0.9, 0.9], 0.01) == 0.2
+    assert analysis.efficacy_index(SPARSITY, [0.9, 0.9, 0.5, 0.9, 0.9], 0.01) == 1
 
 
 def test_a_level_exactly_on_the_bound_is_kept():
     assert 0.2 - 0.02 > 0.18  # In binary, by one rounding error.
-    assert analysis.pruning_efficacy([0, 0.2], [0.2, 0.18], 0.02) == 0.2
+    assert analysis.efficacy_index([0, 0.2], [0.2, 0.18], 0.02) == 1
 
 
 def test_efficacy_needs_the_dense_network():
-    assert math.isnan(analysis.pruning_efficacy([0.2, 0.36], [1, 1], 0.01))
-    assert math.isnan(analysis.pruning_efficacy([0, 0.2], [np.nan, 1], 0.01))
+    assert analysis.efficacy_index([0.2, 0.36], [1, 1], 0.01) == -1
+    assert analysis.efficacy_index([0, 0.2], [np.nan, 1], 0.01) == -1
     with pytest.raises(ValueError, match="one length"):
-        analysis.pruning_efficacy([0, 0.2], [1], 0.01)
+        analysis.efficacy_index([0, 0.2], [1], 0.01)
 
 
 def test_efficacy_is_measured_per_seed_and_says_where_no_level_was_hurt():

@@ -1,6 +1,5 @@
 """EL2N against NumPy, closed forms, and models whose outputs are known."""
 
-import json
 import math
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from tfprune.backend import keras, tf
 from tfprune.catalog import MEASURES
 from tfprune.errors import InputError, SettingError
-from tfprune.files import load_arrays
 from tfprune.measures import el2n, example_groups
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0], [-3.0, 4.0, 1.0], [1e4, 0.0, -1e4]])
@@ -140,27 +138,6 @@ def test_nothing_to_measure_is_refused():
 )
 def test_ten_percent_of_table_1s_epochs(epochs, percent, partial):
     assert example_groups.partial_epochs(epochs, percent) == partial
-
-
-def test_saved_scores_come_back_with_every_bit_and_their_history(tmp_path):
-    values, indices = np.array([0.1, 1 / 3, math.sqrt(2)]), np.array([7, 2, 5])
-    metadata = {"dataset": "mnist", "models": 10, "train_percent": 10.0}
-    el2n.save_scores(tmp_path / "deep" / "el2n.npz", values, indices, metadata)
-    loaded = load_arrays(tmp_path / "deep" / "el2n.npz")
-    np.testing.assert_array_equal(loaded["values"], values)
-    np.testing.assert_array_equal(loaded["indices"], indices)
-    assert json.loads(str(loaded["metadata"])) == metadata
-    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["el2n.npz"]
-
-
-def test_scores_that_do_not_fit_their_examples_are_not_saved(tmp_path):
-    with pytest.raises(InputError, match=r"name the file .*scores\.npz"):
-        el2n.save_scores(tmp_path / "scores", np.zeros(2), [0, 1], {})
-    with pytest.raises(InputError, match="an index for every score"):
-        el2n.save_scores(tmp_path / "s.npz", np.zeros(2), [0], {})
-    with pytest.raises(InputError, match="an index repeats"):
-        el2n.save_scores(tmp_path / "s.npz", np.zeros(2), [1, 1], {})
-    assert not (tmp_path / "s.npz").exists()
 
 
 def test_it_is_a_measure_by_name():

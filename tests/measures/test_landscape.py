@@ -6,12 +6,13 @@ import random
 
 import numpy as np
 import pytest
+from networks import evaluate
 from synthetic import prepared_data, softmax_regression
 
 from tfprune.backend import keras, tf
 from tfprune.catalog import MEASURES
 from tfprune.errors import InputError, SettingError
-from tfprune.measures.evaluation import Evaluator, Examples, evaluate, splits_of
+from tfprune.measures.evaluation import Evaluator, Examples, splits_of
 from tfprune.measures.landscape import (
     Interpolation,
     Line,
@@ -111,9 +112,8 @@ def test_images_normalized_by_the_user_give_the_same(splits):
     model = dense_net()
     pixels = splits["train"]
     floats = ((pixels.images / 255 - pixels.mean) / pixels.std).astype(np.float32)
-    measured = evaluate(
-        model, {"pixels": pixels, "floats": Examples(floats, pixels.labels)}, jit=False
-    )
+    both = {"pixels": pixels, "floats": Examples(floats, pixels.labels)}
+    measured = evaluate(Evaluator(model, jit=False), both)
     np.testing.assert_allclose(measured["floats"].loss, measured["pixels"].loss, rtol=1e-6)
 
 
@@ -547,7 +547,7 @@ def test_mistakes_are_named(splits):
             model, np.random.default_rng(0), Masks({"other": np.ones((16, 5))})
         )
     with pytest.raises(InputError, match="give them to Evaluator"):
-        evaluate(Evaluator(model), splits, loss=squared_error)
+        line(Evaluator(model), [weights], splits, loss=squared_error)
     with pytest.raises(InputError, match="cannot be measured"):
         Evaluator(keras.Sequential([layers.Dense(2)]))
     with pytest.raises(InputError, match="which may be logits or any numbers"):

@@ -10,7 +10,7 @@ from tfprune.backend import keras, tf
 from tfprune.errors import InputError
 from tfprune.pruning.channel_masks import has_masks
 from tfprune.pruning.dead_filters import gate_shortcuts, set_filter_masks
-from tfprune.pruning.export import load_model, restore_checkpoint, save_checkpoint
+from tfprune.pruning.export import load_model
 from tfprune.pruning.filter_selection import filter_kernels, kept_filters
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks, set_masks, strip
@@ -236,7 +236,8 @@ def by_weights(file):
 def by_checkpoint(model, folder):
     other = swish_net()
     other.compile(model.optimizer.from_config(model.optimizer.get_config()), model.loss)
-    restore_checkpoint(other, save_checkpoint(model, folder / "checkpoint"))
+    path = tf.train.Checkpoint(model=model).write(str(folder / "checkpoint"))
+    tf.train.Checkpoint(model=other).read(path).assert_existing_objects_matched()
     return other
 
 

@@ -1,22 +1,13 @@
-"""Filter selection: PruneS, PruneL and PruneR on hand-made scores, ties, scopes and counts."""
+"""Filter selection: PruneS, PruneL and PruneR on hand-made scores, ties and counts."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic import is_nested
 
 from tfprune.errors import InputError, SettingError
-from tfprune.pruning.filter_selection import (
-    filter_kernels,
-    kept_filters,
-    prune_filters,
-    remove_filters,
-)
+from tfprune.pruning.filter_selection import filter_kernels, kept_filters, remove_filters
 from tfprune.pruning.masks import Masks
-
-DENSE = Masks.dense({"conv": (3, 3, 2, 4), "output": (4, 3)})
-SCORES = {"conv": np.array([0.4, 0.1, 0.9, 0.1]), "output": np.array([0.2, 0.1, 0.5])}
 
 
 def _kept(masks):
@@ -36,48 +27,21 @@ def test_pruned_filters_lose_all_weights_and_the_others_none():
         filter_kernels(masks, {"output": [True, False]})
 
 
-@pytest.mark.parametrize(
-    ("target", "kept"),
-    [
-        # ceil(0.5 * 7) = 4 of 0.4 0.1 0.9 0.1 | 0.2 0.1 0.5.
-        ("smallest", {"conv": [0, 2], "output": [2]}),
-        ("largest", {"conv": [1, 3], "output": [1]}),
-    ],
-)
-def test_global_scope_ranks_the_filters_of_all_layers(target, kept):
-    assert _kept(prune_filters(SCORES, DENSE, 0.5, "global", target)) == kept
-
-
-@pytest.mark.parametrize(
-    ("target", "kept"),
-    [
-        # ceil(0.25 * 4) = 1 and ceil(0.25 * 3) = 1; of the two 0.1 the first.
-        ("smallest", {"conv": [0, 2, 3], "output": [0, 2]}),
-        ("largest", {"conv": [0, 1, 3], "output": [0, 1]}),
-    ],
-)
-def test_layer_scope_removes_the_fraction_of_every_layer(target, kept):
-    assert _kept(prune_filters(SCORES, DENSE, 0.25, "layer", target)) == kept
-
-
-def test_fractions_are_of_the_filters_that_remain_and_those_never_come_back():
-    once = prune_filters(SCORES, DENSE, 2 / 7, "global")
-    assert _kept(once) == {"conv": [0, 2], "output": [0, 1, 2]}  # Ties by the flat index.
-    scores = {"conv": np.array([1.0, 9.0, 2.0, np.nan]), "output": np.array([3.0, 4.0, 5.0])}
-    twice = prune_filters(scores, once, 0.4, "global")  # ceil(0.4 * 5) = 2.
-    assert _kept(twice) == {"conv": [], "output": [0, 1, 2]}
-    assert is_nested(twice, once)
+@pytest.mark.parametrize(("target", "kept"), [("smallest", [0, 2, 3]), ("largest", [0, 1, 3])])
+def test_the_lowest_or_the_highest_scores_go_of_equal_ones_the_first(target, kept):
+    found = remove_filters(np.array([0.4, 0.1, 0.9, 0.1]), np.ones(4, bool), 1, target)
+    assert np.flatnonzero(found).tolist() == kept
 
 
 def test_random_filters_depend_on_the_generator_and_not_on_the_scores():
-    other = {name: -score for name, score in SCORES.items()}
+    scores, keep = np.arange(20.0), np.ones(20, bool)
     kept = [
-        _kept(prune_filters(scores, DENSE, 0.5, "global", "random", np.random.default_rng(seed)))
-        for scores, seed in ((SCORES, 1), (other, 1), (SCORES, 2))
+        remove_filters(values, keep, 10, "random", np.random.default_rng(seed)).tolist()
+        for values, seed in ((scores, 1), (-scores, 1), (scores, 2))
     ]
     assert kept[0] == kept[1]
     assert kept[0] != kept[2]
-    assert sum(map(len, kept[0].values())) == 3
+    assert sum(kept[0]) == 10
 
 
 def test_random_removes_every_filter_equally_often():
@@ -109,8 +73,6 @@ def test_scores_that_are_nan_are_refused_only_for_filters_that_are_left():
     assert remove_filters(score, keep, 1).tolist() == [False, False, True]
     with pytest.raises(InputError, match="'conv9' has scores that are NaN"):
         remove_filters(score, np.ones(3, bool), 1, "smallest", None, "conv9")
-    with pytest.raises(InputError, match="'conv'"):
-        prune_filters({**SCORES, "conv": np.full(4, np.nan)}, DENSE, 0.5, "layer")
 
 
 def test_what_cannot_be_removed_is_refused():
@@ -120,10 +82,4 @@ def test_what_cannot_be_removed_is_refused():
     with pytest.raises(SettingError, match="target=bigest: did you mean largest"):
         remove_filters(np.zeros(3), keep, 1, "bigest")
     with pytest.raises(ValueError, match="need a generator"):
-        prune_filters(SCORES, DENSE, 0.5, "global", "random")
-    with pytest.raises(SettingError, match=r"^fraction=1\.5"):
-        prune_filters(SCORES, DENSE, 1.5, "global")
-    with pytest.raises(SettingError, match="did you mean global"):
-        prune_filters(SCORES, DENSE, 0.5, "globl")
-    with pytest.raises(ValueError, match="do not fit"):
-        prune_filters({"conv": np.zeros(3)}, DENSE, 0.5, "global")
+        remove_filters(np.zeros(3), keep, 1, "random")

@@ -11,6 +11,7 @@ import compatibility
 import numpy as np
 import pytest
 from compatibility import LAYERS
+from networks import channels
 
 from tfprune.backend import keras, tf
 from tfprune.errors import InputError, SettingError
@@ -32,7 +33,7 @@ from tfprune.pruning.model import (
     sparsity,
     strip,
 )
-from tfprune.pruning.shrink import channels, flops, shrink
+from tfprune.pruning.shrink import flops, shrink
 from tfprune.pruning.weights import named_variables, read_weights, under_masks
 from tfprune.training.callbacks.filter_noise import NoiseState
 

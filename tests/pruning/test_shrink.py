@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from networks import three_blocks, two_bottlenecks
+from networks import channels, three_blocks, two_bottlenecks
 
 from tfprune.backend import keras, tf
 from tfprune.catalog import MODELS
@@ -21,7 +21,7 @@ from tfprune.pruning.dead_filters import (
 )
 from tfprune.pruning.filter_selection import filter_kernels
 from tfprune.pruning.model import get_masks, masked_layers, prune_model
-from tfprune.pruning.shrink import channels, flops, live_weights, shrink
+from tfprune.pruning.shrink import flops, live_weights, shrink
 from tfprune.pruning.weights import named_variables, read_weights
 
 layers = keras.layers
@@ -110,17 +110,17 @@ def test_a_network_with_25_50_75_percent_of_its_filters_dead_shrinks_to_the_rest
     model = network(key)
     dense_flops = flops(model)
     # Zero padding makes one group of all stages' channels: only what all filters have dead goes.
-    whole_group = "zero_pad" not in key
+    stage_by_stage = "zero_pad" not in key
     for fraction in FRACTIONS.get(key.split()[0], (0.25, 0.5, 0.75)):
         keep = {n: first_kept(count, fraction) for n, count in hidden_filters(model).items()}
-        zero_filters(model, keep, whole_group)
+        zero_filters(model, keep)
         shrunk = shrink(model)
         assert np.abs(model(images_for(model))).max() > 0.01
         assert_same_function(shrunk, model)
-        expected = {n: int(np.sum(mask)) for n, mask in keep.items() if whole_group or is_inner(n)}
-        assert expected.items() <= channels(shrunk).items()
-        assert flops(shrunk) < (1 - fraction if whole_group else 1 - 0.5 * fraction) * dense_flops
-        assert_live_weights(model, shrunk, "resnet" not in key or whole_group)
+        left = {n: int(np.sum(mask)) for n, mask in keep.items() if stage_by_stage or is_inner(n)}
+        assert left.items() <= channels(shrunk).items()
+        assert flops(shrunk) < (1 - fraction * (1 if stage_by_stage else 0.5)) * dense_flops
+        assert_live_weights(model, shrunk, "resnet" not in key or stage_by_stage)
 
 
 @pytest.mark.parametrize("key", ["vanilla_cnn", "resnet20 zero_pad"])
@@ -138,7 +138,7 @@ def test_a_network_with_nothing_pruned_comes_back_bit_for_bit(key):
 def test_bottlenecks_shrink(build):
     model = randomize(build((16, 16, 3), 5, width=0.0625))
     keep = {name: first_kept(count, 0.5) for name, count in hidden_filters(model).items()}
-    zero_filters(model, keep, whole_group=True)
+    zero_filters(model, keep)
     shrunk = shrink(model)
     assert_same_function(shrunk, model)
     assert hidden_filters(shrunk) == {name: int(np.sum(mask)) for name, mask in keep.items()}
@@ -180,7 +180,7 @@ def assert_live_weights(model: keras.Model, shrunk: keras.Model, all_of_them: bo
 def test_live_weights_where_shortcuts_carry_channels_past_filters_that_are_zero(key):
     model = network(key)
     keep = {name: first_kept(count, 0.5) for name, count in hidden_filters(model).items()}
-    zero_filters(model, keep, whole_group="zero_pad" in key)
+    zero_filters(model, keep)
     assert_live_weights(model, shrink(model), all_of_them=False)
 
 
@@ -577,16 +577,6 @@ def test_gates_of_a_wrapped_or_zero_padded_network_close(wrapped):
     zero_filters(model, {"stage2_block1_conv2": np.arange(8) != 3})  # Of the four not padded.
     assert np.abs(output_of(model, "stage2_block1_relu")[..., 3]).max() == 0
     assert_same_function(shrink(model), model)
-
-
-def test_a_whole_group_is_dead_in_every_block_of_its_stage():
-    model = network("resnet20")
-    touched = zero_filters(model, {"stage2_block2_conv2": np.arange(8) != 5}, whole_group=True)
-    writers = {"stage2_block1_shortcut", *(f"stage2_block{n}_conv2" for n in (1, 2, 3))}
-    assert {name.split("/")[0] for name in touched} == writers | {f"{w}_bn" for w in writers}
-    shrunk = shrink(model)
-    assert all(channels(shrunk)[name] == 7 for name in writers)
-    assert_same_function(shrunk, model)
 
 
 def test_a_batch_norm_without_scale_is_zero_by_its_shift_and_mean():

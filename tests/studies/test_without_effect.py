@@ -1,7 +1,6 @@
 """A setting that changes nothing is said in a line, and nothing else is."""
 
 import dataclasses
-import importlib
 from unittest import mock
 
 import pytest
@@ -77,8 +76,7 @@ SAID = [
 
 
 def said(experiment, *words):
-    module = importlib.import_module(f"tfprune.experiments.{experiment}")
-    command = cli.parse(module.EXPERIMENT, list(words))
+    command = cli.parse(EXPERIMENTS[experiment], list(words))
     return without_effect(command.configs, command.options, command.given)
 
 
@@ -118,9 +116,9 @@ def test_nothing_is_said_of_what_has_an_effect_or_was_not_asked_for(experiment, 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_no_preset_holds_a_setting_that_changes_nothing(experiment):
-    module = importlib.import_module(f"tfprune.experiments.{experiment}")
-    for preset in module.EXPERIMENT.presets:
-        command = cli.parse(module.EXPERIMENT, [f"--preset={preset}"])
+    own = EXPERIMENTS[experiment]
+    for preset in own.presets:
+        command = cli.parse(own, [f"--preset={preset}"])
         written = {word.lstrip("-").split("=")[0] for word in read_preset(experiment, preset)}
         written -= {"label_noise"}  # Which kind there is when --noise_fraction is given.
         assert without_effect(command.configs, command.options, written) == [], preset

@@ -10,7 +10,7 @@ from tfprune.errors import InputError, TrainingDiverged
 from tfprune.event_folders import scalar_tag
 from tfprune.pruning.weights import read_weights, write_weights
 from tfprune.training.callbacks.filter_noise import NoiseState
-from tfprune.training.checkpoints import Checkpoints
+from tfprune.training.checkpoints import Checkpoints, States
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 8)).astype(np.float32)
@@ -307,7 +307,7 @@ def test_a_checkpoint_of_other_noise_is_not_used(tmp_path, saved, asked):
     model, told = own_model(), []
     fit(model, epochs=1)
     before = read_weights(model)
-    states = [noise_of(model, layer) if layer else None for layer in (saved, asked)]
+    states = [noise_of(model, layer) if layer else States(()) for layer in (saved, asked)]
     Checkpoints(tmp_path, state=states[0]).save(model, 1, [])
     assert Checkpoints(tmp_path, told.append, states[1]).restore(model) is None
     assert len(told) == 1

@@ -70,21 +70,6 @@ class PreparedData:
         return self.images[rows]
 
 
-@dataclass(frozen=True)
-class Subset:
-    """Examples to measure a model on, and the labels to measure it against.
-
-    Attributes:
-      split: `train` or `test`.
-      indices: int64 [K], increasing rows of that split.
-      labels: int32 [K].
-    """
-
-    split: str
-    indices: np.ndarray
-    labels: np.ndarray
-
-
 def prepare(
     source: Source | StreamedSource, config: DataConfig, seed: int
 ) -> PreparedData | StreamedData:
@@ -149,22 +134,6 @@ def keep(data: _Data, rows: np.ndarray) -> _Data:
     names = {field.name for field in dataclasses.fields(data)}
     per_example = names & {"images", "labels", "original_labels", "selected", "indices"}
     return dataclasses.replace(data, **{name: getattr(data, name)[rows] for name in per_example})
-
-
-def subsets(data: PreparedData | StreamedData) -> dict[str, Subset]:
-    """The four subsets of SDD 3.1, by name.
-
-    `unpermuted`: training examples that the noise left alone. `permuted`: those it selected,
-    against their observed labels, even where these equal the original ones. `restored`: the same
-    examples against their original labels. `test`: the test split.
-    """
-    unpermuted, permuted = np.flatnonzero(~data.selected), np.flatnonzero(data.selected)
-    return {
-        "unpermuted": Subset("train", unpermuted, data.labels[unpermuted]),
-        "permuted": Subset("train", permuted, data.labels[permuted]),
-        "restored": Subset("train", permuted, data.original_labels[permuted]),
-        "test": Subset("test", np.arange(len(data.test_labels)), data.test_labels),
-    }
 
 
 def _hold_out(examples: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -81,7 +81,7 @@ _MASK_BYTES = 0.15  # Of a weight, in a compressed file of masks.
 _EPOCH_BYTES = 650  # Its row of metrics and TensorBoard's scalars.
 _STAGE_BYTES = 5_000  # What else a stage has.
 # Rows of a report's tables, its figures, and those that TensorBoard shows.
-_REPORT_BYTES = 5e6
+REPORT_BYTES = 5e6
 
 
 @dataclass(frozen=True)
@@ -220,11 +220,6 @@ def kept_bytes(cost: TrainingCost, config: RunConfig) -> float:
     snapshots = config.training.train_epochs // every if every else 0
     rewinds = int(config.pruning.rewind_to != "0ep")
     return (snapshots + rewinds) * cost.network.weights * _BYTES
-
-
-def report_bytes() -> float:
-    """What a report takes, about."""
-    return _REPORT_BYTES
 
 
 def duration(seconds: float) -> str:

@@ -15,11 +15,11 @@ from tfprune.config import RunConfig, from_values
 from tfprune.engine.costs import (
     CPU,
     GPU,
+    REPORT_BYTES,
     Speed,
     TrainingCost,
     cost_of,
     kept_bytes,
-    report_bytes,
     stage_bytes,
 )
 from tfprune.engine.plan import Plan, Planned, PlannedMeasurement
@@ -118,7 +118,7 @@ def forecast(plan: Plan, configs: Sequence[RunConfig], speed: Speed | None) -> F
         else None,
         processes=processes,
         basis=costs.basis,
-        bytes=sum(_bytes(one, costs) for one in left) + report_bytes() * bool(left or measured),
+        bytes=sum(_bytes(one, costs) for one in left) + REPORT_BYTES * bool(left or measured),
     )
 
 

@@ -7,24 +7,14 @@ initialization, trained for as long, beside the last cycle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.settings import SurfaceConfig
 from tfprune.studies.surfaces import check_surface, structured
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
-
-EXPERIMENT = Experiment(
-    "accuracy_surface",
-    str(__doc__),
-    (SurfaceConfig,),
-    expand=lambda configs, options: structured(configs, options[0]),
-    check=check_surface,
-)
 
 
 def further(command: Command, study: Study) -> None:
@@ -38,6 +28,11 @@ def further(command: Command, study: Study) -> None:
     measure_planes(study, options)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment(
+    "accuracy_surface",
+    str(__doc__),
+    (SurfaceConfig,),
+    expand=lambda configs, options: structured(configs, options[0]),
+    check=check_surface,
+    further=further,
+)

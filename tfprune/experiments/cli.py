@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import Field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 from absl import flags
 
@@ -47,9 +47,6 @@ from tfprune.experiments.command import (
 from tfprune.papers import items
 from tfprune.settings import join, settings_of
 from tfprune.studies.trial import trial_name
-
-if TYPE_CHECKING:
-    from tfprune.studies.procedure import Study
 
 
 def parse(experiment: Experiment, argv: Sequence[str]) -> Command | None:
@@ -120,17 +117,12 @@ def _parse(experiment: Experiment, typed: Sequence[str]) -> Command | None:
     )
 
 
-def run(
-    experiment: Experiment,
-    argv: Sequence[str],
-    further: Callable[[Command, Study], None] = lambda command, study: None,
-) -> int:
-    """An experiment's `main`: flags to config, study and report.
+def run(experiment: Experiment, argv: Sequence[str]) -> int:
+    """An experiment from flags to config, study and report.
 
     Args:
       experiment: which.
       argv: the arguments, without the program's name.
-      further: what the experiment does after the trunks are trained.
 
     Returns:
       The exit code.
@@ -143,7 +135,7 @@ def run(
     )
 
     with errors_name_flags(experiment.flags):
-        return run_and_report(command, lambda study: further(command, study))
+        return run_and_report(command, partial(experiment.further, command))
 
 
 def exit_code(main: Callable[[], int]) -> int:
@@ -285,7 +277,7 @@ def _flag_values(experiment: Experiment) -> flags.FlagValues:
             if hints[name] is bool:
                 flags.DEFINE_boolean(name, field.default, help_text, flag_values=values)
                 continue
-            parser, serializer = _parser(name, hints[name])
+            parser, serializer = _parser(hints[name])
             flags.DEFINE(
                 parser,
                 name,
@@ -355,8 +347,7 @@ def _read_flags(path: str, inside: tuple[str, ...]) -> list[str]:
 class _Parser(flags.ArgumentParser):
     """Reads one kind of value, and says what is allowed when it cannot."""
 
-    def __init__(self, name: str, read: Callable[[str], Any], allowed: str):
-        self.name = name
+    def __init__(self, read: Callable[[str], Any], allowed: str):
         self.read = read
         self.allowed = allowed
 
@@ -368,16 +359,13 @@ class _Parser(flags.ArgumentParser):
         except ValueError:
             raise ValueError(self.allowed) from None
 
-    def flag_type(self) -> str:
-        return self.allowed
-
 
 class _Serializer(flags.ArgumentSerializer):
     def serialize(self, value: Any) -> str:
         return join(value) if isinstance(value, tuple) else str(value)
 
 
-def _parser(name: str, hint: Any) -> tuple[_Parser, _Serializer]:
+def _parser(hint: Any) -> tuple[_Parser, _Serializer]:
     kinds: dict[Any, tuple[Callable[[str], Any], str]] = {
         int: (int, "an integer"),
         float: (float, "a number"),
@@ -386,7 +374,7 @@ def _parser(name: str, hint: Any) -> tuple[_Parser, _Serializer]:
         tuple[float, ...]: (_numbers, "numbers as 0.5,0.9"),
         tuple[str, ...]: (_words, "names as one,two"),
     }
-    return _Parser(name, *kinds[hint]), _Serializer()
+    return _Parser(*kinds[hint]), _Serializer()
 
 
 _LONGEST_RANGE = 10_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from tfprune.settings import Section, settings_of
 
 if TYPE_CHECKING:
     from tfprune.studies.iterative import PruneRetrain
+    from tfprune.studies.procedure import Study
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_PRESET = "quick"
@@ -39,6 +40,7 @@ class Experiment:
         columns of its rows; None runs the sweep alone.
       check: raises SettingError, before anything is trained, for values of `options` that a trial's
         data or model do not allow. A function of a module, for other processes.
+      further: what follows the training of the trunks, as branches and measurements.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Experiment:
     own_columns: tuple[str, ...] = ()
     expand: Callable[[Sequence[RunConfig], tuple[Any, ...]], Expanded] | None = None
     check: Callable[..., None] | None = None
+    further: Callable[[Command, Study], None] = field(default=lambda command, study: None)
 
     @property
     def sections(self) -> dict[str, type[Section]]:

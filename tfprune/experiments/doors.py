@@ -5,7 +5,7 @@ What each makes of the papers stands in `tfprune/papers/items.csv`.
 
 from tfprune.registry import Registry
 
-# An experiment is a module's `main(argv) -> exit code`.
+# Each is a `tfprune.experiments.command.Experiment`.
 EXPERIMENTS = Registry("experiment")
 for _name, _summary in {
     "sparse_double_descent": "accuracy against sparsity under label noise",
@@ -25,4 +25,4 @@ for _name, _summary in {
     "pruning_as_noise": "noise on filters instead of pruning them",
     "flatness": "how flat the minima of pruned networks are",
 }.items():
-    EXPERIMENTS.add(_name, f"tfprune.experiments.{_name}:main", _summary)
+    EXPERIMENTS.add(_name, f"tfprune.experiments.{_name}:EXPERIMENT", _summary)

@@ -6,20 +6,14 @@ algorithms affect the same examples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.families import families_of_methods
 from tfprune.studies.settings import FamilyConfig, ScoresConfig
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
-
-EXPERIMENT = Experiment(
-    "example_effects", str(__doc__), (FamilyConfig, ScoresConfig), expand=families_of_methods
-)
 
 
 def further(command: Command, study: Study) -> None:
@@ -35,6 +29,10 @@ def further(command: Command, study: Study) -> None:
     examples.train_el2n(study, command.options[1], full_width)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment(
+    "example_effects",
+    str(__doc__),
+    (FamilyConfig, ScoresConfig),
+    expand=families_of_methods,
+    further=further,
+)

@@ -6,20 +6,14 @@ be perturbed, at the end of the runs of generalization_stability.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.flatness import check_flatness
 from tfprune.studies.settings import FilterConfig, FlatnessConfig
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
-
-EXPERIMENT = Experiment(
-    "flatness", str(__doc__), (FilterConfig, FlatnessConfig), check=check_flatness
-)
 
 
 def further(command: Command, study: Study) -> None:
@@ -33,6 +27,6 @@ def further(command: Command, study: Study) -> None:
     study.measure(flatness(measured), stages)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment(
+    "flatness", str(__doc__), (FilterConfig, FlatnessConfig), check=check_flatness, further=further
+)

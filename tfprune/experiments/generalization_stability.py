@@ -7,20 +7,14 @@ decides the figure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.filter_trainings import check_layers
 from tfprune.studies.settings import FilterConfig
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
-
-EXPERIMENT = Experiment(
-    "generalization_stability", str(__doc__), (FilterConfig,), check=check_layers
-)
 
 
 def further(command: Command, study: Study) -> None:
@@ -34,6 +28,6 @@ def further(command: Command, study: Study) -> None:
     study.measure(filter_trainings.outcome(), filter_trainings.train_pruned(study, options))
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment(
+    "generalization_stability", str(__doc__), (FilterConfig,), check=check_layers, further=further
+)

@@ -6,18 +6,14 @@ networks against sparsity, where the two cross, and the correlation of distance 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.branches import check_redense
 from tfprune.studies.settings import BranchConfig
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
-
-EXPERIMENT = Experiment("learning_distance", str(__doc__), (BranchConfig,), check=check_redense)
 
 
 def further(command: Command, study: Study) -> None:
@@ -28,6 +24,6 @@ def further(command: Command, study: Study) -> None:
     branches.train_redense(study, branch)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment(
+    "learning_distance", str(__doc__), (BranchConfig,), check=check_redense, further=further
+)

@@ -6,10 +6,8 @@ worsens most, and on those alone that a sparse network classifies right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.families import families_of_methods
 from tfprune.studies.leave_out import check_sets
@@ -17,14 +15,6 @@ from tfprune.studies.settings import FamilyConfig, LeaveOutConfig
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
-
-EXPERIMENT = Experiment(
-    "leave_out",
-    str(__doc__),
-    (FamilyConfig, LeaveOutConfig),
-    expand=families_of_methods,
-    check=check_sets,
-)
 
 
 def further(command: Command, study: Study) -> None:
@@ -35,6 +25,11 @@ def further(command: Command, study: Study) -> None:
     leave_out.train_leave_out(study, command.options[1])
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment(
+    "leave_out",
+    str(__doc__),
+    (FamilyConfig, LeaveOutConfig),
+    expand=families_of_methods,
+    check=check_sets,
+    further=further,
+)

@@ -6,20 +6,14 @@ were, or get Gaussian noise, beside networks that are pruned and not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.filter_trainings import check_layers
 from tfprune.studies.settings import FilterConfig, NoiseConfig
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
-
-EXPERIMENT = Experiment(
-    "pruning_as_noise", str(__doc__), (FilterConfig, NoiseConfig), check=check_layers
-)
 
 
 def further(command: Command, study: Study) -> None:
@@ -30,6 +24,10 @@ def further(command: Command, study: Study) -> None:
     study.measure(filter_trainings.outcome(), filter_trainings.train_noisy(study, options, noise))
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment(
+    "pruning_as_noise",
+    str(__doc__),
+    (FilterConfig, NoiseConfig),
+    check=check_layers,
+    further=further,
+)

@@ -6,16 +6,8 @@ training loss on noisy and on original examples. --methods says which algorithms
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from tfprune.experiments import cli
 from tfprune.experiments.command import Experiment
 from tfprune.studies.families import families_of_methods
 from tfprune.studies.settings import FamilyConfig
 
 EXPERIMENT = Experiment("pruning_effect", str(__doc__), (FamilyConfig,), expand=families_of_methods)
-
-
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv)

@@ -6,17 +6,13 @@ weights, both trained for the same steps of the schedule.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.settings import BranchConfig
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
-
-EXPERIMENT = Experiment("random_reinit", str(__doc__), (BranchConfig,))
 
 
 def further(command: Command, study: Study) -> None:
@@ -27,6 +23,4 @@ def further(command: Command, study: Study) -> None:
     study.train_branches(branches.reinit, branches.levels(branch, study))
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment("random_reinit", str(__doc__), (BranchConfig,), further=further)

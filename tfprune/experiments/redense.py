@@ -8,10 +8,8 @@ last learning rate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.branches import check_redense
 from tfprune.studies.landscapes import check_in_memory
@@ -28,9 +26,6 @@ def check(loop: PruneRetrain, options: tuple[Any, ...]) -> None:
     check_in_memory(loop, options)
 
 
-EXPERIMENT = Experiment("redense", str(__doc__), (BranchConfig, LandscapeConfig), check=check)
-
-
 def further(command: Command, study: Study) -> None:
     """What follows the training of the trunks."""
     from tfprune.studies import branches, landscapes
@@ -44,6 +39,6 @@ def further(command: Command, study: Study) -> None:
         study.measure(landscapes.surface(landscape), minima)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment(
+    "redense", str(__doc__), (BranchConfig, LandscapeConfig), check=check, further=further
+)

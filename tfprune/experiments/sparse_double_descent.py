@@ -7,17 +7,9 @@ criteria, noise_types and retraining are the poster's sweeps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from tfprune.experiments import cli
 from tfprune.experiments.command import Experiment
 from tfprune.studies.settings import EfficacyConfig
 
 EXPERIMENT = Experiment(
     "sparse_double_descent", str(__doc__), (EfficacyConfig,), ("efficacy_tolerance",)
 )
-
-
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv)

@@ -7,18 +7,14 @@ and by magnitude. --snapshot_every says how often.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.settings import UtilityConfig
 from tfprune.studies.utility import check_examples
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
-
-EXPERIMENT = Experiment("utility_dynamics", str(__doc__), (UtilityConfig,), check=check_examples)
 
 
 def further(command: Command, study: Study) -> None:
@@ -29,6 +25,6 @@ def further(command: Command, study: Study) -> None:
     measure_dynamics(study, options)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment(
+    "utility_dynamics", str(__doc__), (UtilityConfig,), check=check_examples, further=further
+)

@@ -7,18 +7,14 @@ trained for as long.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.settings import UtilityConfig
 from tfprune.studies.utility import check_pruned
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
-
-EXPERIMENT = Experiment("utility_pruned", str(__doc__), (UtilityConfig,), check=check_pruned)
 
 
 def further(command: Command, study: Study) -> None:
@@ -34,6 +30,6 @@ def further(command: Command, study: Study) -> None:
     measure(study, options, ("ratio",), small)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment(
+    "utility_pruned", str(__doc__), (UtilityConfig,), check=check_pruned, further=further
+)

@@ -6,23 +6,14 @@ pruned at random at initialization (--sizes).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfprune.experiments import cli
 from tfprune.experiments.command import Command, Experiment
 from tfprune.studies.settings import SizeConfig, UtilityConfig
 from tfprune.studies.utility import check_examples
 
 if TYPE_CHECKING:
     from tfprune.studies.procedure import Study
-
-EXPERIMENT = Experiment(
-    "utility_size",
-    str(__doc__),
-    (SizeConfig, UtilityConfig),
-    check=check_examples,
-)
 
 
 def further(command: Command, study: Study) -> None:
@@ -36,6 +27,6 @@ def further(command: Command, study: Study) -> None:
     measure(study, options, ("ratio", "number"), stages)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study and writes its tables, figures and report; returns the exit code."""
-    return cli.run(EXPERIMENT, argv, further)
+EXPERIMENT = Experiment(
+    "utility_size", str(__doc__), (SizeConfig, UtilityConfig), check=check_examples, further=further
+)

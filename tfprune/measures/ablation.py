@@ -27,7 +27,7 @@ from tfprune.pruning import model as pruned
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.prunable import prunable_kernels
 from tfprune.pruning.selection import exact_ceil
-from tfprune.pruning.weights import named_variables, read_weights
+from tfprune.pruning.weights import check_fits, named_variables, read_weights
 from tfprune.seeds import MAX_SEED, LevelDraw, Stream, generator
 
 RATIOS = (0.01, 0.05, 0.075, 0.1, 0.15, 0.25)
@@ -294,14 +294,7 @@ class UtilityMeter:
 
     def _assign(self, weights: Mapping[str, np.ndarray]) -> None:
         variables = self.evaluator.variables
-        fits = set(weights) == set(variables) and all(
-            np.shape(weights[name]) == tuple(variable.shape) for name, variable in variables.items()
-        )
-        if not fits:
-            raise InputError(
-                "these weights belong to another network: give what read_weights reads from a "
-                "model built alike"
-            )
+        check_fits(weights, variables)
         for name, variable in variables.items():
             variable.assign(weights[name])
 

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from tfprune.backend import keras
 from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures.evaluation import Evaluator, Examples, Loss, evaluator_of
-from tfprune.measures.hessian import BATCH_SIZE, Coordinates, Curvature, Hessian
+from tfprune.measures.hessian import Coordinates, Curvature, Hessian
 from tfprune.measures.landscape import line
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.weights import Arrays, read_weights
@@ -361,16 +361,14 @@ def flatness(
     )
 
 
-def curvature_of(
-    model: keras.Model | Curvature, loss: Loss | None = None, batch_size: int = BATCH_SIZE
-) -> Curvature:
+def curvature_of(model: keras.Model | Curvature, loss: Loss | None = None) -> Curvature:
     """The `Curvature` that is given, or a new one of a model.
 
     Raises:
       InputError: a `Curvature` is given with a loss, or the model cannot be measured.
     """
     if not isinstance(model, Curvature):
-        return Curvature(model, loss, batch_size=batch_size)
+        return Curvature(model, loss)
     if loss is not None:
         raise InputError("the loss is the Curvature's own: give it to Curvature(...)")
     return model

@@ -25,10 +25,8 @@ RANGES = ("trivial", "critical", "high", "extreme")
 ROLES = ("dense", "overfitting", "sweet_spot_last", "sweet_spot_best", "underfitting")
 
 
-def pruning_efficacy(
-    sparsity: npt.ArrayLike, train_accuracy: npt.ArrayLike, tolerance: float = DEFAULT_TOLERANCE
-) -> float:
-    """The largest sparsity reached without hurting training performance (SDD section 4).
+def efficacy_index(sparsity: npt.ArrayLike, train_accuracy: npt.ArrayLike, tolerance: float) -> int:
+    """The level of the largest sparsity reached without hurting training (SDD section 4).
 
     Scans the levels upward from dense and stops at the first whose train accuracy is below
     that of the dense network minus `tolerance`: a later level that recovers does not count.
@@ -39,25 +37,24 @@ def pruning_efficacy(
       tolerance: accuracy that may be lost, in [0, 1].
 
     Returns:
-      A sparsity in [0, 1]; NaN if the first level is not dense or has no train accuracy.
+      Its position in the arguments; -1 if the first is not dense or has no train accuracy.
 
     Raises:
       ValueError: the shapes differ or there is no level.
     """
-    last = efficacy_index(sparsity, train_accuracy, tolerance)
-    return float(np.asarray(sparsity, float)[last]) if last >= 0 else float("nan")
-
-
-def efficacy_index(sparsity: npt.ArrayLike, train_accuracy: npt.ArrayLike, tolerance: float) -> int:
-    """The position of `pruning_efficacy` in its arguments; -1 for NaN."""
     zeros, accuracy = np.asarray(sparsity, float), np.asarray(train_accuracy, float)
     if zeros.shape != accuracy.shape or zeros.ndim != 1 or not zeros.size:
         raise ValueError(f"need two vectors of one length, got {zeros.shape}, {accuracy.shape}")
     if zeros[0] != 0 or np.isnan(accuracy[0]):
         return -1
-    # Rounding in `dense - tolerance` must not cost a level that lies exactly on the bound.
+    return _unhurt(accuracy, tolerance) - 1
+
+
+def _unhurt(accuracy: np.ndarray, tolerance: float) -> int:
+    """How many levels, from the first on, lose no more than this against it."""
+    # Rounding in `first - tolerance` must not cost a level that lies exactly on the bound.
     kept = accuracy >= accuracy[0] - tolerance - 1e-12
-    return int(kept.size if kept.all() else np.argmin(kept)) - 1
+    return kept.size if kept.all() else int(np.argmin(kept))
 
 
 def efficacy_by_seed(results: pd.DataFrame, tolerance: float = DEFAULT_TOLERANCE) -> pd.DataFrame:
@@ -223,8 +220,7 @@ def sparsity_ranges(
     levels, train, last, best = levels[there], train[there], last[there], best[there]
     if not levels.size or levels[0] != 0:
         return {}
-    kept = train >= train[0] - tolerance - 1e-12
-    past = kept.size if kept.all() else int(np.argmin(kept))
+    past = _unhurt(train, tolerance)
     boosted = np.asarray(is_boosted, bool)[there] & (np.arange(levels.size) >= past)
     if boosted.any():
         peak = int(np.argmax(np.where(boosted, last, -np.inf)))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
-from etils import epath
 from numpy.typing import ArrayLike
 from scipy import special
 
 from tfprune.backend import keras, tf
 from tfprune.data import augmentation
 from tfprune.errors import InputError, SettingError
-from tfprune.files import save_arrays
 from tfprune.measures.evaluation import BATCH_SIZE
 from tfprune.measures.example_groups import checked_outputs
 from tfprune.models.task import check_one_input, task_of
@@ -138,32 +134,6 @@ def model_outputs(
         return model(pixels, training=False).numpy()
 
     return np.concatenate([batch(start) for start in range(0, len(images), batch_size)])
-
-
-def save_scores(
-    path: epath.PathLike, values: ArrayLike, indices: ArrayLike, metadata: Mapping[str, Any]
-) -> None:
-    """Writes scores as an .npz of `values`, `indices` and `metadata`, whole or not at all.
-
-    Args:
-      path: a file that ends in .npz.
-      values: [N]; kept as float64.
-      indices: positions in the dataset's training split, [N], none twice; kept as int64.
-      metadata: how they came about (dataset, models, epochs, ...), JSON values by name.
-
-    Raises:
-      InputError: the path is no .npz or cannot be written, or there is not one distinct index for
-        each score.
-    """
-    if not str(path).endswith(".npz"):
-        raise InputError(f"scores are saved as .npz: name the file {path}.npz")
-    scores, places = np.asarray(values, np.float64), np.asarray(indices, np.int64)
-    if scores.ndim != 1 or scores.shape != places.shape:
-        raise InputError(f"need an index for every score, not {places.shape} for {scores.shape}")
-    if len(np.unique(places)) < len(places):
-        raise InputError("an index repeats: give every example one score")
-    text = json.dumps(dict(metadata), sort_keys=True)
-    save_arrays(path, {"values": scores, "indices": places, "metadata": np.array(text)})
 
 
 def _mean(scores_of_models: Iterable[np.ndarray]) -> np.ndarray:

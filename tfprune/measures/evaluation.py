@@ -18,7 +18,7 @@ from tfprune.models.task import Loss, check_one_input, task_of
 from tfprune.precision import products
 from tfprune.pruning.copies import copy_of
 from tfprune.pruning.model import copy_model
-from tfprune.pruning.weights import named_variables, read_weights
+from tfprune.pruning.weights import check_fits, named_variables
 from tfprune.pruning.wrapper import inner
 from tfprune.seeds import EpochDraw, Stream, generator
 
@@ -245,7 +245,7 @@ class Evaluator:
     def _stacked(self, anchors: Sequence[Mapping[str, np.ndarray]]) -> dict[str, tf.Tensor]:
         """Each floating-point variable at all anchors, [K, ...]."""
         for weights in anchors:
-            _check_fits(weights, self._variables)
+            check_fits(weights, self._variables)
         return {
             name: tf.constant(np.stack([weights[name] for weights in anchors]), variable.dtype)
             for name, variable in self._variables.items()
@@ -253,7 +253,7 @@ class Evaluator:
         }
 
     def _set_whole_numbers(self, weights: Mapping[str, np.ndarray]) -> None:
-        _check_fits(weights, self._variables)
+        check_fits(weights, self._variables)
         for name, variable in self._variables.items():
             if not variable.dtype.is_floating:
                 variable.assign(weights[name])
@@ -364,22 +364,6 @@ def evaluator_of(
     return model
 
 
-@products("ieee")
-def evaluate(
-    model: keras.Model | Evaluator,
-    splits: Mapping[str, Examples],
-    loss: Loss | None = None,
-    jit: bool | None = None,
-) -> dict[str, Metrics]:
-    """Loss and accuracy of a model as it is, by split: `Metrics` at P = 1 point.
-
-    Raises:
-      InputError: the model cannot be measured, or there are no splits.
-    """
-    evaluator = evaluator_of(model, loss, jit)
-    return evaluator.at_points([read_weights(evaluator.model)], np.ones((1, 1)), splits)
-
-
 def _check_model(model: Any) -> None:
     can_copy = isinstance(model, keras.Sequential) or getattr(model, "_is_graph_network", False)
     if not isinstance(model, keras.Model) or not can_copy or not model.built:
@@ -388,16 +372,6 @@ def _check_model(model: Any) -> None:
             "sequential tf_keras model that knows its input shape"
         )
     check_one_input(model)
-
-
-def _check_fits(weights: Mapping[str, np.ndarray], variables: Mapping[str, tf.Variable]) -> None:
-    odd = set(weights) ^ set(variables)
-    odd |= {n for n in set(weights) - odd if np.shape(weights[n]) != tuple(variables[n].shape)}
-    if odd:
-        raise InputError(
-            f"these weights belong to another network, {', '.join(sorted(odd))} differ: "
-            "give what read_weights reads from a model built alike"
-        )
 
 
 def _plain_copy(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -48,15 +48,11 @@ class MatchedTraining(NamedTuple):
       train_epochs: whole epochs over the fewer examples.
       lr_drop_epochs: where the learning rate drops, after as many steps as before.
       warmup_epochs: of as many steps as before.
-      steps: what these epochs take.
-      reference_steps: what is to be matched; `steps` is within half an epoch of it.
     """
 
     train_epochs: int
     lr_drop_epochs: tuple[int, ...]
     warmup_epochs: int
-    steps: int
-    reference_steps: int
 
 
 class LeaveOut(NamedTuple):
@@ -393,10 +389,8 @@ def dense_subset_epochs(
     def matched(epochs: int) -> int:
         return (2 * epochs * long + short) // (2 * short)
 
-    epochs = matched(train_epochs)
     drops = tuple(matched(drop) for drop in lr_drop_epochs)
-    warmup = matched(warmup_epochs)
-    return MatchedTraining(epochs, drops, warmup, epochs * short, train_epochs * long)
+    return MatchedTraining(matched(train_epochs), drops, matched(warmup_epochs))
 
 
 def leave_out_top_improved(

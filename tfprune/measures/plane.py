@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from tfprune.backend import keras
 from tfprune.errors import InputError, SettingError, unknown_name
 from tfprune.measures.evaluation import Evaluator, Examples, Loss, evaluator_of
-from tfprune.pruning.weights import Arrays
+from tfprune.pruning.weights import Arrays, unlike
 
 BATCH_NORM = ("reestimated", "interpolated")
 
@@ -75,7 +75,7 @@ class Plane:
           second: w2, on the first axis.
           third: w3.
           names: which variables make up the space; `parameter_names(first)` if None, as Garipov
-            et al. flatten all parameters. PM does not say. `kernel_names(model)` for kernels only.
+            et al. flatten all parameters. PM does not say.
 
         Raises:
           InputError: the networks differ in their variables, or lie on a line.
@@ -357,12 +357,9 @@ def _is_whole(value: np.ndarray) -> bool:
 
 
 def _check_alike(weights: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> None:
-    odd = set(weights) ^ set(other)
-    odd |= {n for n in set(weights) - odd if np.shape(weights[n]) != np.shape(other[n])}
+    odd = unlike(weights, other)
     if odd:
-        raise InputError(
-            f"the networks of a plane must be built alike, and {', '.join(sorted(odd))} differ"
-        )
+        raise InputError(f"the networks of a plane must be built alike, and {odd} differ")
 
 
 def _on_a_line() -> InputError:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from tfprune.errors import SettingError
 
 RESAMPLES = 9999
+_CONFIDENCE = 0.95
 # Kendall's tau looks at every pair of points: this many resamples take a fraction of a second.
 KENDALL_RESAMPLES = 1999
 _PAIRS_AT_ONCE = 1_000_000
@@ -222,41 +223,30 @@ def correlation(first: ArrayLike, second: ArrayLike) -> Correlation:
     )
 
 
-def mean_interval(
-    values: ArrayLike,
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """The bootstrapped confidence interval of a mean (GST section 3), by percentiles.
+def mean_interval(values: ArrayLike, rng: np.random.Generator) -> Interval:
+    """The bootstrapped 95% confidence interval of a mean (GST section 3), by percentiles.
 
     Args:
       values: `[runs]`; NaN is no run.
       rng: where the resamples are drawn.
-      confidence: level, in (0, 1).
-      resamples: how many, with replacement.
 
     Returns:
       The interval; NaN for fewer than two runs.
-
-    Raises:
-      SettingError: the level is outside (0, 1).
     """
     x = np.asarray(values, np.float64)
     x = x[~np.isnan(x)]
-    _check_confidence(confidence)
     if x.size < 2:
         return Interval(math.nan, math.nan)
-    return _percentiles((x,), np.mean, rng, confidence, resamples)
+    return _percentiles((x,), np.mean, rng, RESAMPLES)
 
 
 def mean_band(
     values: ArrayLike,
     rng: np.random.Generator,
-    confidence: float = 0.95,
+    confidence: float = _CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`mean_interval` of every column of curves, whole runs resampled.
+    """Such an interval of the mean of every column of curves, whole runs resampled.
 
     Args:
       values: `[runs, points]`; NaN where a run has no such point.
@@ -270,8 +260,9 @@ def mean_band(
     Raises:
       SettingError: the level is outside (0, 1).
     """
+    if not 0 < confidence < 1:
+        raise SettingError("confidence", confidence, "a number between 0 and 1, as 0.95")
     x = np.asarray(values, np.float64)
-    _check_confidence(confidence)
     there = ~np.isnan(x)
     runs = len(x)
     counts = rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples).astype(np.float64)
@@ -285,34 +276,21 @@ def mean_band(
     return low, high
 
 
-def pearson_interval(
-    first: ArrayLike,
-    second: ArrayLike,
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """The bootstrapped confidence interval of Pearson's r, pairs resampled, by percentiles.
+def pearson_interval(first: ArrayLike, second: ArrayLike, rng: np.random.Generator) -> Interval:
+    """The bootstrapped 95% confidence interval of Pearson's r, pairs resampled, by percentiles.
 
     Resamples in which a vector is constant have no r and are left out. Otherwise as
     `mean_interval`, and NaN where `correlation` is.
 
     Raises:
-      SettingError: the level is outside (0, 1).
       ValueError: the shapes differ.
     """
-    return _correlation_interval(first, second, _pearson, rng, confidence, resamples)
+    return _correlation_interval(first, second, _pearson, rng, RESAMPLES)
 
 
-def kendall_interval(
-    first: ArrayLike,
-    second: ArrayLike,
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-    resamples: int = KENDALL_RESAMPLES,
-) -> Interval:
+def kendall_interval(first: ArrayLike, second: ArrayLike, rng: np.random.Generator) -> Interval:
     """As `pearson_interval`, of Kendall's tau-b."""
-    return _correlation_interval(first, second, _kendall, rng, confidence, resamples)
+    return _correlation_interval(first, second, _kendall, rng, KENDALL_RESAMPLES)
 
 
 def _results(by_seed: Mapping[int, float]) -> dict[int, float]:
@@ -350,21 +328,18 @@ def _correlation_interval(
     second: ArrayLike,
     statistic: Callable[..., np.ndarray],
     rng: np.random.Generator,
-    confidence: float,
     resamples: int,
 ) -> Interval:
     x, y = _pairs(first, second)
-    _check_confidence(confidence)
     if x.size < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Interval(math.nan, math.nan)
-    return _percentiles((x, y), statistic, rng, confidence, resamples)
+    return _percentiles((x, y), statistic, rng, resamples)
 
 
 def _percentiles(
     samples: tuple[np.ndarray, ...],
     statistic: Callable[..., np.ndarray],
     rng: np.random.Generator,
-    confidence: float,
     resamples: int,
 ) -> Interval:
     with warnings.catch_warnings():
@@ -381,11 +356,6 @@ def _percentiles(
             method="percentile",
             random_state=rng,  # SciPy before 1.15 does not know it as `rng`.
         )
-    tail = (1 - confidence) / 2
+    tail = (1 - _CONFIDENCE) / 2
     low, high = np.nanquantile(found.bootstrap_distribution, (tail, 1 - tail))
     return Interval(float(low), float(high))
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise SettingError("confidence", confidence, "a number between 0 and 1, as 0.95")

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from tfprune.catalog import INITIALIZATIONS, MODELS
-from tfprune.errors import SettingError
-from tfprune.settings import Section, setting
+from tfprune.settings import Section, above, setting
 
 PRUNABLE_KERNELS = ("default", "conv", "conv_dense")
 BATCH_NORM_GAMMA = ("ones", "uniform")
 SHORTCUTS = ("projection", "zero_pad")
-
-
-def _width(name: str, value: Any) -> None:
-    if not 0 < value <= 100:
-        raise SettingError(name, value, "a number above 0, at most 100")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +17,7 @@ class ModelConfig(Section):
     """What is trained."""
 
     model: str = setting("lenet_300_100", ", ".join(MODELS), choices=MODELS)
-    width: float = setting(1.0, "multiplies every hidden width", check=_width)
+    width: float = setting(1.0, "multiplies every hidden width", check=above(0, 100))
     prunable: str = setting(
         "default",
         "which kernels are pruned: the model's own set, every convolution, or conv and dense",

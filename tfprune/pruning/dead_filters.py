@@ -12,7 +12,6 @@ from tfprune.backend import keras, tf
 from tfprune.errors import InputError, nearest
 from tfprune.models.blocks import GATE_SUFFIX
 from tfprune.pruning.channel_flow import (
-    channel_graph,
     filter_axes,
     inner,
     is_batch_norm,
@@ -31,9 +30,7 @@ from tfprune.pruning.weights import mask_variables, named_variables
 from tfprune.pruning.wiring import Wiring
 
 
-def zero_filters(
-    model: keras.Model, keep: Mapping[str, ArrayLike], whole_group: bool = False
-) -> list[str]:
+def zero_filters(model: keras.Model, keep: Mapping[str, ArrayLike]) -> list[str]:
     """Zeroes pruned filters with all that belongs to them, in place (GST A).
 
     `filter_masks` says what that is. They move again when the model is trained: multiply the
@@ -42,7 +39,6 @@ def zero_filters(
     Args:
       model: a built functional or sequential model, wrapped or plain.
       keep: layer name -> bool [filters], True where a filter is kept.
-      whole_group: as for `filter_masks`.
 
     Returns:
       The names of the variables that pruned filters have a part in, as in
@@ -52,7 +48,7 @@ def zero_filters(
       InputError: as `filter_masks`.
     """
     variables = named_variables(model)
-    masks = filter_masks(model, keep, whole_group)
+    masks = filter_masks(model, keep)
     for name, mask in masks.items():
         variables[name].assign(np.where(mask, variables[name].numpy(), 0))
     return list(masks)
@@ -144,10 +140,7 @@ def _set_channels(model: keras.Model, dead: Mapping[str, BoolArray]) -> None:
 
 
 def filter_masks(
-    model: keras.Model,
-    keep: Mapping[str, ArrayLike],
-    whole_group: bool = False,
-    shortcuts: bool = True,
+    model: keras.Model, keep: Mapping[str, ArrayLike], shortcuts: bool = True
 ) -> dict[str, BoolArray]:
     """What has to be zero for pruned filters' channels to be dead.
 
@@ -158,18 +151,13 @@ def filter_masks(
     published code, which cuts shortcuts into pruned filters.
 
     An identity shortcut without a gate has no variables to zero: the block's channel carries its
-    input on, and is dead only if it is dead in every block before. With `whole_group` it is: all
-    filters, in all blocks and shortcuts, whose outputs are ever added up with the pruned one's go
-    too, and `tfprune.pruning.shrink.shrink` can remove the channel from the whole stage (in a
-    ResNet with `zero_pad` shortcuts from earlier stages too). That prunes filters that `keep` did
-    not name.
+    input on, and is dead only if it is dead in every block before.
 
     Args:
       model: a built functional or sequential model, wrapped or plain. A block and its shortcut
         must be in the same model if models are nested.
       keep: layer name -> bool [filters] of convolutions, or [units] of dense layers; True where a
         filter is kept. The name is that of the mask, `x/pointwise_kernel` of a separable one.
-      whole_group: whether a channel is pruned wherever it is added to.
       shortcuts: whether shortcuts into a pruned channel are cut. Without it the channel carries
         the shortcut on, as in network slimming, whose code selects channels inside blocks.
 
@@ -195,11 +183,7 @@ def filter_masks(
         here = {n: pruned[name] for n, name in with_filters.items() if name in pruned}
         for name, drop in here.items():
             _check_length(layers[name], drop)
-        if whole_group:
-            spread = _through_group(part, here)
-        else:
-            spread = _with_followers(part, here, shortcuts)
-        for name, drop in spread.items():
+        for name, drop in _with_followers(part, here, shortcuts).items():
             for variable, mask in _variable_masks(layers[name], ~drop):
                 masks[names[id(variable)]] = mask
     for name in pruned:
@@ -296,26 +280,6 @@ def _check_length(layer: Any, mask: BoolArray) -> None:
     filters = kernel.variable.shape[kernel.axes.outputs[0]]
     if len(mask) != filters:
         raise InputError(f"layer {layer.name!r} has {filters} filters, its mask {len(mask)}")
-
-
-def _through_group(model: keras.Model, pruned: Mapping[str, BoolArray]) -> dict[str, BoolArray]:
-    """For every layer with weights, the channels that are ever added up with pruned ones."""
-    graph = channel_graph(model)
-    outputs = {name: graph.groups[made.ids] for name, (_, made) in graph.layers.items()}
-    unknown = sorted(set(pruned) - set(outputs))
-    if unknown:
-        raise InputError(
-            f"layer {unknown[0]!r} has groups or is used twice, so what it is added to is not "
-            "known: prune it without whole_group"
-        )
-    groups = [outputs[name][drop] for name, drop in pruned.items()]
-    gone = np.concatenate([np.zeros(0, np.int64), *groups])
-    spread = {
-        inner(layer).name: np.isin(outputs[inner(layer).name], gone)
-        for layer in model.layers
-        if layer.weights and inner(layer).name in outputs
-    }
-    return {name: drop for name, drop in spread.items() if drop.any()}
 
 
 def _with_followers(

@@ -80,37 +80,6 @@ def load_model(
     return model
 
 
-def save_checkpoint(model: keras.Model, path: epath.PathLike) -> str:
-    """Writes the weights and masks, and the optimizer if there is one, as a `tf.train.Checkpoint`.
-
-    Returns:
-      The path that `restore_checkpoint` takes.
-    """
-    return tf.train.Checkpoint(model=model).write(str(epath.Path(path)))
-
-
-def restore_checkpoint(model: keras.Model, path: epath.PathLike) -> None:
-    """Reads weights and masks, and the optimizer if there is one, into a model of the same shape.
-
-    Args:
-      model: a model like the one that was saved; variables that do not exist yet, as the slots of
-        a fresh optimizer, are restored when they are made.
-      path: what `save_checkpoint` returned.
-
-    Raises:
-      InputError: if there is no checkpoint, or it is of a model of other variables or shapes.
-    """
-    try:
-        status = tf.train.Checkpoint(model=model).read(str(epath.Path(path)))
-        status.assert_existing_objects_matched().expect_partial()
-    except tf.errors.NotFoundError as error:
-        raise InputError(f"there is no checkpoint at {path}") from error
-    except (ValueError, AssertionError) as error:
-        raise InputError(
-            f"{path} is not a checkpoint of this model: its variables or shapes are others"
-        ) from error
-
-
 def to_tflite(model: keras.Model, quantize: str | None = None) -> bytes:
     """The stripped model as a TensorFlow Lite flatbuffer.
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tfprune.errors import SettingError
 from tfprune.pruning.selection import exact_ceil
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from tfprune.errors import InputError, unknown_name
 from tfprune.pruning.masks import BoolArray, Masks
-from tfprune.pruning.selection import prune
 from tfprune.pruning.settings import TARGETS
 
 
@@ -66,41 +65,6 @@ def filter_kernels(
 def along(flags: NDArray[Any], axis: int) -> NDArray[Any]:
     """A vector in a shape that broadcasts with a kernel along this axis, counted from the end."""
     return flags.reshape(-1, *[1] * (-axis - 1))
-
-
-def prune_filters(
-    scores: Mapping[str, np.ndarray],
-    masks: Masks,
-    fraction: float,
-    scope: str,
-    target: str = "smallest",
-    rng: np.random.Generator | None = None,
-) -> Masks:
-    """Removes `ceil(fraction * remaining)` of the remaining filters, with all their weights.
-
-    Equal scores go in the order of the flat index: layers in order, filters in order. Scores of
-    pruned filters are not looked at.
-
-    Args:
-      scores: layer name -> a score per filter, [filters].
-      masks: what is left now.
-      fraction: in [0, 1].
-      scope: `global`, filters compete across layers, and a layer may lose all of its own; `layer`,
-        each layer loses its own fraction.
-      target: `smallest`, `largest` or `random`: PruneS, PruneL or PruneR (GST 2).
-      rng: source of the draws of `random`.
-
-    Returns:
-      Masks nested in `masks`.
-
-    Raises:
-      SettingError: if the fraction, the scope or the target is not allowed.
-      InputError: if a remaining filter's score is NaN; the message names the layer.
-      ValueError: if the scores are of other layers or numbers of filters than the masks, or
-        `random` has no generator.
-    """
-    ranked = {name: _lowest_first(score, target, rng) for name, score in scores.items()}
-    return filter_kernels(masks, prune(ranked, Masks(kept_filters(masks)), fraction, scope))
 
 
 def remove_filters(

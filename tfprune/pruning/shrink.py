@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -303,41 +303,3 @@ def _multiply_adds_of_attention(layer: Any, inputs: list[Any]) -> int:
     )
     attended = _known(layer, (value[axis] for axis in layer._attention_axes))
     return projections + queries * attended * layer._num_heads * (layer._key_dim + layer._value_dim)
-
-
-def _is_counted(layer: Any) -> bool:
-    kinds = keras.layers
-    # Transposed convolutions are kinds of convolutions; depthwise and separable ones are not.
-    return isinstance(
-        layer,
-        (
-            kinds.Dense,
-            kinds.Conv1D,
-            kinds.Conv2D,
-            kinds.Conv3D,
-            kinds.DepthwiseConv1D,
-            kinds.DepthwiseConv2D,
-            kinds.SeparableConv1D,
-            kinds.SeparableConv2D,
-        ),
-    )
-
-
-def channels(model: keras.Model) -> dict[str, int]:
-    """The filters of each convolution and the units of each dense layer, by layer name, in order.
-
-    Args:
-      model: a built functional or sequential model, wrapped or plain, nested models included.
-    """
-    return dict(_channels(model))
-
-
-def _channels(model: keras.Model) -> Iterator[tuple[str, int]]:
-    for layer in map(inner, model.layers):
-        if isinstance(layer, keras.Model):
-            yield from _channels(layer)
-        elif _is_counted(layer):
-            made = getattr(layer, "units", None) or getattr(layer, "filters", None)
-            if made is None:  # Depthwise: [*window, channels in, multiplier].
-                made = math.prod(layer.depthwise_kernel.shape[-2:])
-            yield layer.name, int(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -52,14 +53,29 @@ def write_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None
     """Assigns every variable of the network.
 
     Raises:
-      ValueError: the names or the shapes are not those of the network.
+      InputError: the names or the shapes are not those of the network.
     """
     variables = named_variables(model)
-    if set(variables) != set(weights):
-        odd = sorted(set(variables) ^ set(weights))
-        raise ValueError(f"these weights belong to another network: {', '.join(odd)} differ")
+    check_fits(weights, variables)
     for name, variable in variables.items():
         variable.assign(weights[name])
+
+
+def unlike(weights: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+    """The names that only one of two networks has, or that have other shapes: "a, b"."""
+    odd = set(weights) ^ set(others)
+    odd |= {n for n in set(weights) - odd if np.shape(weights[n]) != np.shape(others[n])}
+    return ", ".join(sorted(odd))
+
+
+def check_fits(weights: Mapping[str, np.ndarray], variables: Mapping[str, tf.Variable]) -> None:
+    """Refuses the weights of a network that is not built alike."""
+    odd = unlike(weights, variables)
+    if odd:
+        raise InputError(
+            f"these weights belong to another network, {odd} differ: "
+            "give what read_weights reads from a model built alike"
+        )
 
 
 def under_masks(weights: Mapping[str, np.ndarray], masks: Masks) -> Arrays:
@@ -106,12 +122,6 @@ def mask_variables(model: keras.Model) -> dict[str, tf.Variable]:
     filters (see `tfprune.pruning.channel_masks`)."""
     masks = {name: mask_of(variable) for name, variable in named_variables(model).items()}
     return {name: mask for name, mask in masks.items() if mask is not None}
-
-
-def kernel_names(model: keras.Model) -> tuple[str, ...]:
-    """The names of all convolution and dense kernels."""
-    kernels = _kernel_ids(model)
-    return tuple(name for name, v in named_variables(model).items() if id(v) in kernels)
 
 
 def kernel_and_bias_names(model: keras.Model) -> tuple[str, ...]:

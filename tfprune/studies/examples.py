@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,7 @@ def _el2n_scores(options: ScoresConfig) -> Measurement:
 def _measure_el2n(
     loop: PruneRetrain, stage: Stage, table: epath.Path, options: ScoresConfig
 ) -> Row:
-    from tfprune.measures.el2n import mean_el2n, save_scores
+    from tfprune.measures.el2n import mean_el2n
     from tfprune.training.evaluating import train_logits
 
     branch = _el2n_branch(loop.config, options)
@@ -122,7 +123,12 @@ def _measure_el2n(
         "epochs": branch.epochs,
         "seed": stage.seed,
     }
-    save_scores(table, mean_el2n(logits(), loop.data.labels), loop.data.indices, about)
+    arrays = {
+        "values": mean_el2n(logits(), loop.data.labels),
+        "indices": loop.data.indices,
+        "metadata": np.array(json.dumps(about, sort_keys=True)),
+    }
+    save_arrays(table, arrays)
     return {}
 
 

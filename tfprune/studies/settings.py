@@ -15,7 +15,7 @@ from typing import Any
 from tfprune.catalog import FILTER_CRITERIA
 from tfprune.config import RunConfig
 from tfprune.errors import SettingError, unknown_name
-from tfprune.settings import Section, at_least, between, join, setting
+from tfprune.settings import Section, above, at_least, between, join, setting
 
 
 def _divides_one(name: str, value: Any) -> None:
@@ -31,11 +31,6 @@ def _odd(name: str, value: Any) -> None:
 def _odd_or_none(name: str, value: Any) -> None:
     if value != 0:
         _odd(name, value)
-
-
-def _line_distance(name: str, value: Any) -> None:
-    if not 0 < value <= 100:
-        raise SettingError(name, value, "a number above 0, at most 100")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +106,7 @@ class LandscapeConfig(Section):
         5, "filter-normalized random directions of the 1-D loss", check=between(1, 10_000)
     )
     line_distance: float = setting(
-        1.0, "the 1-D loss goes from minus to plus this, in filter norms", check=_line_distance
+        1.0, "the 1-D loss goes from minus to plus this, in filter norms", check=above(0, 100)
     )
     line_points: int = setting(
         41, "points of the 1-D loss in each direction, an odd number", check=_odd

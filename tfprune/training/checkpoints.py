@@ -74,7 +74,7 @@ class Checkpoints:
         self,
         folder: epath.PathLike,
         note: Callable[[str], None] = lambda text: None,
-        state: State | None = None,
+        state: State = States(()),
     ):
         self._paths = [epath.Path(folder) / name for name in layout.CHECKPOINTS]
         self._note = note
@@ -87,7 +87,14 @@ class Checkpoints:
         All other state is a function of the epoch's index, so resuming from here ends where an
         uninterrupted training ends.
         """
-        save(self._paths[self._next], model, epoch, rows, self._state)
+        arrays = {name: v.numpy() for name, v in training_state(model, model.optimizer).items()}
+        for name, value in arrays.items():
+            if name.startswith("mask/"):
+                arrays[name] = value.astype(bool)
+        arrays |= {f"state/{name}": value for name, value in self._state.read().items()}
+        arrays["epoch"] = np.int64(epoch)
+        arrays["rows"] = np.frombuffer(json.dumps(rows).encode(), np.uint8)
+        save_arrays(self._paths[self._next], arrays)
         self._next = 1 - self._next
 
     def restore(self, model: keras.Model) -> Resumed | None:
@@ -124,27 +131,11 @@ def training_state(model: keras.Model, optimizer: Any) -> dict[str, tf.Variable]
     return {**weights, **masks, **slots}
 
 
-def save(
-    path: epath.Path, model: keras.Model, epoch: int, rows: list[Row], state: State | None = None
-) -> None:
-    """Writes one checkpoint."""
-    arrays = {name: v.numpy() for name, v in training_state(model, model.optimizer).items()}
-    for name, value in arrays.items():
-        if name.startswith("mask/"):
-            arrays[name] = value.astype(bool)
-    if state is not None:
-        arrays |= {f"state/{name}": value for name, value in state.read().items()}
-    arrays["epoch"] = np.int64(epoch)
-    arrays["rows"] = np.frombuffer(json.dumps(rows).encode(), np.uint8)
-    save_arrays(path, arrays)
-
-
-def _read(path: epath.Path, model: keras.Model, state: State | None) -> dict[str, np.ndarray]:
+def _read(path: epath.Path, model: keras.Model, state: State) -> dict[str, np.ndarray]:
     """A checkpoint's arrays, if they are all that this model and its optimizer need."""
     arrays = load_arrays(path, in_place=True)
     variables = dict(training_state(model, model.optimizer))
-    if state is not None:
-        variables |= {f"state/{name}": value for name, value in state.read().items()}
+    variables |= {f"state/{name}": value for name, value in state.read().items()}
     if set(arrays) != {*variables, "epoch", "rows"} or any(
         arrays[name].shape != tuple(variable.shape) and tuple(variable.shape) != (0,)
         for name, variable in variables.items()
@@ -153,10 +144,9 @@ def _read(path: epath.Path, model: keras.Model, state: State | None) -> dict[str
     return arrays
 
 
-def _write(arrays: dict[str, np.ndarray], model: keras.Model, state: State | None) -> Resumed:
+def _write(arrays: dict[str, np.ndarray], model: keras.Model, state: State) -> Resumed:
     for name, variable in training_state(model, model.optimizer).items():
         variable.assign(arrays[name].astype(variable.dtype.as_numpy_dtype))
-    if state is not None:
-        own = {name: value for name, value in arrays.items() if name.startswith("state/")}
-        state.write({name.removeprefix("state/"): value for name, value in own.items()})
+    own = {name: value for name, value in arrays.items() if name.startswith("state/")}
+    state.write({name.removeprefix("state/"): value for name, value in own.items()})
     return Resumed(int(arrays["epoch"]), json.loads(arrays["rows"].tobytes()))

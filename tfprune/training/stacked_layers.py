@@ -108,7 +108,9 @@ def _stacked(layer: keras.layers.Layer, places: int) -> keras.layers.Layer:
 class _Apart:
     """What stacked layers share."""
 
-    places: int
+    def __init__(self, places: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.places = places
 
     def _add_weights(self: Any, *shape: int) -> None:
         """A kernel of this shape for each place, and a bias of its last axis if there is one."""
@@ -143,10 +145,6 @@ class StackedDense(_Apart, keras.layers.Dense):
       **kwargs: of `keras.layers.Dense`.
     """
 
-    def __init__(self, places: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.places = places
-
     def build(self, input_shape: Any) -> None:
         """Makes a kernel [K, inputs, units] and a bias [K, units]."""
         self._add_weights(int(input_shape[-1]), self.units)
@@ -170,10 +168,6 @@ class StackedConv2D(_Apart, keras.layers.Conv2D):
       places: K.
       **kwargs: of `keras.layers.Conv2D`.
     """
-
-    def __init__(self, places: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.places = places
 
     def build(self, input_shape: Any) -> None:
         """Makes a kernel [K, *window, channels, filters] and a bias [K, filters]."""
@@ -217,8 +211,7 @@ class StackedBatchNormalization(_Apart, keras.layers.BatchNormalization):
     """
 
     def __init__(self, places: int, unbiased: bool, **kwargs: Any):
-        super().__init__(**{**kwargs, "axis": -1})
-        self.places = places
+        super().__init__(places, **{**kwargs, "axis": -1})
         self.unbiased = unbiased
 
     def build(self, input_shape: Any) -> None:

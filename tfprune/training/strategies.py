@@ -52,10 +52,6 @@ class Distribution:
         """Whether programs must have one static shape on all replicas."""
         return isinstance(self.strategy, tf.distribute.TPUStrategy)
 
-    def barrier(self) -> None:
-        """Returns when every process of the run has come here."""
-        self.from_chief(0)
-
     def from_chief(self, value: _JSON) -> _JSON:
         """The chief's value, which may be anything that JSON holds, in every process.
 
