@@ -150,6 +150,16 @@ def test_sweet_spots_that_coincide_part_by_the_next_highest_best():
     assert (found["sweet_spot_last"], found["sweet_spot_best"]) == (6, 7)
 
 
+def test_of_levels_with_equal_means_the_least_pruned_is_the_sweet_spot():
+    """As many right images, spread differently over three seeds, in the float32 of results.csv."""
+    seeds = np.tile(LAST, (3, 1))
+    seeds[:, 5] = np.array([283, 283, 286]) / 300
+    seeds[:, 6] = np.array([280, 281, 291]) / 300
+    seeds = seeds.astype(np.float32).astype(float)
+    assert seeds[:, 6].mean() > seeds[:, 5].mean()
+    assert analysis.five_sparsities(range(10), seeds, seeds)["sweet_spot_last"] == 5
+
+
 def test_levels_are_named_by_their_number_not_their_place():
     levels = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
     assert roles(levels, LAST, BEST)["overfitting"] == 6

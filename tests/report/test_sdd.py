@@ -266,3 +266,18 @@ def test_the_correlation_table_is_scipys_over_levels_of_means_over_seeds(make_br
         expected = [*stats.pearsonr(*frame.to_numpy().T), *stats.kendalltau(*frame.to_numpy().T)]
         found = numbers.loc[name, ["pearson", "pearson_p", "kendall", "kendall_p"]]
         assert found.tolist() == pytest.approx(expected)
+
+
+def test_differences_in_distance_are_of_the_seeds_that_have_both(make_branches):
+    """Of a study whose branches are not all trained, seeds 20 apart in everything."""
+    folder = make_branches("learning_distance", branch_levels=range(6), levels=6, seeds=(0, 1))
+
+    def with_seeds_apart(rows):
+        rows = rows[(rows["branch"] == "") | (rows["seed"] == 0) | (rows["level"] > 2)].copy()
+        rows.loc[rows["seed"] == 1, ["distance_from_init", LAST]] += 20.0
+        return rows
+
+    series = learning_distance._series(loaded(folder, with_seeds_apart))
+    (gaps,) = (table for _, name, table, _ in series if name == "sparse minus re-dense")
+    assert len(gaps) == 6
+    assert (gaps[["distance_from_init", LAST]].abs() < 10).all(axis=None)

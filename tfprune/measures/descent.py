@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tfprune.measures.statistics import difference
+from tfprune.measures.statistics import difference, first_lowest
 
 # Train accuracy that may be lost before a level counts as hurt (SDD 4 names no number).
 DEFAULT_TOLERANCE = 0.01
@@ -144,12 +144,17 @@ def _mean(accuracy: np.ndarray) -> np.ndarray:
     return np.nanmean(accuracy, axis=0)
 
 
+def _highest(accuracy: np.ndarray) -> int:
+    """Where a mean over seeds is highest; of equal ones, the least pruned."""
+    return first_lowest(-100 * accuracy)
+
+
 def _dip(last: np.ndarray, best: np.ndarray) -> int:
     """The position of the deepest drop below dense that is made good later; 0 if there is none."""
     mean = _mean(last)
     depth = np.zeros(mean.size)
     for position in range(1, mean.size - 1):
-        peak = position + 1 + int(np.argmax(mean[position + 1 :]))
+        peak = position + 1 + _highest(mean[position + 1 :])
         depth[position] = min(_gain(last, position, 0), _gain(last, position, peak))
     depth[_mean(best) < mean[0]] = 0
     deepest = int(np.argmax(depth))
@@ -161,7 +166,7 @@ def _suffers(accuracy: np.ndarray, dip: int, margin: float) -> np.ndarray:
     count = accuracy.shape[1]
     if dip + 1 >= count:
         return np.zeros(count, bool)
-    peak = dip + 1 + int(np.argmax(_mean(accuracy)[dip + 1 :]))
+    peak = dip + 1 + _highest(_mean(accuracy)[dip + 1 :])
     return np.array([_gain(accuracy, position, peak) > margin for position in range(count)])
 
 
@@ -169,13 +174,13 @@ def _sweet_spots(last: np.ndarray, best: np.ndarray, dip: int, margin: float) ->
     past = np.arange(dip + 1, last.shape[1])
     if not past.size:
         return {}
-    by_last, by_best = (int(past[np.argmax(_mean(curve)[past])]) for curve in (last, best))
+    by_last, by_best = (int(past[_highest(_mean(curve)[past])]) for curve in (last, best))
     if _gain(last, dip, by_last) <= SMALLEST_CHANGE:
         return {}
     found = {"sweet_spot_last": by_last}
     if by_best == by_last:
         others = past[(past != by_last) & ~_suffers(best, dip, margin)[past]]
-        by_best = int(others[np.argmax(_mean(best)[others])]) if others.size else -1
+        by_best = int(others[_highest(_mean(best)[others])]) if others.size else -1
     if by_best > 0 and _gain(best, dip, by_best) > SMALLEST_CHANGE:
         found["sweet_spot_best"] = by_best
     return found
@@ -223,7 +228,7 @@ def sparsity_ranges(
     past = _unhurt(train, tolerance)
     boosted = np.asarray(is_boosted, bool)[there] & (np.arange(levels.size) >= past)
     if boosted.any():
-        peak = int(np.argmax(np.where(boosted, last, -np.inf)))
+        peak = _highest(np.where(boosted, last, -np.inf))
         before, after = np.flatnonzero(~boosted[:peak]), np.flatnonzero(~boosted[peak:])
         first = int(before[-1]) + 1 if before.size else 0
         end = peak + int(after[0]) if after.size else levels.size

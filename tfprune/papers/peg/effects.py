@@ -392,7 +392,7 @@ def _overlap(pair: Sequence[Change]) -> Beside:
     }
     details["random"] = f"{np.mean(list(random.values())):.2f}"
     return Beside(
-        mark.settings, mark.labels, {}, values, TEST_ERROR, paper, random, details,
+        mark.settings, mark.labels, {}, values, "jaccard", paper, random, details,
         first.family.seeds,
     )  # fmt: skip
 

@@ -60,20 +60,22 @@ def _pairs(found: Study) -> list[Networks]:
 def _series(found: Study) -> Iterator[tuple[pd.DataFrame, str, pd.DataFrame, Correlation]]:
     """(a trial's rows, which series of it, its means over seeds by level, their correlation).
 
-    Of each network, the trunk first; and of the trunk's minus those of each branch.
+    Of each network, the trunk first; and of the trunk's minus those of each branch, over the seeds
+    that have both.
     """
     for _, rows in found.rows.groupby("trial", sort=False):
-        means = {
-            str(branch): own.groupby("level")[["sparsity", DISTANCE, LAST]].mean()
+        known = {
+            str(branch): own.set_index(["level", "seed"])[["sparsity", DISTANCE, LAST]]
             for branch, own in rows.groupby("branch", sort=True)
         }
-        series = {name(branch): table for branch, table in means.items()}
+        series = {name(branch): table for branch, table in known.items()}
         series |= {
-            _GAP + name(branch).removeprefix(name(networks.REDENSE)): means[TRUNK] - table
-            for branch, table in means.items()
-            if branch and TRUNK in means
+            _GAP + name(branch).removeprefix(name(networks.REDENSE)): known[TRUNK] - table
+            for branch, table in known.items()
+            if branch and TRUNK in known
         }
-        for called, table in series.items():
+        for called, by_seed in series.items():
+            table = by_seed.groupby("level").mean()
             yield rows, called, table, statistics.correlation(table[DISTANCE], table[LAST])
 
 
