@@ -14,7 +14,7 @@ from tensorflow_model_optimization.sparsity.keras import prune_scope, strip_prun
 
 import tfprune
 from tfprune.backend import keras, tf
-from tfprune.errors import InputError
+from tfprune.errors import DamagedFile, InputError
 from tfprune.pruning.export import load_model, save_model, to_tflite
 from tfprune.pruning.masks import Masks
 from tfprune.pruning.model import get_masks, prunable_weights, prune_model, set_masks, strip
@@ -214,6 +214,18 @@ def backbone_cases():
         for deeper, compiled in itertools.product((False, True), repeat=2):
             quick = deeper != compiled or (way == "`.h5`" and not deeper)
             yield pytest.param(deeper, compiled, way, marks=() if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("file", ["model.keras", "model.h5", "model"])
+def test_a_model_that_is_not_there_or_not_whole_is_said_to_be_so(file, tmp_path):
+    path = tmp_path / file
+    with pytest.raises(InputError, match=f"there is no model at .*{file}"):
+        load_model(path)
+    save_model(prune_model(two_heads()), path)
+    part = path / "saved_model.pb" if path.is_dir() else path
+    part.write_bytes(part.read_bytes()[:-200])
+    with pytest.raises(DamagedFile, match=f"{file} is damaged"):
+        load_model(path)
 
 
 LOSSES = {"kind": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "size": "mse"}

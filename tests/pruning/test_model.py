@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -251,6 +252,21 @@ def test_weights_from_elsewhere_are_masked_on_demand(mlp):
     apply_masks(model)
     masks = get_masks(model)
     assert all((w == masks[name]).all() for name, w in prunable_weights(model).items())
+
+
+def test_a_stripped_model_whose_pruned_weights_are_back_is_said_to_have_them(mlp):
+    model = prune_model(mlp())
+    set_masks(model, half_masks(model))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        strip(model)
+    kernel = model.get_layer("masked_layer_fc1").kernel
+    kernel.assign(tf.ones_like(kernel))  # As a loop of one's own may.
+    pruned = int((~get_masks(model)["fc1"]).sum())
+    with pytest.warns(UserWarning, match=f"^{pruned} pruned weights of fc1 are not 0"):
+        strip(model)
+    set_masks(model, get_masks(model))
+    assert np.count_nonzero(prunable_weights(model)["fc1"]) == kernel.shape.num_elements() - pruned
 
 
 def test_wrapper_names_follow_from_the_layers(mlp):

@@ -6,6 +6,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 import tfprune
 from tfprune.backend import keras, tf
+from tfprune.catalog import CRITERIA, FILTER_CRITERIA
 from tfprune.errors import InputError, TrainingDiverged
 from tfprune.event_folders import scalar_tag
 from tfprune.pruning.weights import read_weights, write_weights
@@ -442,6 +443,30 @@ def test_a_criterion_that_cannot_score_the_filters_is_refused_before_the_first_s
     schedule = tfprune.FilterSchedule("output", 2, 2, 1, 0.5)
     with pytest.raises(InputError, match=message):
         fit(model, tfprune.FilterNoise([schedule], criterion=criterion, test=(X, Y)))
+    assert model.optimizer.iterations.numpy() == 0
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        lambda inputs: None,
+        lambda inputs: {"hidden": np.ones(3)},
+        lambda inputs: {name: np.ones(mask.shape).ravel() for name, mask in inputs.masks.items()},
+        lambda inputs: {name: np.full(mask.shape, np.nan) for name, mask in inputs.masks.items()},
+    ],
+)
+@pytest.mark.parametrize("filters", [False, True])
+def test_what_are_no_scores_is_refused_before_the_first_step(scores, filters, monkeypatch):
+    registry = FILTER_CRITERIA if filters else CRITERIA
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    registry.add("mine", scores, "")
+    if filters:
+        pruning = tfprune.FilterNoise([SCHEDULE], criterion="mine", test=(X, Y))
+    else:
+        pruning = tfprune.IterativePruning(3, 1, criterion="mine")
+    model = own_model()
+    with pytest.raises(InputError, match="scores"):
+        fit(model, pruning)
     assert model.optimizer.iterations.numpy() == 0
 
 

@@ -89,8 +89,9 @@ def check_batches(batches: Any) -> None:
 
 def _pair(batch: Any) -> Batch:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        parts = len(batch) if isinstance(batch, tuple | list) else 1
-        raise InputError(f"a batch must be (images, labels), and one has {parts} parts")
+        is_pair = isinstance(batch, tuple | list)
+        found = f"has {len(batch)} parts" if is_pair else f"is a {type(batch).__name__}"
+        raise InputError(f"batches must be (images, labels) pairs, and one {found}")
     return batch[0], batch[1]
 
 

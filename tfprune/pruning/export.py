@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 
 from tfprune.backend import keras, tf
-from tfprune.errors import InputError, unknown_name
+from tfprune.errors import DamagedFile, InputError, reason, unknown_name
 from tfprune.pruning.channel_masks import ChannelMask
 from tfprune.pruning.copies import refuse_unknown
 from tfprune.pruning.model import masked_layers, name_outputs, strip, with_dtype
@@ -64,17 +65,26 @@ def load_model(
       safe_mode: whether to refuse an archive with `Lambda` layers, whose code would be run.
 
     Raises:
-      InputError: a SavedModel has layers of your own, and their classes are not known.
+      InputError: a SavedModel has layers of your own, and their classes are not known; or there is
+        no such file.
+      DamagedFile: the file is not whole.
     """
     from tfprune import optimizers  # noqa: F401  Keras knows SGD and Adam from here on.
 
+    path = epath.Path(path)
+    if not path.exists():
+        raise InputError(f"there is no model at {path}")
+
     ours = {"MaskedLayer": MaskedLayer, "ChannelMask": ChannelMask}
-    model = keras.models.load_model(
-        str(epath.Path(path)),
-        custom_objects={**ours, **(custom_objects or {})},
-        compile=compile,
-        safe_mode=safe_mode,
-    )
+    try:
+        model = keras.models.load_model(
+            str(path),
+            custom_objects={**ours, **(custom_objects or {})},
+            compile=compile,
+            safe_mode=safe_mode,
+        )
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DamagedFile(path, reason(error), "take another copy, or save it again") from error
     refuse_unknown(model._flatten_layers())
     name_outputs(model)
     return model

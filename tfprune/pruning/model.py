@@ -103,9 +103,28 @@ def strip(model: keras.Model) -> keras.Model:
 
     Raises:
       InputError: if the model is not a built functional or sequential `tf_keras` model.
+
+    Warns:
+      UserWarning: of pruned weights that are not 0, since something assigned them past the masks.
     """
     _check_model(model)
+    _warn_of_returned(model)
     return copy_model(model, lambda layer: plain_copy(inner(layer)))
+
+
+def _warn_of_returned(model: keras.Model) -> None:
+    if not masked_layers(model):
+        return
+    masks, weights = get_masks(model), prunable_weights(model)
+    counts = {name: np.count_nonzero(weights[name][~mask]) for name, mask in masks.items()}
+    returned = {name: count for name, count in counts.items() if count}
+    if returned:
+        warnings.warn(
+            f"{sum(returned.values())} pruned weights of {', '.join(returned)} are not 0, as a "
+            "training loop without an optimizer of tf_keras leaves them: "
+            "tfprune.set_masks(model, tfprune.get_masks(model)) zeroes them",
+            stacklevel=3,
+        )
 
 
 def masked_layers(model: keras.Model) -> dict[str, MaskedLayer]:

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -207,7 +208,7 @@ def _check_reachable(sizes: Mapping[str, int], sparsity: float, never_pruned: in
 def _per_layer(
     scores: Mapping[str, np.ndarray], masks: Masks, to_remove: Callable[[BoolArray], int]
 ) -> Masks:
-    _check_scores(scores, masks)
+    check_scores(scores, masks)
     pruned: dict[str, BoolArray] = {}
     for name, mask in masks.items():
         layer = Masks({name: mask})
@@ -229,7 +230,7 @@ def _reported(pruned: Masks, before: Masks) -> Masks:
 
 def _remove_lowest(scores: Mapping[str, np.ndarray], masks: Masks, count: int) -> Masks:
     """Removes exactly `count` of the remaining weights, ties by flat index, in linear time."""
-    _check_scores(scores, masks)
+    check_scores(scores, masks)
     if count == 0:
         return masks
     kept = masks.flat()
@@ -250,7 +251,13 @@ def _unflatten(flat: BoolArray, like: Masks) -> Masks:
     )
 
 
-def _check_scores(scores: Mapping[str, np.ndarray], masks: Masks) -> None:
+def check_scores(scores: Any, masks: Masks) -> None:
+    """Refuses what `prune` cannot rank, which a criterion of one's own may return.
+
+    Raises:
+      InputError: the scores are of other layers or shapes than the masks, or that of a remaining
+        weight is NaN or no real number.
+    """
     if not isinstance(scores, Mapping):
         raise InputError(
             "scores must be arrays by the names of the masks, as a criterion returns them, not "

@@ -22,6 +22,7 @@ from tfprune.pruning.dead_filters import set_filter_masks
 from tfprune.pruning.filter_schedule import FilterSchedule
 from tfprune.pruning.filter_selection import filter_kernels, kept_filters, remove_filters
 from tfprune.pruning.masks import BoolArray, Masks
+from tfprune.pruning.selection import check_scores
 from tfprune.pruning.settings import TARGETS
 from tfprune.seeds import Stream, generator, name_key
 from tfprune.training.callbacks.arguments import check_labelled, check_whole_number
@@ -139,7 +140,8 @@ class FilterEvents(Continuing):
                 raise InputError(
                     f"no filters of layer {layer!r} can be pruned: {nearest(layer, kept)}"
                 )
-        self._score(self.schedules, 0, num_batches=1)  # Fails now, not at the first event.
+        due = Masks({layer: kept[layer] for layer in self.schedules})
+        check_scores(self._score(due, 0, num_batches=1), due)  # Fails now, not at the first event.
 
     def forget(self) -> None:
         self.events = []

@@ -16,7 +16,7 @@ from tfprune.pruning import model as pruned
 from tfprune.pruning.criteria import Batch, ScoringInputs, check_batches
 from tfprune.pruning.dead_filters import is_gate_variable
 from tfprune.pruning.masks import Masks
-from tfprune.pruning.selection import check_settings, prune, remaining_counts
+from tfprune.pruning.selection import check_scores, check_settings, prune, remaining_counts
 from tfprune.pruning.settings import RewindPoint
 from tfprune.pruning.weights import Arrays, read_weights, write_weights
 from tfprune.seeds import Stream, generator
@@ -233,7 +233,8 @@ class IterativePruning(Continuing):
             if self.rewind.model is not self.model:
                 raise InputError("rewind must be among the callbacks of fit, before the pruning")
             _check_point(self.rewind.rewind_to, self.level_epochs, self.params.get("steps"))
-        self._score(pruned.get_masks(self.model), num_batches=1)  # Fails now, not in an hour.
+        masks = pruned.get_masks(self.model)
+        check_scores(self._score(masks, num_batches=1), masks)  # Fails now, not in an hour.
 
     def start(self, trained: int, went_on: bool) -> None:
         masks = pruned.get_masks(self.model)
