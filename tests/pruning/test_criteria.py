@@ -413,7 +413,7 @@ def test_batches_of_any_kind_that_can_be_read_again_give_the_same_scores(mlp, ba
         (lambda: _data().repeat(), "batches never end"),
         (lambda: 3, "not a int"),
         (lambda: [(*_drawn(), np.ones(20))], "one has 3 parts"),
-        (lambda: [np.zeros((4, 6))], "one has 1 parts"),
+        (lambda: [np.zeros((4, 6))], "one is a ndarray"),
     ],
 )
 def test_batches_that_cannot_be_used_are_refused_in_a_line(mlp, batches, message):
