@@ -353,6 +353,15 @@ def garbage_in_the_header(path):
     path.write_bytes(path.read_bytes().replace(b"level", b"lev\x00l", 1))
 
 
+def test_rows_of_stages_that_were_there_go_with_the_next_one(run, damaged, monkeypatch):
+    """As of a trial whose dense level another has trained, while its study goes on."""
+    (damaged / layout.RESULTS).unlink()
+    shutil.rmtree(find(damaged, "level_02"))
+    monkeypatch.setattr("tfprune.engine.study.write_rows", lambda *_: None)
+    run(damaged)
+    assert {row["level"] for row in rows_of(damaged) if not row["branch"]} == {"0", "1", "2"}
+
+
 @pytest.mark.parametrize(
     "damage", [cut, empty, garbage_in_the_middle, garbage_in_the_header, remove]
 )

@@ -258,6 +258,14 @@ def test_verdicts_are_by_both_spreads_beside_the_paper_and_seed_by_seed_beside_o
     assert table.numbers["n"].tolist() == [len(values)]
 
 
+def test_longer_training_of_unknown_length_is_not_said_to_beat_dense_never():
+    """Its dense level, which gives the epochs so far, has no row yet."""
+    rows = family("lr_rewind", {0: [5], 1: [7]})
+    longer = family("extended_dense", {0: [5, 4], 1: [7, 6.1]})
+    table = comparisons.optima_table(found(rows + [row for row in longer if row["level"]]))
+    assert table.shown["still beats dense"].tolist() == ["never", ""]
+
+
 def test_the_table_of_optima_has_both_ends_the_verdict_and_missing_seeds():
     rows = family("lr_rewind", {0: [5, 4, 4.8, 6], 1: [7, 5.9, None, 8]})
     rows += family("extended_dense", {0: [5, 4.5], 1: [7, None]})

@@ -165,7 +165,11 @@ class Train:
         return False
 
     def train_claimed(self, stage: Stage, loops: Loops) -> None:
-        """Trains a stage that this process has claimed, and writes its row."""
+        """Trains a stage that this process has claimed, and writes the rows of all that are there.
+
+        Those that were found are among them: without the dense level that trials share nobody
+        knows for how long the others have trained.
+        """
         with told(loops.tell, self.trial, stage, self.branch.epochs) as advance:
             try:
                 loops.train(self.trial, self.branch, stage, advance)
@@ -174,7 +178,7 @@ class Train:
                 again.pop(stage, None)
                 _mend(error, self.trial, again, self.columns, loops)
                 loops.train(self.trial, self.branch, stage, advance)
-        write_rows(self.trial, [stage], self.columns)
+        write_rows(self.trial, self.stages, self.columns)
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,7 @@ def _optimum(family: Family) -> tuple[dict[str, Any], dict[str, str]]:
     row["chosen_by"] = "validation" if family.is_validated else "test"
     row |= summary.gap_columns(gain, "dense")
     row["missing_seeds"] = family.missing(errors)
+    beating = "never" if last is None else family.place_text(last)
     one_seed = row["dense_n"] < 2  # Of which the rule says nothing.
     return row, {
         **mark.labels,
@@ -143,7 +144,7 @@ def _optimum(family: Family) -> tuple[dict[str, Any], dict[str, str]]:
         "optimum at": family.place_text(optimal),
         "optimal (%)": number_text(row["optimal_mean"], row["optimal_std"]),
         "vs dense": verdict_text(gain, row["optimal_n"]),
-        "still beats dense": "" if one_seed else family.place_text(last) or "never",
+        "still beats dense": "" if one_seed else beating,
         "seeds": str(row["optimal_n"]),
         "missing seeds": row["missing_seeds"],
     }
