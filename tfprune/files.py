@@ -43,13 +43,25 @@ def write_bytes_atomic(path: epath.PathLike, data: bytes) -> None:
       CannotWrite: the folder cannot be written.
     """
     path = epath.Path(path)
+    with explained(path), replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replacing(path: epath.PathLike, ending: str = ".tmp") -> Iterator[epath.Path]:
+    """A file to write, which becomes this one at the end, and is removed at an error.
+
+    Args:
+      path: the file that is written or replaced; its folder is made if need be.
+      ending: of the name until then.
+    """
+    path = epath.Path(path)
     # In the same folder, because a rename is atomic only within one file system.
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}{ending}"
     try:
-        with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-            temporary.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
     except BaseException:
         _remove(temporary)
         raise

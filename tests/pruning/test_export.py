@@ -275,7 +275,7 @@ def test_two_backbones_with_equal_names_are_saved_whole_or_refused(deeper, compi
     if outcome != "yes" and (compiled or deeper):
         with pytest.raises((InputError, ValueError), match=outcome):
             (save_model if whole else keras.Model.save_weights)(model, path)
-        assert not (whole and path.exists())
+        assert not (whole and list(tmp_path.iterdir()))
         return
     if whole:
         save_model(model, path)
@@ -287,6 +287,20 @@ def test_two_backbones_with_equal_names_are_saved_whole_or_refused(deeper, compi
     assert get_masks(loaded) == get_masks(model)
     for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_a_model_that_cannot_be_saved_leaves_the_one_before(
+    name, sparse_model, tmp_path, monkeypatch
+):
+    path = tmp_path / name
+    save_model(sparse_model, path)
+    before = path.read_bytes()
+    monkeypatch.setattr(sparse_model, "get_config", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_model(sparse_model, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("way", [name for name, way in FORMATS.items() if way.file])

@@ -10,6 +10,7 @@ from etils import epath
 
 from tfprune.backend import keras, tf
 from tfprune.errors import DamagedFile, InputError, reason, unknown_name
+from tfprune.files import replacing
 from tfprune.pruning.channel_masks import ChannelMask
 from tfprune.pruning.copies import refuse_unknown
 from tfprune.pruning.model import masked_layers, name_outputs, strip, with_dtype
@@ -21,7 +22,7 @@ _QUANTIZED = ("float16", "int8")
 def save_model(model: keras.Model, path: epath.PathLike) -> None:
     """Saves a wrapped model with its masks, and its optimizer if it is compiled.
 
-    The same as `model.save(path)`.
+    As `model.save(path)`; but a file that was there is replaced only by a whole one.
 
     Args:
       model: a wrapped model.
@@ -33,13 +34,16 @@ def save_model(model: keras.Model, path: epath.PathLike) -> None:
         have one name, as of equal layers in two models inside it.
     """
     path = epath.Path(path)
-    formats = {".keras": "keras", ".h5": "h5", ".hdf5": "h5"}
+    file_format = {".keras": "keras", ".h5": "h5", ".hdf5": "h5"}.get(path.suffix)
+    if file_format is None:
+        model.save(str(path), save_format="tf")
+        return
     try:
-        model.save(str(path), save_format=formats.get(path.suffix, "tf"))
+        with replacing(path, path.suffix) as part:
+            model.save(str(part), save_format=file_format)
     except ValueError as error:
         if "name already exists" not in str(error):
             raise
-        path.unlink(missing_ok=True)  # Half a file.
         raise InputError(
             f"{path.suffix} cannot hold this model, in which two variables have one name: save it "
             f"as {path.with_suffix('.keras').name}"
