@@ -38,7 +38,6 @@ USERS = {
     "cut_shortcuts": (lambda model: len(gate_shortcuts(model).layers) - len(model.layers), 1),
     "blocks": (lambda model: block_convolutions(model) == ["conv"], True),
     "filter_activation": (lambda model: len(scores(model)), 2),
-    "shortcut layers": (lambda model: len(Wiring(model).shortcut_layers("conv")), 0),
 }
 
 
@@ -48,6 +47,17 @@ def test_a_sum_by_an_operator_is_refused_where_shortcuts_are_looked_for(find, fo
     for add in (lambda a, b: a + b, tf.add):
         with pytest.raises(InputError, match=r"keras.layers.Add\(\)"):
             find(residual(add))
+
+
+@pytest.mark.parametrize(
+    "add", [lambda a, b: keras.layers.Add()([a, b]), lambda a, b: a + b, tf.add]
+)
+def test_the_shortcut_beside_filters_is_found_by_any_sum(add):
+    inputs = keras.Input((6, 6, 2))
+    x = keras.layers.Conv2D(3, 3, padding="same", name="first")(inputs)
+    x = keras.layers.Conv2D(3, 3, padding="same", name="second")(x)
+    sums = add(x, keras.layers.Conv2D(3, 1, name="shortcut")(inputs))
+    assert Wiring(keras.Model(inputs, sums)).shortcut_layers("second") == ["shortcut"]
 
 
 def test_a_constant_that_is_added_is_no_shortcut():

@@ -263,6 +263,7 @@ def _activation_layers(model: keras.Model, masks: Masks) -> dict[str, keras.laye
     global_names = names_of_layers(model)
     for part in parts(model):
         wiring = Wiring(part)
+        wiring.refuse_operators()
         batch_norms = wiring.batch_norms()
         for node in wiring.nodes:
             layer = inner(node.layer)

@@ -24,20 +24,32 @@ class Wiring:
                 self.takers[id(tensor)].append(node)
 
     @property
+    def sums(self) -> list[Any]:
+        """The nodes that add tensors of the network: `Add` layers, and operators as `a + b`."""
+        return [node for node in self.nodes if _is_add(node.layer) or _is_operator(node)]
+
+    @property
     def adds(self) -> list[Any]:
         """The nodes of `Add` layers, by which shortcuts are found.
 
         Raises:
-          InputError: the model adds tensors with an operator too, whose shortcuts would be missed.
+          InputError: the model adds tensors with an operator too.
         """
-        for node in self.nodes:
-            symbol = str(getattr(node.layer, "symbol", ""))
-            if symbol.split(".")[-1] == "add" and len(node.keras_inputs) > 1:
+        self.refuse_operators()
+        return self.sums
+
+    def refuse_operators(self) -> None:
+        """Refuses a model that adds tensors with an operator, where an `Add` layer is needed.
+
+        Raises:
+          InputError: it does.
+        """
+        for node in self.sums:
+            if not _is_add(node.layer):
                 raise InputError(
                     f"layer {node.layer.name!r} adds tensors with an operator, and shortcuts are "
                     "found by keras.layers.Add(): write keras.layers.Add()([a, b]) for a + b"
                 )
-        return [node for node in self.nodes if type(node.layer) is keras.layers.Add]
 
     def batch_norms(self) -> dict[str, Any]:
         """Name of a convolution or dense layer -> the batch norm that alone takes its output."""
@@ -51,7 +63,7 @@ class Wiring:
     def shortcut_layers(self, name: str) -> list[str]:
         """The layers that make the channels which are added to those of this layer.
 
-        Of two branches into an `Add`, that with fewer convolutions is the shortcut.
+        Of two branches into a sum, that with fewer convolutions is the shortcut.
         """
         node = next(node for node in self.nodes if inner(node.layer).name == name)
         branch_end, add = self.to_add(node)
@@ -83,14 +95,14 @@ class Wiring:
         return takers[0] if len(takers) == 1 else None
 
     def to_add(self, node: Any) -> tuple[Any, Any | None]:
-        """The `Add` that a layer's output alone leads to, without a convolution between."""
-        adds = self.adds
+        """The sum that a layer's output alone leads to, without a convolution between."""
+        sums = self.sums
         while True:
             taker = self._only_taker(node)
+            if any(taker is found for found in sums):
+                return node.outputs, taker
             if taker is None or not keeps_channels(inner(taker.layer)):
                 return node.outputs, None
-            if any(taker is add for add in adds):
-                return node.outputs, taker
             node = taker
 
     def branch(self, tensor: Any) -> list[Any]:
@@ -103,6 +115,17 @@ class Wiring:
             layers.append(inner(maker.layer))
             (tensor,) = maker.keras_inputs
         return layers
+
+
+def _is_add(layer: Any) -> bool:
+    return type(layer) is keras.layers.Add
+
+
+def _is_operator(node: Any) -> bool:
+    """Whether it adds tensors of one shape, as shortcuts are added; not a bias, say."""
+    symbol = str(getattr(node.layer, "symbol", ""))
+    shapes = [tuple(tensor.shape) for tensor in (*node.keras_inputs, node.outputs)]
+    return symbol.split(".")[-1] == "add" and len(shapes) > 2 and len(set(shapes)) == 1
 
 
 def _convolutions(layers: list[Any]) -> int:
