@@ -60,5 +60,14 @@ def test_the_shortcut_beside_filters_is_found_by_any_sum(add):
     assert Wiring(keras.Model(inputs, sums)).shortcut_layers("second") == ["shortcut"]
 
 
+def test_a_layer_of_several_outputs_is_no_sum():
+    inputs = keras.Input((6, 6, 2))
+    x = keras.layers.Conv2D(4, 1, name="conv")(inputs)
+    first, second = keras.layers.Lambda(lambda x: tf.split(x, 2, axis=-1))(x)
+    wiring = Wiring(keras.Model(inputs, keras.layers.Add()([first, second])))
+    assert wiring.shortcut_layers("conv") == []
+    assert len(wiring.adds) == 1
+
+
 def test_a_constant_that_is_added_is_no_shortcut():
     assert Wiring(residual(lambda a, b: keras.layers.Add()([a, b]) + 1.0)).adds

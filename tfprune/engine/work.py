@@ -143,9 +143,15 @@ class Train:
         """Trains until all is done, the trial stops, or another process has claimed a stage."""
         trained = 0
         try:
-            for stage in self.stages:
+            for place, stage in enumerate(self.stages):
                 loops.check_stop()
-                trained += self._train_missing(stage, loops)
+                if not self._train_missing(stage, loops):
+                    continue
+                trained += 1
+                if trained == 1 and place:
+                    # Without the row of the dense level that trials share nobody knows, while the
+                    # study goes on, for how long the others have trained.
+                    write_rows(self.trial, self.stages[:place], self.columns)
         except TrainingDiverged as error:
             return Outcome(trained, failure=str(error))
         except _Busy as busy:
@@ -165,11 +171,7 @@ class Train:
         return False
 
     def train_claimed(self, stage: Stage, loops: Loops) -> None:
-        """Trains a stage that this process has claimed, and writes the rows of all that are there.
-
-        Those that were found are among them: without the dense level that trials share nobody
-        knows for how long the others have trained.
-        """
+        """Trains a stage that this process has claimed, and writes its row."""
         with told(loops.tell, self.trial, stage, self.branch.epochs) as advance:
             try:
                 loops.train(self.trial, self.branch, stage, advance)
@@ -178,7 +180,7 @@ class Train:
                 again.pop(stage, None)
                 _mend(error, self.trial, again, self.columns, loops)
                 loops.train(self.trial, self.branch, stage, advance)
-        write_rows(self.trial, self.stages, self.columns)
+        write_rows(self.trial, [stage], self.columns)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Wiring:
     @property
     def sums(self) -> list[Any]:
         """The nodes that add tensors of the network: `Add` layers, and operators as `a + b`."""
-        return [node for node in self.nodes if _is_add(node.layer) or _is_operator(node)]
+        return [node for node in self.nodes if _is_sum(node)]
 
     @property
     def adds(self) -> list[Any]:
@@ -96,10 +96,9 @@ class Wiring:
 
     def to_add(self, node: Any) -> tuple[Any, Any | None]:
         """The sum that a layer's output alone leads to, without a convolution between."""
-        sums = self.sums
         while True:
             taker = self._only_taker(node)
-            if any(taker is found for found in sums):
+            if taker is not None and _is_sum(taker):
                 return node.outputs, taker
             if taker is None or not keeps_channels(inner(taker.layer)):
                 return node.outputs, None
@@ -121,11 +120,13 @@ def _is_add(layer: Any) -> bool:
     return type(layer) is keras.layers.Add
 
 
-def _is_operator(node: Any) -> bool:
-    """Whether it adds tensors of one shape, as shortcuts are added; not a bias, say."""
-    symbol = str(getattr(node.layer, "symbol", ""))
-    shapes = [tuple(tensor.shape) for tensor in (*node.keras_inputs, node.outputs)]
-    return symbol.split(".")[-1] == "add" and len(shapes) > 2 and len(set(shapes)) == 1
+def _is_sum(node: Any) -> bool:
+    """Whether it adds tensors: an `Add`, or an operator of one shape; not that of a bias, say."""
+    if _is_add(node.layer):
+        return True
+    if str(getattr(node.layer, "symbol", "")).split(".")[-1] != "add" or len(node.keras_inputs) < 2:
+        return False
+    return len({str(tensor.shape) for tensor in (*node.keras_inputs, node.outputs)}) == 1
 
 
 def _convolutions(layers: list[Any]) -> int:
